@@ -1,0 +1,279 @@
+"""The records that everything else passes around: frozen, keyword-only, times always aware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType
+
+CertId = NewType("CertId", int)
+AttemptId = NewType("AttemptId", int)
+ChallengeId = NewType("ChallengeId", int)
+
+
+class KeyType(StrEnum):
+    """Kinds of certificate keys; the value is the word on the command line and in Postgres."""
+
+    EC256 = "ec256"
+    EC384 = "ec384"
+    RSA2048 = "rsa2048"
+    RSA3072 = "rsa3072"
+    RSA4096 = "rsa4096"
+
+
+class Step(StrEnum):
+    """How far an attempt got. Each is written before the effect it allows.
+
+    planned -> key_staged -> ordered -> validated -> finalizing -> issued -> publishing -> published;
+    failed and abandoned end an attempt.
+    """
+
+    PLANNED = "planned"
+    KEY_STAGED = "key_staged"
+    ORDERED = "ordered"
+    VALIDATED = "validated"
+    FINALIZING = "finalizing"
+    ISSUED = "issued"
+    PUBLISHING = "publishing"
+    PUBLISHED = "published"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+ENDED = frozenset({Step.PUBLISHED, Step.FAILED, Step.ABANDONED})
+
+
+class Reason(StrEnum):
+    """Why a certificate is due."""
+
+    NEVER_ISSUED = "never issued"
+    NOT_PUBLISHED = "published value is missing or damaged"
+    NAMES_CHANGED = "wanted names differ from the issued ones"
+    ISSUER_CHANGED = "wanted issuer differs"
+    DIRECTORY_CHANGED = "ACME directory changed"
+    KEY_TYPE_CHANGED = "wanted key type differs"
+    PROFILE_CHANGED = "wanted profile differs"
+    REQUESTED = "renewal was requested"
+    UNFINISHED = "an attempt is unfinished"
+    WINDOW = "renewal window has begun"
+    ARI = "the CA's suggested renewal time has come"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertSpec:
+    """One certificate as wanted: a row of knit_certs. `names` are normalised, the first one is primary."""
+
+    id: CertId
+    names: tuple[str, ...]
+    provider: str
+    valkey_key: str
+    cert_path: str
+    key_path: str
+    enabled: bool = True
+    issuer: str = "acme"
+    key_type: KeyType = KeyType.EC256
+    profile: str | None = None
+    preferred_chain: str | None = None
+    renew_before: timedelta | None = None
+    requested_at: datetime | None = None
+
+    @property
+    def names_key(self) -> str:
+        """The set of names as one text: what makes a certificate the same certificate."""
+        return ",".join(sorted(self.names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """What an issued leaf says of itself."""
+
+    names: frozenset[str]
+    not_before: datetime
+    not_after: datetime
+    serial: str
+    ari_id: str | None
+    spki_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What is published for one certificate, kept apart from what is wanted."""
+
+    cert_id: CertId
+    names_key: str
+    issuer: str
+    directory: str
+    key_type: str
+    profile: str | None
+    serial: str
+    ari_id: str | None
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime
+    sha256: str
+    generation: int
+    valkey_key: str
+    cert_path: str
+    key_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try to get one certificate, from the plan to the published value or the failure."""
+
+    id: AttemptId
+    cert_id: CertId
+    step: Step
+    reason: str
+    names: tuple[str, ...]
+    provider: str
+    issuer: str
+    directory: str
+    key_type: KeyType
+    profile: str | None
+    order_url: str | None = None
+    certificate_url: str | None = None
+    spki_sha256: str | None = None
+    starts: int = 1
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertState:
+    """All that is known about one certificate beside what is wanted.
+
+    `failures` counts failed attempts since the last success, `retry_at` is the earliest next try, `ari_at` the
+    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2).
+    """
+
+    issued: Issued | None = None
+    attempt: Attempt | None = None
+    failures: int = 0
+    retry_at: datetime | None = None
+    ari_at: datetime | None = None
+    published: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Full chain (leaf first) and private key, both PEM bytes. The key never shows in repr, logs or errors."""
+
+    fullchain: bytes
+    privkey: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """One DNS-01 challenge (RFC 8555 section 8.4) as the CA gave it.
+
+    `value` is the TXT value for `_acme-challenge.<identifier>`; token and key authorization are kept because
+    some solvers (exec in RAW mode) take those instead. `identifier` has no `*.`.
+    """
+
+    identifier: str
+    value: str
+    token: str
+    key_authorization: str
+
+    @property
+    def name(self) -> str:
+        """The owner name of the TXT record before any delegation, without trailing dot."""
+        return f"_acme-challenge.{self.identifier}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One TXT value at its final place: `fqdn` is where the CNAME chain ends, `zone` the zone cut above it.
+
+    Both are absolute without the trailing dot, lower case.
+    """
+
+    challenge: Challenge
+    fqdn: str
+    zone: str
+
+    @property
+    def value(self) -> str:
+        """The TXT value."""
+        return self.challenge.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A TXT record the journal knows as set and not yet removed. `state` is what the solver asked to remember."""
+
+    id: ChallengeId
+    cert_id: CertId
+    provider: str
+    record: Record
+    state: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRequest:
+    """What an issuer is asked for. With `order_url` it goes on with that order instead of making a new one."""
+
+    names: tuple[str, ...]
+    csr_der: bytes
+    profile: str | None = None
+    preferred_chain: str | None = None
+    order_url: str | None = None
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Renew now, because."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Do nothing before `until`, because."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """The attempt reached `issued`: the bundle waits to be published."""
+
+    cert_id: CertId
+    attempt_id: AttemptId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Nothing was done, because; `until` when known."""
+
+    cert_id: CertId
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed; it was recorded, and the next try is at `retry_at` (None: not before a change)."""
+
+    cert_id: CertId
+    error: str
+    retry_at: datetime | None
+
+
+Outcome = Renewed | Skipped | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that decide when a certificate is due."""
+
+    directory: str
+    threshold: timedelta | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever stored renewal instants must be worked out anew."""
+        return f"{self.directory} {'' if self.threshold is None else int(self.threshold.total_seconds())}"

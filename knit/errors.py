@@ -1,0 +1,83 @@
+"""Every error knit raises on purpose.
+
+KnitError
+├── Misconfigured            a setting or an argument is wrong: the process must not start (exit code 2)
+├── Transient                trying again later may help; `retry_at` when the other side said when
+│   ├── Unreachable          a service did not answer, or answered that it cannot serve now
+│   ├── RateLimited          the CA or the DNS provider asked to wait
+│   ├── NotVisible           a TXT record was not seen on every server before the deadline
+│   ├── Interrupted          this process is stopping; the journal says where to go on
+│   └── LeaseLost            another worker has taken over; nothing more may be written
+└── Refused                  trying the same again will not help: a person or a change is needed
+    ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
+    ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
+    ├── BundleMismatch       certificate and key are not what was asked for
+    ├── UnsafePublish        a prune that would remove more than the guard allows
+    └── NoSuchCertificate    no row matches
+
+The class says whether trying again can help. The text is for a person: no secrets, no key bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class KnitError(Exception):
+    """Root of the tree; catch it only at a process edge."""
+
+
+class Misconfigured(KnitError):
+    """A setting or an argument is wrong; the text names it, its value (unless secret) and what is allowed."""
+
+
+class Transient(KnitError):
+    """Trying again may help."""
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
+class Unreachable(Transient):
+    """A service did not answer, or answered that it cannot serve now."""
+
+
+class RateLimited(Transient):
+    """The other side asked to wait until `retry_at`."""
+
+
+class NotVisible(Transient):
+    """A TXT record was not seen on every server before the deadline; the CA was not asked."""
+
+
+class Interrupted(Transient):
+    """This process is stopping; the journal says where to go on."""
+
+
+class LeaseLost(Transient):
+    """Another worker has taken over this certificate; nothing more may be written for it here."""
+
+
+class Refused(KnitError):
+    """Trying the same again will not help."""
+
+
+class IdentifierRejected(Refused):
+    """The CA will not issue for this name."""
+
+
+class CredentialsRejected(Refused):
+    """The other side does not accept who we are."""
+
+
+class BundleMismatch(Refused):
+    """Certificate and key are not what was asked for, or not a pair."""
+
+
+class UnsafePublish(Refused):
+    """A prune that would remove more than the guard allows."""
+
+
+class NoSuchCertificate(Refused):
+    """No row matches."""

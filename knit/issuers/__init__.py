@@ -1,0 +1,1 @@
+"""Where certificates come from, one file per kind of issuer."""

@@ -1,0 +1,1 @@
+"""The watcher that runs on every node: notice, check, write whole pairs, reload."""

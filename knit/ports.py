@@ -1,0 +1,240 @@
+"""Every seam of knit as a Protocol. The docstring is the contract; each implementation passes its contract suite.
+
+Unless said otherwise a method may block for as long as its adapter's own timeouts allow, raises only errors of
+`knit.errors`, and may be called again after a crash with the same arguments to the same effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from knit.core.model import (
+    Attempt,
+    AttemptId,
+    Bundle,
+    CertId,
+    CertSpec,
+    CertState,
+    Challenge,
+    ChallengeId,
+    Issued,
+    IssueRequest,
+    Leftover,
+    Policy,
+    Reason,
+    Record,
+)
+
+Clock = Callable[[], datetime]
+"""Returns the current time, aware, UTC."""
+
+Sleep = Callable[[float], None]
+"""Waits so many seconds, or raises Interrupted as soon as the process is told to stop."""
+
+
+class Lease(Protocol):
+    """The exclusive right to work on one thing, with a fencing number that only grows."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+
+    def check(self) -> None:
+        """Raise LeaseLost when the lease is known to have passed to another owner."""
+
+
+class Leases(Protocol):
+    """Leases on the database's clock, kept alive in the background while held."""
+
+    def hold(self, name: str) -> AbstractContextManager[Lease | None]:
+        """Take the lease, or give None at once while another owner holds it. Released on exit."""
+
+
+class Journal(Protocol):
+    """One attempt's journal, written by the issuer and the solver while they work.
+
+    Every method commits before it returns, and raises LeaseLost instead of writing once another worker has
+    taken over. Each is called before the effect it allows.
+    """
+
+    def ordered(self, order_url: str) -> None:
+        """The CA has given this order; nothing has been asked of it yet."""
+
+    def presenting(self, record: Record) -> ChallengeId:
+        """This TXT value is about to be set. The same value of the same attempt gives the same id."""
+
+    def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
+        """It was set; `state` is what the solver needs to remove it."""
+
+    def removed(self, challenge: ChallengeId) -> None:
+        """It was removed by exact value."""
+
+    def validated(self) -> None:
+        """Every authorization is valid."""
+
+    def finalizing(self) -> None:
+        """The CSR is about to be sent."""
+
+    def issued(self, certificate_url: str) -> None:
+        """The CA has issued; the certificate can be downloaded from this URL from now on."""
+
+
+class Solver(Protocol):
+    """One DNS provider with one set of credentials: sets and removes TXT values, by exact value.
+
+    `timeout` and `interval` (seconds) are how long and how often visibility is worth checking there, `ttl` the
+    record's TTL in seconds. Setting a value that is there, and removing one that is not, are both done.
+    Other values at the same name are never touched.
+    """
+
+    timeout: float
+    interval: float
+    ttl: int
+
+    def present(self, record: Record) -> dict[str, str] | None:
+        """Add the value; return what `cleanup` needs to know besides the record (kept in Postgres: no secrets)."""
+
+    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
+        """Remove exactly this value."""
+
+
+class Solvers(Protocol):
+    """Finds the solver for a provider as the user named it: `desec`, or `desec@west` for a second account."""
+
+    def solver(self, provider: str) -> Solver:
+        """Raises Misconfigured, naming the variable, when a credential is missing."""
+
+
+class Delegation(Protocol):
+    """Where a challenge name really lives, and who can see it: asked of the DNS itself."""
+
+    def locate(self, challenge: Challenge) -> Record:
+        """Follow CNAMEs from the challenge's name, then find the zone cut. Raises Transient or Refused."""
+
+    def wait_visible(self, records: Sequence[Record], *, timeout: float, interval: float) -> None:
+        """Return when every record is seen on every server that the settings say must show it.
+
+        Raises NotVisible at the deadline (seconds, monotonic), naming which server answered what.
+        """
+
+
+class Prover(Protocol):
+    """Proves control of names by DNS-01 for as long as the context is open."""
+
+    def proving(self, challenges: Sequence[Challenge]) -> AbstractContextManager[None]:
+        """Set all values, wait until all are visible, yield; remove them all by exact value on the way out."""
+
+
+class Issuer(Protocol):
+    """Turns a CSR into a chain."""
+
+    name: str
+    directory: str
+
+    def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
+        """Return the full chain, leaf first, PEM.
+
+        Goes on with `request.order_url` when given (and makes a new order, journalled, only when the CA no
+        longer knows that order or says it is invalid). At most one finalize per order.
+        Raises RateLimited, Unreachable, NotVisible, Interrupted, IdentifierRejected, CredentialsRejected.
+        """
+
+
+class Issuers(Protocol):
+    """Finds the issuer a certificate asks for."""
+
+    def issuer(self, name: str) -> Issuer:
+        """Raises Misconfigured for a name that is not configured."""
+
+
+class Staging(Protocol):
+    """Keys, and then whole bundles, between the attempt that made them and their publication."""
+
+    def put(self, attempt: AttemptId, bundle: Bundle) -> None:
+        """Keep the bundle durably (an empty fullchain while only the key exists)."""
+
+    def get(self, attempt: AttemptId) -> Bundle | None:
+        """What was put, or None when it is gone."""
+
+    def discard(self, attempts: Iterable[AttemptId]) -> None:
+        """Forget them."""
+
+
+class Store(Protocol):
+    """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
+
+    def spec(self, cert_id: CertId) -> CertSpec | None: ...
+
+    def state(self, cert_id: CertId) -> CertState: ...
+
+    def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
+        """TXT values set for this certificate and not removed."""
+
+    def begin(self, lease: Lease, spec: CertSpec, reason: Reason, directory: str) -> Attempt:
+        """Open a new attempt (step planned), counted before any work is done."""
+
+    def resume(self, lease: Lease, attempt: Attempt) -> Attempt:
+        """Take over an open attempt: count one more start, bind it to this lease's epoch."""
+
+    def key_staged(self, lease: Lease, attempt: Attempt, spki_sha256: str) -> None: ...
+
+    def journal(self, lease: Lease, attempt: Attempt) -> Journal: ...
+
+    def staged(self, lease: Lease, attempt: Attempt) -> None:
+        """The whole bundle is staged and checked: step issued, certificate handed over to publish."""
+
+    def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
+        """End the attempt as failed: its class and text, one more failure, the next try, `last_error`."""
+
+    def interrupt(self, lease: Lease, attempt: Attempt, *, error: str, retry_at: datetime) -> None:
+        """Leave the attempt open, to be gone on with at `retry_at`; `last_error` shows why."""
+
+    def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
+        """End the attempt without counting a failure: it no longer answers what is wanted."""
+
+    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
+        """Nothing to decide about this certificate before `until`, as long as the policy stays the same."""
+
+
+class Publication(Protocol):
+    """The published side of the certificate Valkey. Only the publish flow writes through it."""
+
+    def live(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The raw values at these keys; absent ones are left out."""
+
+    def publish(self, key: str, value: bytes, generation: int) -> int | None:
+        """Set value, index and change feed in one transaction.
+
+        Gives None when done, or the generation found there when it is not older than this one (nothing written).
+        """
+
+    def index(self) -> set[str]: ...
+
+    def missing(self) -> set[str]:
+        """Index members that have no value."""
+
+    def prune(self, keys: Sequence[str]) -> None:
+        """Remove these values, their index members and their change-feed entries in one transaction."""
+
+
+__all__ = [
+    "Clock",
+    "Delegation",
+    "Issued",
+    "Issuer",
+    "Issuers",
+    "Journal",
+    "Lease",
+    "Leases",
+    "Prover",
+    "Publication",
+    "Sleep",
+    "Solver",
+    "Solvers",
+    "Staging",
+    "Store",
+]

@@ -1,0 +1,1 @@
+"""Postgres: the list of certificates and the journal of everything done about them."""

@@ -1,0 +1,44 @@
+"""Names of all keys in the certificate Valkey, in one place for publisher and node.
+
+Everything knit adds sits beside the index, under the index key's own name, so that two installations with
+different `KNIT_INDEX_KEY` never meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Key names derived from the index key.
+
+    The feed: `revision` holds a number that only grows, also across a lost or restored Valkey, because it is
+    never less than the server's clock in microseconds; `revisions` is a sorted set of valkey_key by the revision
+    of its last change (below 2**53, so exact as a score); `channel` carries each new revision as a hint.
+    """
+
+    index: str = "knit:index"
+
+    @property
+    def revision(self) -> str:
+        """Counter key of the change feed."""
+        return f"{self.index}:revision"
+
+    @property
+    def revisions(self) -> str:
+        """Sorted set: valkey_key by revision."""
+        return f"{self.index}:revisions"
+
+    @property
+    def channel(self) -> str:
+        """Pub/sub channel of the change feed."""
+        return f"{self.index}:changed"
+
+    def staging(self, attempt_id: int) -> str:
+        """Where one attempt's key and chain wait."""
+        return f"{self.index}:staging:{attempt_id}"
+
+    def reserved(self, key: str) -> bool:
+        """Whether a certificate may not be published under this key."""
+        return key == self.index or key.startswith(f"{self.index}:")

@@ -1,0 +1,1 @@
+"""The scheduler process: one `reconcile` message per interval, and nothing else."""

@@ -1,0 +1,1 @@
+"""The worker process: Dramatiq actors as thin shims over knit's flows."""
