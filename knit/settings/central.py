@@ -1,0 +1,176 @@
+"""Settings of the centre: CLI, scheduler and workers. Frozen; secrets never show in repr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from knit.core.model import Policy
+from knit.errors import Misconfigured
+from knit.settings.environment import Environment, flag, readable_file
+from knit.settings.table import SETTINGS, refuse_unknown, required
+
+DEFAULT_THRESHOLD_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Central:
+    """What every command of the centre needs."""
+
+    db_url: str = field(repr=False)
+    queue_url: str | None = field(repr=False)
+    directory: str
+    log_level: str
+
+    @classmethod
+    def read(cls, env: Environment) -> Central:
+        """Raises Misconfigured with one line."""
+        refuse_unknown(env)
+        return cls(
+            db_url=required(env, "KNIT_DB_URL"),
+            queue_url=SETTINGS["KNIT_QUEUE_URL"].read(env),
+            directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
+            log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduling:
+    """What the scheduler needs. `queue_url` is None only inside `knit renew`."""
+
+    db_url: str = field(repr=False)
+    queue_url: str | None = field(repr=False)
+    interval: timedelta
+    log_level: str
+
+    @classmethod
+    def read(cls, env: Environment, *, queue_required: bool) -> Scheduling:
+        """Raises Misconfigured with one line."""
+        refuse_unknown(env)
+        return cls(
+            db_url=required(env, "KNIT_DB_URL"),
+            queue_url=queue_url(env, must=queue_required),
+            interval=SETTINGS["KNIT_RENEW_INTERVAL"].read(env),
+            log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acme:
+    """How to speak to the CA."""
+
+    directory: str
+    email: str | None
+    ca_files: tuple[str, ...]
+    eab_kid: str | None
+    eab_hmac: str | None = field(repr=False)
+
+    @classmethod
+    def read(cls, env: Environment) -> Acme:
+        """Raises Misconfigured with one line."""
+        kid, hmac = (SETTINGS[f"KNIT_ACME_EAB_{part}"].read(env) for part in ("KID", "HMAC"))
+        if (kid is None) != (hmac is None):
+            message = "KNIT_ACME_EAB_KID and KNIT_ACME_EAB_HMAC: set both or neither"
+            raise Misconfigured(message)
+        return cls(
+            directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
+            email=SETTINGS["KNIT_ACME_EMAIL"].read(env),
+            ca_files=_ca_files(env),
+            eab_kid=kid,
+            eab_hmac=hmac,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dns:
+    """How to look at the DNS. `timeout` is seconds per query; `wait`, seconds, replaces the propagation check."""
+
+    resolvers: tuple[str, ...] | None
+    timeout: float
+    recursive_check: bool
+    wait: float | None
+    follow_cname: bool
+
+    @classmethod
+    def read(cls, env: Environment) -> Dns:
+        """Raises Misconfigured with one line."""
+        wait = SETTINGS["KNIT_DNS_PROPAGATION_WAIT"].read(env)
+        return cls(
+            resolvers=SETTINGS["KNIT_DNS_RESOLVERS"].read(env),
+            timeout=SETTINGS["KNIT_DNS_TIMEOUT"].read(env).total_seconds(),
+            recursive_check=not SETTINGS["KNIT_DNS_DISABLE_RECURSIVE_CHECK"].read(env),
+            wait=None if wait is None else wait.total_seconds(),
+            follow_cname=not _cname_disabled(env),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """What a worker needs."""
+
+    db_url: str = field(repr=False)
+    valkey_url: str = field(repr=False)
+    queue_url: str | None = field(repr=False)
+    index_key: str
+    threshold: timedelta | None
+    concurrency: int
+    acme: Acme
+    dns: Dns
+    log_level: str
+
+    @classmethod
+    def read(cls, env: Environment, *, queue_required: bool) -> Worker:
+        """Raises Misconfigured with one line."""
+        refuse_unknown(env)
+        days = SETTINGS["KNIT_RENEW_THRESHOLD_DAYS"].read(env)
+        return cls(
+            db_url=required(env, "KNIT_DB_URL"),
+            valkey_url=required(env, "KNIT_VALKEY_URL"),
+            queue_url=queue_url(env, must=queue_required),
+            index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
+            threshold=None if days is None else timedelta(days=days),
+            concurrency=SETTINGS["KNIT_RENEW_CONCURRENCY"].read(env),
+            acme=Acme.read(env),
+            dns=Dns.read(env),
+            log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The part of the settings that decides when a certificate is due."""
+        return Policy(directory=self.acme.directory, threshold=self.threshold)
+
+
+def queue_url(env: Environment, *, must: bool) -> str | None:
+    """The queue's URL, refused when it is the certificate Valkey's own."""
+    queue: str | None = SETTINGS["KNIT_QUEUE_URL"].read(env)
+    if queue is None and must:
+        message = "KNIT_QUEUE_URL is not set: scheduler and workers meet only there"
+        raise Misconfigured(message)
+    if queue is not None and queue == SETTINGS["KNIT_VALKEY_URL"].read(env):
+        message = "KNIT_QUEUE_URL: must not be the certificate Valkey, whose contents are replicated to the nodes"
+        raise Misconfigured(message)
+    return queue
+
+
+def _ca_files(env: Environment) -> tuple[str, ...]:
+    own = SETTINGS["KNIT_ACME_CA_FILE"].read(env)
+    if own is not None:
+        return (own,)
+    files = tuple(path for path in env.get("LEGO_CA_CERTIFICATES", "").split(":") if path)
+    for path in files:
+        try:
+            readable_file(path)
+        except ValueError as error:
+            message = f"LEGO_CA_CERTIFICATES={path!r}: must be {error}"
+            raise Misconfigured(message) from None
+    return files
+
+
+def _cname_disabled(env: Environment) -> bool:
+    raw = env.get("LEGO_DISABLE_CNAME_SUPPORT", "false")
+    try:
+        return flag(raw)
+    except ValueError as error:
+        message = f"LEGO_DISABLE_CNAME_SUPPORT={raw!r}: must be {error}"
+        raise Misconfigured(message) from None

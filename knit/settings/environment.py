@@ -1,0 +1,209 @@
+"""A snapshot of the environment, and the parsers that turn its text into values.
+
+A parser takes the text and returns the value, or raises ValueError whose text says what is allowed.
+Durations are written as in Go (`90s`, `1h30m`, `1.5h`) or as bare seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from knit.errors import Misconfigured
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_TRUE = {"1", "t", "T", "TRUE", "true", "True"}
+_FALSE = {"0", "f", "F", "FALSE", "false", "False"}
+
+
+class Environment(Mapping[str, str]):
+    """The variables as they were when the process started; an empty one counts as unset.
+
+    `NAME_FILE` names a file that holds the value of NAME; trailing newlines are cut. NAME itself wins.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = {name: value for name, value in variables.items() if value}
+
+    @classmethod
+    def of_process(cls) -> Environment:
+        """Snapshot of this process's environment."""
+        return cls(os.environ)
+
+    def __getitem__(self, name: str) -> str:
+        if name in self._variables:
+            return self._variables[name]
+        path = self._variables[f"{name}_FILE"]
+        try:
+            return Path(path).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{name}_FILE={path}: cannot be read ({_cause(error)})"
+            raise Misconfigured(message) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._variables or f"{name}_FILE" in self._variables
+
+    def child(self, *, without: str) -> dict[str, str]:
+        """The variables for a child process, leaving out those whose names start with `without`."""
+        return {name: value for name, value in self._variables.items() if not name.startswith(without)}
+
+
+def _cause(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or "input/output error") if isinstance(error, OSError) else "not UTF-8 text"
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def duration(value: str) -> timedelta:
+    """A positive Go duration or bare seconds."""
+    allowed = "a positive duration such as 90s, 5m, 1h30m or bare seconds"
+    try:
+        seconds = float(value) if _bare(value) else _go_seconds(value)
+    except (ValueError, OverflowError):
+        raise ValueError(allowed) from None
+    if not 0 < seconds <= 10 * 366 * 86400:
+        raise ValueError(allowed)
+    return timedelta(seconds=seconds)
+
+
+def duration_or_zero(value: str) -> timedelta:
+    """A duration that may be zero."""
+    return timedelta(0) if value in {"0", "0s"} else duration(value)
+
+
+def _bare(value: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", value) is not None
+
+
+def _go_seconds(value: str) -> float:
+    terms = _TERM.findall(value)
+    if not terms or "".join(number + unit for number, unit in terms) != value:
+        raise ValueError(value)
+    return math.fsum(float(number) * _UNITS[unit] for number, unit in terms)
+
+
+def flag(value: str) -> bool:
+    """The words of Go's ParseBool."""
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    message = "true or false (also 1, t, 0, f)"
+    raise ValueError(message)
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from low to high."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"-?\d{1,9}", value) or not low <= int(value) <= high:
+            message = f"a whole number from {low} to {high}"
+            raise ValueError(message)
+        return int(value)
+
+    return parse
+
+
+def word(*allowed: str) -> Callable[[str], str]:
+    """One of a closed set of words."""
+
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return value
+
+    return parse
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """A URL of one of these schemes, with a host (`unix` needs a path instead)."""
+
+    def parse(value: str) -> str:
+        allowed = f"a URL starting with {' or '.join(s + '://' for s in schemes)}"
+        try:
+            parts = urlsplit(value)
+            whole = bool(parts.path if "unix" in parts.scheme else parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ValueError(allowed) from None
+        if parts.scheme not in schemes or not whole or any(c.isspace() for c in value):
+            raise ValueError(allowed)
+        return value
+
+    return parse
+
+
+def resolvers(value: str) -> tuple[str, ...]:
+    """Comma-separated `host`, `host:port` or `[v6]:port`; a missing port becomes 53."""
+    found = tuple(_with_port(item.strip()) for item in value.split(",") if item.strip())
+    if not found:
+        message = "a comma-separated list such as 9.9.9.9,192.0.2.1:5353"
+        raise ValueError(message)
+    return found
+
+
+def _with_port(item: str) -> str:
+    plain_v6 = item.count(":") > 1 and not item.startswith("[")
+    host, port = (item, "53") if plain_v6 else _split_port(item)
+    bare = host.strip("[]")
+    if not bare or not port.isdigit() or not 0 < int(port) < 65536 or any(c.isspace() for c in bare):
+        message = "a comma-separated list such as 9.9.9.9,192.0.2.1:5353"
+        raise ValueError(message)
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def _split_port(item: str) -> tuple[str, str]:
+    if item.startswith("["):
+        host, _, rest = item.partition("]")
+        return host, rest[1:] if rest.startswith(":") else "53"
+    host, colon, port = item.partition(":")
+    return host, port if colon else "53"
+
+
+def directories(value: str) -> tuple[str, ...]:
+    """Colon-separated absolute directories."""
+    found = tuple(item for item in value.split(":") if item)
+    if not found or any(not item.startswith("/") or ".." in item.split("/") for item in found):
+        message = "absolute directories separated by colons, without '..'"
+        raise ValueError(message)
+    return found
+
+
+def absolute_path(value: str) -> str:
+    """One absolute path."""
+    if not value.startswith("/") or ".." in value.split("/"):
+        message = "an absolute path without '..'"
+        raise ValueError(message)
+    return value
+
+
+def readable_file(value: str) -> str:
+    """The path of a file that can be read now."""
+    try:
+        with Path(value).open("rb"):
+            return value
+    except OSError as error:
+        message = f"a readable file ({error.strerror})"
+        raise ValueError(message) from None
+
+
+def base64url(value: str) -> str:
+    """Base64url or standard base64 without white space; other characters would silently give a wrong key."""
+    if not re.fullmatch(r"[A-Za-z0-9_+/-]+={0,2}", value):
+        message = "base64url text as the CA gave it"
+        raise ValueError(message)
+    return value
