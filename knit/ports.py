@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from knit.core.model import (
+    Account,
     Attempt,
     AttemptId,
     Bundle,
@@ -151,6 +152,18 @@ class Issuers(Protocol):
         """Raises Misconfigured for a name that is not configured."""
 
 
+class Accounts(Protocol):
+    """The ACME accounts in Postgres, one for each directory and issuer."""
+
+    def get(self, directory: str, issuer: str) -> Account | None: ...
+
+    def save(self, account: Account) -> None:
+        """Insert it, or replace the one of the same directory and issuer. Called with the account's lease held."""
+
+    def original(self) -> Account | None:
+        """The account the original Go knit registered, with `directory` "" because its table does not tell."""
+
+
 class Staging(Protocol):
     """Keys, and then whole bundles, between the attempt that made them and their publication."""
 
@@ -222,6 +235,7 @@ class Publication(Protocol):
 
 
 __all__ = [
+    "Accounts",
     "Clock",
     "Delegation",
     "Issued",
