@@ -203,14 +203,87 @@ class Store(Protocol):
     def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End the attempt as failed: its class and text, one more failure, the next try, `last_error`."""
 
-    def interrupt(self, lease: Lease, attempt: Attempt, *, error: str, retry_at: datetime) -> None:
-        """Leave the attempt open, to be gone on with at `retry_at`; `last_error` shows why."""
+    def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
+        """Leave the attempt open, to be gone on with at `retry_at`.
+
+        One more failure and `last_error`, as for `fail`, unless the error is Interrupted: then neither. This run
+        has ended in order, so `starts` is set back to 0.
+        """
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure: it no longer answers what is wanted."""
 
+    def key_losses(self, cert_id: CertId) -> int:
+        """How many attempts of the last 7 days were abandoned because their key was gone."""
+
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide about this certificate before `until`, as long as the policy stays the same."""
+
+
+class PassStore(Protocol):
+    """What the reconcile and publish flows need of Postgres."""
+
+    def adopt(self) -> int:
+        """Normalise rows that other software wrote; give the number left out because they clash with another."""
+
+    def unrecorded(self) -> Sequence[CertSpec]:
+        """Enabled certificates about whose published value nothing is recorded, and no attempt is open."""
+
+    def original_account_host(self) -> str | None:
+        """Host of the ACME account that the Go knit registered in this database, if it did."""
+
+    def record_adopted(self, issued: Issued) -> None:
+        """Record the facts of a value that was found published."""
+
+    def published_keys(self) -> frozenset[str]:
+        """The valkey_keys of enabled certificates that have been published."""
+
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[tuple[CertSpec, CertState]]:
+        """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
+
+        `unpublished` are valkey_keys whose value is missing: those certificates are always among them, with
+        `published` False.
+        """
+
+    def deep_check_due(self, *, force: bool) -> bool:
+        """Whether the last check of every value's content is a day ago; taken as done when True is given."""
+
+    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
+        """As in Store."""
+
+    def wanted(self) -> Sequence[CertSpec]:
+        """All enabled, adopted certificates."""
+
+    def ready(self, cert_id: CertId | None) -> Sequence[Attempt]:
+        """Attempts whose bundle waits to be published (steps issued and publishing), of one certificate or all."""
+
+    def issued(self, cert_id: CertId) -> Issued | None: ...
+
+    def spec(self, cert_id: CertId) -> CertSpec | None: ...
+
+    def publishing(self, attempt: Attempt, generation: int) -> None:
+        """This attempt's bundle is about to be published under this generation."""
+
+    def record_published(self, attempt: Attempt, issued: Issued) -> None:
+        """The value is published: end the attempt, clear failures and `last_error`."""
+
+    def close(self, attempt: Attempt, *, why: str) -> None:
+        """End an attempt whose bundle cannot or need not be published any more."""
+
+    def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
+        """Enabled certificates whose key or paths differ from what is published."""
+
+    def record_refreshed(self, issued: Issued) -> None:
+        """The value was published again with other metadata."""
+
+    def wanted_keys(self) -> frozenset[str]:
+        """The valkey_keys of all enabled certificates."""
+
+    def tombstones(self) -> frozenset[str]:
+        """The valkey_keys of removed and disabled certificates."""
+
+    def clear_tombstones(self, keys: Iterable[str]) -> None:
+        """They are pruned; a disabled certificate is no longer published."""
 
 
 class Publication(Protocol):
@@ -225,10 +298,8 @@ class Publication(Protocol):
         Gives None when done, or the generation found there when it is not older than this one (nothing written).
         """
 
-    def index(self) -> set[str]: ...
-
-    def missing(self) -> set[str]:
-        """Index members that have no value."""
+    def survey(self) -> tuple[set[str], set[str]]:
+        """The index's members, and those of them that have no value (one round trip)."""
 
     def prune(self, keys: Sequence[str]) -> None:
         """Remove these values, their index members and their change-feed entries in one transaction."""
@@ -244,6 +315,7 @@ __all__ = [
     "Journal",
     "Lease",
     "Leases",
+    "PassStore",
     "Prover",
     "Publication",
     "Sleep",

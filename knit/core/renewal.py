@@ -1,0 +1,72 @@
+"""Whether a certificate is due, and why; else until when it is not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from knit.core.model import CertSpec, CertState, Due, Issued, Policy, Reason, Wait
+from knit.core.retry import fraction
+
+DEFAULT_THRESHOLD = timedelta(days=30)
+SHORT_LIFE = timedelta(days=10)
+JITTER_SHARE = 90
+
+
+def decide(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Due | Wait:
+    """Due with the reason, or Wait with the instant at which to look again.
+
+    A failed certificate waits for its next try whatever makes it due; a request for renewal has cleared that
+    instant before it gets here.
+    """
+    reason = _reason(spec, state, policy, now)
+    if reason is None:
+        assert state.issued is not None
+        return Wait(until=_next_instant(spec, state, state.issued, policy), reason="not due")
+    if state.retry_at is not None and state.retry_at > now:
+        return Wait(until=state.retry_at, reason=f"next try after a failure ({reason})")
+    return Due(reason=reason)
+
+
+def _reason(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Reason | None:
+    if state.attempt is not None:
+        return Reason.UNFINISHED
+    if state.issued is None:
+        return Reason.NEVER_ISSUED
+    return _changed(spec, state.issued, policy) or _timely(spec, state, state.issued, policy, now)
+
+
+def _changed(spec: CertSpec, issued: Issued, policy: Policy) -> Reason | None:
+    differences = (
+        (spec.names_key != issued.names_key, Reason.NAMES_CHANGED),
+        (spec.issuer != issued.issuer, Reason.ISSUER_CHANGED),
+        (policy.directory != issued.directory, Reason.DIRECTORY_CHANGED),
+        (spec.key_type != issued.key_type, Reason.KEY_TYPE_CHANGED),
+        (spec.profile != issued.profile, Reason.PROFILE_CHANGED),
+    )
+    return next((reason for differs, reason in differences if differs), None)
+
+
+def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, now: datetime) -> Reason | None:
+    if not state.published:
+        return Reason.NOT_PUBLISHED
+    if spec.requested_at is not None and spec.requested_at > issued.issued_at:
+        return Reason.REQUESTED
+    if state.ari_at is not None and state.ari_at <= now:
+        return Reason.ARI
+    return Reason.WINDOW if window_start(spec, issued, policy) <= now else None
+
+
+def _next_instant(spec: CertSpec, state: CertState, issued: Issued, policy: Policy) -> datetime:
+    start = window_start(spec, issued, policy)
+    return start if state.ari_at is None else min(start, state.ari_at)
+
+
+def window_start(spec: CertSpec, issued: Issued, policy: Policy) -> datetime:
+    """When less than the wanted share of life is left, a little later for each certificate by its id."""
+    life = issued.not_after - issued.not_before
+    explicit = spec.renew_before or policy.threshold
+    if explicit is not None:
+        start = max(issued.not_after - explicit, issued.not_before + life / 3)
+    else:
+        start = issued.not_after - min(DEFAULT_THRESHOLD, life / 2 if life < SHORT_LIFE else life / 3)
+    return start + life / JITTER_SHARE * fraction(spec.id, "window")

@@ -1,0 +1,31 @@
+"""When a failed certificate is tried again: Let's Encrypt's advice, 1, 10, 100 minutes, then once a day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from knit.core.model import CertId
+
+LADDER = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
+SPREAD = 0.2
+SHORTEST = timedelta(seconds=1)
+LONGEST = timedelta(hours=48)
+MAX_STARTS = 3
+
+
+def fraction(cert_id: CertId, salt: str) -> float:
+    """A number from 0 to 1 that is always the same for this certificate and salt, and evenly spread over ids."""
+    digest = sha256(f"{cert_id}:{salt}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def next_try(cert_id: CertId, failures: int, now: datetime, asked: datetime | None = None) -> datetime:
+    """The instant of the next try after `failures` failures in a row (at least 1).
+
+    `asked` is what the other side said in Retry-After: it wins, kept between one second and 48 hours from now.
+    """
+    if asked is not None:
+        return min(max(asked, now + SHORTEST), now + LONGEST)
+    step = LADDER[min(max(failures, 1), len(LADDER)) - 1]
+    return now + step * (1 + SPREAD * (2 * fraction(cert_id, f"retry {failures}") - 1))
