@@ -1,0 +1,42 @@
+"""The test CA and the DNS servers it can look names up in. Each starts in well under a second, so each test has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fix_rig import running
+from tests.rig.challtestsrv import ChallTestSrv
+from tests.rig.knot import Knot
+from tests.rig.pebble import Pebble, PebbleOptions
+
+
+@pytest.fixture
+def challtestsrv() -> Iterator[ChallTestSrv]:
+    """A DNS server that answers for every name."""
+    yield from running(ChallTestSrv)
+
+
+@pytest.fixture
+def pebble(challtestsrv: ChallTestSrv) -> Iterator[Pebble]:
+    """A CA that looks names up in `challtestsrv` and rejects 5 % of good nonces. Fails the test if the CA hung."""
+    options = PebbleOptions(dns_server=challtestsrv.address)
+    for server in running(lambda: Pebble(options)):
+        yield server
+        server.raise_if_wedged()
+
+
+@pytest.fixture
+def knot() -> Iterator[Knot]:
+    """A DNS server with the zones knit.example and other.example that takes signed updates."""
+    yield from running(lambda: Knot("knit.example", "other.example"))
+
+
+@pytest.fixture
+def knot_pebble(knot: Knot) -> Iterator[Pebble]:
+    """A CA that looks names up in `knot`, so that only a real update can satisfy it."""
+    options = PebbleOptions(dns_server=knot.address)
+    for server in running(lambda: Pebble(options)):
+        yield server
+        server.raise_if_wedged()

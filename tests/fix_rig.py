@@ -1,0 +1,39 @@
+"""What happens when a server cannot be had: a failure where everything must run, a skip at a desk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+import pytest
+
+from tests.rig.process import MissingError
+
+
+class Server(Protocol):
+    """What every server of the rig can do."""
+
+    def start(self) -> None:
+        """Run it until it answers."""
+
+    def close(self) -> None:
+        """End it and remove what it left."""
+
+
+S = TypeVar("S", bound=Server)
+
+
+def running(make: Callable[[], S]) -> Iterator[S]:
+    """Make and start a server, and close it after its use."""
+    try:
+        server = make()
+    except MissingError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()

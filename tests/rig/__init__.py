@@ -1,0 +1,1 @@
+"""Real servers for tests, the demo and the benches: found, started on free loopback ports, and never left behind."""

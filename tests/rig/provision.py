@@ -1,0 +1,35 @@
+"""Get every server that the tests need: `python -m tests.rig.provision [--quiet]`. Exit 1 if one cannot be had."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from tests.rig import binaries
+from tests.rig.process import MissingError
+
+SERVERS: Mapping[str, Callable[[], binaries.Programs]] = {
+    "PostgreSQL": binaries.postgres,
+    "Valkey": binaries.valkey,
+    "Pebble": binaries.pebble,
+    "Knot DNS": binaries.knot,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Provide each server in turn; say in one line where it comes from or why it is missing."""
+    failed = False
+    for name, provide in SERVERS.items():
+        try:
+            programs = provide()
+        except MissingError as missing:
+            print(f"{name}: missing: {missing}", file=sys.stderr)
+            failed = True
+            continue
+        if "--quiet" not in arguments:
+            print(f"{name}: {programs.source}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
