@@ -16,6 +16,7 @@ from knit.core.model import (
     Attempt,
     AttemptId,
     Bundle,
+    Candidate,
     CertId,
     CertSpec,
     CertState,
@@ -238,7 +239,7 @@ class PassStore(Protocol):
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys of enabled certificates that have been published."""
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[tuple[CertSpec, CertState]]:
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
         """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
 
         `unpublished` are valkey_keys whose value is missing: those certificates are always among them, with

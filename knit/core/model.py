@@ -156,6 +156,15 @@ class CertState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A certificate that a pass looks at closely. `leftovers`: challenge records of it wait to be removed."""
+
+    spec: CertSpec
+    state: CertState
+    leftovers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """Full chain (leaf first) and private key, both PEM bytes. The key never shows in repr, logs or errors."""
 

@@ -1,0 +1,181 @@
+"""Bring the published set in line with what is wanted: new bundles, moved paths, removals."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from knit.core import publication, x509
+from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.value import Mark, Value
+from knit.errors import BundleMismatch, Transient, UnsafePublish
+from knit.ports import Clock, Leases, PassStore, Publication, Staging
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a publication did. `refused` is the guard's sentence when it stopped a prune."""
+
+    published: tuple[CertId, ...] = ()
+    refreshed: tuple[CertId, ...] = ()
+    pruned: int = 0
+    failed: int = 0
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """The flow with its ports. Running it twice, or two at once, comes to the same."""
+
+    store: PassStore
+    leases: Leases
+    staging: Staging
+    publication: Publication
+    clock: Clock
+
+    def one(self, cert_id: CertId) -> Report:
+        """Publish this certificate's bundle, if one waits."""
+        return self._bundles(self.store.ready(cert_id))
+
+    def everything(self) -> Report:
+        """Publish what waits, refresh what moved, prune what is removed.
+
+        Raises Transient when another process is at it: the caller tries again a little later.
+        """
+        with self.leases.hold("publish") as lease:
+            if lease is None:
+                message = "another process is publishing"
+                raise Transient(message)
+            report = self._bundles(self.store.ready(None))
+            report = replace(report, refreshed=self._refresh())
+            return self._prune(report)
+
+    def _bundles(self, ready: tuple[Attempt, ...]) -> Report:
+        published, failed = [], 0
+        for attempt in ready:
+            try:
+                if self._publish(attempt):
+                    published.append(attempt.cert_id)
+            except BundleMismatch as error:
+                failed += 1
+                self.store.close(attempt, why=str(error))
+                log.error("bundle not published", extra={"cert": attempt.cert_id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
+        return Report(published=tuple(published), failed=failed)
+
+    def _publish(self, attempt: Attempt) -> bool:
+        """False when the bundle is not (or no longer) there: the next renewal of this certificate sees to it."""
+        spec, bundle = self.store.spec(attempt.cert_id), self.staging.get(attempt.id)
+        if bundle is None or not bundle.fullchain:
+            return False
+        if spec is None or not spec.enabled or sorted(spec.names) != sorted(attempt.names):
+            self.store.close(attempt, why="what is wanted has changed")
+            self.staging.discard([attempt.id])
+            return False
+        leaf = x509.check(bundle, names=attempt.names, now=self.clock())
+        issued = self._set(spec, attempt, bundle, leaf)
+        self.store.record_published(attempt, issued)
+        self.staging.discard([attempt.id])
+        log.info(
+            "certificate published",
+            extra={"cert": spec.id, "key": spec.valkey_key, "generation": issued.generation, "not_after": issued.not_after},
+        )
+        return True
+
+    def _set(self, spec: CertSpec, attempt: Attempt, bundle: Bundle, leaf: Leaf) -> Issued:
+        """Publish under the next generation; when Valkey is ahead of Postgres (an older database), above that."""
+        before = self.store.issued(spec.id)
+        generation = 1 if before is None else before.generation + 1
+        for _ in range(2):
+            issued = _facts(spec, attempt, leaf, generation)
+            value = _value(bundle, issued)
+            self.store.publishing(attempt, generation)
+            found = self.publication.publish(spec.valkey_key, value.to_wire(), generation)
+            if found is None or self._is_live(spec.valkey_key, value.sha256):
+                return replace(issued, sha256=value.sha256, generation=generation if found is None else found)
+            generation = found + 1
+        message = "Valkey's generation of this certificate keeps growing: is another knit publishing it?"
+        raise BundleMismatch(message)
+
+    def _is_live(self, key: str, sha256: str) -> bool:
+        """Whether an earlier run of this very publication got through."""
+        raw = self.publication.live([key]).get(key)
+        return raw is not None and Value.from_wire(raw).sha256 == sha256
+
+    def _refresh(self) -> tuple[CertId, ...]:
+        """Publish the same bytes under new metadata; nothing is ordered for a changed path or key."""
+        return tuple(spec.id for spec, issued in self.store.moved() if self._move(spec, issued))
+
+    def _move(self, spec: CertSpec, issued: Issued) -> bool:
+        raw = self.publication.live([issued.valkey_key]).get(issued.valkey_key)
+        if raw is None:
+            return False
+        try:
+            old = Value.from_wire(raw)
+            old.verify()
+        except BundleMismatch:
+            return False
+        moved = replace(
+            issued,
+            generation=max(old.generation or 0, issued.generation) + 1,
+            valkey_key=spec.valkey_key,
+            cert_path=spec.cert_path,
+            key_path=spec.key_path,
+        )
+        if self.publication.publish(spec.valkey_key, _value(old.bundle, moved).to_wire(), moved.generation) is not None:
+            return False
+        self.store.record_refreshed(moved)
+        log.info("metadata refreshed", extra={"cert": spec.id, "key": spec.valkey_key})
+        return True
+
+    def _prune(self, report: Report) -> Report:
+        """Removed and disabled ones at once; what nobody can explain only within the guard."""
+        index, _ = self.publication.survey()
+        tombstones = self.store.tombstones()
+        plan = publication.plan_prune(index=index, wanted=self.store.wanted_keys(), tombstones=tombstones)
+        self.publication.prune(sorted(plan.explained))
+        self.store.clear_tombstones(tombstones)
+        try:
+            publication.guard(plan, live=len(index))
+        except UnsafePublish as error:
+            log.error("prune refused", extra={"error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
+            return replace(report, pruned=len(plan.explained), refused=str(error))
+        self.publication.prune(sorted(plan.unexplained))
+        pruned = plan.explained | plan.unexplained
+        if pruned:
+            log.info("pruned", extra={"keys": len(pruned), "unexplained": len(plan.unexplained)})
+        return replace(report, pruned=len(pruned))
+
+
+def _facts(spec: CertSpec, attempt: Attempt, leaf: Leaf, generation: int) -> Issued:
+    return Issued(
+        cert_id=spec.id,
+        names_key=",".join(sorted(attempt.names)),
+        issuer=attempt.issuer,
+        directory=attempt.directory,
+        key_type=attempt.key_type,
+        profile=attempt.profile,
+        serial=leaf.serial,
+        ari_id=leaf.ari_id,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        issued_at=attempt.started_at,
+        sha256="",
+        generation=generation,
+        valkey_key=spec.valkey_key,
+        cert_path=spec.cert_path,
+        key_path=spec.key_path,
+    )
+
+
+def _value(bundle: Bundle, issued: Issued) -> Value:
+    mark = Mark(
+        cert_id=issued.cert_id,
+        generation=issued.generation,
+        issued_at=issued.issued_at,
+        directory=issued.directory,
+    )
+    return Value.of(
+        bundle, not_after=issued.not_after, cert_path=issued.cert_path, key_path=issued.key_path, mark=mark,
+    )

@@ -1,0 +1,128 @@
+"""One pass: find out which certificates need a worker, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from knit.core import renewal, x509
+from knit.core.model import Candidate, CertId, CertSpec, Due, Issued, Policy
+from knit.core.value import Value
+from knit.errors import BundleMismatch
+from knit.ports import Clock, PassStore, Publication
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassPlan:
+    """Which certificates a pass gives to workers. `unadoptable` rows clash with others and were left out."""
+
+    renew: tuple[CertId, ...]
+    unadoptable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    """The flow with its ports."""
+
+    store: PassStore
+    publication: Publication
+    policy: Policy
+    clock: Clock
+
+    def run(self, *, deep: bool = False) -> PassPlan:
+        """Adopt what other software wrote, look for lost values, decide. `deep` reads every value's content.
+
+        Raises Unreachable when Postgres or Valkey cannot be asked: nothing is decided without both.
+        """
+        unadoptable = self.store.adopt()
+        members, empty = self.publication.survey()
+        self._adopt_values(members - empty)
+        published = self.store.published_keys()
+        unpublished = published - (members - empty)
+        if self.store.deep_check_due(force=deep):
+            unpublished |= self._damaged(published - unpublished)
+        plan = self._decide(self.store.candidates(self.policy, unpublished))
+        log.info("pass planned", extra={"due": len(plan), "published": len(published), "lost": len(unpublished)})
+        return PassPlan(renew=plan, unadoptable=unadoptable)
+
+    def _decide(self, candidates: Sequence[Candidate]) -> tuple[CertId, ...]:
+        now = self.clock()
+        chosen = []
+        for candidate in candidates:
+            spec = candidate.spec
+            verdict = renewal.decide(spec, candidate.state, self.policy, now)
+            if isinstance(verdict, Due):
+                log.info("certificate due", extra={"cert": spec.id, "names": spec.names_key, "reason": verdict.reason})
+            else:
+                self.store.plan_check(spec.id, self.policy, until=verdict.until)
+            if isinstance(verdict, Due) or candidate.leftovers:
+                chosen.append(spec.id)
+        return tuple(chosen)
+
+    def _adopt_values(self, members: set[str]) -> None:
+        """Record what is published already, so that nothing good is ordered again."""
+        specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in members}
+        if not specs:
+            return
+        host = self.store.original_account_host()
+        for key, raw in self.publication.live(list(specs)).items():
+            try:
+                issued = adopted(specs[key], raw, self.policy, host, self.clock)
+            except BundleMismatch as error:
+                log.warning("published value not adopted", extra={"cert": specs[key].id, "error": str(error)})
+                continue
+            self.store.record_adopted(issued)
+            log.info("published value adopted", extra={"cert": specs[key].id, "not_after": issued.not_after})
+
+    def _damaged(self, keys: frozenset[str]) -> frozenset[str]:
+        good = {key for key, raw in self.publication.live(sorted(keys)).items() if _intact(raw)}
+        return keys - good
+
+
+def _intact(raw: bytes) -> bool:
+    try:
+        value = Value.from_wire(raw)
+        value.verify()
+    except BundleMismatch:
+        return False
+    return bool(value.privkey and value.fullchain)
+
+
+def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None, clock: Clock) -> Issued:
+    """Facts about a value found published, checked as strictly as an issued one. Raises BundleMismatch.
+
+    Which directory it came from is in knit's own member; for a value of the Go knit it follows from the host of
+    the account it used, so that certificates of a staging CA are not taken for production ones.
+    """
+    value = Value.from_wire(raw)
+    value.verify()
+    leaf = x509.check(value.bundle, names=spec.names, now=clock())
+    return Issued(
+        cert_id=spec.id,
+        names_key=spec.names_key,
+        issuer=spec.issuer,
+        directory=_directory(value, policy, account_host),
+        key_type=spec.key_type,
+        profile=spec.profile,
+        serial=leaf.serial,
+        ari_id=leaf.ari_id,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        issued_at=leaf.not_before,
+        sha256=value.sha256,
+        generation=value.generation or 0,
+        valkey_key=spec.valkey_key,
+        cert_path=value.cert_path,
+        key_path=value.key_path,
+    )
+
+
+def _directory(value: Value, policy: Policy, account_host: str | None) -> str:
+    if value.mark is not None and value.mark.directory is not None:
+        return value.mark.directory
+    same = account_host is None or account_host == urlsplit(policy.directory).hostname
+    return policy.directory if same else f"https://{account_host}/"

@@ -1,0 +1,198 @@
+"""One certificate, from "is it due" to a checked bundle in staging."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from knit.core import renewal, retry, x509
+from knit.core.model import (
+    Attempt,
+    Bundle,
+    CertId,
+    CertSpec,
+    CertState,
+    Due,
+    Failed,
+    Issued,
+    IssueRequest,
+    Leftover,
+    Outcome,
+    Policy,
+    Reason,
+    Renewed,
+    Skipped,
+    Step,
+)
+from knit.core.value import Value
+from knit.errors import BundleMismatch, Interrupted, LeaseLost, Misconfigured, Refused, Transient
+from knit.ports import Clock, Issuers, Journal, Lease, Leases, Prover, Publication, Staging, Store
+
+log = logging.getLogger(__name__)
+
+MAX_KEY_LOSSES = 2
+KEY_LOST = "key lost"
+KEPT = "what is published stays"
+BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED, Step.VALIDATED)
+
+
+class KeyLost(Exception):  # noqa: N818 -- a turn in this flow, not an error that leaves it
+    """The key of an order that has been finalized is no longer in staging."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renew:
+    """The flow with its ports. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
+
+    store: Store
+    leases: Leases
+    staging: Staging
+    publication: Publication
+    issuers: Issuers
+    prover: Callable[[str, Journal], Prover]
+    sweep: Callable[[Sequence[Leftover]], None]
+    policy: Policy
+    clock: Clock
+
+    def run(self, cert_id: CertId) -> Outcome:
+        """Renew this certificate if it is due. Failures are recorded and returned, not raised.
+
+        Raises Interrupted when the process is stopping and LeaseLost when another worker took over; in both
+        cases the journal says where to go on.
+        """
+        with self.leases.hold(f"cert:{cert_id}") as lease:
+            if lease is None:
+                return Skipped(cert_id=cert_id, reason="another worker is on it")
+            self.sweep(self.store.leftovers(cert_id))
+            return self._renew(cert_id, lease)
+
+    def _renew(self, cert_id: CertId, lease: Lease) -> Outcome:
+        spec = self.store.spec(cert_id)
+        state = self._relevant(spec, self.store.state(cert_id), lease)
+        if spec is None or not spec.enabled:
+            return Skipped(cert_id=cert_id, reason="removed or disabled")
+        verdict = renewal.decide(spec, state, self.policy, self.clock())
+        if not isinstance(verdict, Due):
+            self.store.plan_check(cert_id, self.policy, until=verdict.until)
+            return Skipped(cert_id=cert_id, reason=verdict.reason, until=verdict.until)
+        if state.attempt is None:
+            attempt = self.store.begin(lease, spec, verdict.reason, self.policy.directory)
+        else:
+            attempt = self.store.resume(lease, state.attempt)
+        return self._attempt(spec, state, attempt, lease)
+
+    def _relevant(self, spec: CertSpec | None, state: CertState, lease: Lease) -> CertState:
+        """The state without an open attempt that no longer answers what is wanted, and with `published` looked up."""
+        attempt = state.attempt
+        if attempt is not None and (spec is None or not spec.enabled or not _answers(attempt, spec, self.policy)):
+            self.store.abandon(lease, attempt, why="what is wanted has changed")
+            self.staging.discard([attempt.id])
+            attempt = None
+        published = spec is None or state.issued is None or self._is_published(spec, state.issued)
+        return replace(state, attempt=attempt, published=published)
+
+    def _is_published(self, spec: CertSpec, issued: Issued) -> bool:
+        """Whether a good value for this certificate is live, under the key it was last published at."""
+        raw = self.publication.live([issued.valkey_key]).get(issued.valkey_key)
+        if raw is None:
+            return False
+        try:
+            return Value.from_wire(raw).sha256 == issued.sha256
+        except BundleMismatch:
+            log.warning("published value is damaged", extra={"cert": spec.id, "key": issued.valkey_key})
+            return False
+
+    def _attempt(self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease) -> Outcome:
+        try:
+            if attempt.starts > retry.MAX_STARTS:
+                message = f"the worker died {attempt.starts - 1} times in a row in this attempt"
+                raise Transient(message)  # noqa: TRY301 -- recorded by the same handler as any other failure
+            return self._issue(spec, attempt, lease)
+        except LeaseLost:
+            raise
+        except Interrupted as error:
+            self.store.postpone(lease, attempt, error=error, retry_at=self.clock())
+            raise
+        except Transient as error:
+            at = retry.next_try(spec.id, state.failures + 1, self.clock(), error.retry_at)
+            self.store.postpone(lease, attempt, error=error, retry_at=at)
+            return self._failed(spec, error, at)
+        except KeyLost:
+            return self._start_over(spec, state, attempt, lease)
+        except (Refused, Misconfigured) as error:
+            at = retry.next_try(spec.id, state.failures + 1, self.clock())
+            self.store.fail(lease, attempt, error=error, retry_at=at)
+            self.staging.discard([attempt.id])
+            return self._failed(spec, error, at)
+
+    def _start_over(self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease) -> Outcome:
+        if self.store.key_losses(spec.id) >= MAX_KEY_LOSSES:
+            error = Refused(
+                f"the key of a finished order is gone from Valkey, for the {MAX_KEY_LOSSES + 1}th time in 7 days: "
+                "no new order is made until Valkey keeps what it is given (persistence, noeviction)"
+            )
+            at = retry.next_try(spec.id, len(retry.LADDER), self.clock())
+            self.store.fail(lease, attempt, error=error, retry_at=at)
+            return self._failed(spec, error, at)
+        self.store.abandon(lease, attempt, why=KEY_LOST)
+        log.warning("key lost, starting over", extra={"cert": spec.id, "attempt": attempt.id})
+        fresh = self.store.begin(lease, spec, Reason.UNFINISHED, self.policy.directory)
+        return self._attempt(spec, state, fresh, lease)
+
+    def _failed(self, spec: CertSpec, error: Exception, at: datetime) -> Failed:
+        """Also what the log says of it: which certificate, what happened, what is kept, when the next try is."""
+        log.error(
+            "renewal failed",
+            extra={"cert": spec.id, "names": spec.names_key, "error": str(error), "kept": KEPT, "next_try": at},
+        )
+        return Failed(cert_id=spec.id, error=str(error), retry_at=at)
+
+    def _issue(self, spec: CertSpec, attempt: Attempt, lease: Lease) -> Outcome:
+        bundle = self._key(spec, attempt, lease)
+        if not bundle.fullchain:
+            bundle = self._obtain(spec, attempt, lease, bundle)
+        x509.check(bundle, names=attempt.names, now=self.clock())
+        self.store.staged(lease, attempt)
+        log.info("certificate issued", extra={"cert": spec.id, "names": spec.names_key, "attempt": attempt.id})
+        return Renewed(cert_id=spec.id, attempt_id=attempt.id)
+
+    def _obtain(self, spec: CertSpec, attempt: Attempt, lease: Lease, bundle: Bundle) -> Bundle:
+        journal = self.store.journal(lease, attempt)
+        request = IssueRequest(
+            names=attempt.names,
+            csr_der=x509.csr(bundle.privkey, attempt.names),
+            profile=attempt.profile,
+            preferred_chain=spec.preferred_chain,
+            order_url=attempt.order_url,
+        )
+        issuer = self.issuers.issuer(attempt.issuer)
+        chain = issuer.issue(request, journal, self.prover(attempt.provider, journal))
+        whole = Bundle(fullchain=chain, privkey=bundle.privkey)
+        x509.check(whole, names=attempt.names, now=self.clock())
+        lease.check()
+        self.staging.put(attempt.id, whole)
+        return whole
+
+    def _key(self, spec: CertSpec, attempt: Attempt, lease: Lease) -> Bundle:
+        """What this attempt staged earlier, or a new key, staged before anything is asked of the CA.
+
+        A key lost after finalize cannot be had again: the order is given up, and a new one is made only while
+        few were lost lately, so that a Valkey that forgets everything cannot use up the CA's limits.
+        """
+        staged = self.staging.get(attempt.id) if attempt.spki_sha256 is not None else None
+        if staged is not None and x509.spki_sha256(staged.privkey) == attempt.spki_sha256:
+            return staged
+        if attempt.spki_sha256 is not None and attempt.step not in BEFORE_FINALIZE:
+            raise KeyLost
+        bundle = Bundle(fullchain=b"", privkey=x509.generate_key(attempt.key_type))
+        self.staging.put(attempt.id, bundle)
+        self.store.key_staged(lease, attempt, x509.spki_sha256(bundle.privkey))
+        return bundle
+
+
+def _answers(attempt: Attempt, spec: CertSpec, policy: Policy) -> bool:
+    """Whether what this attempt asks for is still what is wanted."""
+    asked = (sorted(attempt.names), attempt.issuer, attempt.directory, attempt.key_type, attempt.profile)
+    return asked == (sorted(spec.names), spec.issuer, policy.directory, spec.key_type, spec.profile)
