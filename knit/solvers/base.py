@@ -1,0 +1,250 @@
+"""What every DNS provider says of itself (`Provider`), and how its settings reach it (`Values`).
+
+A provider is one file that exposes `PROVIDER`. Its solver never reads the environment: the process edge hands in
+one mapping, read once, and `Values` finds a variable in it under the rules of lego (names, `NAME_FILE`) and of
+knit (`NAME__WEST` for the second account `code@west`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from knit.core.model import Record
+from knit.errors import Misconfigured
+from knit.ports import Clock, Sleep, Solver
+
+_TRUE = frozenset({"1", "t", "true", "yes", "on"})
+_FALSE = frozenset({"0", "f", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One setting of a provider. `names` are tried in order, the first is the main one; the rest are old spellings."""
+
+    names: tuple[str, ...]
+    help: str
+    default: str | None = None
+    secret: bool = False
+
+    @property
+    def name(self) -> str:
+        """The main name: what errors and docs call it."""
+        return self.names[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long (seconds) and how often (seconds) visibility is worth checking, and the record's TTL (seconds).
+
+    `http` is how long (seconds) one call of the provider's API may take.
+    """
+
+    timeout: float
+    interval: float
+    ttl: int
+    http: float = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a solver may use of its process: the clock, and a wait that ends when the process must stop."""
+
+    clock: Clock
+    sleep: Sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """The settings every provider has; `ttl` and `http` are None where lego has no such variable."""
+
+    timeout: Variable
+    interval: Variable
+    ttl: Variable | None
+    http: Variable | None
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Those that exist."""
+        return tuple(knob for knob in (self.timeout, self.interval, self.ttl, self.http) if knob is not None)
+
+    def timing(self, values: Values) -> Timing:
+        """Read them. Without a TTL variable the record's TTL is lego's general default, 120 s."""
+        return Timing(
+            timeout=values.seconds(self.timeout),
+            interval=values.seconds(self.interval),
+            ttl=120 if self.ttl is None else values.integer(self.ttl),
+            http=8.0 if self.http is None else values.seconds(self.http),
+        )
+
+
+def knobs(*prefixes: str, timeout: int, interval: int, ttl: int | None, http: int | None = None) -> Knobs:
+    """The usual `<PREFIX>_PROPAGATION_TIMEOUT` and so on, with lego's defaults in seconds; old prefixes after the main.
+
+    `http` is how long one API call may take to answer. knit's default is at most 8 s where lego's is longer, so
+    that a worker which is told to stop does so within 10 s; a value set by the user is taken as it is.
+    """
+
+    def variable(suffix: str, default: int, text: str) -> Variable:
+        names = tuple(f"{prefix}_{suffix}" for prefix in prefixes)
+        return Variable(names=names, help=text, default=str(default))
+
+    return Knobs(
+        timeout=variable("PROPAGATION_TIMEOUT", timeout, "seconds until an unseen record counts as failed"),
+        interval=variable("POLLING_INTERVAL", interval, "seconds between two looks for the record"),
+        ttl=None if ttl is None else variable("TTL", ttl, "TTL of the TXT record in seconds"),
+        http=None if http is None else variable("HTTP_TIMEOUT", min(http, 8), "seconds one API call may take"),
+    )
+
+
+class Values:
+    """A provider's settings as the user gave them: one mapping, read once, looked up by `Variable`.
+
+    For an account (`code@west`) every name is tried with `__WEST` first, then as it is. `NAME_FILE` names a file
+    that holds the value (trailing line ends are cut) and counts only while NAME itself is empty.
+    """
+
+    def __init__(self, mapping: Mapping[str, str], account: str = "") -> None:
+        self._mapping = mapping
+        self._suffixes = (f"__{account.upper().replace('-', '_')}", "") if account else ("",)
+
+    def get(self, variable: Variable) -> str | None:
+        """The value, else the default, else None. Raises Misconfigured when NAME_FILE cannot be read."""
+        found = self._first(variable, self._suffixes)
+        return variable.default if found is None else found
+
+    def text(self, variable: Variable) -> str:
+        """The value or the default; raises Misconfigured, naming the variable, when there is neither."""
+        value = self.get(variable)
+        if value is None:
+            raise Misconfigured(f"{self._spelled(variable)} is not set: {variable.help}")
+        return value
+
+    def integer(self, variable: Variable) -> int:
+        """A whole number >= 0; Misconfigured names variable and value otherwise (lego would fall back silently)."""
+        value = self.text(variable)
+        if not (value.isascii() and value.isdigit()):
+            raise Misconfigured(f"{self._spelled(variable)} must be a whole number, not {self._shown(variable, value)}")
+        return int(value)
+
+    def seconds(self, variable: Variable) -> float:
+        """Whole seconds, greater than zero."""
+        value = self.integer(variable)
+        if value == 0:
+            raise Misconfigured(f"{self._spelled(variable)} must be at least 1 second, not 0")
+        return float(value)
+
+    def flag(self, variable: Variable) -> bool:
+        """A truth value, false when unset."""
+        value = (self.get(variable) or "false").lower()
+        if value not in _TRUE | _FALSE:
+            raise Misconfigured(f"{self._spelled(variable)} must be true or false, not {self._shown(variable, value)}")
+        return value in _TRUE
+
+    def choose(self, alternatives: Sequence[Sequence[Variable]]) -> int:
+        """Which set of required variables the user filled in: the first complete one.
+
+        An account's own set goes before a set that is complete only because of the shared names: otherwise the
+        first account's token would win over the second account's key and e-mail.
+        """
+        for suffixes in (self._suffixes[:1], self._suffixes):
+            for index, wanted in enumerate(alternatives):
+                if all(self._first(variable, suffixes) is not None for variable in wanted):
+                    return index
+        raise Misconfigured(self._missing(alternatives))
+
+    def set_names(self, variables: Iterable[Variable]) -> tuple[str, ...]:
+        """Which environment names are set for these variables: names only, for `knit providers`."""
+        spelled = (name + suffix for variable in variables for suffix in self._suffixes for name in variable.names)
+        return tuple(given for name in spelled for given in (name, f"{name}_FILE") if self._mapping.get(given))
+
+    def _first(self, variable: Variable, suffixes: Iterable[str]) -> str | None:
+        for name in (name + suffix for suffix in suffixes for name in variable.names):
+            value = self._mapping.get(name) or self._from_file(f"{name}_FILE")
+            if value:
+                return value
+        return None
+
+    def _from_file(self, name: str) -> str | None:
+        path = self._mapping.get(name)
+        if not path:
+            return None
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as e:
+            reason = e.strerror if isinstance(e, OSError) else "not UTF-8 text"
+            raise Misconfigured(f"{name}: cannot read {path}: {reason}") from None
+
+    def _missing(self, alternatives: Sequence[Sequence[Variable]]) -> str:
+        sets = [
+            " and ".join(
+                self._spelled(variable) for variable in wanted if self._first(variable, self._suffixes) is None
+            )
+            for wanted in alternatives
+        ]
+        return f"not set: {', or '.join(sets)}"
+
+    def _spelled(self, variable: Variable) -> str:
+        return f"{variable.name}{self._suffixes[0]}"
+
+    @staticmethod
+    def _shown(variable: Variable, value: str) -> str:
+        return "what it holds" if variable.secret else repr(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One DNS provider: everything the registry, the docs and `knit providers` need to know.
+
+    `required` lists alternatives; each is a set of variables that must all be set (`((),)`: nothing is required).
+    `variables` are all others. `rights` says in plain words what the credential must be allowed to do.
+    """
+
+    code: str
+    title: str
+    url: str
+    required: tuple[tuple[Variable, ...], ...]
+    knobs: Knobs
+    build: Callable[[Values, Runtime], Solver]
+    rights: str
+    aliases: tuple[str, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    note: str = field(default="")
+
+    @property
+    def settings(self) -> tuple[Variable, ...]:
+        """Every variable it reads, each once, credentials first."""
+        credentials = (variable for wanted in self.required for variable in wanted)
+        return tuple(dict.fromkeys((*credentials, *self.variables, *self.knobs.variables)))
+
+    def solver(self, values: Values, runtime: Runtime) -> Solver:
+        """Check that one set of required variables is there, then build. Raises Misconfigured."""
+        values.choose(self.required)
+        return self.build(values, runtime)
+
+
+class Paced:
+    """Base of all solvers: carries the three figures that `ports.Solver` asks for."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.timeout = timing.timeout
+        self.interval = timing.interval
+        self.ttl = timing.ttl
+
+
+@runtime_checkable
+class ReplacesWhole(Protocol):
+    """A solver whose API replaces more than one value at a time, so two writers would lose each other's values."""
+
+    def replaces(self, record: Record) -> str:
+        """Name what is replaced (the record set's name, or the zone): one writer at a time may change it."""
+
+
+@runtime_checkable
+class HoldsOneValue(Protocol):
+    """A solver whose provider can keep only one TXT value at a name: one challenge at a time, set to removed."""
+
+    def slot(self, record: Record) -> str:
+        """Name the place that only one challenge can have."""

@@ -1,0 +1,320 @@
+"""The one HTTP client of all DNS providers with an API: bounded in time, size and tries, and silent about secrets.
+
+One `Api` is one account at one base URL. What comes back is bytes until `Reply.parse` has checked it against a
+pydantic model, so nothing behind this file meets a shape it does not expect.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import requests
+from pydantic import TypeAdapter, ValidationError
+from requests.auth import AuthBase
+
+from knit.errors import CredentialsRejected, Misconfigured, RateLimited, Refused, Unreachable
+from knit.solvers.base import Runtime
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+_CONNECT = 8.0
+_BODY_LIMIT = 4 * 1024 * 1024
+_SHOWN = 200
+_TRIES = 3
+_BACKOFF = (0.5, 2.0)
+_SHORT_WAIT = 10.0
+_PAGES = 1000
+_CHUNK = 65536
+_CREDENTIAL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_PASSING = {
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+MISSING = (HTTPStatus.NOT_FOUND,)
+"""For `ok=`: not finding the thing is an answer."""
+
+Signer = Callable[[requests.PreparedRequest], None]
+"""Adds authentication to a finished request: a header, or a signature over method, URL and body."""
+
+
+def header(name: str, value: str) -> Signer:
+    """Authentication by one request header, such as `Authorization: Bearer …`."""
+
+    def sign(request: requests.PreparedRequest) -> None:
+        request.headers[name] = value
+
+    return sign
+
+
+def basic(user: str, password: str) -> Signer:
+    """HTTP basic authentication (RFC 7617)."""
+
+    def sign(request: requests.PreparedRequest) -> None:
+        requests.auth.HTTPBasicAuth(user.encode(), password.encode())(request)
+
+    return sign
+
+
+def anonymous(request: requests.PreparedRequest) -> None:
+    """No authentication in headers (it is in the path, the query or the body, or there is none)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who we are at a provider, for `Api`.
+
+    `rights` finishes the sentence "the credential needs …". Every text in `secrets` is blotted out of what the
+    provider answers before any of it is shown.
+    """
+
+    provider: str
+    rights: str
+    sign: Signer = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What is sent: query parameters, and at most one of a JSON value, form fields or raw bytes."""
+
+    params: Mapping[str, str] | None = None
+    json: object = None
+    form: Mapping[str, str] | None = None
+    raw: bytes | None = None
+    headers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A complete answer. `said` is its text made fit for an error: short, one line, no secrets."""
+
+    provider: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    said: str
+
+    @property
+    def missing(self) -> bool:
+        """Status 404."""
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def text(self) -> str:
+        """The body as text; undecodable bytes are replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def parse(self, shape: type[T]) -> T:
+        """The JSON body as `shape` (a pydantic model, `list[Model]`, …); Unreachable when it is anything else."""
+        try:
+            return TypeAdapter(shape).validate_json(self.body)
+        except ValidationError as e:
+            where = ".".join(str(part) for part in e.errors(include_input=False)[0]["loc"]) or "the whole answer"
+            raise Unreachable(f"{self.provider}: the API's answer is not as documented ({where})") from None
+
+
+class Api:
+    """Calls one provider's API. Safe to share between threads: each has its own connection."""
+
+    def __init__(self, base_url: str, account: Account, runtime: Runtime, *, timeout: float) -> None:
+        if not base_url.startswith(("https://", "http://")):
+            raise Misconfigured(f"{account.provider}: the API's address must start with https://, not {base_url!r}")
+        self._base = base_url.rstrip("/")
+        self._account = account
+        self._runtime = runtime
+        self._timeout = timeout
+        self._threads = threading.local()
+
+    def get(self, path: str, params: Mapping[str, str] | None = None, *, ok: Iterable[int] = ()) -> Reply:
+        """`call` for reading."""
+        return self.call("GET", path, Body(params=params), ok=ok)
+
+    def call(self, method: str, path: str, body: Body | None = None, *, ok: Iterable[int] = ()) -> Reply:
+        """One request; gives back 2xx answers and those whose status is in `ok`.
+
+        A 5xx answer is tried again twice, a short Retry-After is waited for; so only send what may arrive twice.
+        Raises CredentialsRejected (401, 403), RateLimited (429), Unreachable (5xx, no answer, a broken one) and
+        Refused (any other status), in the provider's own words.
+        """
+        accepted = frozenset(ok)
+        for pause in _BACKOFF[: _TRIES - 1]:
+            reply = self._send(method, path, body or Body())
+            wait = self._worth_waiting(reply, pause) if reply.status not in accepted else None
+            if wait is None:
+                return self._checked(reply, accepted)
+            self._runtime.sleep(wait)
+        return self._checked(self._send(method, path, body or Body()), accepted)
+
+    def fail(self, reply: Reply) -> Exception:
+        """The error for an answer that says no; for APIs that say so with status 200, too."""
+        account, said = self._account, f" (HTTP {reply.status}): {reply.said}"
+        if reply.status in _CREDENTIAL:
+            needs = f"; it needs {account.rights}"
+            return CredentialsRejected(f"{account.provider} does not accept the credential{said}{needs}")
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            retry_at = self._retry_at(reply)
+            return RateLimited(f"{account.provider} asks to slow down{said}", retry_at=retry_at)
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Unreachable(f"{account.provider} cannot serve now{said}", retry_at=self._retry_at(reply))
+        return Refused(f"{account.provider} refused{said}")
+
+    def rejected(self, said: str) -> CredentialsRejected:
+        """For APIs that report a bad credential in the body instead of by status 401."""
+        account = self._account
+        return CredentialsRejected(
+            f"{account.provider} does not accept the credential: {self._clean(said)}; it needs {account.rights}"
+        )
+
+    def refused(self, said: str) -> Refused:
+        """For APIs that report a refusal in the body instead of by status."""
+        return Refused(f"{self._account.provider} refused: {self._clean(said)}")
+
+    def limited(self, said: str) -> RateLimited:
+        """For APIs that report a rate limit in the body instead of by status 429."""
+        return RateLimited(f"{self._account.provider} asks to slow down: {self._clean(said)}")
+
+    def _checked(self, reply: Reply, accepted: frozenset[int]) -> Reply:
+        if reply.status in accepted or HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            return reply
+        raise self.fail(reply)
+
+    def _worth_waiting(self, reply: Reply, pause: float) -> float | None:
+        """Seconds to wait before the same request may work, or None when waiting here is no use."""
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            retry_at = self._retry_at(reply)
+            wait = None if retry_at is None else (retry_at - self._runtime.clock()).total_seconds()
+            return wait if wait is not None and wait <= _SHORT_WAIT else None
+        return pause if reply.status in _PASSING and "retry-after" not in reply.headers else None
+
+    def _retry_at(self, reply: Reply) -> datetime | None:
+        """Retry-After (RFC 9110 section 10.2.3): seconds or a date; nonsense counts as absent."""
+        value = reply.headers.get("retry-after", "").strip()
+        now = self._runtime.clock()
+        if re.fullmatch(r"\d{1,7}", value):
+            return now + timedelta(seconds=int(value))
+        try:
+            then = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        return max(now, then) if then.tzinfo is not None else None
+
+    def _send(self, method: str, path: str, body: Body) -> Reply:
+        deadline = time.monotonic() + 3 * self._timeout
+        try:
+            with self._session().request(
+                method,
+                self._base + path,
+                params=body.params,
+                json=body.json,
+                data=body.raw if body.form is None else body.form,
+                headers=body.headers,
+                auth=_Signed(self._account.sign),
+                timeout=(min(_CONNECT, self._timeout), self._timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return self._reply(response, _bounded(response, deadline))
+        except (requests.RequestException, OSError, ValueError) as e:
+            # The text of these may hold the URL, and some providers want their token in it.
+            raise Unreachable(f"{self._account.provider}: {_why(e)} at {self._host()}") from None
+
+    def _reply(self, response: requests.Response, body: bytes) -> Reply:
+        return Reply(
+            provider=self._account.provider,
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=body,
+            said=self._clean(body.decode("utf-8", "replace")) or "no reason given",
+        )
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = self._threads.session = requests.Session()
+            session.headers["User-Agent"] = "knit"
+            session.headers["Accept"] = "application/json"
+        return session
+
+    def _host(self) -> str:
+        return self._base.split("/")[2].rpartition("@")[2]
+
+    def _clean(self, text: str) -> str:
+        for secret in self._account.secrets:
+            text = text.replace(secret, "***") if secret else text
+        line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
+        return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+
+
+class _Signed(AuthBase):
+    """Hands the finished request to the signer. Being set at all, it keeps ~/.netrc out of the request."""
+
+    def __init__(self, sign: Signer) -> None:
+        self._sign = sign
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        self._sign(request)
+        return request
+
+
+def paged(fetch: Callable[[C], tuple[Iterable[T], C | None]], start: C) -> Iterator[T]:
+    """Every item of all pages: `fetch(cursor)` gives one page and the next cursor, None after the last.
+
+    Raises Unreachable when the pages do not end.
+    """
+    cursor: C | None = start
+    for _ in range(_PAGES):
+        if cursor is None:
+            return
+        items, cursor = fetch(cursor)
+        yield from items
+    if cursor is not None:
+        raise Unreachable(f"the API's list does not end after {_PAGES} pages")
+
+
+def quoted(value: str) -> str:
+    """A TXT value as zone-file text: in double quotes, as many APIs want it."""
+    return jsonlib.dumps(value)
+
+
+def unquoted(text: str) -> str:
+    """The TXT value of zone-file text: quotes taken off, several strings joined (RFC 1035 section 5.1)."""
+    parts = re.findall(r'"((?:[^"\\]|\\.)*)"', text)
+    return re.sub(r"\\(.)", r"\1", "".join(parts)) if parts else text
+
+
+def _bounded(response: requests.Response, deadline: float) -> bytes:
+    """The whole body; a body that is too long or drips too slowly is a broken answer."""
+    raw: Any = response.raw
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := raw.read1(_CHUNK, decode_content=True):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _BODY_LIMIT or time.monotonic() > deadline:
+            raise requests.exceptions.ContentDecodingError
+    return b"".join(chunks)
+
+
+def _why(e: Exception) -> str:
+    kinds: tuple[tuple[type[Exception], str], ...] = (
+        (requests.exceptions.SSLError, "TLS failed"),
+        (requests.exceptions.ConnectTimeout, "no connection in time"),
+        (requests.exceptions.Timeout, "no answer in time"),
+        (requests.exceptions.ProxyError, "the proxy failed"),
+        (requests.exceptions.ContentDecodingError, "an answer too long, too slow or undecodable"),
+        (requests.exceptions.ConnectionError, "no connection"),
+    )
+    return next((words for kind, words in kinds if isinstance(e, kind)), "a broken answer")
