@@ -31,6 +31,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -57,20 +58,28 @@ ONE = record("q_G2lZn2yCPhm-0jvSbhTOjpQ7yYyUGxZzNmYwKXp8g")
 TWO = record("-Kz3JXnQbV1r6tWqDk4hN0sLgMf9yYcPzAeTuIoWx5E")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What the suite must know of one provider.
+
+    `credentials` is the environment a user would set, with values the fake accepts; `secrets` is what must never
+    show in an error, a repr or the remembered state. `single_value`: the provider keeps one value per name (the
+    solver has `slot`), so the tests with two values do not apply. `finds_zones` is False where the solver takes the
+    zone as told by the DNS.
+    """
+
+    provider: Provider
+    fake: type[FakeApi]
+    credentials: dict[str, str]
+    secrets: tuple[str, ...]
+    single_value: bool = False
+    finds_zones: bool = True
+
+
 class SolverContract(ABC):
-    """Inherit as `Test<Provider>`, set the class variables, and build the solver at `api.url`."""
+    """Inherit as `Test<Provider>`, set `case`, and build the solver at the fake's URL."""
 
-    provider: ClassVar[Provider]
-    fake: ClassVar[type[FakeApi]]
-    credentials: ClassVar[dict[str, str]]
-    """The environment a user would set, with the values the fake accepts."""
-    secrets: ClassVar[tuple[str, ...]]
-    """What must never show in an error, a repr or the remembered state."""
-
-    single_value = False
-    """The provider keeps one value per name (it has `slot`): the tests with two values do not apply."""
-    finds_zones = True
-    """The solver finds its zone itself when the DNS shows another cut; False where the zone is taken as told."""
+    case: ClassVar[Case]
 
     @abstractmethod
     def build(self, url: str, timing: Timing, runtime: Runtime) -> Solver:
@@ -90,7 +99,7 @@ class SolverContract(ABC):
 
     @pytest.fixture
     def api(self) -> Iterator[FakeApi]:
-        api = self.fake()
+        api = self.case.fake()
         with api.serving():
             for zone in ("aaa.example", "bbb.example", "ccc.example", "example.org"):
                 api.add_zone(zone)
@@ -120,7 +129,7 @@ class SolverContract(ABC):
         assert api.values(ONE.fqdn) == []
 
     def test_keeps_two_values_at_one_name_and_removing_one_keeps_the_other(self, api: FakeApi, solver: Solver) -> None:
-        if self.single_value:
+        if self.case.single_value:
             pytest.skip("this provider keeps one value per name")
         first, second = solver.present(ONE), solver.present(TWO)
         assert sorted(api.values(ONE.fqdn)) == sorted([ONE.value, TWO.value])
@@ -144,7 +153,7 @@ class SolverContract(ABC):
         assert api.values(ONE.fqdn) == []
 
     def test_never_touches_a_foreign_value(self, api: FakeApi, solver: Solver) -> None:
-        if self.single_value:
+        if self.case.single_value:
             pytest.skip("this provider keeps one value per name")
         api.seed("example.org", ONE.fqdn, "foreign")
         api.seed("example.org", "other.example.org", "v=spf1 -all")
@@ -161,7 +170,7 @@ class SolverContract(ABC):
         assert api.values(deep.fqdn) == []
 
     def test_finds_the_longest_zone_when_the_dns_shows_another_cut(self, api: FakeApi, solver: Solver) -> None:
-        if not self.finds_zones:
+        if not self.case.finds_zones:
             pytest.skip("the zone is taken as told")
         api.add_zone("b.example.org")
         deep = record("deep", "_acme-challenge.a.b.example.org", zone="a.b.example.org")
@@ -171,7 +180,7 @@ class SolverContract(ABC):
         assert api.values(deep.fqdn) == []
 
     def test_a_name_in_no_zone_of_the_account_is_refused_and_named(self, solver: Solver) -> None:
-        if not self.finds_zones:
+        if not self.case.finds_zones:
             pytest.skip("the zone is taken as told")
         with pytest.raises(Refused, match=r"_acme-challenge\.elsewhere\.test"):
             solver.present(record("value", "_acme-challenge.elsewhere.test", zone="elsewhere.test"))
@@ -202,7 +211,7 @@ class SolverContract(ABC):
         with pytest.raises(CredentialsRejected) as caught:
             solver.present(ONE)
         assert "no entry" in str(caught.value)
-        assert self.provider.rights in str(caught.value)
+        assert self.case.provider.rights in str(caught.value)
 
     def test_a_write_that_is_forbidden_says_which_right_it_needs(self, api: FakeApi, solver: Solver) -> None:
         api.fail(Response(status=403, body=b"read only"), match=api.is_write)
@@ -255,22 +264,22 @@ class SolverContract(ABC):
 
         state = solver.present(ONE)
         shown = repr(state) + repr(solver)
-        echoed = b" | ".join([echo(request) for request in api.requests] + [s.encode() for s in self.secrets])
+        echoed = b" | ".join([echo(request) for request in api.requests] + [s.encode() for s in self.case.secrets])
         for status in (400, 401, 403, 409, 422, 500):
             api.fail(Response(status=status, body=echoed[-150:]), times=100 if status == 500 else 1)
             try:
                 solver.cleanup(ONE, state)
             except KnitError as e:
                 shown += f" {e!r} {e.__cause__!r} {e.__context__ if not e.__suppress_context__ else ''!r}"
-        assert [secret for secret in self.secrets if secret in shown] == []
+        assert [secret for secret in self.case.secrets if secret in shown] == []
 
     def test_the_user_s_variables_are_enough_to_build_it(self, runtime: Runtime) -> None:
-        assert self.provider.solver(Values(self.credentials), runtime).timeout > 0
+        assert self.case.provider.solver(Values(self.case.credentials), runtime).timeout > 0
 
     def test_a_missing_credential_is_named(self, runtime: Runtime) -> None:
-        needed = {variable.name for wanted in self.provider.required for variable in wanted}
+        needed = {variable.name for wanted in self.case.provider.required for variable in wanted}
         if not needed:
             pytest.skip("nothing is required")
         with pytest.raises(Misconfigured) as caught:
-            self.provider.solver(Values({}), runtime)
+            self.case.provider.solver(Values({}), runtime)
         assert any(name in str(caught.value) for name in needed)

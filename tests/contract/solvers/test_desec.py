@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from knit.solvers import desec
 from knit.solvers.base import Runtime, Timing
-from tests.contract.solvers.suite import SolverContract
+from tests.contract.solvers.suite import Case, SolverContract
 from tests.rig.dns_api.desec import FakeDesec
 
 
 class TestDesec(SolverContract):
-    provider = desec.PROVIDER
-    fake = FakeDesec
-    credentials = {"DESEC_TOKEN": FakeDesec.token}
-    secrets = (FakeDesec.token,)
+    case = Case(
+        provider=desec.PROVIDER,
+        fake=FakeDesec,
+        credentials={"DESEC_TOKEN": FakeDesec.token},
+        secrets=(FakeDesec.token,),
+    )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> desec.Desec:
         return desec.Desec(FakeDesec.token, timing, runtime, url=url)
