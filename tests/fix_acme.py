@@ -1,4 +1,4 @@
-"""The test CA and the DNS servers it can look names up in. Each starts in well under a second, so each test has its own."""
+"""The test CA and the DNS servers it looks names up in. They start in well under a second: each test has its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No test talks to the outside, and a unit test talks to nobody: kept by an audit hook, so no library can go round it."""
+"""No test talks to the outside, and a unit test to nobody: kept by an audit hook, so no library can go round it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _is_outside(address: object) -> bool:
     if not isinstance(address, tuple):
         return False  # A unix socket's path.
     try:
-        return not ipaddress.ip_address(address[0]).is_loopback
+        return not ipaddress.ip_address(str(address[0])).is_loopback
     except ValueError:
-        return address[0] != "localhost"
+        return str(address[0]) != "localhost"
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """The rig's cache, made if need be. As root it lies where the unprivileged account that servers run under can read."""
+    """The rig's cache, made if need be. As root it lies where the account that servers run under can read."""
     if os.geteuid() == 0:
         path = Path("/var/cache/knit-rig")
     else:

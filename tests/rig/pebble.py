@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass
+from urllib.response import addinfourl
 
 import trustme
 from cryptography import x509
@@ -28,7 +29,7 @@ DEFAULT_VALIDITY = 90 * 24 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PebbleOptions:
-    """How this Pebble behaves. Percentages are of good nonces and of valid authorizations; validities are in seconds."""
+    """How this Pebble behaves. Percentages are of good nonces and valid authorizations; validities are in seconds."""
 
     nonce_reject_percent: int = 5
     authz_reuse_percent: int = 0
@@ -132,7 +133,7 @@ class Pebble:
             pass
 
     def raise_if_wedged(self) -> None:
-        """Raise CaWedgedError if the CA no longer answers signed requests: then a failure is the CA's, not the product's."""
+        """Raise CaWedgedError if the CA answers no signed request: then a failure is its own, not the product's."""
         self._probe.raise_if_wedged()
 
     def _names_of(self, serial: str) -> frozenset[str]:
@@ -156,10 +157,10 @@ class Pebble:
             body: bytes = answer.read()
         return body
 
-    def _open(self, url: str, body: bytes | None = None) -> urllib.request.addinfourl:
+    def _open(self, url: str, body: bytes | None = None) -> addinfourl:
         trust = ssl.create_default_context(cafile=str(self.ca_file))
         try:
-            answer: urllib.request.addinfourl = urllib.request.urlopen(url, body, timeout=5, context=trust)
+            answer: addinfourl = urllib.request.urlopen(url, body, timeout=5, context=trust)
         except urllib.error.HTTPError as refused:
             message = f"Pebble answered {refused.code} for {url}"
             raise RigError(message) from None

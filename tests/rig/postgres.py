@@ -63,7 +63,7 @@ class Postgres:
     def kill(self) -> None:
         """Kill the server and all its sessions; it recovers at the next start."""
         self.process.kill()
-        # Backends have process groups of their own and leave only when they notice: the next start has to wait for them.
+        # Sessions have groups of their own and leave only when they notice: the next start must wait for them.
         wait_until(lambda: not self._backends(), "PostgreSQL's sessions gone")
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -137,7 +137,6 @@ class Postgres:
         (self.data / "pg_hba.conf").write_text(ACCESS)
 
     def _run(self, command: list[str]) -> str:
-        user = {} if self._user is None else {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
         done = subprocess.run(
             command,
             cwd=self._home,
@@ -145,7 +144,9 @@ class Postgres:
             capture_output=True,
             text=True,
             check=False,
-            **user,
+            user=None if self._user is None else self._user.uid,
+            group=None if self._user is None else self._user.gid,
+            extra_groups=None if self._user is None else (),
         )
         if done.returncode != 0:
             message = f"{Path(command[0]).name} failed: {done.stderr.strip()}"

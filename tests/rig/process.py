@@ -81,7 +81,9 @@ class Process:
                 cwd=self.directory,
                 env=self._environment(),
                 start_new_session=True,
-                **({} if self.user is None else self._as_user(self.user)),
+                user=None if self.user is None else self.user.uid,
+                group=None if self.user is None else self.user.gid,
+                extra_groups=None if self.user is None else (),
             )
         LIFELINE.tell(f"group {self._child.pid}")
         if ready is not None:
@@ -166,10 +168,6 @@ class Process:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self.environment, "RIG_RUN": LIFELINE.token}
-
-    @staticmethod
-    def _as_user(user: User) -> dict[str, object]:
-        return {"user": user.uid, "group": user.gid, "extra_groups": []}
 
 
 def program(name: str, *folders: str) -> Path | None:
