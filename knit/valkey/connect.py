@@ -1,0 +1,176 @@
+"""Connections to Valkey: explicit timeouts, few retries, and every foreign error renamed without its text.
+
+redis-py is the client. Its exceptions may quote the command that failed (a pipeline's always do, and the command
+may hold a private key), so only the server's error code crosses this border, never the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    MaxConnectionsError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from knit.errors import CredentialsRejected, KnitError, Misconfigured, Refused, Unreachable
+
+TIMEOUT = 5.0
+"""Seconds to connect, and to wait for any reply."""
+
+_SCHEMES = {
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "valkey+unix": "unix",
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "unix",
+}
+_PASSING = frozenset(
+    {
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "UNKILLABLE",
+    },
+)
+"""Replies of a server that will serve again once it is repaired, filled up or failed over."""
+
+_DENIED = frozenset({"DENIED", "NOAUTH", "NOPERM", "WRONGPASS"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One client and how to call its server in messages (host and port, no credentials). Threads may share it."""
+
+    client: redis.Redis
+    where: str
+
+    @contextmanager
+    def talking(self) -> Iterator[redis.Redis]:
+        """The client; its errors come out as Unreachable, CredentialsRejected or Refused."""
+        try:
+            yield self.client
+        except RedisError as error:
+            raise self.failure(error) from None
+
+    def failure(self, error: BaseException) -> KnitError:
+        """The knit error for a redis-py one."""
+        if isinstance(error, ResponseError | AuthenticationError | NoPermissionError):
+            return self._answered(_code(error))
+        if isinstance(error, MaxConnectionsError):
+            return Unreachable(f"Valkey at {self.where}: too many connections in this process")
+        return self._silent(error)
+
+    def _answered(self, code: str) -> KnitError:
+        if code in _DENIED:
+            return CredentialsRejected(f"Valkey at {self.where} does not accept our user, password or rights ({code})")
+        if code in _PASSING:
+            return Unreachable(f"Valkey at {self.where} cannot serve now ({code})")
+        return Refused(f"Valkey at {self.where} refused a command ({code})")
+
+    def _silent(self, error: BaseException) -> KnitError:
+        # A failing connect may wrap the password error or LOADING of its own handshake.
+        cause = getattr(error, "status_code", None)
+        if isinstance(cause, str) and cause in _DENIED | _PASSING:
+            return self._answered(cause)
+        return Unreachable(f"Valkey at {self.where} does not answer ({type(error).__name__})")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+
+def connect(url: str, *, name: str, retries: int = 2) -> Link:
+    """A link that opens its first connection at the first command. Raises Misconfigured for a bad URL.
+
+    Retries are for lost connections: every command knit sends may be sent twice.
+    """
+    address, where = _address(url)
+    try:
+        client = redis.Redis.from_url(
+            address,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
+            client_name=name,
+            encoding_errors="surrogateescape",
+            max_connections=1000,
+        )
+    except (ValueError, TypeError):
+        # The text may quote the password.
+        raise Misconfigured(
+            "the Valkey URL is not valid: allowed is valkey://[user:password@]host[:port][/db]"
+        ) from None
+    return Link(client=client, where=where)
+
+
+def server_run_id(link: Link) -> str:
+    """What tells this server process from every other one."""
+    return str(_info(link, "server")["run_id"])
+
+
+def same_server(one: Link, other: Link) -> bool:
+    """Whether two URLs lead to one server, whatever names or database numbers they use."""
+    return server_run_id(one) == server_run_id(other)
+
+
+def check_keeps_values(link: Link) -> list[str]:
+    """Make sure that the server does not throw values away; returns what is worth a warning.
+
+    Raises Misconfigured when it evicts keys.
+    """
+    memory = _info(link, "memory")
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and memory.get("maxmemory"):
+        message = f"Valkey at {link.where} may evict certificates (maxmemory-policy {policy}): set it to noeviction"
+        raise Misconfigured(message)
+    warnings = []
+    if policy != "noeviction":
+        warnings.append(f"maxmemory-policy is {policy}: set it to noeviction before setting maxmemory")
+    if not _info(link, "persistence").get("aof_enabled"):
+        warnings.append("appendonly is off: a crash of Valkey loses keys that exist nowhere else in the centre")
+    return warnings
+
+
+def _info(link: Link, section: str) -> dict[str, object]:
+    with link.talking() as client:
+        return cast("dict[str, object]", client.info(section))
+
+
+def _address(url: str) -> tuple[str, str]:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in _SCHEMES:
+        allowed = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise Misconfigured(f"the Valkey URL must begin with one of {allowed}")
+    return f"{_SCHEMES[scheme]}://{rest}", _where(scheme, rest)
+
+
+def _where(scheme: str, rest: str) -> str:
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        return parts.path if _SCHEMES[scheme] == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+    except ValueError:
+        raise Misconfigured("the Valkey URL has no valid host and port") from None
+
+
+def _code(error: BaseException) -> str:
+    known = getattr(error, "status_code", None)
+    word = known if isinstance(known, str) else str(error).partition(" ")[0]
+    return word if word.isascii() and word.isalpha() and word.isupper() else type(error).__name__

@@ -1,0 +1,128 @@
+"""The published side of the certificate Valkey: values, index and change feed.
+
+Each change is one Lua script, hence one transaction. MULTI is not used: its error texts repeat the whole command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from knit.errors import Refused
+from knit.ports import Publication
+from knit.valkey.connect import Link
+from knit.valkey.layout import Layout
+
+CHUNK = 500
+"""Keys per round trip: some 2 MB of values, a few milliseconds of the server."""
+
+_BUMP = """
+local function bump()
+  local now = redis.call('TIME')
+  local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+  local revision = string.format('%.0f', math.max(before + 1, now[1] * 1000000 + now[2]))
+  redis.call('SET', KEYS[2], revision)
+  return revision
+end
+"""
+
+# A stored value that is no string, no JSON or has no mark of ours never stands in the way of a good one.
+_PUBLISH = (
+    _BUMP
+    + """
+local stored = redis.pcall('GET', KEYS[4])
+if type(stored) == 'string' then
+  local readable, document = pcall(cjson.decode, stored)
+  local mark = readable and type(document) == 'table' and document.knit
+  local generation = type(mark) == 'table' and mark.generation
+  if type(generation) == 'number' and generation >= tonumber(ARGV[2]) then
+    return string.format('%.0f', generation)
+  end
+end
+redis.call('SET', KEYS[4], ARGV[1])
+redis.call('SADD', KEYS[1], KEYS[4])
+local revision = bump()
+redis.call('ZADD', KEYS[3], revision, KEYS[4])
+redis.call('PUBLISH', ARGV[3], revision)
+return false
+"""
+)
+
+_PRUNE = (
+    _BUMP
+    + """
+for position = 4, #KEYS do
+  redis.call('SREM', KEYS[1], KEYS[position])
+  redis.call('ZREM', KEYS[3], KEYS[position])
+  if ARGV[position - 2] == 'value' then redis.call('DEL', KEYS[position]) end
+end
+redis.call('PUBLISH', ARGV[1], bump())
+return false
+"""
+)
+
+# Two texts, names separated by NUL (which no Postgres text can hold), instead of two arrays: a client reads ten
+# thousand names from one reply in a millisecond or two.
+_SURVEY = """
+local members = redis.call('SMEMBERS', KEYS[1])
+local missing = {}
+for position = 1, #members do
+  if redis.call('EXISTS', members[position]) == 0 then missing[#missing + 1] = members[position] end
+end
+return {#members, table.concat(members, '\\0'), #missing, table.concat(missing, '\\0')}
+"""
+
+
+class ValkeyPublication(Publication):
+    """`Publication` on the certificate Valkey's primary."""
+
+    def __init__(self, link: Link, layout: Layout) -> None:
+        self._link = link
+        self._layout = layout
+        self._publish = link.client.register_script(_PUBLISH)
+        self._prune = link.client.register_script(_PRUNE)
+        self._survey = link.client.register_script(_SURVEY)
+
+    def live(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The raw values at these keys; absent ones are left out, and so are keys that hold no string."""
+        found: dict[str, bytes] = {}
+        for chunk in _chunks(keys):
+            with self._link.talking() as client:
+                values = cast("list[bytes | None]", client.mget(chunk))
+            found.update((key, value) for key, value in zip(chunk, values, strict=True) if value is not None)
+        return found
+
+    def publish(self, key: str, value: bytes, generation: int) -> int | None:
+        """See the port. Raises Refused for a key that knit itself needs."""
+        if self._layout.reserved(key):
+            raise Refused(f"valkey_key {key!r} is reserved: choose one that does not begin with {self._layout.index!r}")
+        keys = [self._layout.index, self._layout.revision, self._layout.revisions, key]
+        with self._link.talking():
+            found = self._publish(keys=keys, args=[value, generation, self._layout.channel])
+        return None if found is None else int(cast("bytes", found))
+
+    def survey(self) -> tuple[set[str], set[str]]:
+        """See the port; worked out on the server."""
+        with self._link.talking():
+            reply = self._survey(keys=[self._layout.index], args=[])
+        count, members, lost, missing = cast("tuple[int, bytes, int, bytes]", reply)
+        return _names(count, members), _names(lost, missing)
+
+    def prune(self, keys: Sequence[str]) -> None:
+        """See the port. A name that knit itself needs only leaves the index."""
+        if not keys:
+            return
+        feed = [self._layout.index, self._layout.revision, self._layout.revisions]
+        kinds = ["name" if self._layout.reserved(key) else "value" for key in keys]
+        with self._link.talking():
+            self._prune(keys=[*feed, *keys], args=[self._layout.channel, *kinds])
+
+
+def _names(count: int, joined: bytes) -> set[str]:
+    # An empty text is no name, or one empty name.
+    return set(joined.decode(errors="surrogateescape").split("\0")) if count else set()
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), CHUNK):
+        yield keys[start : start + CHUNK]

@@ -1,0 +1,47 @@
+"""Keys and bundles on their way from an attempt to its publication.
+
+They wait in the certificate Valkey because private keys exist nowhere else in the centre, and they never expire by
+themselves: the journal in Postgres says when they are no longer wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from knit.core.model import AttemptId, Bundle
+from knit.errors import Refused
+from knit.ports import Staging
+from knit.valkey.connect import Link
+from knit.valkey.layout import Layout
+
+
+class ValkeyStaging(Staging):
+    """`Staging` on the certificate Valkey's primary: one hash per attempt."""
+
+    def __init__(self, link: Link, layout: Layout) -> None:
+        self._link = link
+        self._layout = layout
+
+    def put(self, attempt: AttemptId, bundle: Bundle) -> None:
+        """Keep the bundle; a second put replaces the first."""
+        fields = [b"privkey", bundle.privkey, b"fullchain", bundle.fullchain]
+        with self._link.talking() as client:
+            client.hset(self._layout.staging(attempt), items=fields)
+
+    def get(self, attempt: AttemptId) -> Bundle | None:
+        """What was put, or None when it is gone."""
+        with self._link.talking() as client:
+            fields = cast("dict[bytes, bytes]", client.hgetall(self._layout.staging(attempt)))
+        if not fields:
+            return None
+        if b"privkey" not in fields:
+            raise Refused(f"the staged bundle of attempt {attempt} has no key")
+        return Bundle(fullchain=fields.get(b"fullchain", b""), privkey=fields[b"privkey"])
+
+    def discard(self, attempts: Iterable[AttemptId]) -> None:
+        """Forget them."""
+        keys = [self._layout.staging(attempt) for attempt in attempts]
+        if keys:
+            with self._link.talking() as client:
+                client.unlink(*keys)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from knit.core.model import AttemptId, Bundle
+from knit.valkey.connect import Link, connect
+from knit.valkey.layout import Layout
+from knit.valkey.publication import ValkeyPublication
+from knit.valkey.staging import ValkeyStaging
+
+ONE, TWO = AttemptId(1), AttemptId(2)
+KEY = Bundle(fullchain=b"", privkey=b"key\n")
+WHOLE = Bundle(fullchain=b"chain\xff", privkey=b"key\n")
+
+
+@pytest.fixture
+def link(valkey_url: str) -> Iterator[Link]:
+    link = connect(valkey_url, name="knit-test")
+    yield link
+    link.close()
+
+
+@pytest.fixture
+def staging(link: Link) -> ValkeyStaging:
+    return ValkeyStaging(link, Layout())
+
+
+def test_what_was_put_is_got_back(staging: ValkeyStaging) -> None:
+    staging.put(ONE, KEY)
+    staging.put(TWO, WHOLE)
+    assert staging.get(ONE) == KEY
+    assert staging.get(TWO) == WHOLE
+
+
+def test_the_whole_bundle_replaces_the_key_alone(staging: ValkeyStaging) -> None:
+    staging.put(ONE, KEY)
+    staging.put(ONE, WHOLE)
+    assert staging.get(ONE) == WHOLE
+
+
+def test_what_was_never_put_or_is_discarded_is_none(staging: ValkeyStaging) -> None:
+    staging.put(ONE, KEY)
+    staging.put(TWO, KEY)
+    staging.discard([ONE])
+    staging.discard([ONE])
+    staging.discard([])
+    assert staging.get(ONE) is None
+    assert staging.get(TWO) == KEY
+
+
+def test_staged_bundles_are_not_published_and_never_expire(staging: ValkeyStaging, link: Link) -> None:
+    staging.put(ONE, WHOLE)
+    assert ValkeyPublication(link, Layout()).survey() == (set(), set())
+    assert link.client.ttl(Layout().staging(ONE)) == -1
