@@ -74,7 +74,9 @@ def change_key(ca: Authority, signed: Signed, _ident: str) -> Answer:
     jws.verify(inner, key)
     wish = jws.json_object(inner.payload)
     account = signed.owner
-    if wish.get("account") != ca.url("acct", account.id) or spki(jws.public_key(wish.get("oldKey"))) != spki(account.key):
+    if wish.get("account") != ca.url("acct", account.id) or spki(jws.public_key(wish.get("oldKey"))) != spki(
+        account.key
+    ):
         raise Refusal(Kind.MALFORMED, "account and oldKey must be those of the signer")
     thumbprint = jws.thumbprint(jwk)
     taken = ca.book.account_by_thumbprint.get(thumbprint)

@@ -121,7 +121,11 @@ async def _dns_problem(ca: Authority, authz: Authz, challenge: Challenge) -> dic
         return document(Kind.DNS, f"DNS problem: {failure} looking up TXT for {name}", 400)
     if wanted in values:
         return None
-    detail = f"{len(values)} TXT values at {name}, none of them the right one" if values else f"No TXT record found at {name}"
+    detail = (
+        f"{len(values)} TXT values at {name}, none of them the right one"
+        if values
+        else f"No TXT record found at {name}"
+    )
     return document(Kind.UNAUTHORIZED, detail, 403)
 
 

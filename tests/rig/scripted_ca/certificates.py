@@ -55,7 +55,7 @@ def revoke(ca: Authority, signed: Signed, _ident: str) -> Answer:
 
 
 def renewal_info(ca: Authority, ident: str) -> Answer:
-    """Suggest when to renew (RFC 9773 section 4.2): scripted, else around two thirds of the life; at once when revoked."""
+    """Suggest when to renew (RFC 9773 section 4.2): scripted, else at two thirds of the life, or now when revoked."""
     known = ca.book.certificates.get(ca.book.certificate_by_renewal_id.get(ident, ""))
     if known is None or not ca.script.offers_ari:
         raise Refusal(Kind.MALFORMED, "no certificate has this id", status=404)

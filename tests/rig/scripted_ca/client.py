@@ -29,7 +29,7 @@ class ScriptedCA:
     def __init__(self, *, port: int = 0, seed: int = 0, **knobs: Any) -> None:
         command = [sys.executable, "-m", "tests.rig.scripted_ca", "--port", str(port), "--seed", str(seed)]
         command += ["--parent", str(os.getpid()), "--script", json.dumps(knobs)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY)  # noqa: S603 -- our own command
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -44,7 +44,9 @@ class ScriptedCA:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -107,9 +109,9 @@ class ScriptedCA:
         return roots
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(self.management_url + path, json.dumps(body).encode(), method=method)  # noqa: S310 -- loopback
+        request = urllib.request.Request(self.management_url + path, json.dumps(body).encode(), method=method)
         try:
-            with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310 -- loopback
+            with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as refusal:
             raise ScriptRefused(json.load(refusal)["error"]) from None

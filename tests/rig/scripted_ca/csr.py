@@ -42,7 +42,9 @@ def _check_names(request: x509.CertificateSigningRequest, names: tuple[str, ...]
         raise Refusal(Kind.BAD_CSR, "the common name is not among the order's names")
 
 
-def _check_key(request: x509.CertificateSigningRequest, account_key: PublicKey, key_types: tuple[str, ...]) -> PublicKey:
+def _check_key(
+    request: x509.CertificateSigningRequest, account_key: PublicKey, key_types: tuple[str, ...]
+) -> PublicKey:
     key = request.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise Refusal(Kind.BAD_CSR, "the key must be EC or RSA")

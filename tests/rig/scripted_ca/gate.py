@@ -63,7 +63,7 @@ def _spend_nonce(ca: Authority, nonce: str) -> None:
 def _signed(ca: Authority, read: jws.Envelope, signer: str) -> Signed:
     given = {"jwk", "kid"} & set(read.protected)
     if len(given) != 1 or (signer != "either" and given != {signer}):
-        raise Refusal(Kind.MALFORMED, f"exactly one of jwk and kid is wanted, here {signer}")
+        raise Refusal(Kind.MALFORMED, f"wanted is exactly one of jwk and kid, here: {signer}")
     if given == {"kid"}:
         account = _account(ca, read.protected["kid"])
         return Signed(url=read.url, key=account.key, payload=read.payload, account=account, jwk=None)
@@ -73,7 +73,9 @@ def _signed(ca: Authority, read: jws.Envelope, signer: str) -> Signed:
 
 def _account(ca: Authority, kid: object) -> Account:
     prefix = ca.url("acct", "")
-    account = ca.book.accounts.get(kid.removeprefix(prefix)) if isinstance(kid, str) and kid.startswith(prefix) else None
+    account = (
+        ca.book.accounts.get(kid.removeprefix(prefix)) if isinstance(kid, str) and kid.startswith(prefix) else None
+    )
     if account is None:
         raise Refusal(Kind.ACCOUNT_DOES_NOT_EXIST, "no account has this kid")
     return account

@@ -4,15 +4,12 @@ asyncio sets TCP_NODELAY on every stream socket, and head and body leave in one 
 """
 
 import asyncio
-import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeAlias
-
-_log = logging.getLogger(__name__)
 
 _BODY_MOST = 128 * 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -66,6 +63,9 @@ async def serve(respond: Respond, reader: asyncio.StreamReader, writer: asyncio.
             await _write(writer, request, answer)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, BadRequestLine):
         # The client has gone, or speaks something else: there is nobody to tell.
+        pass
+    except asyncio.CancelledError:
+        # The process ends. asyncio's streams report a cancelled connection as an error, so it ends as a plain return.
         pass
     finally:
         writer.close()

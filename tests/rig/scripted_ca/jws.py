@@ -155,7 +155,9 @@ def _verify_ec(read: Envelope, key: ec.EllipticCurvePublicKey) -> None:
 
 def _fits(*, alg_fits: bool) -> None:
     if not alg_fits:
-        raise Refusal(Kind.BAD_SIGNATURE_ALGORITHM, "algorithm does not fit the key", extra={"algorithms": [*ALGORITHMS]})
+        raise Refusal(
+            Kind.BAD_SIGNATURE_ALGORITHM, "algorithm does not fit the key", extra={"algorithms": [*ALGORITHMS]}
+        )
 
 
 def _ec_key(jwk: Json) -> PublicKey:

@@ -38,7 +38,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A canned misbehaviour, for the `nth` matching request (from 1) and the `times - 1` after it; `times` 0 = for ever.
+    """A canned misbehaviour, from the `nth` matching request (the first is 1), `times` times; 0 = for ever.
 
     `act`: `problem` (status, type, detail), `answer` (whatever of status, content_type and body is given), `reset` (TCP
     RST), `drip` (the true body, spread over `seconds`), `huge` (the true body, then blanks up to `size` bytes).
