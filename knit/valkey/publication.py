@@ -62,12 +62,18 @@ return false
 )
 
 # Two texts, names separated by NUL (which no Postgres text can hold), instead of two arrays: a client reads ten
-# thousand names from one reply in a millisecond or two.
+# thousand names from one reply in a millisecond or two. One EXISTS for a thousand names costs the server a third of a
+# thousand calls; only where its count falls short is each name asked about.
 _SURVEY = """
 local members = redis.call('SMEMBERS', KEYS[1])
 local missing = {}
-for position = 1, #members do
-  if redis.call('EXISTS', members[position]) == 0 then missing[#missing + 1] = members[position] end
+for first = 1, #members, 1000 do
+  local last = math.min(first + 999, #members)
+  if redis.call('EXISTS', unpack(members, first, last)) <= last - first then
+    for position = first, last do
+      if redis.call('EXISTS', members[position]) == 0 then missing[#missing + 1] = members[position] end
+    end
+  end
 end
 return {#members, table.concat(members, '\\0'), #missing, table.concat(missing, '\\0')}
 """

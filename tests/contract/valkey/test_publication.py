@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.client import PubSub
 
 from knit.errors import CredentialsRejected, Refused, Unreachable
 from knit.valkey.connect import Link, connect
@@ -47,7 +48,7 @@ def test_publishing_sets_value_index_and_feed(publication: ValkeyPublication, li
 
 
 def test_each_publication_is_announced_with_its_revision(publication: ValkeyPublication, link: Link) -> None:
-    with link.client.pubsub(ignore_subscribe_messages=True) as hints:
+    with PubSub(link.client.connection_pool, ignore_subscribe_messages=True) as hints:
         hints.subscribe(LAYOUT.channel)
         hints.get_message(timeout=1)
         publication.publish("cert:a", value(1), 1)
@@ -152,9 +153,10 @@ def test_prune_of_a_name_knit_needs_leaves_the_key_itself(publication: ValkeyPub
 def test_many_keys_are_read_and_pruned(publication: ValkeyPublication, link: Link) -> None:
     keys = [f"cert:{number}" for number in range(12_000)]
     link.client.mset(dict.fromkeys(keys, "x"))
-    link.client.sadd(LAYOUT.index, *keys)
+    link.client.sadd(LAYOUT.index, *keys, "cert:lost")
     assert len(publication.live(keys)) == len(keys)
-    publication.prune(keys)
+    assert publication.survey() == ({*keys, "cert:lost"}, {"cert:lost"})
+    publication.prune([*keys, "cert:lost"])
     assert publication.survey() == (set(), set())
     assert publication.live(keys) == {}
 
@@ -193,7 +195,9 @@ def test_a_replica_says_readonly(own_valkey: Valkey) -> None:
 
 def test_a_user_without_rights_or_a_wrong_password_is_told_apart_from_a_dead_server(own_valkey: Valkey) -> None:
     admin = redis.Redis.from_url(own_valkey.url)
-    admin.execute_command("ACL", "SETUSER", "reader", "on", ">pass", "~*", "+@read", "+info")
+    admin.acl_setuser(
+        "reader", enabled=True, passwords=["+pass"], keys=["*"], categories=["+@read"], commands=["+info"]
+    )
     reader = connect(own_valkey.url_of(user="reader", password="pass"), name="knit-test")
     with pytest.raises(CredentialsRejected, match="NOPERM"):
         ValkeyPublication(reader, LAYOUT).publish("cert:a", SECRET, 1)

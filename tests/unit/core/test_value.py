@@ -52,7 +52,7 @@ def test_line_separators_are_escaped_as_go_escapes_them() -> None:
     assert rb'"cert_path":"/\u2028\u2029' + "\x7fé".encode() + rb'\b\f\u0000"' in raw
 
 
-EARLIEST = datetime.min.replace(year=1970)
+EARLIEST = WHEN.replace(tzinfo=None, year=1970)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 times = st.datetimes(timezones=st.just(UTC), min_value=EARLIEST).map(
     lambda when: when.replace(microsecond=0)
