@@ -1,0 +1,117 @@
+"""The queue's vocabulary: queue and actor names, one builder per message, and how to connect.
+
+A message is a hint that carries ids and nothing else; the truth is in Postgres. Losing one costs an interval at
+most, and delivering it three times changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import dramatiq
+import dramatiq.errors
+from dramatiq.brokers.stub import StubBroker
+
+from knit.core.model import CertId
+from knit.errors import Misconfigured, Unreachable
+
+CONTROL = "control"
+"""Short work that must never wait behind slow CAs: reconcile and publish."""
+
+RENEW = "renew"
+"""Renewals: they mostly wait, for the CA and for the DNS."""
+
+HEARTBEAT = timedelta(seconds=20)
+"""A worker silent for so long is taken for dead, and its messages go back on the queue."""
+
+EVERY_COMMAND = 1_000_000
+
+Message = dramatiq.Message[Any]
+
+
+def reconcile() -> Message:
+    """Look for what is due and fan out."""
+    return _message(CONTROL, "reconcile")
+
+
+def renew(cert_id: CertId) -> Message:
+    """Look at this certificate, and renew it if it is due."""
+    return _message(RENEW, "renew", int(cert_id))
+
+
+def publish(cert_id: CertId | None = None, *, tries: int = 0) -> Message:
+    """Publish what waits for this certificate; for None also refresh and prune."""
+    return _message(CONTROL, "publish", None if cert_id is None else int(cert_id), tries)
+
+
+def _message(queue: str, actor: str, *args: object) -> Message:
+    return dramatiq.Message(queue_name=queue, actor_name=actor, args=args, kwargs={}, options={})
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A connected queue. `guard` turns the client's own errors into knit's."""
+
+    broker: dramatiq.Broker
+    guard: Callable[[], AbstractContextManager[object]]
+
+    def send(self, message: Message, *, delay: timedelta | None = None) -> None:
+        """Put the message on its queue, to be delivered after `delay`. Raises Unreachable."""
+        milliseconds = None if delay is None else max(0, int(delay.total_seconds() * 1000))
+        try:
+            with self.guard():
+                self.broker.enqueue(message, delay=milliseconds)
+        except dramatiq.errors.ConnectionError:
+            message_text = "the queue does not answer"
+            raise Unreachable(message_text) from None
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self.broker.close()
+
+
+def in_memory() -> Queue:
+    """A queue inside this process."""
+    return Queue(StubBroker(middleware=[]), nullcontext)
+
+
+def connect(url: str) -> Queue:
+    """The queue at this URL; nothing is sent before the first message. Raises Misconfigured for a bad URL.
+
+    The client is explicit and repeats nothing: Dramatiq's script is not safe to repeat. A killed worker's
+    messages are back after HEARTBEAT, because every command looks for dead workers. No middleware is added here:
+    Dramatiq's own Retries would write the text of exceptions into messages.
+    """
+    queue = _rabbitmq(url) if urlsplit(url).scheme.startswith("amqp") else _redis(url)
+    for name in (CONTROL, RENEW):
+        queue.broker.declare_queue(name)
+    return queue
+
+
+def _redis(url: str) -> Queue:
+    from dramatiq.brokers.redis import RedisBroker  # noqa: PLC0415 -- a queue in memory needs no client
+
+    from knit.valkey.connect import connect as valkey  # noqa: PLC0415 -- as above
+
+    link = valkey(url, name="knit-queue", retries=0)
+    broker = RedisBroker(
+        client=link.client,
+        middleware=[],
+        heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),
+        maintenance_chance=EVERY_COMMAND,
+    )
+    return Queue(broker, link.talking)
+
+
+def _rabbitmq(url: str) -> Queue:
+    try:
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415 -- needs pika, an extra
+    except ImportError:
+        message = "KNIT_QUEUE_URL: amqp:// needs the extra knit[rabbitmq]"
+        raise Misconfigured(message) from None
+    return Queue(RabbitmqBroker(url=url, middleware=[], confirm_delivery=True), nullcontext)

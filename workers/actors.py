@@ -1,0 +1,106 @@
+"""The actors: each unpacks a message, calls one flow, and sends what follows from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dramatiq
+
+from knit import messages
+from knit.core.model import CertId, Failed, Outcome, Renewed
+from knit.errors import Interrupted, KnitError, LeaseLost, Transient
+from knit.flows.publish import Publish, Report
+from knit.flows.reconcile import PassPlan, Reconcile
+from knit.flows.renew import Renew
+from knit.messages import Queue
+from knit.ports import Clock
+
+log = logging.getLogger(__name__)
+
+SOON = timedelta(hours=3)
+"""A next try within this gets a delayed message; a later one is found by a pass."""
+
+PUBLISH_AGAIN = (0.5, 2, 5, 15, 60, 300)
+"""Seconds between tries to publish while Valkey or Postgres is away; after them the next pass publishes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flows:
+    """What the actors of one process call. The watchers hear each result; `follow_up` sends delayed hints."""
+
+    reconcile: Reconcile
+    renew: Renew
+    publish: Publish
+    clock: Clock
+    deep: bool = False
+    follow_up: bool = True
+    on_pass: Callable[[PassPlan], None] = lambda _: None
+    on_outcome: Callable[[Outcome], None] = lambda _: None
+    on_publish: Callable[[Report], None] = lambda _: None
+    on_error: Callable[[KnitError], None] = lambda _: None
+
+
+def declare(queue: Queue, flows: Flows) -> None:
+    """Declare the three actors on this queue."""
+
+    def reconcile() -> None:
+        with _edge(flows):
+            plan = flows.reconcile.run(deep=flows.deep)
+            flows.on_pass(plan)
+            for cert_id in plan.renew:
+                queue.send(messages.renew(cert_id))
+            queue.send(messages.publish())
+
+    def renew(cert_id: int) -> None:
+        with _edge(flows):
+            _renew(queue, flows, CertId(cert_id))
+
+    def publish(cert_id: int | None, tries: int) -> None:
+        with _edge(flows):
+            _publish(queue, flows, cert_id, tries)
+
+    for function, name in ((reconcile, messages.CONTROL), (renew, messages.RENEW), (publish, messages.CONTROL)):
+        dramatiq.actor(function, broker=queue.broker, queue_name=name)
+
+
+@contextmanager
+def _edge(flows: Flows) -> Iterator[None]:
+    """What a flow raises on purpose is logged once; the journal and the next pass know the rest."""
+    try:
+        yield
+    except LeaseLost as error:
+        log.warning("taken over by another worker", extra={"error": str(error)})
+    except KnitError as error:
+        log.error("actor stopped", extra={"error": str(error), "kind": type(error).__name__})  # noqa: TRY400 -- the text is the whole story
+        flows.on_error(error)
+
+
+def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
+    try:
+        outcome = flows.renew.run(cert_id)
+    except Interrupted:
+        queue.send(messages.renew(cert_id))
+        return
+    flows.on_outcome(outcome)
+    if isinstance(outcome, Renewed):
+        queue.send(messages.publish(cert_id))
+    elif isinstance(outcome, Failed) and outcome.retry_at is not None and flows.follow_up:
+        delay = outcome.retry_at - flows.clock()
+        if delay < SOON:
+            queue.send(messages.renew(cert_id), delay=delay)
+
+
+def _publish(queue: Queue, flows: Flows, cert_id: int | None, tries: int) -> None:
+    try:
+        report = flows.publish.everything() if cert_id is None else flows.publish.one(CertId(cert_id))
+    except Transient:
+        if tries >= len(PUBLISH_AGAIN):
+            raise
+        again = messages.publish(None if cert_id is None else CertId(cert_id), tries=tries + 1)
+        queue.send(again, delay=timedelta(seconds=PUBLISH_AGAIN[tries]))
+        return
+    flows.on_publish(report)
