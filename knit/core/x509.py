@@ -1,0 +1,214 @@
+"""Keys, certificate requests, and the facts and checks of what a CA issued. Bytes in, values out."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from knit.core.model import Bundle, KeyType, Leaf
+from knit.errors import BundleMismatch
+
+CertificateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+CURVES: Final[dict[KeyType, type[ec.EllipticCurve]]] = {KeyType.EC256: ec.SECP256R1, KeyType.EC384: ec.SECP384R1}
+RSA_BITS: Final = {KeyType.RSA2048: 2048, KeyType.RSA3072: 3072, KeyType.RSA4096: 4096}
+LARGEST_RSA_BITS: Final = 8192
+MOST_CERTIFICATES: Final = 10
+CLOCK_TOLERANCE: Final = timedelta(hours=1)
+BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
+
+def new_key(key_type: KeyType) -> bytes:
+    """A fresh key, unencrypted PEM in the traditional form, which is what the original knit published."""
+    key: CertificateKey
+    if key_type in CURVES:
+        key = ec.generate_private_key(CURVES[key_type]())
+    else:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
+def csr(privkey: bytes, names: Sequence[str]) -> bytes:
+    """A certificate request (DER) for these DNS names, with an empty subject: CAs read the SAN, and a CN ends at 64.
+
+    Raises BundleMismatch for a key that cannot be used.
+    """
+    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    request = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(alternative, critical=False)
+    return request.sign(_private(privkey), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def spki_sha256(privkey: bytes) -> str:
+    """Lower-case hex SHA-256 of the public half (SubjectPublicKeyInfo). Raises BundleMismatch."""
+    return _fingerprint(_private(privkey).public_key())
+
+
+def leaf(fullchain: bytes) -> Leaf:
+    """The facts of the first certificate. Raises BundleMismatch."""
+    return _leaf(_certificates(fullchain)[0])
+
+
+def check(bundle: Bundle, names: Sequence[str], now: datetime) -> Leaf:
+    """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
+
+    The key is the leaf's, the SAN set is the wanted set and nothing else, the dates are sound, the leaf is no CA,
+    each certificate is issued by the next, and nothing but certificates is in the chain.
+    """
+    chain = _certificates(bundle.fullchain)
+    facts = _leaf(chain[0])
+    _check_key(chain[0], facts, bundle.privkey)
+    _check_names(facts, frozenset(names))
+    _check_dates(facts, now)
+    if _is_ca(chain[0]):
+        message = "the issued certificate is a CA certificate"
+        raise BundleMismatch(message)
+    _check_chain(chain)
+    return facts
+
+
+def ari_id(certificate: x509.Certificate) -> str | None:
+    """The certificate's name in ACME renewal information (RFC 9773 section 4.1); None without a key identifier."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+    if found is None:
+        return None
+    number = certificate.serial_number
+    # The DER integer, whose first bit is the sign: a leading zero byte where the number would look negative.
+    serial = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return f"{_b64(found)}.{_b64(serial)}"
+
+
+def _certificates(fullchain: bytes) -> list[x509.Certificate]:
+    if BLOCK.sub(b"", fullchain).strip():
+        message = "the chain holds something besides certificates"
+        raise BundleMismatch(message)
+    if fullchain.count(b"-----BEGIN") > MOST_CERTIFICATES:
+        message = f"the chain holds more than {MOST_CERTIFICATES} certificates"
+        raise BundleMismatch(message)
+    try:
+        return x509.load_pem_x509_certificates(fullchain)
+    except ValueError as error:
+        message = "the chain does not parse as PEM certificates"
+        raise BundleMismatch(message) from error
+
+
+def _leaf(certificate: x509.Certificate) -> Leaf:
+    try:
+        return Leaf(
+            names=_names(certificate),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            serial=f"{certificate.serial_number:x}",
+            ari_id=ari_id(certificate),
+            spki_sha256=_fingerprint(certificate.public_key()),
+        )
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        message = "the issued certificate cannot be read"
+        raise BundleMismatch(message) from error
+
+
+def _names(certificate: x509.Certificate) -> frozenset[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    # A name of another kind (an address, a mailbox) stays visible, so that it never passes for the wanted set.
+    return frozenset(
+        name.value.lower() if isinstance(name, x509.DNSName) else f"{type(name).__name__}:{name.value}"
+        for name in found
+    )
+
+
+def _private(privkey: bytes) -> CertificateKey:
+    try:
+        key = serialization.load_pem_private_key(privkey, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        message = "the private key cannot be read"
+        raise BundleMismatch(message) from None
+    if isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
+        return key
+    message = "the private key is neither EC nor RSA"
+    raise BundleMismatch(message)
+
+
+def _fingerprint(key: PublicKeyTypes) -> str:
+    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return sha256(encoded).hexdigest()
+
+
+def _check_key(certificate: x509.Certificate, facts: Leaf, privkey: bytes) -> None:
+    public = certificate.public_key()
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size > LARGEST_RSA_BITS:
+        message = f"the issued certificate has an RSA key of {public.key_size} bits"
+        raise BundleMismatch(message)
+    if facts.spki_sha256 != spki_sha256(privkey):
+        message = "the issued certificate is for another key"
+        raise BundleMismatch(message)
+
+
+def _check_names(facts: Leaf, wanted: frozenset[str]) -> None:
+    if facts.names == wanted:
+        return
+    missing, extra = sorted(wanted - facts.names), sorted(facts.names - wanted)
+    parts = [
+        f"{word} {', '.join(found)[:500]!r}" for word, found in (("without", missing), ("also for", extra)) if found
+    ]
+    message = f"the issued certificate is {' and '.join(parts)}"
+    raise BundleMismatch(message)
+
+
+def _check_dates(facts: Leaf, now: datetime) -> None:
+    span = f"valid from {facts.not_before:%Y-%m-%dT%H:%M:%SZ} to {facts.not_after:%Y-%m-%dT%H:%M:%SZ}"
+    if not facts.not_before < facts.not_after or facts.not_after <= now:
+        message = f"the issued certificate is {span}: already over"
+        raise BundleMismatch(message)
+    if facts.not_before > now + CLOCK_TOLERANCE:
+        message = f"the issued certificate is {span}: not yet begun"
+        raise BundleMismatch(message)
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _check_chain(chain: Sequence[x509.Certificate]) -> None:
+    if len(chain) == 1:
+        message = "the CA sent the certificate without its issuer's"
+        raise BundleMismatch(message)
+    for place, (issued, issuer) in enumerate(zip(chain, chain[1:], strict=False), start=1):
+        _check_link(issued, issuer, place)
+
+
+def _check_link(issued: x509.Certificate, issuer: x509.Certificate, place: int) -> None:
+    if not _is_ca(issuer):
+        message = f"certificate {place + 1} of the chain is not a CA certificate"
+        raise BundleMismatch(message)
+    try:
+        issued.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        message = f"certificate {place} of the chain is not issued by the one after it"
+        raise BundleMismatch(message) from error
+    except UnsupportedAlgorithm:
+        # Names matched; a signature scheme newer than our library is for the clients to judge.
+        return
+
+
+def _b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,178 @@
+"""The account at one directory: found, taken over from the original knit, or registered. One per directory and issuer.
+
+The only user of the `acme` library's client: registration is rare, and the library knows its messages well.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import josepy
+import pydantic
+import requests
+from acme import client, errors, messages
+
+from knit.core.model import Account
+from knit.errors import CredentialsRejected, Unreachable
+from knit.issuers.acme.network import Network
+from knit.issuers.acme.signing import Signer, new_account_key
+from knit.issuers.acme.transport import Origin, Reply
+from knit.issuers.acme.wire import Directory, Garbled, same_origin
+from knit.ports import Accounts, Leases, Sleep
+
+log = logging.getLogger(__name__)
+
+OTHERS_REGISTER_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who the account is for. The binding (RFC 8555 section 7.3.4) is what the CA gave out beside knit."""
+
+    email: str | None = None
+    eab_kid: str | None = None
+    eab_hmac: str | None = field(default=None, repr=False)
+
+
+class Registration(pydantic.BaseModel):
+    """lego's stored registration: what the CA answered, and the account's URL. Nothing of the body is acted on."""
+
+    uri: str
+    body: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+
+class LibraryNetwork(client.ClientNetwork):
+    """The library's network, carried by ours."""
+
+    def __init__(self, network: Network, signer: Signer) -> None:
+        super().__init__(key=signer.key, alg=signer.algorithm)
+        self._network = network
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Takes the URL and the message, and ignores the library's other wishes."""
+        url, message = args[0], kwargs.get("obj") or args[1]
+        return _as_library_response(self._network.post(url, message.json_dumps().encode()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registrar:
+    """Makes sure that there is an account, once for all workers."""
+
+    directory_url: str
+    issuer: str
+    holder: Holder
+    accounts: Accounts
+    leases: Leases
+    sleep: Sleep
+    monotonic: Callable[[], float] = time.monotonic
+
+    def account(self, network: Network, directory: Directory) -> Account:
+        """The registered account. Raises CredentialsRejected, ProblemReply, Unreachable, Interrupted."""
+        end = self.monotonic() + OTHERS_REGISTER_SECONDS
+        while self.monotonic() < end:
+            found = self.accounts.get(self.directory_url, self.issuer)
+            if found is not None and found.uri is not None:
+                return found
+            with self.leases.hold(f"account:{self.issuer}:{self.directory_url}") as lease:
+                if lease is not None:
+                    return self._made(network, directory)
+            self.sleep(LOOK_SECONDS)
+        message = "another worker is registering the ACME account and has not finished"
+        raise Unreachable(message)
+
+    def _made(self, network: Network, directory: Directory) -> Account:
+        known = self.accounts.get(self.directory_url, self.issuer) or self._adopted() or self._new()
+        if known.uri is None:
+            self.accounts.save(known)
+            known = self._registered(known, network, directory)
+        self.accounts.save(known)
+        return known
+
+    def _new(self) -> Account:
+        return Account(
+            directory=self.directory_url,
+            issuer=self.issuer,
+            email=self.holder.email or "",
+            private_key=new_account_key(),
+        )
+
+    def _adopted(self) -> Account | None:
+        """The original's account, if it was registered at this CA; its key, if it was registered nowhere yet."""
+        original = self.accounts.original()
+        if original is None:
+            return None
+        ours = replace(original, directory=self.directory_url, issuer=self.issuer, uri=None)
+        if original.registration.strip() in ("", "null", "{}"):
+            return ours
+        uri = _registered_at(original.registration)
+        if uri is None or not _same_host(uri, self.directory_url):
+            log.info("original ACME account belongs to another directory", extra={"directory": self.directory_url})
+            return None
+        log.info("original ACME account taken over", extra={"account": uri})
+        return replace(ours, uri=uri)
+
+    def _registered(self, known: Account, network: Network, directory: Directory) -> Account:
+        signer = Signer(known.private_key)
+        network.sign_as(signer, None, directory.new_nonce)
+        library = client.ClientV2(
+            messages.Directory.from_json(dict(directory.document)), LibraryNetwork(network, signer)
+        )
+        try:
+            made = library.new_account(self._message(signer, directory))
+            uri, body = made.uri, made.body.to_json()
+        except errors.ConflictError as existing:
+            uri, body = existing.location, {}
+        except (errors.Error, josepy.Error) as error:
+            message = "the CA's answer to the registration cannot be understood"
+            raise Garbled(message) from error
+        same_origin(uri, "the account's URL", network.origin)
+        log.info("ACME account registered", extra={"account": uri, "directory": self.directory_url})
+        return replace(known, uri=uri, registration=json.dumps({"body": body, "uri": uri}))
+
+    def _message(self, signer: Signer, directory: Directory) -> messages.NewRegistration:
+        wanted: dict[str, Any] = {"terms_of_service_agreed": True}
+        if self.holder.email is not None:
+            wanted["email"] = self.holder.email
+        if self.holder.eab_kid is not None and self.holder.eab_hmac is not None:
+            wanted["external_account_binding"] = messages.ExternalAccountBinding.from_data(
+                signer.public,
+                self.holder.eab_kid,
+                self.holder.eab_hmac.replace("+", "-").replace("/", "_"),
+                messages.Directory({"newAccount": directory.new_account}),
+            )
+        elif directory.account_binding:
+            message = (
+                f"the CA at {Origin.of(self.directory_url)} only registers accounts bound to one it knows: "
+                "set KNIT_ACME_EAB_KID and KNIT_ACME_EAB_HMAC to what it gave you"
+            )
+            raise CredentialsRejected(message)
+        return messages.NewRegistration.from_data(**wanted)
+
+
+def _registered_at(registration: str) -> str | None:
+    try:
+        return Registration.model_validate_json(registration).uri
+    except pydantic.ValidationError:
+        return None
+
+
+def _same_host(uri: str, directory_url: str) -> bool:
+    try:
+        return Origin.of(uri) == Origin.of(directory_url)
+    except ValueError:
+        return False
+
+
+def _as_library_response(reply: Reply) -> requests.Response:
+    response = requests.Response()
+    response.status_code = reply.status
+    response.headers.update(reply.headers)
+    response.raw = io.BytesIO(reply.body)
+    return response

@@ -1,0 +1,95 @@
+"""Proving control of an order's names: only what is pending, all of it at once, and valid afterwards or no order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from knit.core.model import Challenge
+from knit.errors import IdentifierRejected
+from knit.issuers.acme.polling import VALIDATION, Waiting
+from knit.issuers.acme.problems import ProblemReply, rejection
+from knit.issuers.acme.session import Session
+from knit.issuers.acme.signing import Signer, txt_value
+from knit.issuers.acme.transport import Reply
+from knit.issuers.acme.wire import PENDING, VALID, Authorization, DnsChallenge, Garbled, Order
+from knit.ports import Prover
+
+EMPTY: Final = b"{}"
+
+
+def prove(session: Session, order: Order, prover: Prover) -> None:
+    """Return when every authorization of the order is valid.
+
+    Raises IdentifierRejected with the CA's reason, what the prover raises, ProblemReply, Unreachable.
+    """
+    found = [_expected(session.authorization(url), order) for url in order.authorizations]
+    pending = [authorization for authorization in found if authorization.status == PENDING]
+    for authorization in found:
+        if authorization.status not in (PENDING, VALID):
+            raise _lost(authorization)
+    if not pending:
+        return
+    offers = [_offer(authorization) for authorization in pending]
+    challenges = [_challenge(authorization, session.signer) for authorization in pending]
+    with prover.proving(challenges):
+        for authorization, offer in zip(pending, offers, strict=True):
+            _answer(session, authorization, offer)
+        _settle(session, pending)
+
+
+def _expected(authorization: Authorization, order: Order) -> Authorization:
+    if authorization.subject in order.names:
+        return authorization
+    message = f"the CA wants proof for {authorization.subject[:260]!r}, which was not ordered: refused"
+    raise Garbled(message)
+
+
+def _offer(authorization: Authorization) -> DnsChallenge:
+    if authorization.challenge is None:
+        message = f"{authorization.subject}: the CA offers no dns-01 challenge for this name"
+        raise IdentifierRejected(message)
+    return authorization.challenge
+
+
+def _challenge(authorization: Authorization, signer: Signer) -> Challenge:
+    token = _offer(authorization).token
+    key_authorization = signer.key_authorization(token)
+    return Challenge(
+        identifier=authorization.name,
+        value=txt_value(key_authorization),
+        token=token,
+        key_authorization=key_authorization,
+    )
+
+
+def _answer(session: Session, authorization: Authorization, offer: DnsChallenge) -> None:
+    if offer.status != PENDING:
+        return
+    try:
+        session.network.post(offer.url, EMPTY)
+    except ProblemReply:
+        # A repeated answer is refused once the first one, its reply lost, has been acted on.
+        again = session.authorization(authorization.url)
+        if again.status == PENDING and (again.challenge is None or again.challenge.status == PENDING):
+            raise
+
+
+def _settle(session: Session, pending: Sequence[Authorization]) -> None:
+    waiting = session.poller.begin(VALIDATION, f"the validation of {', '.join(item.subject for item in pending[:3])}")
+    for authorization in pending:
+        settled = _decided(session, waiting, authorization.url)
+        if settled.status != VALID:
+            raise _lost(settled)
+
+
+def _decided(session: Session, waiting: Waiting, url: str) -> Authorization:
+    def look() -> tuple[Authorization, Reply]:
+        reply = session.network.post(url)
+        return Authorization.from_reply(reply, session.origin, url), reply
+
+    return waiting.until(look, lambda found: found.status != PENDING)
+
+
+def _lost(authorization: Authorization) -> Exception:
+    return rejection(f"{authorization.subject} (authorization {authorization.status})", authorization.error)

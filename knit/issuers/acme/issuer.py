@@ -1,0 +1,119 @@
+"""The ACME issuer as flows see it: one CA, one account, any number of threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from knit.core.model import Account, IssueRequest
+from knit.errors import CredentialsRejected, Misconfigured
+from knit.issuers.acme.accounts import Holder, Registrar
+from knit.issuers.acme.network import Network
+from knit.issuers.acme.orders import Issuance
+from knit.issuers.acme.polling import Poller
+from knit.issuers.acme.problems import ProblemReply, error_of
+from knit.issuers.acme.session import Session
+from knit.issuers.acme.signing import Signer
+from knit.issuers.acme.transport import Connection, Origin, trust
+from knit.issuers.acme.wire import Directory
+from knit.ports import Accounts, Clock, Journal, Leases, Prover, Sleep
+
+DIRECTORY_SECONDS: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One CA: its directory, the roots of its TLS (none: the system's), and who the account is for."""
+
+    directory: str
+    ca_files: tuple[str, ...] = ()
+    holder: Holder = field(default_factory=Holder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What the first thread learns for all: where to send what, and as whom."""
+
+    directory: Directory
+    signer: Signer
+    account: Account
+    read_at: float
+
+
+class AcmeIssuer:
+    """Issues over ACME with DNS-01. Safe to use from a hundred threads: each has a connection and nonces of its own."""
+
+    name = "acme"
+
+    def __init__(self, site: Site, accounts: Accounts, leases: Leases, clock: Clock, sleep: Sleep) -> None:
+        """Raises Misconfigured for a directory that is not https, or roots that cannot be read."""
+        self.directory = site.directory
+        try:
+            self._origin = Origin.of(site.directory)
+        except ValueError:
+            message = f"KNIT_ACME_DIRECTORY: {site.directory!r}: an https URL is needed"
+            raise Misconfigured(message) from None
+        self._context = trust(site.ca_files)
+        self._registrar = Registrar(
+            directory_url=site.directory,
+            issuer=self.name,
+            holder=site.holder,
+            accounts=accounts,
+            leases=leases,
+            sleep=sleep,
+        )
+        self._clock, self._sleep = clock, sleep
+        self._threads = threading.local()
+        self._lock = threading.Lock()
+        self._shared: _Shared | None = None
+
+    def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
+        """See ports.Issuer. Besides what is listed there, Refused for a CSR or a profile the CA will not have."""
+        try:
+            return Issuance(self._session(), request, journal, prover).run()
+        except ProblemReply as refused:
+            error = error_of(refused.problem)
+            if isinstance(error, CredentialsRejected):
+                self._forget()
+            raise error from None
+
+    def _session(self) -> Session:
+        network = self._network()
+        shared = self._learned(network)
+        network.sign_as(shared.signer, shared.account.uri, shared.directory.new_nonce)
+        return Session(
+            network=network,
+            directory=shared.directory,
+            signer=shared.signer,
+            poller=Poller(self._clock, self._sleep),
+        )
+
+    def _network(self) -> Network:
+        network: Network | None = getattr(self._threads, "network", None)
+        if network is None:
+            network = Network(Connection(self._origin, self._context, self._sleep), self._clock, self._sleep)
+            self._threads.network = network
+        return network
+
+    def _learned(self, network: Network) -> _Shared:
+        shared = self._shared
+        if shared is not None and time.monotonic() - shared.read_at < DIRECTORY_SECONDS:
+            return shared
+        with self._lock:
+            if self._shared is shared:
+                self._shared = self._learn(network)
+            return self._shared or self._learn(network)
+
+    def _learn(self, network: Network) -> _Shared:
+        directory = Directory.from_reply(network.get(self.directory), self._origin)
+        account = self._registrar.account(network, directory)
+        return _Shared(
+            directory=directory, signer=Signer(account.private_key), account=account, read_at=time.monotonic()
+        )
+
+    def _forget(self) -> None:
+        """So that an account mended in Postgres is seen without a restart."""
+        with self._lock:
+            self._shared = None

@@ -1,0 +1,79 @@
+"""How long to wait for the CA, and how often to ask: the library's own loops cost a second per certificate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from knit.errors import Unreachable
+from knit.issuers.acme.problems import retry_at
+from knit.issuers.acme.transport import Reply
+from knit.ports import Clock, Sleep
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds: the first wait, by how much each next one is longer, the longest, and all together at most."""
+
+    first: float
+    growth: float = 2.0
+    longest: float = 5.0
+    total: float = 120.0
+
+
+VALIDATION: Final = Pace(first=0.015)
+# Reading an order within 20 ms of its finalization is what locks Pebble up for good.
+ISSUANCE: Final = Pace(first=0.02)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One wait for the CA's decision on `what`, with one end, however many things are looked at."""
+
+    what: str
+    pace: Pace
+    end: float
+    poller: Poller
+
+    def until(self, look: Callable[[], tuple[T, Reply]], done: Callable[[T], bool]) -> T:
+        """Wait, look, and again, until `done`. The CA's Retry-After is honoured when it asks for a longer wait.
+
+        Raises Unreachable, with the instant to look again, once waiting would pass the end.
+        """
+        wait, asked = self.pace.first, 0.0
+        while True:
+            self._pause(max(wait, asked))
+            found, reply = look()
+            if done(found):
+                return found
+            wait, asked = min(wait * self.pace.growth, self.pace.longest), self.poller.asked(reply)
+
+    def _pause(self, seconds: float) -> None:
+        if self.poller.monotonic() + seconds > self.end:
+            text = f"the CA has not decided on {self.what} yet; it will be asked again where it was left"
+            raise Unreachable(text, retry_at=self.poller.clock() + timedelta(seconds=seconds))
+        self.poller.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Poller:
+    """Waits on the monotonic clock; the wall clock only serves where the CA names an instant."""
+
+    clock: Clock
+    sleep: Sleep
+    monotonic: Callable[[], float] = time.monotonic
+
+    def begin(self, pace: Pace, what: str) -> Waiting:
+        """Start the time that this decision may take."""
+        return Waiting(what=what, pace=pace, end=self.monotonic() + pace.total, poller=self)
+
+    def asked(self, reply: Reply) -> float:
+        """Seconds that the CA wants to be left alone for."""
+        now = self.clock()
+        instant = retry_at(reply, now)
+        return 0.0 if instant is None else (instant - now).total_seconds()

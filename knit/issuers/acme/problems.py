@@ -1,0 +1,151 @@
+"""Problem documents (RFC 7807, RFC 8555 section 6.7) turned into knit's errors, in the CA's own words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from knit.errors import CredentialsRejected, IdentifierRejected, KnitError, RateLimited, Refused, Unreachable
+from knit.issuers.acme.transport import Reply
+
+PREFIX: Final = "urn:ietf:params:acme:error:"
+LONGEST_TEXT: Final = 2000
+LONGEST_WAIT: Final = timedelta(days=7)
+SUBPROBLEMS: Final = 20
+TOO_MANY_REQUESTS: Final = 429
+
+ACCOUNT: Final = frozenset(
+    {
+        "accountDoesNotExist",
+        "badSignatureAlgorithm",
+        "externalAccountRequired",
+        "invalidContact",
+        "unauthorized",
+        "unsupportedContact",
+        "userActionRequired",
+    }
+)
+IDENTIFIER: Final = frozenset({"rejectedIdentifier", "unsupportedIdentifier", "caa", "dns", "dnssec"})
+AGAIN: Final = frozenset({"serverInternal", "badNonce", "orderNotReady"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What the CA says is wrong. `code` is the ACME word, or "" when the type is not one of ACME's."""
+
+    code: str
+    text: str
+    status: int = 0
+    retry_at: datetime | None = None
+
+    @classmethod
+    def from_json(cls, document: object, *, status: int = 0, retry_at: datetime | None = None) -> Problem:
+        """Takes any JSON value: what is no problem document gives an empty code and says so."""
+        fields: dict[str, Any] = document if isinstance(document, dict) else {}
+        kind = fields.get("type")
+        code = kind.removeprefix(PREFIX) if isinstance(kind, str) and kind.startswith(PREFIX) else ""
+        return cls(code=plain(code, 60), text=plain(_text(fields)), status=status, retry_at=retry_at)
+
+    @classmethod
+    def from_reply(cls, reply: Reply, now: datetime) -> Problem:
+        """The problem in an HTTP answer, whatever its body is."""
+        try:
+            document = reply.json()
+        except ValueError:
+            document = None
+        found = cls.from_json(document, status=reply.status, retry_at=retry_at(reply, now))
+        if found.text:
+            return found
+        text = f"HTTP status {reply.status} without a reason"
+        return cls(code=found.code, text=text, status=reply.status, retry_at=found.retry_at)
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.code})" if self.code else self.text
+
+
+class ProblemReply(Exception):
+    """The CA answered a request with a problem. Never leaves this package."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+    @property
+    def momentary(self) -> bool:
+        """Whether the same request may well succeed a moment later."""
+        return self.problem.status >= 500 and self.problem.retry_at is None
+
+
+def error_of(problem: Problem) -> KnitError:
+    """The knit error for a request that the CA refused."""
+    text = f"the CA says: {problem}"
+    if problem.code == "rateLimited" or problem.status == TOO_MANY_REQUESTS:
+        return RateLimited(text, retry_at=problem.retry_at)
+    if problem.code in AGAIN or problem.status >= 500:
+        return Unreachable(text, retry_at=problem.retry_at)
+    if problem.code in ACCOUNT:
+        return CredentialsRejected(text)
+    if problem.code in IDENTIFIER:
+        return IdentifierRejected(text)
+    if 300 <= problem.status < 400:
+        return Unreachable(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")
+    return Refused(text)
+
+
+def rejection(subject: str, document: object) -> KnitError:
+    """The knit error for an authorization or an order that has become invalid, with the CA's reason inside it."""
+    problem = Problem.from_json(document)
+    reason = str(problem) if problem.text or problem.code else "no reason given"
+    text = f"{subject}: the CA says: {reason}"
+    if problem.code == "rateLimited":
+        return RateLimited(text)
+    if problem.code == "serverInternal":
+        return Unreachable(text)
+    return IdentifierRejected(text)
+
+
+def retry_at(reply: Reply, now: datetime) -> datetime | None:
+    """Retry-After (RFC 9110 section 10.2.3: seconds or HTTP-date) as an instant, at most seven days from now."""
+    value = reply.headers.get("retry-after")
+    if value is None:
+        return None
+    if re.fullmatch(r"\d{1,12}", value):
+        return now + min(timedelta(seconds=int(value)), LONGEST_WAIT)
+    try:
+        instant = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return min(max(aware, now), now + LONGEST_WAIT)
+
+
+def plain(text: str, longest: int = LONGEST_TEXT) -> str:
+    """One line without control characters or anything else that a terminal or a log would act on."""
+    cleaned = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * longest])
+    joined = " ".join(cleaned.split())
+    return joined if len(joined) <= longest else f"{joined[: longest - 1]}…"
+
+
+def _text(fields: dict[str, Any]) -> str:
+    parts = [_words(fields)]
+    instance = fields.get("instance")
+    if isinstance(instance, str):
+        parts.append(f"see {instance}")
+    inner = fields.get("subproblems")
+    if isinstance(inner, list):
+        parts += [_sub(item) for item in inner[:SUBPROBLEMS] if isinstance(item, dict)]
+    return "; ".join(part for part in parts if part)
+
+
+def _words(fields: dict[str, Any]) -> str:
+    found = fields.get("detail") or fields.get("title")
+    return found if isinstance(found, str) else ""
+
+
+def _sub(fields: dict[str, Any]) -> str:
+    identifier = fields.get("identifier")
+    name = identifier.get("value") if isinstance(identifier, dict) else None
+    return f"{name}: {_words(fields)}" if isinstance(name, str) else _words(fields)

@@ -1,0 +1,266 @@
+"""One keep-alive HTTPS connection: HTTP/1.1 as ACME needs it, read by hand because that halves a certificate's CPU.
+
+Only https, only to one origin, never through a proxy, never following a redirect. A reply is at most 1 MiB and must
+be whole within 30 seconds; the wait for it ends within two seconds of the process being told to stop.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from knit.errors import Misconfigured, Unreachable
+from knit.ports import Sleep
+
+CONNECT_SECONDS = 4.0
+REPLY_SECONDS = 30.0
+LISTEN_SECONDS = 2.0
+IDLE_SECONDS = 20.0
+LARGEST_HEAD = 64 * 1024
+LARGEST_BODY = 1024 * 1024
+# A URL from the CA ends up in a request line and in signed JSON: nothing but visible ASCII without quotes.
+URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
+BODILESS = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme https, host and port: all that knit speaks to at one CA."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Raises ValueError for anything that is not an https URL of plain ASCII."""
+        parts = urlsplit(url)
+        if not URL.fullmatch(url) or parts.hostname is None or parts.username is not None:
+            message = "not an https URL"
+            raise ValueError(message)
+        return cls(parts.hostname, parts.port or 443)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 443 else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP answer; header names are lower case, repeated headers joined by commas."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Raises ValueError when the body is not JSON."""
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            message = "JSON nested too deeply"
+            raise ValueError(message) from error
+
+
+def trust(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    """TLS settings: the system's roots, or exactly those in the files. Raises Misconfigured."""
+    try:
+        context = ssl.create_default_context()
+        if ca_files:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            for path in ca_files:
+                context.load_verify_locations(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        message = f"KNIT_ACME_CA_FILE: {', '.join(ca_files)}: no PEM certificates can be read from it"
+        raise Misconfigured(message) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Connection:
+    """The connection of one thread to one origin. Opened when first needed, and again after any failure."""
+
+    def __init__(self, origin: Origin, context: ssl.SSLContext, sleep: Sleep) -> None:
+        self.origin = origin
+        self._context = context
+        self._sleep = sleep
+        self._socket: ssl.SSLSocket | None = None
+        self._buffer = bytearray()
+        self._deadline = 0.0
+        self._used = 0.0
+
+    def close(self) -> None:
+        """Drop the connection; the next request opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._buffer.clear()
+
+    def exchange(self, method: str, target: str, fields: str, body: bytes = b"") -> Reply:
+        """Send one request and read its whole reply; `fields` are ready header lines, each ending in CRLF.
+
+        Raises Unreachable when the reply cannot be had (the request may have been received all the same), and
+        Interrupted when the process is told to stop.
+        """
+        head = f"{method} {target} HTTP/1.1\r\nHost: {self.origin}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+        with self._whole_or_closed():
+            stream = self._ready()
+            stream.sendall(head.encode("ascii") + body)
+            reply = self._read(bodiless=method == "HEAD")
+        self._used = time.monotonic()
+        if reply.headers.get("connection", "").lower() == "close" or self._buffer:
+            self.close()
+        return reply
+
+    @contextmanager
+    def _whole_or_closed(self) -> Iterator[None]:
+        whole = False
+        try:
+            yield
+            whole = True
+        except ssl.SSLCertVerificationError as error:
+            reason = (
+                f"its TLS certificate is not trusted ({error.verify_message}); private roots go in KNIT_ACME_CA_FILE"
+            )
+            raise self._unreachable(reason) from error
+        except TimeoutError as error:
+            raise self._unreachable("timed out") from error
+        except OSError as error:
+            raise self._unreachable(error.strerror or type(error).__name__) from error
+        finally:
+            if not whole:
+                self.close()
+
+    def _unreachable(self, reason: str) -> Unreachable:
+        return Unreachable(f"the CA at {self.origin} cannot be reached: {reason}")
+
+    def _ready(self) -> ssl.SSLSocket:
+        now = time.monotonic()
+        self._deadline = now + REPLY_SECONDS
+        if self._socket is not None and (now - self._used > IDLE_SECONDS or _has_input(self._socket)):
+            # What a silent connection has to say before it is asked is that it is closed.
+            self.close()
+        if self._socket is None:
+            self._socket = self._open()
+        return self._socket
+
+    def _open(self) -> ssl.SSLSocket:
+        plain = socket.create_connection((self.origin.host, self.origin.port), timeout=CONNECT_SECONDS)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream = self._context.wrap_socket(plain, server_hostname=self.origin.host)
+        except OSError:
+            plain.close()
+            raise
+        stream.settimeout(LISTEN_SECONDS)
+        return stream
+
+    def _read(self, *, bodiless: bool) -> Reply:
+        status, headers = self._head()
+        while 100 <= status < 200:
+            status, headers = self._head()
+        body = b"" if bodiless or status in BODILESS else self._body(headers)
+        return Reply(status, headers, body)
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        end = self._find(b"\r\n\r\n", LARGEST_HEAD)
+        first, *lines = bytes(self._buffer[:end]).split(b"\r\n")
+        del self._buffer[: end + 4]
+        match = STATUS_LINE.fullmatch(first)
+        if match is None:
+            raise self._unreachable("it does not speak HTTP/1.1")
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.decode("latin-1").partition(":")
+            key, value = name.lower(), value.strip()
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        return int(match[1]), headers
+
+    def _body(self, headers: Mapping[str, str]) -> bytes:
+        if "transfer-encoding" in headers:
+            return self._chunks(headers["transfer-encoding"])
+        if "content-length" in headers:
+            return self._take(self._size(headers["content-length"], 10))
+        return self._rest()
+
+    def _chunks(self, encoding: str) -> bytes:
+        if encoding.lower() != "chunked":
+            raise self._unreachable("its reply has an unknown transfer encoding")
+        body = bytearray()
+        while size := self._size(self._line().partition(";")[0].strip(), 16):
+            if len(body) + size > LARGEST_BODY:
+                raise self._unreachable("its reply is larger than 1 MiB")
+            body += self._take(size)
+            self._line()
+        while self._line():
+            pass
+        return bytes(body)
+
+    def _size(self, text: str, base: int) -> int:
+        if not re.fullmatch(r"[0-9a-fA-F]{1,12}", text) or (base == 10 and not text.isdigit()):
+            raise self._unreachable("its reply gives no sound length")
+        size = int(text, base)
+        if size > LARGEST_BODY:
+            raise self._unreachable("its reply is larger than 1 MiB")
+        return size
+
+    def _line(self) -> str:
+        end = self._find(b"\r\n", LARGEST_HEAD)
+        line = self._buffer[:end].decode("latin-1")
+        del self._buffer[: end + 2]
+        return line
+
+    def _find(self, mark: bytes, limit: int) -> int:
+        while (end := self._buffer.find(mark)) < 0:
+            if len(self._buffer) > limit:
+                raise self._unreachable("its reply has too long a head")
+            if not self._fill():
+                raise self._unreachable("it closed the connection without a reply")
+        return end
+
+    def _take(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            if not self._fill():
+                raise self._unreachable("it closed the connection in the middle of a reply")
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _rest(self) -> bytes:
+        while self._fill():
+            if len(self._buffer) > LARGEST_BODY:
+                raise self._unreachable("its reply is larger than 1 MiB")
+        rest = bytes(self._buffer)
+        self.close()
+        return rest
+
+    def _fill(self) -> bool:
+        if self._socket is None:
+            return False
+        while True:
+            if time.monotonic() > self._deadline:
+                raise TimeoutError
+            try:
+                data = self._socket.recv(65536)
+            except TimeoutError:
+                self._sleep(0)
+                continue
+            except ssl.SSLEOFError:
+                data = b""
+            self._buffer += data
+            return bool(data)
+
+
+def _has_input(stream: ssl.SSLSocket) -> bool:
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return bool(poll.poll(0))
