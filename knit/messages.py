@@ -94,9 +94,9 @@ def connect(url: str) -> Queue:
 
 
 def _redis(url: str) -> Queue:
-    from dramatiq.brokers.redis import RedisBroker  # noqa: PLC0415 -- a queue in memory needs no client
+    from dramatiq.brokers.redis import RedisBroker
 
-    from knit.valkey.connect import connect as valkey  # noqa: PLC0415 -- as above
+    from knit.valkey.connect import connect as valkey
 
     link = valkey(url, name="knit-queue", retries=0)
     broker = RedisBroker(
@@ -110,7 +110,7 @@ def _redis(url: str) -> Queue:
 
 def _rabbitmq(url: str) -> Queue:
     try:
-        from dramatiq.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415 -- needs pika, an extra
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker
     except ImportError:
         message = "KNIT_QUEUE_URL: amqp:// needs the extra knit[rabbitmq]"
         raise Misconfigured(message) from None

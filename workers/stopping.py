@@ -17,11 +17,11 @@ class Stopping(dramatiq.Middleware):  # type: ignore[misc] -- dramatiq's base cl
         self._event = Event()
         self._close = close
 
-    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002 -- dramatiq's signature
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Threads that wait raise Interrupted from now on."""
         self._event.set()
 
-    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002 -- dramatiq's signature
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """No thread works any more."""
         self._close()
 

@@ -19,15 +19,14 @@ def decide(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> D
     instant before it gets here.
     """
     reason = _reason(spec, state, policy, now)
-    if reason is None:
-        assert state.issued is not None
-        return Wait(until=_next_instant(spec, state, state.issued, policy), reason="not due")
+    if isinstance(reason, datetime):
+        return Wait(until=reason, reason="not due")
     if state.retry_at is not None and state.retry_at > now:
         return Wait(until=state.retry_at, reason=f"next try after a failure ({reason})")
     return Due(reason=reason)
 
 
-def _reason(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Reason | None:
+def _reason(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Reason | datetime:
     if state.attempt is not None:
         return Reason.UNFINISHED
     if state.issued is None:
@@ -46,18 +45,16 @@ def _changed(spec: CertSpec, issued: Issued, policy: Policy) -> Reason | None:
     return next((reason for differs, reason in differences if differs), None)
 
 
-def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, now: datetime) -> Reason | None:
+def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, now: datetime) -> Reason | datetime:
     if not state.published:
         return Reason.NOT_PUBLISHED
     if spec.requested_at is not None and spec.requested_at > issued.issued_at:
         return Reason.REQUESTED
     if state.ari_at is not None and state.ari_at <= now:
         return Reason.ARI
-    return Reason.WINDOW if window_start(spec, issued, policy) <= now else None
-
-
-def _next_instant(spec: CertSpec, state: CertState, issued: Issued, policy: Policy) -> datetime:
     start = window_start(spec, issued, policy)
+    if start <= now:
+        return Reason.WINDOW
     return start if state.ari_at is None else min(start, state.ari_at)
 
 
@@ -69,4 +66,5 @@ def window_start(spec: CertSpec, issued: Issued, policy: Policy) -> datetime:
         start = max(issued.not_after - explicit, issued.not_before + life / 3)
     else:
         start = issued.not_after - min(DEFAULT_THRESHOLD, life / 2 if life < SHORT_LIFE else life / 3)
-    return start + life / JITTER_SHARE * fraction(spec.id, "window")
+    spread = min(life / JITTER_SHARE, (issued.not_after - start) / 4)
+    return start + spread * fraction(spec.id, "window")

@@ -79,7 +79,12 @@ class Publish:
         self.staging.discard([attempt.id])
         log.info(
             "certificate published",
-            extra={"cert": spec.id, "key": spec.valkey_key, "generation": issued.generation, "not_after": issued.not_after},
+            extra={
+                "cert": spec.id,
+                "key": spec.valkey_key,
+                "generation": issued.generation,
+                "not_after": issued.not_after,
+            },
         )
         return True
 
@@ -177,5 +182,9 @@ def _value(bundle: Bundle, issued: Issued) -> Value:
         directory=issued.directory,
     )
     return Value.of(
-        bundle, not_after=issued.not_after, cert_path=issued.cert_path, key_path=issued.key_path, mark=mark,
+        bundle,
+        not_after=issued.not_after,
+        cert_path=issued.cert_path,
+        key_path=issued.key_path,
+        mark=mark,
     )

@@ -38,7 +38,7 @@ KEPT = "what is published stays"
 BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED, Step.VALIDATED)
 
 
-class KeyLost(Exception):  # noqa: N818 -- a turn in this flow, not an error that leaves it
+class KeyLost(Exception):
     """The key of an order that has been finalized is no longer in staging."""
 
 

@@ -34,8 +34,7 @@ class Ticker:
             if self._lease is not None:
                 self._confirm(self._lease)
             if self._lease is None:
-                self._lease = self._held.enter_context(self._leases.hold("scheduler"))
-                self._owed = self._lease is not None
+                self._owed = self._take()
             if self._owed:
                 self._pay()
 
@@ -50,6 +49,14 @@ class Ticker:
         with self._one_at_a_time:
             self._held.close()
             self._lease = None
+
+    def _take(self) -> bool:
+        with ExitStack() as stack:
+            self._lease = stack.enter_context(self._leases.hold("scheduler"))
+            if self._lease is None:
+                return False
+            self._held = stack.pop_all()
+            return True
 
     def _confirm(self, lease: Lease) -> None:
         try:

@@ -1,0 +1,48 @@
+"""When a failed certificate is tried again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knit.core.model import CertId
+from knit.core.retry import fraction, next_try
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("failures", "minutes"), [(1, 1), (2, 10), (3, 100), (4, 1440), (5, 1440), (50, 1440)])
+def test_tries_follow_the_ladder_within_a_fifth(failures: int, minutes: int) -> None:
+    waits = {next_try(CertId(n), failures, NOW) - NOW for n in range(200)}
+    step = timedelta(minutes=minutes)
+    assert all(step * 0.8 <= wait <= step * 1.2 for wait in waits)
+    assert len(waits) == 200
+
+
+def test_what_the_other_side_asked_for_wins() -> None:
+    assert next_try(CertId(1), 4, NOW, NOW + timedelta(seconds=90)) == NOW + timedelta(seconds=90)
+
+
+@given(st.integers(min_value=-(10**9), max_value=10**9))
+def test_what_was_asked_for_is_kept_between_a_second_and_two_days(seconds: int) -> None:
+    at = next_try(CertId(1), 1, NOW, NOW + timedelta(seconds=seconds))
+    assert timedelta(seconds=1) <= at - NOW <= timedelta(hours=48)
+
+
+def test_a_hundred_failing_certificates_stay_under_five_failures_an_hour() -> None:
+    for number in range(100):
+        at, within = NOW, 0
+        for failures in range(1, 6):
+            at = next_try(CertId(number), failures, at)
+            within += at - NOW < timedelta(hours=1)
+        assert within + 1 < 5
+
+
+def test_the_spread_is_even_and_always_the_same() -> None:
+    values = [fraction(CertId(n), "x") for n in range(10_000)]
+    assert values == [fraction(CertId(n), "x") for n in range(10_000)]
+    tenths = [sum(low / 10 <= v < (low + 1) / 10 for v in values) for low in range(10)]
+    assert all(900 < count < 1100 for count in tenths)
