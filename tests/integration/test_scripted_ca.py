@@ -21,9 +21,9 @@ from acme import challenges, client, crypto_util, messages
 from acme import errors as acme_errors
 from acme.client import _renewal_info_path_component
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from josepy import ES256, JWKEC
+from josepy import ES256, JWKEC, JWKRSA
 
 from tests.rig.scripted_ca import ScriptedCA, ScriptRefused
 from tests.rig.scripted_ca.jws import b64url
@@ -292,7 +292,61 @@ def test_a_profile_sets_the_lifetime(ca: ScriptedCA, subscriber: Subscriber) -> 
         subscriber.order("a.example.com", profile="none-such")
 
 
+def test_a_certificate_lives_as_long_as_scripted_for_its_name(ca: ScriptedCA, subscriber: Subscriber) -> None:
+    ca.behave_for("a.example.com", validity_s=90)
+
+    short, usual = (leaf(subscriber.issue(name)).not_valid_after_utc for name in ("a.example.com", "b.example.com"))
+
+    assert short < datetime.now(UTC) + timedelta(seconds=91)
+    assert usual > datetime.now(UTC) + timedelta(days=89)
+
+
+def test_a_wildcard_is_offered_dns_only(subscriber: Subscriber) -> None:
+    plain, wild = (authz.body for authz in subscriber.order("example.com", "*.example.com").authorizations)
+
+    assert [item.typ for item in plain.challenges] == ["dns-01", "http-01"]
+    assert [item.typ for item in wild.challenges] == ["dns-01"]
+    assert (wild.identifier.value, wild.wildcard) == ("example.com", True)
+
+
+def test_authorizations_and_orders_end_when_the_clock_has_moved(ca: ScriptedCA, subscriber: Subscriber) -> None:
+    order = subscriber.ready("a.example.com")
+
+    ca.script(clock_offset_s=40 * 86_400)
+
+    assert subscriber.post(order.body.authorizations[0], None).json()["status"] == "expired"
+    assert subscriber.post(order.uri, None).json()["status"] == "invalid"
+
+
+def test_a_deactivated_authorization_loses_its_order(subscriber: Subscriber) -> None:
+    order = subscriber.order("a.example.com")
+
+    subscriber.acme.deactivate_authorization(order.authorizations[0])
+
+    assert subscriber.post(order.uri, None).json()["status"] == "invalid"
+
+
 # Accounts
+
+
+def test_an_account_is_not_made_by_asking_for_an_existing_one(ca: ScriptedCA) -> None:
+    newcomer = Subscriber(ca, registered=False)
+
+    with pytest.raises(messages.Error, match="accountDoesNotExist"):
+        newcomer.register(only_return_existing=True)
+
+    assert "accounts" not in ca.counts()["totals"]
+
+
+def test_an_account_key_may_be_rsa(ca: ScriptedCA) -> None:
+    key = JWKRSA(key=rsa.generate_private_key(65537, 2048))
+    net = client.ClientNetwork(key, verify_ssl=str(ca.ca_file))  # type: ignore[arg-type]
+    acme = client.ClientV2(client.ClientV2.get_directory(ca.directory_url, net), net)
+
+    account = acme.new_account(messages.NewRegistration.from_data(terms_of_service_agreed=True))
+
+    assert acme.query_registration(account).body.status == "valid"
+    net.session.close()
 
 
 def test_a_known_key_gets_its_account_back(subscriber: Subscriber) -> None:
@@ -370,6 +424,20 @@ def test_a_certificate_is_revoked_once_and_only_by_its_account(ca: ScriptedCA, s
     subscriber.acme.revoke(certificate, 1)
     with pytest.raises(messages.Error, match="alreadyRevoked"):
         subscriber.acme.revoke(certificate, 1)
+
+
+def test_the_holder_of_a_certificates_key_may_revoke_it(ca: ScriptedCA, subscriber: Subscriber) -> None:
+    order, key = subscriber.ready("a.example.com"), ec.generate_private_key(ec.SECP256R1())
+    done = subscriber.post(order.body.finalize, {"csr": csr_der("a.example.com", key=key)}).json()
+    chain = subscriber.post(done["certificate"], None).content
+    certificate = x509.load_pem_x509_certificates(chain)[0]
+
+    holder = Subscriber(ca, registered=False)
+    holder.net.key = JWKEC(key=key)
+    holder.acme.revoke(certificate, 1)
+
+    window = holder.net.get(f"{holder.directory['renewalInfo']}/{_renewal_info_path_component(certificate)}").json()
+    assert datetime.fromisoformat(window["suggestedWindow"]["start"]) <= datetime.now(UTC)
 
 
 # Strictness

@@ -61,7 +61,7 @@ async def serve(respond: Respond, reader: asyncio.StreamReader, writer: asyncio.
                 _reset(writer)
                 return
             await _write(writer, request, answer)
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, BadRequestLine):
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, BadRequestLine):
         # The client has gone, or speaks something else: there is nobody to tell.
         pass
     except asyncio.CancelledError:
