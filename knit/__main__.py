@@ -1,0 +1,5 @@
+"""`python -m knit` is `knit`."""
+
+from knit.cli import main
+
+main()

@@ -1,0 +1,65 @@
+"""All commands in one table. A command's module is imported when the command is run or its help is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from knit.cli.flags import ANSWERS_HELP
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "add": ("certs", "Add a certificate to the list, or change the one with these names."),
+    "remove": ("certs", "Remove a certificate; the next pass takes it out of Valkey."),
+    "list": ("certs", "List the certificates."),
+    "enable": ("certs", "Take a disabled certificate up again."),
+    "disable": ("certs", "Keep a certificate on the list without renewing or publishing it."),
+    "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
+    "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
+    "version": ("about", "Print the version."),
+    "help": ("about", "Show help on knit or one of its commands."),
+    "completion": ("about", "Print a script that makes the shell complete knit's commands."),
+}
+
+WORDS = {"-v": "version", "-version": "version", "--version": "version", "-help": "--help"}
+"""Spellings of the Go knit."""
+
+
+class App(click.Group):
+    """`knit`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click; no arguments at all is wrong usage."""
+        if not args and not ctx.resilient_parsing:
+            raise click.UsageError("a command is needed", ctx)
+        return super().parse_args(ctx, [WORDS.get(args[0], args[0]), *args[1:]] if args else args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        found: click.Command = getattr(import_module(f"knit.cli.{module}"), f"{cmd_name}_command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table: listing the commands imports none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+app = App(
+    name="knit",
+    help=(
+        "knit issues TLS certificates in one place and gets them served on every node. "
+        "Settings come from KNIT_* environment variables; secrets are never arguments."
+    ),
+    epilog="`knit COMMAND -h` shows the flags of one command. Exit codes: 0 done, 1 failed, 2 usage or configuration.",
+    context_settings=ANSWERS_HELP,
+    subcommand_metavar="COMMAND [FLAGS]",
+    options_metavar="",
+)

@@ -1,0 +1,88 @@
+"""Where every outcome of a command becomes an exit code, and every error one line on stderr.
+
+0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from knit.errors import KnitError, Misconfigured
+from knit.settings.environment import Environment
+
+DONE = 0
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of the command in these arguments. The one broad handler of the command line is here."""
+    from knit.cli.app import app
+
+    try:
+        code = app.main(args=list(arguments), prog_name="knit", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        return _misused(error)
+    except Misconfigured as error:
+        return _say(str(error), MISUSED)
+    except KnitError as error:
+        return _say(str(error), FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+    except ModuleNotFoundError as error:
+        return _not_installed(error)
+    except Exception as error:  # noqa: BLE001 -- the process edge
+        return _bug(error)
+    return code if isinstance(code, int) else DONE
+
+
+def _say(text: str, code: int) -> int:
+    from knit.log import redacted
+
+    line = " ".join(redacted(text).split())
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    click.echo(f"knit: {printable}", err=True)
+    return code
+
+
+def _misused(error: click.UsageError) -> int:
+    _say(error.format_message().rstrip("."), MISUSED)
+    if error.ctx is not None:
+        click.echo(error.ctx.get_help(), err=True)
+    return MISUSED
+
+
+def _reader_gone() -> int:
+    """Whoever read our output went away; Python must not find that out again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+def _not_installed(error: ModuleNotFoundError) -> int:
+    root = (error.name or "").partition(".")[0]
+    if root in {"knit", "workers", "scheduler"}:
+        return _bug(error)
+    extra = "node" if root == "cryptography" else "central"
+    return _say(f"this command needs {root}, which is not installed: install knit[{extra}]", MISUSED)
+
+
+def _bug(error: Exception) -> int:
+    """Name the place; the error's own text may hold anything."""
+    from knit.log import redacted
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    if Environment.of_process().get("KNIT_LOG_LEVEL") == "debug":
+        click.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
+        return _say(f"this is a bug in knit: {type(error).__name__} at {place}", FAILED)
+    text = f"this is a bug in knit: {type(error).__name__} at {place}; KNIT_LOG_LEVEL=debug shows the traceback"
+    return _say(text, FAILED)

@@ -1,0 +1,77 @@
+"""The rules of Go's flag package over click, so that command lines of the Go knit go on working.
+
+One or two dashes; `-name value`, `-name=value`; switches also as `-once=true`; a value may begin with a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import Any
+
+import click
+
+from knit.settings.environment import flag
+
+ANSWERS_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class Command(click.Command):
+    """A command of knit. Words that are not flags are refused, or only warned about where the Go knit ignored them
+    and no row is at stake (`lenient`).
+    """  # noqa: D205, D209 -- one sentence
+
+    def __init__(self, *args: Any, lenient: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.allow_extra_args = lenient
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click, after rewriting the arguments."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        switches = {_name(option) for option in options if option.is_flag}
+        values = {_name(option) for option in options} - switches
+        rest = super().parse_args(ctx, as_click_takes(args, switches=switches, values=values))
+        if ctx.args and not ctx.resilient_parsing:
+            click.echo(f"knit: {ctx.command_path}: ignored: {' '.join(map(repr, ctx.args))}", err=True)
+        return rest
+
+
+def _name(option: click.Option) -> str:
+    return max(option.opts, key=len).lstrip("-")
+
+
+def as_click_takes(args: Iterable[str], *, switches: Set[str], values: Set[str]) -> list[str]:
+    """The same arguments with two dashes, `=` between a flag and its value, and switches without a value.
+
+    What is not understood is handed on for click to complain about. Raises click.BadParameter for a switch that is
+    neither true nor false.
+    """
+    rewritten: list[str] = []
+    on: dict[str, bool] = {}
+    rest = iter(args)
+    for arg in rest:
+        name, equals, value = _split(arg)
+        if arg == "--":
+            rewritten += [arg, *rest]
+        elif name in switches:
+            on[name] = _switch(name, value) if equals else True
+        elif name in values:
+            given = value if equals else next(rest, None)
+            rewritten.append(f"--{name}" if given is None else f"--{name}={given}")
+        else:
+            rewritten.append(f"--{name}{equals}{value}" if name else arg)
+    return [*(f"--{name}" for name, wanted in on.items() if wanted), *rewritten]
+
+
+def _split(arg: str) -> tuple[str, str, str]:
+    """Name, `=` or nothing, value; the name is empty for what is no long flag."""
+    if not arg.startswith("-"):
+        return "", "", ""
+    name, equals, value = arg.removeprefix("-").removeprefix("-").partition("=")
+    return (name, equals, value) if len(name) > 1 else ("", "", "")
+
+
+def _switch(name: str, value: str) -> bool:
+    try:
+        return flag(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} must be {error}", param_hint=f"--{name}") from None
