@@ -1,0 +1,84 @@
+"""Host names as certificates carry them: A-labels, lower case, wildcards only as the whole first label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from knit.errors import Misconfigured
+
+LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+LONGEST_LABEL = 63
+LONGEST_NAME = 253 - len("_acme-challenge.")
+
+
+def normalise(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name normalised, duplicates dropped, order kept: the first one stays primary.
+
+    Raises Misconfigured, naming the bad name.
+    """
+    unique = tuple(dict.fromkeys(normalise_one(name) for name in names))
+    if not unique:
+        message = "at least one domain name is needed"
+        raise Misconfigured(message)
+    return unique
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Names from `a,b`, as typed on the command line or stored by the original; normalised.
+
+    Raises Misconfigured, naming the bad name.
+    """
+    return normalise(part for part in text.split(",") if part.strip())
+
+
+def key_of(names: Iterable[str]) -> str:
+    """The set of normalised names as one text: what makes a certificate the same certificate."""
+    return ",".join(sorted(set(names)))
+
+
+def normalise_one(name: str) -> str:
+    """One name; a single trailing dot is dropped. Raises Misconfigured, naming it."""
+    text = name.strip().removesuffix(".")
+    wildcard = text.startswith("*.")
+    base = _ascii(text[2:] if wildcard else text, name)
+    _check(base, name)
+    return f"*.{base}" if wildcard else base
+
+
+def _ascii(text: str, name: str) -> str:
+    if text.isascii():
+        return text.lower()
+    import idna
+
+    try:
+        return idna.encode(text, uts46=True, std3_rules=True).decode("ascii")
+    except idna.IDNAError as e:
+        raise _bad(name, f"not a valid international name ({e})") from None
+
+
+def _check(base: str, name: str) -> None:
+    labels = base.split(".")
+    if "*" in base:
+        raise _bad(name, "a wildcard must be the whole first label, as in *.example.org")
+    if len(base) > LONGEST_NAME:
+        raise _bad(name, f"longer than {LONGEST_NAME} characters, so its _acme-challenge name cannot exist")
+    for label in labels:
+        _check_label(label, name)
+    if len(labels) == 1:
+        raise _bad(name, "it needs at least two labels, as in example.org")
+    if labels[-1].isdigit():
+        raise _bad(name, "an IP address cannot be proved over DNS-01")
+
+
+def _check_label(label: str, name: str) -> None:
+    if not label:
+        raise _bad(name, "it has an empty label")
+    if len(label) > LONGEST_LABEL:
+        raise _bad(name, f"a label is longer than {LONGEST_LABEL} characters")
+    if not LABEL.fullmatch(label):
+        raise _bad(name, f"label {label!r} may hold only letters, digits and inner hyphens")
+
+
+def _bad(name: str, why: str) -> Misconfigured:
+    return Misconfigured(f"domain name {name!r}: {why}")

@@ -1,0 +1,70 @@
+"""What psycopg raises, said in knit's words. No text made here holds a password or a statement's values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
+
+REJECTED = (
+    "password authentication failed",
+    "no password supplied",
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "certificate authentication failed",
+)
+SLOW = frozenset({"57014", "55P03"})
+NOT_PERMITTED = "42501"
+KINDS: dict[str, tuple[type[KnitError], str]] = {
+    "22": (Misconfigured, "PostgreSQL refused a value"),
+    "23": (Misconfigured, "PostgreSQL refused a value"),
+    "28": (CredentialsRejected, "PostgreSQL does not accept the login in KNIT_DB_URL"),
+    "3D": (Misconfigured, "KNIT_DB_URL"),
+    "42": (Misconfigured, "the database is not as knit left it"),
+    "54": (Misconfigured, "names, keys or paths are too long for PostgreSQL to index"),
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every psycopg error raised inside into one of `knit.errors`."""
+    try:
+        yield
+    except psycopg.Error as e:
+        raise in_our_words(e) from None
+
+
+def in_our_words(error: psycopg.Error) -> KnitError:
+    """The knit error for an error of psycopg, by its SQL state (PostgreSQL manual, appendix A)."""
+    state = error.sqlstate
+    if state is None:
+        return _connecting(error)
+    text = _server_text(error)
+    if state in SLOW:
+        return Unreachable(f"PostgreSQL did not answer in time ({text})")
+    if state == NOT_PERMITTED:
+        return CredentialsRejected(f"PostgreSQL: {text}; the user needs rights on all knit_ tables")
+    kind, words = KINDS.get(state[:2], (Unreachable, "PostgreSQL"))
+    return kind(f"{words}: {text} ({state})")
+
+
+def _connecting(error: psycopg.Error) -> KnitError:
+    """While connecting there is only a text of libpq's: the host, the user, the server's own words."""
+    text = _one_line(str(error))
+    if any(words in text for words in REJECTED):
+        return CredentialsRejected(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
+    if "does not exist" in text or isinstance(error, psycopg.ProgrammingError):
+        return Misconfigured(f"KNIT_DB_URL: {text}")
+    return Unreachable(f"PostgreSQL: {text}")
+
+
+def _server_text(error: psycopg.Error) -> str:
+    """The primary message only: detail and context may quote values."""
+    return _one_line(error.diag.message_primary or type(error).__name__)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]

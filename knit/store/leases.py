@@ -1,0 +1,134 @@
+"""Leases: rows on the database's clock, kept alive by one thread per process while they are held."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from knit.errors import KnitError, LeaseLost, Transient
+from knit.store.database import Database
+from knit.store.queries import queries
+
+log = logging.getLogger(__name__)
+
+LIFETIME = 90.0
+REFRESH_EVERY = 20.0
+RETRY_AFTER = 5.0
+
+
+class HeldLease:
+    """A lease this process has taken. Its own clock only ever makes it doubt sooner than the database would."""
+
+    def __init__(self, name: str, epoch: int, *, good_until: float) -> None:
+        self.name = name
+        self.epoch = epoch
+        self._good_until = good_until
+
+    def check(self) -> None:
+        """Raise LeaseLost when another owner has it, or may have it by now."""
+        if time.monotonic() >= self._good_until:
+            message = f"the lease {self.name} has passed to another worker"
+            raise LeaseLost(message)
+
+    def extend(self, good_until: float) -> None:
+        """The database has just given it more time."""
+        self._good_until = good_until
+
+    def lose(self) -> None:
+        """The database says it is another's."""
+        self._good_until = 0.0
+
+
+class Leases:
+    """The port over knit_leases. Lives in one process, after any fork; `stop` ends its thread."""
+
+    def __init__(self, database: Database, *, lifetime: float = LIFETIME, refresh_every: float = REFRESH_EVERY) -> None:
+        self._database = database
+        self._lifetime = lifetime
+        self._refresh_every = refresh_every
+        self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._sql = queries("leases")
+        self._lock = threading.Lock()
+        self._held: dict[tuple[str, int], HeldLease] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[HeldLease | None]:
+        """Take the lease, or give None at once while another owner holds it. Released on exit."""
+        lease = self._take(name)
+        if lease is None:
+            yield None
+            return
+        try:
+            yield lease
+        finally:
+            self._release(lease)
+
+    def stop(self) -> None:
+        """End the thread. Leases still held expire by themselves."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _take(self, name: str) -> HeldLease | None:
+        good_until = time.monotonic() + self._lifetime
+        # One owner per taking, not per process: two threads of one process exclude each other too.
+        owner = f"{self._process}:{secrets.token_hex(4)}"
+        row = self._database.row(self._sql["take"], {"name": name, "owner": owner, "seconds": self._lifetime})
+        if row is None:
+            return None
+        lease = HeldLease(name, row["epoch"], good_until=good_until)
+        with self._lock:
+            self._held[name, lease.epoch] = lease
+            self._ensure_thread()
+        return lease
+
+    def _release(self, lease: HeldLease) -> None:
+        with self._lock:
+            self._held.pop((lease.name, lease.epoch), None)
+        # It expires by itself; an error here must not hide how the work it guarded ended.
+        with suppress(KnitError):
+            self._database.rows(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_alive, name="knit-leases", daemon=True)
+            self._thread.start()
+
+    def _keep_alive(self) -> None:
+        pause = self._refresh_every
+        while not self._stopping.wait(pause):
+            pause = self._refresh_every
+            try:
+                self._refresh()
+            except Transient as e:
+                log.warning("leases not refreshed", extra={"error": str(e)})
+                pause = min(RETRY_AFTER, self._refresh_every)
+            except KnitError as e:
+                log.error("leases not refreshed", extra={"error": str(e)})  # noqa: TRY400 -- no trace: it may come every 20 s
+
+    def _refresh(self) -> None:
+        with self._lock:
+            held = dict(self._held)
+        if not held:
+            return
+        good_until = time.monotonic() + self._lifetime
+        names, epochs = zip(*held, strict=True)
+        rows = self._database.rows(
+            self._sql["refresh"],
+            {"names": list(names), "epochs": list(epochs), "seconds": self._lifetime},
+        )
+        kept = {(row["name"], row["epoch"]) for row in rows}
+        for key, lease in held.items():
+            if key in kept:
+                lease.extend(good_until)
+            else:
+                lease.lose()
+                log.warning("lease lost", extra={"lease": lease.name, "epoch": lease.epoch})

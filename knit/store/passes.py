@@ -1,0 +1,135 @@
+"""What a pass needs of Postgres: adoption, what may be due, what is published, what is to be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from knit.core.model import Attempt, Candidate, CertId, CertSpec, Issued, Policy
+from knit.errors import LeaseLost
+from knit.store.accounts import Accounts
+from knit.store.adoption import Adopter, Reserved
+from knit.store.attempts import Attempts
+from knit.store.database import Database
+from knit.store.queries import queries
+from knit.store.rows import attempt_from, issued_from, keys_from, spec_from, state_from
+
+DEEP_CHECK = "deep check"
+
+
+class Passes:
+    """The port `PassStore`. `reserved` says which Valkey keys knit uses itself."""
+
+    def __init__(self, database: Database, reserved: Reserved) -> None:
+        self._database = database
+        self._reserved = reserved
+        self._attempts = Attempts(database)
+        self._sql = {**queries("passes"), **queries("publication")}
+
+    def adopt(self) -> int:
+        """Normalise rows that other software wrote; give the number left out."""
+        with self._database.transaction() as connection:
+            return Adopter(connection=connection, reserved=self._reserved).run()
+
+    def unrecorded(self) -> Sequence[CertSpec]:
+        """Enabled certificates about whose published value nothing is recorded, and no attempt is open."""
+        return tuple(spec_from(row) for row in self._database.rows(self._sql["unrecorded"]))
+
+    def original_account_host(self) -> str | None:
+        """Host of the ACME account that the Go knit registered in this database, if it did."""
+        return Accounts(self._database).original_host()
+
+    def record_adopted(self, issued: Issued) -> None:
+        """Record the facts of a value that was found published."""
+        self._database.rows(self._sql["record_adopted"], asdict(issued))
+
+    def published_keys(self) -> frozenset[str]:
+        """The valkey_keys, as published, of enabled certificates."""
+        return self._keys("published_keys")
+
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
+        """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
+        asked = {"policy": policy.fingerprint, "unpublished": list(unpublished)}
+        return tuple(
+            Candidate(spec=spec_from(row), state=state_from(row), leftovers=row["leftovers"])
+            for row in self._database.rows(self._sql["candidates"], asked)
+        )
+
+    def orphaned_leftovers(self) -> Sequence[CertId]:
+        """Removed, disabled and left-out certificates with challenge records left to remove."""
+        return tuple(CertId(row["cert_id"]) for row in self._database.rows(self._sql["orphaned_leftovers"]))
+
+    def deep_check_due(self, *, force: bool) -> bool:
+        """Whether the last check of every value's content is a day ago; taken as done when True is given."""
+        return self._database.row(self._sql["take_mark"], {"name": DEEP_CHECK, "force": force}) is not None
+
+    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
+        """Nothing to decide about this certificate before `until`."""
+        self._attempts.plan_check(cert_id, policy, until=until)
+
+    def wanted(self) -> Sequence[CertSpec]:
+        """All enabled, adopted certificates."""
+        return tuple(spec_from(row) for row in self._database.rows(self._sql["wanted"]))
+
+    def spec(self, cert_id: CertId) -> CertSpec | None:
+        """What is wanted of one certificate."""
+        return self._attempts.spec(cert_id)
+
+    def ready(self, cert_id: CertId | None) -> Sequence[Attempt]:
+        """Attempts whose bundle waits to be published, of one certificate or all."""
+        return tuple(attempt_from(row) for row in self._database.rows(self._sql["ready"], {"cert_id": cert_id}))
+
+    def issued(self, cert_id: CertId) -> Issued | None:
+        """What is recorded as published."""
+        row = self._database.row(self._sql["issued"], {"id": cert_id})
+        return None if row is None else issued_from(row)
+
+    def publishing(self, attempt: Attempt, generation: int) -> None:
+        """This bundle is about to be published. Raises LeaseLost when the attempt has been ended meanwhile."""
+        if self._database.row(self._sql["publishing"], {"id": attempt.id, "generation": generation}) is None:
+            message = f"the bundle of attempt {attempt.id} has been published or given up by another worker"
+            raise LeaseLost(message)
+
+    def record_published(self, attempt: Attempt, issued: Issued) -> None:
+        """End the attempt, clear failures and `last_error`. Recording it twice changes nothing."""
+        self._database.rows(self._sql["record_published"], {**asdict(issued), "attempt_id": attempt.id})
+
+    def close(self, attempt: Attempt, *, why: str) -> None:
+        """End an attempt whose bundle cannot or need not be published any more."""
+        self._database.rows(self._sql["close"], {"id": attempt.id, "why": why})
+
+    def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
+        """Enabled certificates whose key or paths differ from what is published."""
+        return tuple((spec_from(row), issued_from(row, "i_")) for row in self._database.rows(self._sql["moved"]))
+
+    def record_refreshed(self, issued: Issued) -> None:
+        """The value was published again with other metadata; its former key, if that changed, gets a tombstone."""
+        self._database.rows(self._sql["record_refreshed"], asdict(issued))
+
+    def wanted_keys(self) -> frozenset[str]:
+        """The valkey_keys of all enabled certificates, and those they are moving away from."""
+        row = self._database.rows(self._sql["wanted_keys"])[0]
+        return keys_from(row["wanted"]) | keys_from(row["moving"])
+
+    def tombstones(self) -> frozenset[str]:
+        """The valkey_keys of removed and disabled certificates that no enabled one has taken over."""
+        return self._keys("tombstones")
+
+    def clear_tombstones(self, keys: Iterable[str]) -> None:
+        """They are pruned; a disabled certificate is no longer published."""
+        if wanted := list(keys):
+            self._database.rows(self._sql["clear_tombstones"], {"keys": wanted})
+
+    def begin_pass(self) -> int:
+        """Note that a pass has begun; gives its number."""
+        return int(self._database.rows(self._sql["begin_pass"])[0]["id"])
+
+    def finish_pass(self, number: int, counts: Mapping[str, int]) -> None:
+        """Note how it ended."""
+        self._database.rows(self._sql["finish_pass"], {"id": number, "counts": Jsonb(dict(counts))})
+
+    def _keys(self, statement: str) -> frozenset[str]:
+        return keys_from(self._database.rows(self._sql[statement])[0]["keys"])

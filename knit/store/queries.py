@@ -1,0 +1,19 @@
+"""Named queries: SQL lives in `sql/*.sql`, each statement under a line `-- name: words`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+@cache
+def queries(subject: str) -> Mapping[str, str]:
+    """The statements of `sql/<subject>.sql` by name; read once per process."""
+    text = (files("knit.store") / "sql" / f"{subject}.sql").read_text(encoding="utf-8")
+    _, *pieces = NAME.split(text)
+    return MappingProxyType(dict(zip(pieces[::2], pieces[1::2], strict=True)))

@@ -1,0 +1,129 @@
+"""From rows of Postgres to records. Every time comes back aware, because each connection runs in UTC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from knit.core.model import (
+    Attempt,
+    AttemptId,
+    CertId,
+    CertSpec,
+    CertState,
+    Challenge,
+    ChallengeId,
+    Issued,
+    KeyType,
+    Leftover,
+    Record,
+    Step,
+)
+from knit.core.names import split
+from knit.errors import Misconfigured
+
+Row = dict[str, Any]
+
+
+def spec_from(row: Row) -> CertSpec:
+    """A row of knit_certs that has been adopted, so its names are known to be good."""
+    return CertSpec(
+        id=CertId(row["id"]),
+        names=split(row["domains"]),
+        provider=row["provider"],
+        valkey_key=row["valkey_key"],
+        cert_path=row["cert_path"],
+        key_path=row["key_path"],
+        enabled=row["enabled"],
+        issuer=row["issuer"],
+        key_type=key_type(row["key_type"]),
+        profile=row["profile"],
+        preferred_chain=row["preferred_chain"],
+        renew_before=row["renew_before"],
+        requested_at=row["requested_at"],
+    )
+
+
+def key_type(text: str) -> KeyType:
+    """Raises Misconfigured, naming the allowed words."""
+    try:
+        return KeyType(text)
+    except ValueError:
+        message = f"key type {text!r} is not one of {', '.join(KeyType)}"
+        raise Misconfigured(message) from None
+
+
+def issued_from(row: Row, prefix: str = "") -> Issued:
+    """Columns of knit_issued, each under its own name after the prefix."""
+    return Issued(
+        cert_id=CertId(row[f"{prefix}cert_id"]),
+        names_key=row[f"{prefix}names_key"],
+        issuer=row[f"{prefix}issuer"],
+        directory=row[f"{prefix}directory"],
+        key_type=row[f"{prefix}key_type"],
+        profile=row[f"{prefix}profile"],
+        serial=row[f"{prefix}serial"],
+        ari_id=row[f"{prefix}ari_id"],
+        not_before=row[f"{prefix}not_before"],
+        not_after=row[f"{prefix}not_after"],
+        issued_at=row[f"{prefix}issued_at"],
+        sha256=row[f"{prefix}sha256"],
+        generation=row[f"{prefix}generation"],
+        valkey_key=row[f"{prefix}valkey_key"],
+        cert_path=row[f"{prefix}cert_path"],
+        key_path=row[f"{prefix}key_path"],
+    )
+
+
+def attempt_from(row: Row, prefix: str = "") -> Attempt:
+    """Columns of knit_attempts, each under its own name after the prefix."""
+    return Attempt(
+        id=AttemptId(row[f"{prefix}id"]),
+        cert_id=CertId(row[f"{prefix}cert_id"]),
+        step=Step(row[f"{prefix}step"]),
+        reason=row[f"{prefix}reason"],
+        names=tuple(row[f"{prefix}names"]),
+        provider=row[f"{prefix}provider"],
+        issuer=row[f"{prefix}issuer"],
+        directory=row[f"{prefix}directory"],
+        key_type=KeyType(row[f"{prefix}key_type"]),
+        profile=row[f"{prefix}profile"],
+        order_url=row[f"{prefix}order_url"],
+        certificate_url=row[f"{prefix}certificate_url"],
+        spki_sha256=row[f"{prefix}spki_sha256"],
+        starts=row[f"{prefix}starts"],
+        started_at=row[f"{prefix}started_at"],
+    )
+
+
+def state_from(row: Row) -> CertState:
+    """The joined columns of knit_issued (`i_`), the open attempt (`a_`) and knit_schedule; absent ones are null."""
+    return CertState(
+        issued=None if row["i_cert_id"] is None else issued_from(row, "i_"),
+        attempt=None if row["a_id"] is None else attempt_from(row, "a_"),
+        failures=row["failures"],
+        retry_at=row["retry_at"],
+        ari_at=row["ari_at"],
+        published=row["published"],
+    )
+
+
+def leftover_from(row: Row) -> Leftover:
+    """A row of knit_challenges."""
+    challenge = Challenge(
+        identifier=row["identifier"],
+        value=row["value"],
+        token=row["token"],
+        key_authorization=row["key_authorization"],
+    )
+    return Leftover(
+        id=ChallengeId(row["id"]),
+        cert_id=CertId(row["cert_id"]),
+        provider=row["provider"],
+        record=Record(challenge=challenge, fqdn=row["fqdn"], zone=row["zone"]),
+        state=row["state"],
+    )
+
+
+def keys_from(text: str | None) -> frozenset[str]:
+    """Keys that Postgres put together with line feeds: one text is read faster than thousands of rows."""
+    return frozenset() if text is None else frozenset(text.split("\n"))

@@ -1,0 +1,137 @@
+-- name: spec
+select id, domains, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
+       preferred_chain, renew_before, requested_at
+from knit_certs
+where id = %(id)s and names_key is not null
+
+-- name: state
+select i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
+       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
+       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
+       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
+       i.key_path as i_key_path,
+       a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
+       a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
+       a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
+       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
+       coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
+       i.cert_id is null or i.published_at is not null as published
+from (select %(id)s::bigint as id) c
+left join knit_issued i on i.cert_id = c.id
+left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
+left join knit_schedule s on s.cert_id = c.id
+
+-- name: leftovers
+select id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value, state
+from knit_challenges
+where cert_id = %(id)s and removed_at is null
+order by id
+
+-- name: begin
+insert into knit_attempts (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile)
+select %(cert_id)s, l.epoch, l.owner, 'planned', %(reason)s, %(names)s, %(provider)s, %(issuer)s, %(directory)s,
+       %(key_type)s, %(profile)s
+from knit_leases l
+where l.name = %(lease)s and l.epoch = %(epoch)s
+on conflict (cert_id) where ended_at is null do nothing
+returning id, cert_id, step, reason, names, provider, issuer, directory, key_type, profile, order_url,
+          certificate_url, spki_sha256, starts, started_at
+
+-- name: resume
+-- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more.
+update knit_attempts a
+set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, updated_at = now()
+from knit_leases l
+where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %(lease)s and l.epoch = %(epoch)s
+returning a.id, a.cert_id, a.step, a.reason, a.names, a.provider, a.issuer, a.directory, a.key_type, a.profile,
+          a.order_url, a.certificate_url, a.spki_sha256, a.starts, a.started_at
+
+-- name: write
+update knit_attempts a
+set step = coalesce(%(step)s, a.step), order_url = coalesce(%(order_url)s, a.order_url),
+    certificate_url = case when %(order_url)s::text is null then coalesce(%(certificate_url)s, a.certificate_url) end,
+    spki_sha256 = coalesce(%(spki_sha256)s, a.spki_sha256), updated_at = now()
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+returning a.id
+
+-- name: fail
+with ended as (
+    update knit_attempts a
+    set step = 'failed', ended_at = now(), updated_at = now(), error_class = %(error_class)s, error = %(error)s,
+        retry_at = %(retry_at)s
+    from knit_leases l
+    where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+    returning a.id, a.cert_id
+), shown as (
+    update knit_certs c set last_error = %(error)s from ended where c.id = ended.cert_id returning c.id
+), scheduled as (
+    insert into knit_schedule (cert_id, failures, retry_at)
+    select id, 1, %(retry_at)s::timestamptz from shown
+    on conflict (cert_id) do update
+    set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, check_at = '-infinity'
+)
+select id from ended
+
+-- name: postpone
+with left_open as (
+    update knit_attempts a
+    set starts = 0, retry_at = %(retry_at)s, updated_at = now(), error_class = %(error_class)s, error = %(error)s
+    from knit_leases l
+    where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+    returning a.id, a.cert_id
+), shown as (
+    update knit_certs c set last_error = %(error)s
+    from left_open
+    where c.id = left_open.cert_id and %(counts)s
+    returning c.id
+), scheduled as (
+    insert into knit_schedule (cert_id, failures)
+    select id, 1 from shown
+    on conflict (cert_id) do update set failures = knit_schedule.failures + 1
+)
+select id from left_open
+
+-- name: abandon
+update knit_attempts a
+set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = null, error = %(why)s
+from knit_leases l
+where a.id = %(id)s and a.epoch <= %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+returning a.id
+
+-- name: key_losses
+select count(*) as losses
+from knit_attempts
+where cert_id = %(id)s and step = 'abandoned' and error = 'key lost' and started_at > now() - interval '7 days'
+
+-- name: plan_check
+-- Nothing is wrong with it now, so an error of a failure that was not counted is over.
+with planned as (
+    insert into knit_schedule (cert_id, check_at, policy)
+    select id, %(until)s, %(policy)s from knit_certs where id = %(id)s and seen is not distinct from wanted
+    on conflict (cert_id) do update set check_at = excluded.check_at, policy = excluded.policy
+    returning cert_id, failures
+)
+update knit_certs c set last_error = null
+from planned
+where c.id = planned.cert_id and planned.failures = 0 and c.last_error is not null and c.names_key is not null
+
+-- name: presenting
+insert into knit_challenges (attempt_id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value)
+select a.id, a.cert_id, a.provider, %(identifier)s, %(token)s, %(key_authorization)s, %(fqdn)s, %(zone)s, %(value)s
+from knit_attempts a
+join knit_leases l on l.name = %(lease)s and l.epoch = %(epoch)s
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null
+on conflict (attempt_id, fqdn, value) do update set presented_at = null, removed_at = null, state = null
+returning id
+
+-- name: presented
+update knit_challenges c
+set presented_at = now(), state = %(state)s
+from knit_leases l
+where c.id = %(challenge)s and l.name = %(lease)s and l.epoch = %(epoch)s
+returning c.id
+
+-- name: removed
+-- Not fenced: a record that is gone is gone, whoever removed it.
+update knit_challenges set removed_at = now() where id = %(challenge)s

@@ -1,0 +1,18 @@
+-- name: take
+-- The same owner gets it again, so that an answer lost on the way can be asked for twice.
+insert into knit_leases as l (name, owner, epoch, expires_at)
+values (%(name)s, %(owner)s, 1, now() + %(seconds)s * interval '1 second')
+on conflict (name) do update
+set owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at
+where l.expires_at <= now() or l.owner = excluded.owner
+returning epoch
+
+-- name: refresh
+update knit_leases l
+set expires_at = now() + %(seconds)s * interval '1 second'
+from unnest(%(names)s::text[], %(epochs)s::bigint[]) as held (name, epoch)
+where l.name = held.name and l.epoch = held.epoch
+returning l.name, l.epoch
+
+-- name: release
+update knit_leases set expires_at = '-infinity', owner = '' where name = %(name)s and epoch = %(epoch)s

@@ -1,0 +1,145 @@
+-- name: ready
+select id, cert_id, step, reason, names, provider, issuer, directory, key_type, profile, order_url,
+       certificate_url, spki_sha256, starts, started_at
+from knit_attempts
+where ended_at is null and step in ('issued', 'publishing')
+  and (%(cert_id)s::bigint is null or cert_id = %(cert_id)s)
+order by id
+
+-- name: issued
+select cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
+       sha256, generation, valkey_key, cert_path, key_path
+from knit_issued
+where cert_id = %(id)s
+
+-- name: publishing
+update knit_attempts
+set step = 'publishing', generation = %(generation)s, updated_at = now()
+where id = %(id)s and ended_at is null and step in ('issued', 'publishing')
+returning id
+
+-- name: record_published
+-- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune.
+with ended as (
+    update knit_attempts
+    set step = 'published', ended_at = now(), updated_at = now(), generation = %(generation)s,
+        error_class = null, error = null, retry_at = null
+    where id = %(attempt_id)s and ended_at is null
+    returning cert_id, started_at
+), before as (
+    select i.cert_id, i.names_key, i.valkey_key from knit_issued i join ended on ended.cert_id = i.cert_id
+), recorded as (
+    insert into knit_issued as i
+        (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
+         sha256, generation, valkey_key, cert_path, key_path, published_at, attempt_id)
+    select c.id, %(names_key)s, %(issuer)s, %(directory)s, %(key_type)s, %(profile)s, %(serial)s, %(ari_id)s,
+           %(not_before)s, %(not_after)s, %(issued_at)s, %(sha256)s, %(generation)s, %(valkey_key)s, %(cert_path)s,
+           %(key_path)s, now(), %(attempt_id)s
+    from ended
+    join knit_certs c on c.id = ended.cert_id
+    on conflict (cert_id) do update
+    set names_key = excluded.names_key, issuer = excluded.issuer, directory = excluded.directory,
+        key_type = excluded.key_type, profile = excluded.profile, serial = excluded.serial, ari_id = excluded.ari_id,
+        not_before = excluded.not_before, not_after = excluded.not_after, issued_at = excluded.issued_at,
+        sha256 = excluded.sha256, generation = excluded.generation, valkey_key = excluded.valkey_key,
+        cert_path = excluded.cert_path, key_path = excluded.key_path, published_at = excluded.published_at,
+        attempt_id = excluded.attempt_id
+    where i.generation <= excluded.generation
+), buried as (
+    insert into knit_tombstones (valkey_key, cert_id, names_key)
+    select valkey_key, cert_id, names_key from before where valkey_key <> %(valkey_key)s
+    union all
+    select %(valkey_key)s, ended.cert_id, %(names_key)s
+    from ended
+    where not exists (select 1 from knit_certs c where c.id = ended.cert_id)
+    on conflict (valkey_key) do nothing
+), scheduled as (
+    insert into knit_schedule (cert_id)
+    select c.id from ended join knit_certs c on c.id = ended.cert_id
+    on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null, ari_at = null
+)
+update knit_certs c
+set not_after = %(not_after)s, last_renewed = now(), last_error = null,
+    requested_at = case when c.requested_at > ended.started_at then c.requested_at end
+from ended
+where c.id = ended.cert_id
+
+-- name: close
+update knit_attempts
+set step = 'abandoned', ended_at = now(), updated_at = now(), error = %(why)s
+where id = %(id)s and ended_at is null
+
+-- name: moved
+select c.id, c.domains, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
+       c.profile, c.preferred_chain, c.renew_before, c.requested_at,
+       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
+       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
+       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
+       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
+       i.key_path as i_key_path
+from knit_issued i
+join knit_certs c on c.id = i.cert_id
+where c.enabled and c.names_key is not null and i.published_at is not null
+  and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
+order by c.id
+
+-- name: record_refreshed
+with before as (
+    select cert_id, names_key, valkey_key from knit_issued where cert_id = %(cert_id)s
+), recorded as (
+    update knit_issued
+    set sha256 = %(sha256)s, generation = %(generation)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
+        key_path = %(key_path)s, published_at = now()
+    where cert_id = %(cert_id)s and generation <= %(generation)s
+    returning cert_id
+), buried as (
+    insert into knit_tombstones (valkey_key, cert_id, names_key)
+    select before.valkey_key, before.cert_id, before.names_key
+    from before
+    join recorded on recorded.cert_id = before.cert_id
+    where before.valkey_key <> %(valkey_key)s
+    on conflict (valkey_key) do nothing
+)
+update knit_certs c
+set last_error = null
+from recorded
+join knit_schedule s on s.cert_id = recorded.cert_id
+where c.id = recorded.cert_id and c.last_error is not null and s.failures = 0
+
+-- name: wanted_keys
+-- Also where a certificate is still published while its move to another key is under way.
+select string_agg(c.valkey_key, E'\n') as wanted,
+       string_agg(i.valkey_key, E'\n') filter (where i.valkey_key <> c.valkey_key) as moving
+from knit_certs c
+left join knit_issued i on i.cert_id = c.id
+where c.enabled
+
+-- name: tombstones
+with dead as (
+    select valkey_key from knit_tombstones
+    union select i.valkey_key
+    from knit_certs c
+    join knit_issued i on i.cert_id = c.id
+    where not c.enabled and i.published_at is not null
+    union select c.valkey_key
+    from knit_certs c
+    where not c.enabled and not exists (select 1 from knit_issued i where i.cert_id = c.id)
+)
+select string_agg(dead.valkey_key, E'\n') as keys
+from dead
+where not exists (select 1 from knit_certs c where c.enabled and c.valkey_key = dead.valkey_key)
+  and not exists (
+      select 1
+      from knit_issued i
+      join knit_certs c on c.id = i.cert_id
+      where i.valkey_key = dead.valkey_key and c.enabled
+  )
+
+-- name: clear_tombstones
+with cleared as (
+    delete from knit_tombstones where valkey_key = any(%(keys)s)
+)
+update knit_issued i
+set published_at = null
+from knit_certs c
+where c.id = i.cert_id and not c.enabled and i.valkey_key = any(%(keys)s)
