@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
@@ -186,13 +187,16 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
+    except (ValueError, x509.DuplicateExtension) as error:
+        message = "a certificate of the chain cannot be read"
+        raise BundleMismatch(message) from error
 
 
 def _check_chain(chain: Sequence[x509.Certificate]) -> None:
     if len(chain) == 1:
         message = "the CA sent the certificate without its issuer's"
         raise BundleMismatch(message)
-    for place, (issued, issuer) in enumerate(zip(chain, chain[1:], strict=False), start=1):
+    for place, (issued, issuer) in enumerate(pairwise(chain), start=1):
         _check_link(issued, issuer, place)
 
 

@@ -38,6 +38,10 @@ class Network:
         """Sign from now on with this key for this account (None: not registered yet)."""
         self._signer, self._account, self._new_nonce = signer, account, new_nonce
 
+    def close(self) -> None:
+        """End the connection; a later request opens another."""
+        self._connection.close()
+
     def get(self, url: str) -> Reply:
         """An unsigned GET, as the directory takes it. Raises ProblemReply and Unreachable."""
         return self._tries(self._plain, "GET", url)
