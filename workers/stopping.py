@@ -13,8 +13,12 @@ from knit.errors import Interrupted
 class Stopping(dramatiq.Middleware):  # type: ignore[misc] -- dramatiq's base class is untyped
     """Wakes everything that sleeps when the worker shuts down, and closes what was opened once it has."""
 
-    def __init__(self, close: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self._event = Event()
+        self._close: Callable[[], None] = lambda: None
+
+    def closes(self, close: Callable[[], None]) -> None:
+        """What to call once no thread works any more."""
         self._close = close
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:

@@ -1,0 +1,44 @@
+"""The worker process: `dramatiq workers.main:setup --queues control` (or `renew`)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import dramatiq
+
+from knit import log as logs
+from knit import messages
+from knit.errors import KnitError, Misconfigured
+from knit.settings.central import Worker
+from knit.settings.environment import Environment
+from workers.actors import declare
+from workers.stopping import Stopping
+from workers.wiring import wire
+
+log = logging.getLogger(__name__)
+
+
+def setup() -> None:
+    """Called by dramatiq in each worker process it starts: opens everything, declares the actors.
+
+    Ends the process with code 2 for a wrong setting and 1 when Postgres or the queue is away.
+    """
+    try:
+        env = Environment.of_process()
+        settings = Worker.read(env, queue_required=True)
+        logs.setup(settings.log_level)
+        _serve(settings, env)
+    except KnitError as error:
+        sys.stderr.write(f"knit worker: {error}\n")
+        raise SystemExit(2 if isinstance(error, Misconfigured) else 1) from None
+
+
+def _serve(settings: Worker, env: Environment) -> None:
+    stopping = Stopping()
+    wired = wire(settings, env, stopping.sleep)
+    stopping.closes(wired.close)
+    queue = messages.connect(settings.queue_url or "")
+    queue.broker.add_middleware(stopping)
+    declare(queue, wired.flows)
+    dramatiq.set_broker(queue.broker)

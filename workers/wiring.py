@@ -1,0 +1,135 @@
+"""From settings to flows: the one place where a worker process opens things, and closes them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from knit.core.model import Leftover
+from knit.errors import KnitError, Misconfigured
+from knit.flows.publish import Publish
+from knit.flows.reconcile import Reconcile
+from knit.flows.renew import Renew
+from knit.issuers.acme import AcmeIssuer, Holder, Site
+from knit.issuers.registry import Registry as Issuers
+from knit.ports import Journal, Prover, Sleep
+from knit.settings.central import Worker
+from knit.settings.environment import Environment
+from knit.solvers.base import Runtime
+from knit.solvers.delegation import DnsDelegation, Looking
+from knit.solvers.dns01 import Dns01, Shared, sweep
+from knit.solvers.exclusive import LeasedLocks
+from knit.solvers.registry import Registry as Solvers
+from knit.solvers.registry import split
+from knit.store.accounts import Accounts
+from knit.store.attempts import Attempts
+from knit.store.database import Database
+from knit.store.leases import Leases
+from knit.store.passes import Passes
+from knit.valkey.connect import Link, check_keeps_values, connect, same_server
+from knit.valkey.layout import Layout
+from knit.valkey.publication import ValkeyPublication
+from knit.valkey.staging import ValkeyStaging
+from workers.actors import Flows
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 5
+"""To Postgres, per process: a connection is held for one statement, and renewals mostly wait."""
+
+
+def now() -> datetime:
+    """The clock of this process."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wired:
+    """What a worker process has open."""
+
+    flows: Flows
+    close: Callable[[], None]
+
+
+def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
+    """Open everything a worker needs. Raises Misconfigured, CredentialsRejected, Unreachable with one line."""
+    with ExitStack() as opened:
+        database = opened.enter_context(Database.open(settings.db_url, connections=CONNECTIONS))
+        leases = Leases(database)
+        opened.callback(leases.stop)
+        link = connect(settings.valkey_url, name="knit-worker")
+        opened.callback(link.close)
+        _check(link, settings)
+        layout = Layout(settings.index_key)
+        publication, staging = ValkeyPublication(link, layout), ValkeyStaging(link, layout)
+        passes, store = Passes(database, layout.reserved), Attempts(database)
+        dns = _Dns(env, settings, leases, database, sleep)
+        flows = Flows(
+            reconcile=Reconcile(store=passes, publication=publication, policy=settings.policy, clock=now),
+            renew=Renew(
+                store=store,
+                leases=leases,
+                staging=staging,
+                publication=publication,
+                issuers=Issuers([_acme(settings, Accounts(database), leases, sleep)]),
+                prover=dns.prover,
+                sweep=dns.sweep,
+                policy=settings.policy,
+                clock=now,
+            ),
+            publish=Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=now),
+            clock=now,
+        )
+        return Wired(flows=flows, close=opened.pop_all().close)
+
+
+def _check(link: Link, settings: Worker) -> None:
+    """The certificate Valkey must keep what it is given, and must not be the queue under another name."""
+    try:
+        for warning in check_keeps_values(link):
+            log.warning("certificate Valkey may lose keys", extra={"reason": warning})
+        if settings.queue_url is not None and not settings.queue_url.startswith("amqp"):
+            queue = connect(settings.queue_url, name="knit-queue")
+            shared = same_server(link, queue)
+            queue.close()
+            if shared:
+                message = "KNIT_QUEUE_URL: leads to the certificate Valkey, whose contents are replicated to the nodes"
+                raise Misconfigured(message)
+    except Misconfigured:
+        raise
+    except KnitError as error:
+        # A user with few rights may not ask for the server's settings; a server that is away is found out later.
+        log.warning("certificate Valkey not examined", extra={"reason": str(error)})
+
+
+def _acme(settings: Worker, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:
+    acme = settings.acme
+    holder = Holder(email=acme.email, eab_kid=acme.eab_kid, eab_hmac=acme.eab_hmac)
+    site = Site(directory=acme.directory, ca_files=acme.ca_files, holder=holder)
+    return AcmeIssuer(site, accounts, leases, now, sleep)
+
+
+class _Dns:
+    """The DNS side of a worker: provers for attempts, and the sweep of what earlier ones left behind."""
+
+    def __init__(self, env: Environment, settings: Worker, leases: Leases, database: Database, sleep: Sleep) -> None:
+        self._solvers = Solvers(env, Runtime(clock=now, sleep=sleep))
+        looking = Looking(
+            resolvers=settings.dns.resolvers,
+            timeout=settings.dns.timeout,
+            recursive_check=settings.dns.recursive_check,
+            wait=settings.dns.wait,
+            follow_cname=settings.dns.follow_cname,
+        )
+        self._exclusive = LeasedLocks(leases, sleep)
+        self._shared = Shared(delegation=DnsDelegation(looking, sleep), exclusive=self._exclusive)
+        self._store = Attempts(database)
+
+    def prover(self, provider: str, journal: Journal) -> Prover:
+        return Dns01(split(provider)[0], self._solvers.solver(provider), journal, self._shared)
+
+    def sweep(self, leftovers: Sequence[Leftover]) -> None:
+        sweep(leftovers, self._solvers, self._store.removed, self._exclusive)
