@@ -12,7 +12,10 @@ from knit.ports import Solver
 from knit.solvers.base import Provider, Runtime, Values
 
 MODULES: dict[str, str] = {
+    "cloudflare": "cloudflare",
     "desec": "desec",
+    "dnsupdate": "dnsupdate",
+    "exec": "exec",
 }
 """lego's code -> module in this package. Modules are imported when they are first asked for."""
 
