@@ -1,7 +1,7 @@
 """What every DNS provider says of itself (`Provider`), and how its settings reach it (`Values`).
 
 A provider is one file that exposes `PROVIDER`. Its solver never reads the environment: the process edge hands in
-one mapping, read once, and `Values` finds a variable in it under the rules of lego (names, `NAME_FILE`) and of
+one mapping, read once, and `Values` finds a variable in it under the rules of lego (several names) and of
 knit (`NAME__WEST` for the second account `code@west`).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from knit.core.model import Record
@@ -102,8 +101,8 @@ def knobs(*prefixes: str, timeout: int, interval: int, ttl: int | None, http: in
 class Values:
     """A provider's settings as the user gave them: one mapping, read once, looked up by `Variable`.
 
-    For an account (`code@west`) every name is tried with `__WEST` first, then as it is. `NAME_FILE` names a file
-    that holds the value (trailing line ends are cut) and counts only while NAME itself is empty.
+    For an account (`code@west`) every name is tried with `__WEST` first, then as it is. That `NAME_FILE` may stand
+    for NAME is the mapping's doing (knit.settings.Environment).
     """
 
     def __init__(self, mapping: Mapping[str, str], account: str = "") -> None:
@@ -111,7 +110,7 @@ class Values:
         self._suffixes = (f"__{account.upper().replace('-', '_')}", "") if account else ("",)
 
     def get(self, variable: Variable) -> str | None:
-        """The value, else the default, else None. Raises Misconfigured when NAME_FILE cannot be read."""
+        """The value, else the default, else None."""
         found = self._first(variable, self._suffixes)
         return variable.default if found is None else found
 
@@ -158,24 +157,22 @@ class Values:
     def set_names(self, variables: Iterable[Variable]) -> tuple[str, ...]:
         """Which environment names are set for these variables: names only, for `knit providers`."""
         spelled = (name + suffix for variable in variables for suffix in self._suffixes for name in variable.names)
-        return tuple(given for name in spelled for given in (name, f"{name}_FILE") if self._mapping.get(given))
+        return tuple(name for name in spelled if name in self._mapping)
+
+    def for_program(self) -> dict[str, str]:
+        """The environment for a child process: all of it but knit's own settings.
+
+        An account's values stand under the plain names there, for the program knows no accounts.
+        """
+        given = {name: value for name, value in self._mapping.items() if not name.startswith("KNIT_")}
+        own = self._suffixes[0]
+        if own:
+            given |= {name.removesuffix(own): value for name, value in given.items() if name.endswith(own)}
+        return given
 
     def _first(self, variable: Variable, suffixes: Iterable[str]) -> str | None:
-        for name in (name + suffix for suffix in suffixes for name in variable.names):
-            value = self._mapping.get(name) or self._from_file(f"{name}_FILE")
-            if value:
-                return value
-        return None
-
-    def _from_file(self, name: str) -> str | None:
-        path = self._mapping.get(name)
-        if not path:
-            return None
-        try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as e:
-            reason = e.strerror if isinstance(e, OSError) else "not UTF-8 text"
-            raise Misconfigured(f"{name}: cannot read {path}: {reason}") from None
+        spelled = (name + suffix for suffix in suffixes for name in variable.names)
+        return next((value for value in map(self._mapping.get, spelled) if value), None)
 
     def _missing(self, alternatives: Sequence[Sequence[Variable]]) -> str:
         sets = [

@@ -50,7 +50,7 @@ class Desec(Paced):
         if record.value not in values:
             self._write(path, record, [*values, record.value], minimum_ttl)
 
-    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:  # noqa: ARG002 - nothing to remember
+    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
         """Write the set without the value; deSEC deletes a set that becomes empty."""
         path, values, minimum_ttl = self._read(record)
         if record.value in values:

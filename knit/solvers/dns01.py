@@ -1,0 +1,143 @@
+"""Proves control of names by DNS-01 (RFC 8555 section 8.4): implements ports.Prover over one solver.
+
+The journal knows of a record before it is set and until it is removed, so whatever kills this process, `sweep` finds
+what is left on the next pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+from knit.core.model import Challenge, ChallengeId, Leftover, Record
+from knit.errors import KnitError, LeaseLost, Refused
+from knit.ports import Delegation, Journal, Solver, Solvers
+from knit.solvers.base import HoldsOneValue, ReplacesWhole
+
+log = logging.getLogger(__name__)
+
+Exclusive = Callable[[str], AbstractContextManager[None]]
+"""Holds the named thing for one worker among all processes; waits its turn, Transient when that takes too long."""
+
+Removed = Callable[[ChallengeId], None]
+"""Tells the journal that a leftover is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What a prover needs besides its solver and journal. `exclusive` keeps writers of one record set apart."""
+
+    delegation: Delegation
+    exclusive: Exclusive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Set:
+    record: Record
+    id: ChallengeId
+    state: dict[str, str] | None
+
+
+class Dns01:
+    """One attempt's prover. `code` is the provider's canonical code: it names the locks."""
+
+    def __init__(self, code: str, solver: Solver, journal: Journal, shared: Shared) -> None:
+        self._code = code
+        self._solver = solver
+        self._journal = journal
+        self._shared = shared
+
+    @contextmanager
+    def proving(self, challenges: Sequence[Challenge]) -> Iterator[None]:
+        """See ports.Prover. A record that cannot be removed is logged and left to `sweep`."""
+        records = [self._shared.delegation.locate(challenge) for challenge in challenges]
+        with ExitStack() as held:
+            for name in self._slots(records):
+                held.enter_context(self._shared.exclusive(name))
+            for record in dict.fromkeys(records):
+                self._present(record, held)
+            timeout, interval = self._solver.timeout, self._solver.interval
+            self._shared.delegation.wait_visible(records, timeout=timeout, interval=interval)
+            yield
+
+    def _present(self, record: Record, held: ExitStack) -> None:
+        challenge = self._journal.presenting(record)
+        # Registered before the call: a provider may have set the value although its answer was lost.
+        cleanup = _Cleanup(self, record, challenge)
+        held.callback(cleanup.run)
+        with writing(self._code, self._solver, record, self._shared.exclusive):
+            cleanup.state = self._solver.present(record)
+        self._journal.presented(challenge, cleanup.state)
+
+    def remove(self, record: Record, challenge: ChallengeId, state: dict[str, str] | None) -> None:
+        """Remove one value and say so to the journal; a failure is logged, for the next pass will see to it.
+
+        The journal is asked first: a worker that has lost its lease must not remove what the new owner relies on.
+        """
+        try:
+            self._journal.presenting(record)
+            with writing(self._code, self._solver, record, self._shared.exclusive):
+                self._solver.cleanup(record, state)
+            self._journal.removed(challenge)
+        except LeaseLost:
+            log.info("challenge record left to the new owner", extra={"fqdn": record.fqdn})
+        except KnitError as e:
+            extra = {"fqdn": record.fqdn, "provider": self._code, "error": str(e)}
+            log.warning("challenge record not removed", extra=extra)
+
+    def _slots(self, records: Sequence[Record]) -> list[str]:
+        """Names to hold from setting to removal, sorted so that two provers never wait for each other."""
+        if not isinstance(self._solver, HoldsOneValue):
+            return []
+        slots = [self._solver.slot(record) for record in records]
+        if len(set(slots)) < len(slots):
+            raise Refused(
+                f"{self._code} keeps one TXT value per name, but {', '.join(sorted(set(slots)))} needs several: "
+                "put a name and its wildcard into two certificates"
+            )
+        return sorted(f"dns slot {self._code} {slot}" for slot in slots)
+
+
+class _Cleanup:
+    """What is to be removed when the prover ends; `state` is filled in once the provider has answered."""
+
+    def __init__(self, prover: Dns01, record: Record, challenge: ChallengeId) -> None:
+        self.state: dict[str, str] | None = None
+        self._prover = prover
+        self._record = record
+        self._challenge = challenge
+
+    def run(self) -> None:
+        self._prover.remove(self._record, self._challenge, self.state)
+
+
+@contextmanager
+def writing(code: str, solver: Solver, record: Record, exclusive: Exclusive) -> Iterator[None]:
+    """Hold what this write replaces, where the provider's API replaces more than the one value."""
+    if not isinstance(solver, ReplacesWhole):
+        yield
+        return
+    with exclusive(f"dns {code} {solver.replaces(record)}"):
+        yield
+
+
+def sweep(leftovers: Sequence[Leftover], solvers: Solvers, removed: Removed, exclusive: Exclusive) -> list[str]:
+    """Remove records an earlier attempt left behind. Returns one sentence for each that is still there."""
+    problems: list[str] = []
+    for leftover in leftovers:
+        record = leftover.record
+        try:
+            solver = solvers.solver(leftover.provider)
+            with writing(leftover.provider.partition("@")[0], solver, record, exclusive):
+                solver.cleanup(record, leftover.state)
+            removed(leftover.id)
+        except LeaseLost:
+            raise
+        except KnitError as e:
+            problems.append(f"{record.fqdn}: {e}")
+            log.warning("leftover challenge record not removed", extra={"fqdn": record.fqdn, "error": str(e)})
+        else:
+            log.info("leftover challenge record removed", extra={"fqdn": record.fqdn})
+    return problems

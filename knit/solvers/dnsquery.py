@@ -1,0 +1,186 @@
+"""One DNS question to one address, and to several in turn. Hostile or broken answers end as `NoReply`, in words."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+
+_TRY = 2.0
+_PAYLOAD = 1232
+_LAST_RESORT = ("1.1.1.1", "1.0.0.1")
+
+_BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
+
+
+class NoReply(Exception):
+    """No usable answer came. The text says why in a few words; it never leaves knit.solvers."""
+
+
+class NoRoute(NoReply):
+    """This machine has no route to that address: nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Where a DNS server listens: an IP address and a port."""
+
+    host: str
+    port: int = 53
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`9.9.9.9`, `9.9.9.9:5353`, `[2620:fe::fe]:53` or `2620:fe::fe`; ValueError otherwise."""
+        host, port = text, "53"
+        if text.startswith("["):
+            host, _, port = text[1:].partition("]")
+            port = port.removeprefix(":") or "53"
+        elif text.count(":") == 1:
+            host, _, port = text.partition(":")
+        return cls(str(ipaddress.ip_address(host)), int(port))
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """IPv4 or IPv6."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host and self.port != 53 else self.host
+        return host if self.port == 53 else f"{host}:{self.port}"
+
+
+def resolved(text: str) -> Address:
+    """As `Address.parse`, but the host may be a name, looked up by the system; OSError when it has no address."""
+    try:
+        return Address.parse(text)
+    except ValueError:
+        host, _, port = text.partition(":")
+        found = socket.getaddrinfo(host, int(port or "53"), type=socket.SOCK_DGRAM)
+        return Address(str(found[0][4][0]), int(port or "53"))
+
+
+def system_resolvers() -> tuple[Address, ...]:
+    """The resolvers of /etc/resolv.conf, or Cloudflare's where there are none (as lego does)."""
+    try:
+        found = dns.resolver.Resolver().nameservers
+    except (dns.resolver.NoResolverConfiguration, OSError):
+        found = _LAST_RESORT
+    return tuple(Address(str(server)) for server in found)
+
+
+def ask(name: str, kind: str, where: Address, *, recurse: bool, timeout: float) -> dns.message.Message:
+    """Ask by UDP, again by TCP when the answer was cut short. `timeout` (seconds) holds for each of the two.
+
+    Raises NoReply; the answer's rcode is the caller's to look at.
+    """
+    query = _query(name, kind, recurse=recurse)
+    try:
+        with socket.socket(where.family, socket.SOCK_DGRAM) as connected:
+            _connect(connected, where)
+            answer, _ = dns.query.udp_with_fallback(
+                query, where.host, timeout, where.port, ignore_unexpected=True, ignore_errors=True, udp_sock=connected
+            )
+    except NoReply:
+        raise
+    except _BROKEN as e:
+        raise NoReply(_why(e)) from None
+    return answer
+
+
+def ask_any(name: str, kind: str, servers: Sequence[Address], *, recurse: bool, timeout: float) -> dns.message.Message:
+    """The first answer (NOERROR or NXDOMAIN) of any of these servers, each asked every 2 s until `timeout` seconds.
+
+    Raises NoReply naming what each server did instead.
+    """
+    deadline = time.monotonic() + timeout
+    failures: dict[Address, str] = {}
+    while True:
+        for server in servers:
+            left = deadline - time.monotonic()
+            if left <= 0 and failures:
+                raise NoReply(_listed(failures))
+            try:
+                answer = ask(name, kind, server, recurse=recurse, timeout=max(0.05, min(_TRY, left)))
+            except NoReply as e:
+                failures[server] = str(e)
+                continue
+            if answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+                return answer
+            failures[server] = dns.rcode.to_text(answer.rcode())
+        if "no answer in time" not in failures.values():
+            raise NoReply(_listed(failures) or "there is no server to ask")
+
+
+def find(answer: dns.message.Message, name: str, kind: str) -> dns.rrset.RRset | None:
+    """The record set of exactly this name and type in the answer section."""
+    rdtype = dns.rdatatype.from_text(kind)
+    owner = dns.name.from_text(name)
+    return next((rrset for rrset in answer.answer if rrset.rdtype == rdtype and rrset.name == owner), None)
+
+
+def authority(answer: dns.message.Message, kind: str) -> dns.rrset.RRset | None:
+    """The first record set of this type in the authority section."""
+    rdtype = dns.rdatatype.from_text(kind)
+    return next((rrset for rrset in answer.authority if rrset.rdtype == rdtype), None)
+
+
+def text(name: dns.name.Name) -> str:
+    """As knit writes names: lower case, no trailing dot."""
+    return name.to_text(omit_final_dot=True).lower()
+
+
+def txt_values(answer: dns.message.Message, name: str) -> frozenset[str]:
+    """All TXT values at this name, their strings joined (RFC 8555 section 8.4)."""
+    rrset = find(answer, name, "TXT")
+    return frozenset(b"".join(rdata.strings).decode("utf-8", "replace") for rdata in rrset or ())
+
+
+def is_within(name: str, zone: str) -> bool:
+    """Whether the name is the zone's own or below it."""
+    return not zone or name == zone or name.endswith(f".{zone}")
+
+
+def _query(name: str, kind: str, *, recurse: bool) -> dns.message.QueryMessage:
+    try:
+        query = dns.message.make_query(dns.name.from_text(name), kind, use_edns=0, payload=_PAYLOAD)
+    except dns.exception.DNSException as e:
+        raise NoReply(f"{name} is no DNS name ({e})") from None
+    if not recurse:
+        query.flags &= ~dns.flags.RD
+    return query
+
+
+def _connect(connected: socket.socket, where: Address) -> None:
+    """A connected socket hears "port unreachable" at once instead of waiting the whole timeout."""
+    connected.settimeout(0)
+    try:
+        connected.connect((where.host, where.port))
+    except OSError as e:
+        raise NoRoute(f"no route ({e.strerror})") from None
+
+
+def _why(e: Exception) -> str:
+    if isinstance(e, dns.exception.Timeout | TimeoutError):
+        return "no answer in time"
+    if isinstance(e, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(e, OSError):
+        return e.strerror or "network error"
+    return "a broken answer"
+
+
+def _listed(failures: dict[Address, str]) -> str:
+    return ", ".join(f"{server}: {why}" for server, why in failures.items())

@@ -1,0 +1,180 @@
+"""Any name server that takes dynamic updates (RFC 2136), signed with TSIG (RFC 8945) or not.
+
+An update adds or deletes exactly one value, on the server and atomically, so nothing has to be locked here.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdata
+import dns.tsig
+import dns.tsigkeyring
+import dns.update
+
+from knit.core.model import Record
+from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
+from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.dnsquery import Address, resolved
+from knit.solvers.http import quoted
+
+_PREFIXES = ("DNSUPDATE", "RFC2136")
+
+
+def _variable(suffix: str, text: str, *, default: str | None = None, secret: bool = False) -> Variable:
+    names = tuple(f"{prefix}_{suffix}" for prefix in _PREFIXES)
+    return Variable(names=names, help=text, default=default, secret=secret)
+
+
+_NAMESERVER = _variable("NAMESERVER", "the primary server, host or host:port")
+_ALGORITHM = _variable("TSIG_ALGORITHM", "TSIG algorithm", default="hmac-sha1.")
+_KEY = _variable("TSIG_KEY", "name of the TSIG key; without key or secret updates are not signed")
+_SECRET = _variable("TSIG_SECRET", "TSIG secret, base64", secret=True)
+_FILE = _variable("TSIG_FILE", "key file as written by tsig-keygen; instead of key, secret and algorithm")
+_ZONES = _variable("ZONES", "zones to update, comma-separated; else the zone is found in the DNS")
+_TIMEOUT = _variable("DNS_TIMEOUT", "seconds one update may take", default="8")
+_GSS = _variable("TSIG_GSS_REALM", "Kerberos realm; GSS-TSIG is not served by knit")
+_KNOBS = knobs(*_PREFIXES, timeout=60, interval=2, ttl=120)
+_RIGHTS = "the right to add and delete TXT records at this name in the server's update policy"
+
+_KEY_FILE = re.compile(
+    r'key\s+"?(?P<name>[^"\s{]+)"?\s*\{\s*'
+    r'(?=[^}]*algorithm\s+"?(?P<algorithm>[^";\s]+)"?\s*;)'
+    r'(?=[^}]*secret\s+"(?P<secret>[^"]+)"\s*;)'
+)
+_BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
+
+
+class DnsUpdate(Paced):
+    """Updates at one primary server (`server` as host or host:port), signed with `key` unless None."""
+
+    def __init__(self, server: str, key: dns.tsig.Key | None, timing: Timing, *, zones: tuple[str, ...] = ()) -> None:
+        super().__init__(timing)
+        self._server = server
+        self._key = key
+        self._zones = zones
+        self._timeout = timing.http
+
+    def present(self, record: Record) -> None:
+        """Add the value; the server ignores one that is there (RFC 2136 section 3.4.2.2)."""
+        self._send(record, lambda update, name, value: update.add(name, self.ttl, value))
+
+    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
+        """Delete the value; the server ignores one that is not there (RFC 2136 section 3.4.2.4)."""
+        self._send(record, lambda update, name, value: update.delete(name, value))
+
+    def _send(
+        self, record: Record, change: Callable[[dns.update.UpdateMessage, dns.name.Name, dns.rdata.Rdata], None]
+    ) -> None:
+        zone = self._zone(record)
+        update = dns.update.UpdateMessage(f"{zone}.", keyring=self._key)
+        value = dns.rdata.from_text("IN", "TXT", quoted(record.value))
+        change(update, dns.name.from_text(record.fqdn), value)
+        rcode = self._exchange(update).rcode()
+        if rcode != dns.rcode.NOERROR:
+            raise self._refusal(rcode, record, zone)
+
+    def _exchange(self, update: dns.update.UpdateMessage) -> dns.message.Message:
+        try:
+            where = self._address()
+            return dns.query.tcp(update, where.host, timeout=self._timeout, port=where.port)
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.BadKey) as e:
+            raise CredentialsRejected(f"dnsupdate: {self._server}: {_signature(e)}") from None
+        except _BROKEN as e:
+            why = "no answer in time" if isinstance(e, dns.exception.Timeout | TimeoutError) else _plain(e)
+            raise Unreachable(f"dnsupdate: {self._server}: {why}") from None
+
+    def _address(self) -> Address:
+        return resolved(self._server)
+
+    def _zone(self, record: Record) -> str:
+        fitting = [zone for zone in self._zones if record.fqdn == zone or record.fqdn.endswith(f".{zone}")]
+        return max(fitting, key=len, default=record.zone)
+
+    def _refusal(self, rcode: dns.rcode.Rcode, record: Record, zone: str) -> Exception:
+        said = f"dnsupdate: {self._server} answers {dns.rcode.to_text(rcode)} to the update of {record.fqdn}"
+        if rcode == dns.rcode.NOTAUTH:
+            reason = f"it is not the primary server of {zone}, or it does not know the TSIG key"
+            return CredentialsRejected(f"{said}: {reason}; it needs {_RIGHTS}")
+        if rcode == dns.rcode.REFUSED:
+            signed = "the TSIG key" if self._key else "an unsigned update (set DNSUPDATE_TSIG_KEY and _SECRET)"
+            return CredentialsRejected(f"{said}: its policy does not let {signed} do this; it needs {_RIGHTS}")
+        if rcode == dns.rcode.SERVFAIL:
+            return Unreachable(said)
+        return Refused(f"{said} in zone {zone}")
+
+
+def _signature(e: dns.exception.DNSException) -> str:
+    reasons: dict[type[dns.exception.DNSException], str] = {
+        dns.tsig.PeerBadSignature: "it does not accept the signature: wrong TSIG secret or algorithm",
+        dns.tsig.PeerBadKey: "it does not know the TSIG key: wrong key name or algorithm",
+        dns.tsig.PeerBadTime: "its clock and ours are too far apart for TSIG",
+        dns.tsig.BadTime: "its clock and ours are too far apart for TSIG",
+    }
+    return reasons.get(type(e), f"its answer's TSIG does not verify ({type(e).__name__})")
+
+
+def _plain(e: Exception) -> str:
+    if isinstance(e, OSError):
+        return e.strerror or "network error"
+    return "a broken answer"
+
+
+def _key(values: Values) -> dns.tsig.Key | None:
+    path = values.get(_FILE)
+    name, secret, algorithm = values.get(_KEY), values.get(_SECRET), values.text(_ALGORITHM)
+    if path is not None:
+        name, secret, algorithm = _key_file(path)
+    if name is None or secret is None:
+        return None
+    algorithm = algorithm.lower().rstrip(".")
+    if algorithm not in {str(known).rstrip(".").lower() for known in dns.tsig.mac_sizes} - {"gss-tsig"}:
+        raise Misconfigured(
+            f"{_ALGORITHM.name}: {algorithm!r} is no TSIG algorithm that knit serves, such as hmac-sha256"
+        )
+    try:
+        return dns.tsig.Key(dns.name.from_text(name), secret, dns.name.from_text(algorithm))
+    except (binascii.Error, ValueError, dns.exception.DNSException):
+        raise Misconfigured(f"{_SECRET.name} is not base64, or {_KEY.name} is no name") from None
+
+
+def _key_file(path: str) -> tuple[str, str, str]:
+    try:
+        found = _KEY_FILE.search(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise Misconfigured(f"{_FILE.name}: cannot read {path}") from None
+    if found is None:
+        raise Misconfigured(f"{_FILE.name}: {path} holds no key clause as tsig-keygen writes it")
+    return found["name"], found["secret"], found["algorithm"]
+
+
+def _build(values: Values, runtime: Runtime) -> DnsUpdate:  # noqa: ARG001 - all builders look alike
+    if values.get(_GSS) is not None:
+        raise Misconfigured(f"{_GSS.name}: GSS-TSIG is not served; use a TSIG key")
+    timing = _KNOBS.timing(values)
+    timing = Timing(timeout=timing.timeout, interval=timing.interval, ttl=timing.ttl, http=values.seconds(_TIMEOUT))
+    zones = tuple(zone.strip().rstrip(".").lower() for zone in (values.get(_ZONES) or "").split(",") if zone.strip())
+    return DnsUpdate(values.text(_NAMESERVER), _key(values), timing, zones=zones)
+
+
+PROVIDER = Provider(
+    code="dnsupdate",
+    aliases=("rfc2136",),
+    title="DNS Update (RFC 2136)",
+    url="https://www.rfc-editor.org/rfc/rfc2136",
+    required=((_NAMESERVER,),),
+    variables=(_KEY, _SECRET, _ALGORITHM, _FILE, _ZONES, _TIMEOUT, _GSS),
+    knobs=_KNOBS,
+    build=_build,
+    rights=_RIGHTS,
+    note="GSS-TSIG is not served. lego's DNSUPDATE_SEQUENCE_INTERVAL has no use here: updates are atomic.",
+)

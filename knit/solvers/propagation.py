@@ -1,0 +1,173 @@
+"""Waits until a TXT value is really visible, so that the CA is asked only when it will see it.
+
+Every address of every name server of the zone must show the value. After that the configured resolvers are asked,
+unless switched off; a resolver that still holds an older answer for longer than the deadline is warned about and
+not waited for: the CA does not look into that cache, and waiting cannot empty it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import dns.flags
+import dns.message
+import dns.rcode
+
+from knit.core.model import Record
+from knit.errors import NotVisible
+from knit.ports import Sleep
+from knit.solvers.dnsquery import Address, NoReply, NoRoute, ask, authority, find, txt_values
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.02
+_GROWTH = 2.0
+_TRY = 2.0
+_HINT = "if this machine may not ask other DNS servers (port 53), set KNIT_DNS_PROPAGATION_WAIT to wait a fixed time"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One address of one name server."""
+
+    name: str
+    address: Address
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.address})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one server showed: None in `problem` when the value was there. `answered`: it spoke at all.
+
+    `stale` is for how many more seconds a resolver will repeat this answer from its cache.
+    """
+
+    problem: str | None
+    answered: bool = True
+    routed: bool = True
+    stale: float = 0.0
+
+
+def look(server: Address, record: Record, *, recurse: bool, timeout: float) -> Look:
+    """Ask one server for the value; never raises."""
+    try:
+        answer = ask(record.fqdn, "TXT", server, recurse=recurse, timeout=timeout)
+    except NoRoute as e:
+        return Look(problem=str(e), answered=False, routed=False)
+    except NoReply as e:
+        return Look(problem=str(e), answered=False)
+    return _judge(answer, record, recurse=recurse)
+
+
+class Visibility:
+    """One wait for some records. `servers(zone)` gives the zone's own servers or raises NoReply."""
+
+    def __init__(
+        self,
+        servers: Callable[[str], tuple[Server, ...]],
+        resolvers: Sequence[Address],
+        sleep: Sleep,
+        timeout: float,
+    ) -> None:
+        self._servers = servers
+        self._resolvers = resolvers
+        self._sleep = sleep
+        self._timeout = min(_TRY, timeout)
+
+    def wait(self, records: Sequence[Record], timeout: float, interval: float) -> None:
+        """Return when all is visible; raises NotVisible after `timeout` seconds. `interval` is the longest pause."""
+        deadline = time.monotonic() + timeout
+        self._until(lambda: self._missing_at_authority(records), deadline, interval)
+        if self._resolvers:
+            self._until(lambda: self._missing_at_resolvers(records, deadline), deadline, interval)
+
+    def _until(self, missing: Callable[[], list[str]], deadline: float, interval: float) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            self._sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            problems = missing()
+            if not problems:
+                return
+            if time.monotonic() + min(pause, interval) >= deadline:
+                raise NotVisible("; ".join(problems))
+            pause = min(pause * _GROWTH, interval)
+
+    def _missing_at_authority(self, records: Sequence[Record]) -> list[str]:
+        return [problem for record in records for problem in self._one_authority(record)]
+
+    def _one_authority(self, record: Record) -> list[str]:
+        try:
+            servers = self._servers(record.zone)
+        except NoReply as e:
+            return [f"the name servers of {record.zone} cannot be found ({e}); {_HINT}"]
+        if not servers:
+            return [f"no name server of {record.zone} has an address: its NS records are wrong or lack glue; {_HINT}"]
+        looks = {server: self._look(server.address, record, recurse=False) for server in servers}
+        if not any(seen.answered for seen in looks.values()):
+            return [f"no name server of {record.zone} can be reached: {_told(looks)}; {_HINT}"]
+        wrong = {server: seen for server, seen in _with_a_path(looks).items() if seen.problem is not None}
+        return [f"the TXT value for {record.fqdn} is not there yet: {_told(wrong)}"] if wrong else []
+
+    def _missing_at_resolvers(self, records: Sequence[Record], deadline: float) -> list[str]:
+        return [
+            f"resolver {resolver} does not show the TXT value for {record.fqdn}: {seen.problem} "
+            "(its own servers do; KNIT_DNS_DISABLE_RECURSIVE_CHECK=true leaves resolvers out)"
+            for record in records
+            for resolver in self._resolvers
+            for seen in [self._look(resolver, record, recurse=True)]
+            if seen.problem is not None and not _hopeless(resolver, record, seen, deadline)
+        ]
+
+    def _look(self, server: Address, record: Record, *, recurse: bool) -> Look:
+        return look(server, record, recurse=recurse, timeout=self._timeout)
+
+
+def _judge(answer: dns.message.Message, record: Record, *, recurse: bool) -> Look:
+    values = txt_values(answer, record.fqdn)
+    if record.value in values:
+        return Look(problem=None)
+    if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        hint = " (a broken DNSSEC chain, or a dead name server)" if recurse else ""
+        return Look(problem=f"answers {dns.rcode.to_text(answer.rcode())}{hint}")
+    if not recurse and not answer.flags & dns.flags.AA:
+        return Look(problem="is lame: it does not hold this zone")
+    if values:
+        return Look(problem=f"shows {len(values)} other value(s)", stale=_stale(answer, record))
+    return Look(problem="shows no such name" if answer.rcode() else "shows no TXT record", stale=_stale(answer, record))
+
+
+def _stale(answer: dns.message.Message, record: Record) -> float:
+    """Seconds this answer stays in a resolver's cache: the TTL of the records, or of the SOA (RFC 2308 section 5)."""
+    rrset = find(answer, record.fqdn, "TXT") or authority(answer, "SOA")
+    return 0.0 if rrset is None else float(rrset.ttl)
+
+
+def _hopeless(resolver: Address, record: Record, seen: Look, deadline: float) -> bool:
+    if seen.stale <= deadline - time.monotonic():
+        return False
+    extra = {"resolver": str(resolver), "fqdn": record.fqdn, "seconds": int(seen.stale)}
+    log.warning("resolver keeps an old answer, not waiting for it", extra=extra)
+    return True
+
+
+def _with_a_path(looks: dict[Server, Look]) -> dict[Server, Look]:
+    """Leave out addresses without a route, and a whole address family when none of it answers but the other does.
+
+    Many containers have an IPv6 route that leads nowhere.
+    """
+    routed = {server: seen for server, seen in looks.items() if seen.routed}
+    alive = {server.address.family for server, seen in routed.items() if seen.answered}
+    return {server: seen for server, seen in routed.items() if server.address.family in alive}
+
+
+def _told(looks: dict[Server, Look]) -> str:
+    return ", ".join(f"{server} {seen.problem}" for server, seen in _first(looks.items()))
+
+
+def _first(items: Iterable[tuple[Server, Look]]) -> list[tuple[Server, Look]]:
+    return list(items)[:8]
