@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from knit.errors import Misconfigured
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
@@ -87,7 +87,7 @@ def duration_or_zero(value: str) -> timedelta:
 
 
 def _bare(value: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)?", value) is not None
+    return re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None
 
 
 def _go_seconds(value: str) -> float:
@@ -111,7 +111,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     """A whole number from low to high."""
 
     def parse(value: str) -> int:
-        if not re.fullmatch(r"-?\d{1,9}", value) or not low <= int(value) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,9}", value) or not low <= int(value) <= high:
             message = f"a whole number from {low} to {high}"
             raise ValueError(message)
         return int(value)
