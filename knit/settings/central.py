@@ -19,6 +19,7 @@ class Central:
 
     db_url: str = field(repr=False)
     queue_url: str | None = field(repr=False)
+    index_key: str
     directory: str
     log_level: str
 
@@ -28,7 +29,8 @@ class Central:
         refuse_unknown(env)
         return cls(
             db_url=required(env, "KNIT_DB_URL"),
-            queue_url=SETTINGS["KNIT_QUEUE_URL"].read(env),
+            queue_url=queue_url(env, must=False),
+            index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
             directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )

@@ -1,0 +1,60 @@
+"""What every command of the centre starts with: settings, logging, the list of certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from knit.settings.environment import Environment
+
+if TYPE_CHECKING:
+    from knit.core.model import CertId
+    from knit.settings.central import Central
+    from knit.store.certs import Certs
+
+F = TypeVar("F", bound=Callable[..., Any])
+LARGEST_ID = 2**63 - 1
+
+
+def settings() -> Central:
+    """Of this process. Raises Misconfigured."""
+    from knit.settings.central import Central
+
+    return Central.read(Environment.of_process())
+
+
+@contextmanager
+def opened(central: Central) -> Iterator[Certs]:
+    """The list of certificates, over one connection."""
+    from knit.log import setup
+    from knit.store.certs import Certs
+    from knit.store.database import Database
+    from knit.valkey.layout import Layout
+
+    setup(central.log_level)
+    with Database.open(central.db_url) as database:
+        yield Certs(database, Layout(central.index_key).reserved)
+
+
+def selecting(command: F) -> F:
+    """The flags `--id` and `--domains` of a command on one certificate."""
+    by_id = click.option("--id", "cert_id", type=click.IntRange(0, LARGEST_ID), help="Id of the certificate.")
+    by_names = click.option("--domains", metavar="A,B", help="Its exact set of names, in any order.")
+    return by_id(by_names(command))
+
+
+def selected(certs: Certs, cert_id: int | None, domains: str | None) -> CertId:
+    """The certificate that the flags name. Raises NoSuchCertificate."""
+    if domains:
+        return certs.find(domains.split(","))
+    assert cert_id
+    return certs.one(cert_id).id  # type: ignore[arg-type]
+
+
+def check_selection(cert_id: int | None, domains: str | None) -> None:
+    """Raise click.UsageError unless exactly one of the two is given; as in the Go knit, 0 and blank are not."""
+    if bool(cert_id) == bool(domains and domains.strip()):
+        raise click.UsageError("exactly one of --id and --domains is needed", click.get_current_context())

@@ -1,0 +1,61 @@
+"""Durations as Go writes them."""
+
+from __future__ import annotations
+
+import string
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knit.settings.environment import duration, duration_or_zero
+
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+TERMS = st.lists(st.tuples(st.integers(1, 999), st.sampled_from(sorted(UNITS))), min_size=1, max_size=5)
+GO = st.integers(1, 10 * 366 * 86400 * 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("250ms", 0.25), ("60", 60), ("0.5", 0.5), (".5s", 0.5), ("1.s", 1)],
+)
+def test_go_durations_and_bare_seconds_are_read(text: str, seconds: float) -> None:
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@given(TERMS)
+def test_any_row_of_numbers_with_units_is_their_sum(terms: list[tuple[int, str]]) -> None:
+    text = "".join(f"{number}{unit}" for number, unit in terms)
+    total = sum(number * UNITS[unit] for number, unit in terms)
+    assert duration(text).total_seconds() == pytest.approx(total, abs=1e-6)
+
+
+@given(GO)
+def test_what_go_prints_is_read_back(milliseconds: int) -> None:
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    assert duration(f"{hours}h{minutes}m{rest / 1000}s") == timedelta(milliseconds=milliseconds)
+
+
+@given(st.text(alphabet=string.printable, max_size=12))
+def test_any_other_text_is_refused_with_what_is_allowed(text: str) -> None:
+    try:
+        found = duration(text)
+    except ValueError as error:
+        assert "such as 90s" in str(error)
+    else:
+        assert found > timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "-1s", "+1s", "1d", "1 h", "h", "1h-5m", "1e3", "nan", "inf", "99999999h", "1H", "٣s"]
+)
+def test_what_is_no_positive_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="positive duration"):
+        duration(text)
+
+
+def test_zero_is_allowed_where_it_means_not_to_wait() -> None:
+    assert duration_or_zero("0") == duration_or_zero("0s") == timedelta(0)
+    assert duration_or_zero("5s") == timedelta(seconds=5)
