@@ -99,7 +99,7 @@ def _redis(url: str) -> Queue:
     from knit.valkey.connect import connect as valkey
 
     link = valkey(url, name="knit-queue", retries=0)
-    broker = RedisBroker(
+    broker = RedisBroker(  # type: ignore[no-untyped-call]
         client=link.client,
         middleware=[],
         heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),

@@ -16,8 +16,8 @@ from knit.errors import KnitError, Misconfigured
 from knit.flows.tick import Ticker
 from knit.settings.central import Scheduling
 from knit.settings.environment import Environment
-from knit.store.leases import PostgresLeases
-from knit.store.pool import open_pool
+from knit.store.database import Database
+from knit.store.leases import Leases
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +60,21 @@ def main() -> int:
     """Exit code 0 after a signal, 1 when Postgres or the queue is away at the start, 2 for a wrong setting."""
     try:
         settings = Scheduling.read(Environment.of_process(), queue_required=True)
-        assert settings.queue_url is not None
         logs.setup(settings.log_level)
-        with open_pool(settings.db_url, size=2) as pool, PostgresLeases(pool) as leases:
-            queue = messages.connect(settings.queue_url)
-            serve(Ticker(leases, lambda: queue.send(messages.reconcile())), settings.interval)
+        _run(settings, messages.connect(settings.queue_url or ""))
     except KnitError as error:
-        print(f"knit scheduler: {error}", file=sys.stderr)
+        sys.stderr.write(f"knit scheduler: {error}\n")
         return 2 if isinstance(error, Misconfigured) else 1
     return 0
+
+
+def _run(settings: Scheduling, queue: messages.Queue) -> None:
+    with Database.open(settings.db_url, connections=2) as database:
+        leases = Leases(database)
+        try:
+            serve(Ticker(leases, lambda: queue.send(messages.reconcile())), settings.interval)
+        finally:
+            leases.stop()
 
 
 if __name__ == "__main__":

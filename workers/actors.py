@@ -27,6 +27,9 @@ SOON = timedelta(hours=3)
 PUBLISH_AGAIN = (0.5, 2, 5, 15, 60, 300)
 """Seconds between tries to publish while Valkey or Postgres is away; after them the next pass publishes."""
 
+PUBLISH_AT_ONCE = 3
+"""How many of them a pass that must end takes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
@@ -63,8 +66,9 @@ def declare(queue: Queue, flows: Flows) -> None:
         with _edge(flows):
             _publish(queue, flows, cert_id, tries)
 
-    for function, name in ((reconcile, messages.CONTROL), (renew, messages.RENEW), (publish, messages.CONTROL)):
-        dramatiq.actor(function, broker=queue.broker, queue_name=name)
+    dramatiq.actor(reconcile, broker=queue.broker, queue_name=messages.CONTROL)
+    dramatiq.actor(renew, broker=queue.broker, queue_name=messages.RENEW)
+    dramatiq.actor(publish, broker=queue.broker, queue_name=messages.CONTROL)
 
 
 @contextmanager
@@ -98,7 +102,7 @@ def _publish(queue: Queue, flows: Flows, cert_id: int | None, tries: int) -> Non
     try:
         report = flows.publish.everything() if cert_id is None else flows.publish.one(CertId(cert_id))
     except Transient:
-        if tries >= len(PUBLISH_AGAIN):
+        if tries >= (len(PUBLISH_AGAIN) if flows.follow_up else PUBLISH_AT_ONCE):
             raise
         again = messages.publish(None if cert_id is None else CertId(cert_id), tries=tries + 1)
         queue.send(again, delay=timedelta(seconds=PUBLISH_AGAIN[tries]))

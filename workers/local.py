@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import dramatiq
+from dramatiq.brokers.stub import StubBroker
 
 from knit import messages
 from knit.core.model import CertId, Failed, Outcome
@@ -18,9 +19,10 @@ from knit.flows.tick import Ticker
 from knit.messages import Queue
 from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
+from scheduler.main import serve
 from workers.actors import Flows, declare
 from workers.stopping import Stopping
-from workers.wiring import wire
+from workers.wiring import Wired, wire
 
 CONTROL_THREADS = 4
 IDLE = 100
@@ -59,7 +61,8 @@ class Heard:
 def once(settings: Worker, env: Environment) -> int:
     """One whole pass; gives how many certificates failed. Raises KnitError when it could not be begun."""
     heard = Heard()
-    with _working(settings, env, messages.in_memory(), heard) as queue:
+    queue = messages.in_memory()
+    with _working(settings, env, queue, heard):
         queue.send(messages.reconcile())
         _drain(queue)
     return heard.failed
@@ -68,9 +71,45 @@ def once(settings: Worker, env: Environment) -> int:
 def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     """Renew one certificate and publish it; None when a bug stopped the actor."""
     heard = Heard()
-    with _working(settings, env, messages.in_memory(), heard) as queue:
+    queue = messages.in_memory()
+    with _working(settings, env, queue, heard):
         queue.send(messages.renew(cert_id))
         _drain(queue)
     if heard.errors:
         raise heard.errors[0]
     return heard.outcomes[0] if heard.outcomes else None
+
+
+def forever(settings: Worker, scheduling: Scheduling, env: Environment) -> None:
+    """Scheduler and workers in one process until SIGTERM or SIGINT. Raises KnitError when it cannot start."""
+    queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url)
+    with _working(settings, env, queue, None) as wired:
+        serve(Ticker(wired.leases, lambda: queue.send(messages.reconcile())), scheduling.interval)
+
+
+@contextmanager
+def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | None) -> Iterator[Wired]:
+    stopping = Stopping()
+    wired = wire(settings, env, stopping.sleep)
+    workers: list[dramatiq.Worker] = []
+    try:
+        queue.broker.add_middleware(stopping)
+        declare(queue, wired.flows if heard is None else heard.listening(wired.flows))
+        queue.broker.emit_after("process_boot")
+        # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
+        for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):
+            workers.append(dramatiq.Worker(queue.broker, queues={name}, worker_threads=threads, worker_timeout=IDLE))
+            workers[-1].start()
+        yield wired
+    finally:
+        for worker in workers:
+            worker.stop(timeout=STOP)
+        queue.close()
+        wired.close()
+
+
+def _drain(queue: Queue) -> None:
+    """Wait until nothing is left to do. A renewal sends its publication before it is done itself."""
+    broker = cast("StubBroker", queue.broker)
+    for name in (messages.CONTROL, messages.RENEW, messages.CONTROL):
+        broker.join(name, fail_fast=False)

@@ -10,7 +10,7 @@ import dramatiq
 from knit.errors import Interrupted
 
 
-class Stopping(dramatiq.Middleware):  # type: ignore[misc] -- dramatiq's base class is untyped
+class Stopping(dramatiq.Middleware):
     """Wakes everything that sleeps when the worker shuts down, and closes what was opened once it has."""
 
     def __init__(self) -> None:

@@ -51,6 +51,7 @@ class Wired:
     """What a worker process has open."""
 
     flows: Flows
+    leases: Leases
     close: Callable[[], None]
 
 
@@ -83,7 +84,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
             publish=Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=now),
             clock=now,
         )
-        return Wired(flows=flows, close=opened.pop_all().close)
+        return Wired(flows=flows, leases=leases, close=opened.pop_all().close)
 
 
 def _check(link: Link, settings: Worker) -> None:
@@ -91,18 +92,25 @@ def _check(link: Link, settings: Worker) -> None:
     try:
         for warning in check_keeps_values(link):
             log.warning("certificate Valkey may lose keys", extra={"reason": warning})
-        if settings.queue_url is not None and not settings.queue_url.startswith("amqp"):
-            queue = connect(settings.queue_url, name="knit-queue")
-            shared = same_server(link, queue)
-            queue.close()
-            if shared:
-                message = "KNIT_QUEUE_URL: leads to the certificate Valkey, whose contents are replicated to the nodes"
-                raise Misconfigured(message)
+        _refuse_shared(link, settings.queue_url)
     except Misconfigured:
         raise
     except KnitError as error:
         # A user with few rights may not ask for the server's settings; a server that is away is found out later.
         log.warning("certificate Valkey not examined", extra={"reason": str(error)})
+
+
+def _refuse_shared(link: Link, queue_url: str | None) -> None:
+    if queue_url is None or queue_url.startswith("amqp"):
+        return
+    queue = connect(queue_url, name="knit-queue")
+    try:
+        shared = same_server(link, queue)
+    finally:
+        queue.close()
+    if shared:
+        message = "KNIT_QUEUE_URL: leads to the certificate Valkey, whose contents are replicated to the nodes"
+        raise Misconfigured(message)
 
 
 def _acme(settings: Worker, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:

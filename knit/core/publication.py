@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from knit.errors import UnsafePublish
@@ -19,7 +19,7 @@ class PrunePlan:
     unexplained: frozenset[str]
 
 
-def plan_prune(*, index: Set[str], wanted: Set[str], tombstones: Set[str]) -> PrunePlan:
+def plan_prune(*, index: AbstractSet[str], wanted: AbstractSet[str], tombstones: AbstractSet[str]) -> PrunePlan:
     """`wanted` are the keys of enabled rows; `tombstones` those of removed and disabled ones."""
     extra = index - wanted
     return PrunePlan(explained=frozenset(extra & tombstones), unexplained=frozenset(extra - tombstones))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from knit.core import publication, x509
@@ -52,7 +53,7 @@ class Publish:
             report = replace(report, refreshed=self._refresh())
             return self._prune(report)
 
-    def _bundles(self, ready: tuple[Attempt, ...]) -> Report:
+    def _bundles(self, ready: Sequence[Attempt]) -> Report:
         published, failed = [], 0
         for attempt in ready:
             try:

@@ -186,7 +186,7 @@ class Renew:
             return staged
         if attempt.spki_sha256 is not None and attempt.step not in BEFORE_FINALIZE:
             raise KeyLost
-        bundle = Bundle(fullchain=b"", privkey=x509.generate_key(attempt.key_type))
+        bundle = Bundle(fullchain=b"", privkey=x509.new_key(attempt.key_type))
         self.staging.put(attempt.id, bundle)
         self.store.key_staged(lease, attempt, x509.spki_sha256(bundle.privkey))
         return bundle
