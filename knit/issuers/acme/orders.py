@@ -20,7 +20,7 @@ from knit.issuers.acme.problems import ProblemReply, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Garbled, Order, same_origin
+from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Garbled, Order, is_at
 from knit.ports import Journal, Prover
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,10 @@ class Issuance:
     def _resumed(self) -> Order | None:
         """The journal's order, or None when it can no longer lead to this certificate."""
         url = self.request.order_url
-        if url is None:
+        if url is None or not is_at(url, self.session.origin):
             return None
         try:
-            order = self.session.order(same_origin(url, "the stored order", self.session.origin))
+            order = self.session.order(url)
         except ProblemReply as refused:
             if refused.problem.status not in UNKNOWN_ORDER or refused.problem.code == "accountDoesNotExist":
                 raise
