@@ -169,7 +169,19 @@ class DnsDelegation:
         if target is not None:
             return Hop(target=target, zone="")
         zone = _cut(answer, name, "")
-        return Hop(target=None, zone=zone or self.zone_of(name))
+        return Hop(target=None, zone=zone or self._zone_or_guess(name))
+
+    def _zone_or_guess(self, name: str) -> str:
+        """The zone, or the parent's name where the user has said, by a fixed wait, that the DNS is not to be relied on.
+
+        Solvers with an API take the zone only as a first guess and find their own.
+        """
+        try:
+            return self.zone_of(name)
+        except NoReply:
+            if self._looking.wait is None:
+                raise
+            return name.partition(".")[2]
 
     def _first_answer(self, name: str, zone: str) -> dns.message.Message | None:
         if not zone:
