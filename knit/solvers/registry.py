@@ -12,10 +12,14 @@ from knit.ports import Solver
 from knit.solvers.base import Provider, Runtime, Values
 
 MODULES: dict[str, str] = {
+    "bunny": "bunny",
     "cloudflare": "cloudflare",
     "desec": "desec",
+    "digitalocean": "digitalocean",
     "dnsupdate": "dnsupdate",
     "exec": "exec",
+    "linode": "linode",
+    "vultr": "vultr",
 }
 """lego's code -> module in this package. Modules are imported when they are first asked for."""
 
