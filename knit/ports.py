@@ -246,6 +246,9 @@ class PassStore(Protocol):
         `published` False.
         """
 
+    def orphaned_leftovers(self) -> Sequence[CertId]:
+        """Removed or disabled certificates that still have challenge records to remove."""
+
     def deep_check_due(self, *, force: bool) -> bool:
         """Whether the last check of every value's content is a day ago; taken as done when True is given."""
 

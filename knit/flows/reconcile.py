@@ -46,6 +46,7 @@ class Reconcile:
         if self.store.deep_check_due(force=deep):
             unpublished |= self._damaged(published - unpublished)
         plan = self._decide(self.store.candidates(self.policy, unpublished))
+        plan += tuple(self.store.orphaned_leftovers())
         log.info("pass planned", extra={"due": len(plan), "published": len(published), "lost": len(unpublished)})
         return PassPlan(renew=plan, unadoptable=unadoptable)
 
