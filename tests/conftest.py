@@ -7,4 +7,5 @@ pytest_plugins = (
     "tests.fix_postgres",
     "tests.fix_valkey",
     "tests.fix_acme",
+    "tests.fix_rabbitmq",
 )

