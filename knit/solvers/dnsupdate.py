@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ from pathlib import Path
 import dns.exception
 import dns.message
 import dns.name
-import dns.query
 import dns.rcode
 import dns.rdata
 import dns.tsig
@@ -24,7 +24,7 @@ import dns.update
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
 from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
-from knit.solvers.dnsquery import Address, resolved
+from knit.solvers.dnsquery import resolved
 from knit.solvers.http import quoted
 
 _PREFIXES = ("DNSUPDATE", "RFC2136")
@@ -51,6 +51,7 @@ _KEY_FILE = re.compile(
     r'(?=[^}]*algorithm\s+"?(?P<algorithm>[^";\s]+)"?\s*;)'
     r'(?=[^}]*secret\s+"(?P<secret>[^"]+)"\s*;)'
 )
+_HEADER = 12
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
 
 
@@ -79,22 +80,35 @@ class DnsUpdate(Paced):
         update = dns.update.UpdateMessage(f"{zone}.", keyring=self._key)
         value = dns.rdata.from_text("IN", "TXT", quoted(record.value))
         change(update, dns.name.from_text(record.fqdn), value)
-        rcode = self._exchange(update).rcode()
+        rcode = self._exchange(update)
         if rcode != dns.rcode.NOERROR:
             raise self._refusal(rcode, record, zone)
 
-    def _exchange(self, update: dns.update.UpdateMessage) -> dns.message.Message:
+    def _exchange(self, update: dns.update.UpdateMessage) -> dns.rcode.Rcode:
+        """Send it by TCP; gives the answer's rcode. Only a refusal may come unsigned (RFC 8945 section 5.2)."""
         try:
-            where = self._address()
-            return dns.query.tcp(update, where.host, timeout=self._timeout, port=where.port)
+            answer = self._talk(update)
+            if answer[3] & 0xF and not _is_signed(answer):
+                return dns.rcode.Rcode.make(answer[3] & 0xF)
+            return dns.message.from_wire(answer, keyring=update.keyring, request_mac=update.mac).rcode()
         except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.BadKey) as e:
             raise CredentialsRejected(f"dnsupdate: {self._server}: {_signature(e)}") from None
         except _BROKEN as e:
             why = "no answer in time" if isinstance(e, dns.exception.Timeout | TimeoutError) else _plain(e)
             raise Unreachable(f"dnsupdate: {self._server}: {why}") from None
 
-    def _address(self) -> Address:
-        return resolved(self._server)
+    def _talk(self, update: dns.update.UpdateMessage) -> bytes:
+        """Bytes out, bytes in; ValueError when it answers another question."""
+        where = resolved(self._server)
+        with socket.create_connection((where.host, where.port), self._timeout) as connection:
+            connection.settimeout(self._timeout)
+            wire = update.to_wire()
+            connection.sendall(struct.pack("!H", len(wire)) + wire)
+            (length,) = struct.unpack("!H", _read(connection, 2))
+            answer = _read(connection, length)
+        if len(answer) < _HEADER or answer[:2] != wire[:2]:
+            raise ValueError
+        return answer
 
     def _zone(self, record: Record) -> str:
         fitting = [zone for zone in self._zones if record.fqdn == zone or record.fqdn.endswith(f".{zone}")]
@@ -103,14 +117,29 @@ class DnsUpdate(Paced):
     def _refusal(self, rcode: dns.rcode.Rcode, record: Record, zone: str) -> Exception:
         said = f"dnsupdate: {self._server} answers {dns.rcode.to_text(rcode)} to the update of {record.fqdn}"
         if rcode == dns.rcode.NOTAUTH:
-            reason = f"it is not the primary server of {zone}, or it does not know the TSIG key"
+            reason = f"it is not the primary server of {zone}, or it does not know {self._who()}"
             return CredentialsRejected(f"{said}: {reason}; it needs {_RIGHTS}")
         if rcode == dns.rcode.REFUSED:
-            signed = "the TSIG key" if self._key else "an unsigned update (set DNSUPDATE_TSIG_KEY and _SECRET)"
-            return CredentialsRejected(f"{said}: its policy does not let {signed} do this; it needs {_RIGHTS}")
+            return CredentialsRejected(f"{said}: its policy does not let {self._who()} do this; it needs {_RIGHTS}")
         if rcode == dns.rcode.SERVFAIL:
             return Unreachable(said)
         return Refused(f"{said} in zone {zone}")
+
+    def _who(self) -> str:
+        return "the TSIG key" if self._key else "unsigned updates (set DNSUPDATE_TSIG_KEY and DNSUPDATE_TSIG_SECRET)"
+
+
+def _read(connection: socket.socket, count: int) -> bytes:
+    """So many bytes, or fewer when the other side closes."""
+    data = b""
+    while len(data) < count and (more := connection.recv(count - len(data))):
+        data += more
+    return data
+
+
+def _is_signed(answer: bytes) -> bool:
+    """Whether the additional section holds anything: in answers to updates that is the TSIG record."""
+    return struct.unpack("!H", answer[10:12]) != (0,)
 
 
 def _signature(e: dns.exception.DNSException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -17,14 +18,14 @@ BOTH_WAYS = pytest.mark.parametrize("recursive_check", [True, False], ids=["own 
 
 
 @BOTH_WAYS
-def test_a_name_without_cname_is_in_the_zone_above_it(world: World, delegation: Make, recursive_check: bool) -> None:
+def test_a_name_without_cname_is_in_the_zone_above_it(world: World, delegation: Make, *, recursive_check: bool) -> None:
     world.zone("example.org")
     record = delegation(recursive_check=recursive_check).locate(challenge("a.b.example.org"))
     assert (record.fqdn, record.zone) == ("_acme-challenge.a.b.example.org", "example.org")
 
 
 @BOTH_WAYS
-def test_a_chain_is_followed_to_its_end(world: World, delegation: Make, recursive_check: bool) -> None:
+def test_a_chain_is_followed_to_its_end(world: World, delegation: Make, *, recursive_check: bool) -> None:
     world.zone("example.org").add("_acme-challenge.example.org", "CNAME", "x.middle.test.")
     world.zone("middle.test", "127.0.0.3").add("x.middle.test", "CNAME", "y.acme.end.test.")
     world.zone("end.test", "127.0.0.4")
@@ -33,7 +34,7 @@ def test_a_chain_is_followed_to_its_end(world: World, delegation: Make, recursiv
 
 
 @BOTH_WAYS
-def test_the_challenge_name_may_be_a_zone_of_its_own(world: World, delegation: Make, recursive_check: bool) -> None:
+def test_the_challenge_name_may_be_a_zone_of_its_own(world: World, delegation: Make, *, recursive_check: bool) -> None:
     parent = world.zone("example.org")
     parent.add("_acme-challenge.example.org", "NS", "ns1._acme-challenge.example.org.")
     world.zone("_acme-challenge.example.org", "127.0.0.3")
@@ -42,7 +43,7 @@ def test_the_challenge_name_may_be_a_zone_of_its_own(world: World, delegation: M
 
 
 @BOTH_WAYS
-def test_a_loop_is_refused_and_shown(world: World, delegation: Make, recursive_check: bool) -> None:
+def test_a_loop_is_refused_and_shown(world: World, delegation: Make, *, recursive_check: bool) -> None:
     zone = world.zone("example.org")
     zone.add("_acme-challenge.example.org", "CNAME", "b.example.org.")
     zone.add("b.example.org", "CNAME", "_acme-challenge.example.org.")
@@ -54,7 +55,7 @@ def test_a_loop_is_refused_and_shown(world: World, delegation: Make, recursive_c
 def test_a_chain_may_be_as_long_as_the_ca_follows_and_no_longer(world: World, delegation: Make, extra: int) -> None:
     zone = world.zone("example.org")
     names = ["_acme-challenge.example.org", *(f"hop{number}.example.org" for number in range(HOPS + extra))]
-    for name, target in zip(names, names[1:], strict=False):
+    for name, target in pairwise(names):
         zone.add(name, "CNAME", f"{target}.")
     if extra:
         with pytest.raises(Refused, match=f"longer than {HOPS}"):

@@ -83,7 +83,7 @@ def test_a_check_that_cannot_run_says_what_to_set(world: World, delegation: Make
 def test_missing_glue_is_told(world: World, delegation: Make) -> None:
     zone = world.zone("example.org")
     del zone.records["ns1.example.org", "A"]
-    with pytest.raises(NotVisible, match="no name server of example.org has an address"):
+    with pytest.raises(NotVisible, match=r"no name server of example\.org has an address"):
         wait(delegation())
 
 

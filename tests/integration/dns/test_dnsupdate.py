@@ -1,0 +1,151 @@
+"""Dynamic updates against a real Knot DNS."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from knit.core.model import Record
+from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
+from knit.ports import Solver
+from knit.solvers import dnsupdate
+from knit.solvers.base import Runtime, Values
+from tests.fix_rig import running
+from tests.integration.dns.conftest import challenge
+from tests.rig.knot import Knot
+from tests.rig.ports import free_port
+
+RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
+
+
+@pytest.fixture(scope="module", params=["hmac-sha256", "hmac-sha1", "hmac-sha512"])
+def server(request: pytest.FixtureRequest) -> Iterator[Knot]:
+    yield from running(lambda: Knot("knit.example", algorithm=request.param))
+
+
+def settings(server: Knot, **changed: str) -> dict[str, str]:
+    given = {
+        "DNSUPDATE_NAMESERVER": server.address,
+        "DNSUPDATE_TSIG_KEY": server.key.name,
+        "DNSUPDATE_TSIG_SECRET": server.key.secret,
+        "DNSUPDATE_TSIG_ALGORITHM": f"{server.key.algorithm}.",
+        "DNSUPDATE_DNS_TIMEOUT": "2",
+    }
+    return {name: value for name, value in (given | changed).items() if value}
+
+
+def solver(server: Knot, **changed: str) -> Solver:
+    return dnsupdate.PROVIDER.solver(Values(settings(server, **changed)), RUNTIME)
+
+
+def record(value: str, label: str = "www", zone: str = "knit.example") -> Record:
+    name = f"{label}.{zone}"
+    return Record(challenge=challenge(name, value), fqdn=f"_acme-challenge.{name}", zone=zone)
+
+
+def test_two_values_at_one_name_live_side_by_side_and_go_one_by_one(server: Knot) -> None:
+    one, two = record("one"), record("two")
+    updates = solver(server)
+    updates.present(one)
+    updates.present(two)
+    updates.present(two)
+    assert server.txt(one.fqdn) == ["one", "two"]
+    updates.cleanup(one, None)
+    assert server.txt(one.fqdn) == ["two"]
+    updates.cleanup(one, None)
+    updates.cleanup(two, None)
+    assert server.txt(one.fqdn) == []
+
+
+def test_a_value_with_quotes_and_backslashes_is_kept_as_it_is(server: Knot) -> None:
+    odd = record('a"b\\c d')
+    solver(server).present(odd)
+    assert server.txt(odd.fqdn) == ['a"b\\c d']
+    solver(server).cleanup(odd, None)
+    assert server.txt(odd.fqdn) == []
+
+
+def test_a_wrong_secret_is_a_rejected_credential(server: Knot) -> None:
+    with pytest.raises(CredentialsRejected, match="wrong TSIG secret"):
+        solver(server, DNSUPDATE_TSIG_SECRET="d3Jvbmcgc2VjcmV0IGZvciB0c2ln").present(record("x"))
+
+
+def test_an_unknown_key_is_a_rejected_credential(server: Knot) -> None:
+    with pytest.raises(CredentialsRejected, match="TSIG key"):
+        solver(server, DNSUPDATE_TSIG_KEY="other.").present(record("x"))
+
+
+def test_an_unsigned_update_is_told_to_sign(server: Knot) -> None:
+    with pytest.raises(CredentialsRejected, match="DNSUPDATE_TSIG_KEY"):
+        solver(server, DNSUPDATE_TSIG_KEY="").present(record("x"))
+
+
+def test_a_zone_the_server_does_not_hold_is_named(server: Knot) -> None:
+    with pytest.raises((CredentialsRejected, Refused), match=r"elsewhere\.example"):
+        solver(server).present(record("x", zone="elsewhere.example"))
+
+
+def test_a_configured_zone_goes_before_the_one_the_dns_shows(server: Knot) -> None:
+    wrong_cut = Record(challenge=challenge("a.knit.example", "v"), fqdn="_acme-challenge.a.knit.example", zone="a.b")
+    updates = solver(server, DNSUPDATE_ZONES="example, knit.example.")
+    updates.present(wrong_cut)
+    assert server.txt(wrong_cut.fqdn) == ["v"]
+    updates.cleanup(wrong_cut, None)
+
+
+def test_a_key_file_as_tsig_keygen_writes_it_is_enough(server: Knot, tmp_path: Path) -> None:
+    key = server.key
+    file = tmp_path / "key.conf"
+    file.write_text(f'key "{key.name}" {{\n\talgorithm {key.algorithm};\n\tsecret "{key.secret}";\n}};\n')
+    given = {"RFC2136_NAMESERVER": server.address, "RFC2136_TSIG_FILE": str(file)}
+    updates = dnsupdate.PROVIDER.solver(Values(given), RUNTIME)
+    updates.present(record("v", "file"))
+    assert server.txt("_acme-challenge.file.knit.example") == ["v"]
+    updates.cleanup(record("v", "file"), None)
+
+
+def test_the_algorithm_is_lego_s_default_when_none_is_set() -> None:
+    for server in running(lambda: Knot("knit.example", algorithm="hmac-sha1")):
+        solver(server, DNSUPDATE_TSIG_ALGORITHM="").present(record("v"))
+        assert server.txt(record("v").fqdn) == ["v"]
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    given = {"DNSUPDATE_NAMESERVER": f"127.0.0.1:{free_port()}"}
+    with pytest.raises(Unreachable, match="refused"):
+        dnsupdate.PROVIDER.solver(Values(given), RUNTIME).present(record("v"))
+
+
+def test_a_server_that_accepts_and_says_nothing_is_unreachable_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        given = {"DNSUPDATE_NAMESERVER": f"127.0.0.1:{silent.getsockname()[1]}", "DNSUPDATE_DNS_TIMEOUT": "1"}
+        with pytest.raises(Unreachable, match="no answer in time"):
+            dnsupdate.PROVIDER.solver(Values(given), RUNTIME).present(record("v"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DNSUPDATE_TSIG_ALGORITHM", "hmac-sha3"),
+        ("DNSUPDATE_TSIG_SECRET", "not base64!"),
+        ("DNSUPDATE_TTL", "soon"),
+        ("DNSUPDATE_PROPAGATION_TIMEOUT", "0"),
+        ("DNSUPDATE_TSIG_FILE", "/does/not/exist"),
+        ("DNSUPDATE_TSIG_GSS_REALM", "EXAMPLE.ORG"),
+    ],
+)
+def test_a_wrong_setting_is_named_without_its_secret(name: str, value: str) -> None:
+    given = {
+        "DNSUPDATE_NAMESERVER": "127.0.0.1",
+        "DNSUPDATE_TSIG_KEY": "k",
+        "DNSUPDATE_TSIG_SECRET": "c2VjcmV0",
+        name: value,
+    }
+    with pytest.raises(Misconfigured, match=name) as caught:
+        dnsupdate.PROVIDER.solver(Values(given), RUNTIME)
+    assert given["DNSUPDATE_TSIG_SECRET"] not in str(caught.value)
