@@ -16,7 +16,10 @@ ACME_LONGEST_WAIT = 2.0
 
 
 def acme_call(sleep: Sleep, again: Callable[[BaseException], bool]) -> Retrying:
-    """One request to the CA: three tries, under two seconds (random) apart, only while `again` says it may help."""
+    """One request to the CA that has failed once: three more tries, only while `again` says that it may help.
+
+    The first at once (a kept connection may just have ended), the others up to two seconds, at random, later.
+    """
     return Retrying(
         stop=stop_after_attempt(ACME_TRIES),
         wait=wait_random_exponential(multiplier=0.25, max=ACME_LONGEST_WAIT),

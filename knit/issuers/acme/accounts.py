@@ -23,7 +23,7 @@ from knit.errors import CredentialsRejected, Unreachable
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.signing import Signer, new_account_key
 from knit.issuers.acme.transport import Origin, Reply
-from knit.issuers.acme.wire import Directory, Garbled, is_at, same_origin
+from knit.issuers.acme.wire import Directory, Garbled, same_origin
 from knit.ports import Accounts, Leases, Sleep
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Registrar:
         if original.registration.strip() in ("", "null", "{}"):
             return ours
         uri = _registered_at(original.registration)
-        if uri is None or not is_at(uri, Origin.of(self.directory_url)):
+        if uri is None or not Origin.of(self.directory_url).holds(uri):
             log.info("original ACME account belongs to another directory", extra={"directory": self.directory_url})
             return None
         log.info("original ACME account taken over", extra={"account": uri})

@@ -51,6 +51,12 @@ class Network:
 
         Raises ProblemReply when the CA refuses, Unreachable, Interrupted.
         """
+        try:
+            return self.post_once(url, payload)
+        except (ProblemReply, Unreachable) as first:
+            if not _may_pass(first):
+                raise
+        # Only now the policy: to ask it about each request that goes well would cost a tenth of the whole CPU.
         return self._tries(self.post_once, url, payload)
 
     def post_once(self, url: str, payload: bytes) -> Reply:

@@ -20,7 +20,7 @@ from knit.issuers.acme.problems import ProblemReply, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Garbled, Order, is_at
+from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Garbled, Order
 from knit.ports import Journal, Prover
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Issuance:
     def _resumed(self) -> Order | None:
         """The journal's order, or None when it can no longer lead to this certificate."""
         url = self.request.order_url
-        if url is None or not is_at(url, self.session.origin):
+        if url is None or not self.session.origin.holds(url):
             return None
         try:
             order = self.session.order(url)

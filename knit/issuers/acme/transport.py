@@ -29,7 +29,7 @@ LARGEST_HEAD = 64 * 1024
 LARGEST_BODY = 1024 * 1024
 # A URL from the CA ends up in a request line and in signed JSON: nothing but visible ASCII without quotes.
 URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
+STATUS_LINE = re.compile(r"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
 BODILESS = frozenset({204, 304})
 
 
@@ -52,6 +52,15 @@ class Origin:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == 443 else f"{host}:{self.port}"
+
+    def holds(self, url: str) -> bool:
+        """Whether this is an https URL, plain ASCII, at this very host and port."""
+        if url.startswith(f"https://{self}/"):
+            return bool(URL.fullmatch(url))
+        try:
+            return Origin.of(url) == self
+        except ValueError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +182,14 @@ class Connection:
 
     def _head(self) -> tuple[int, dict[str, str]]:
         end = self._find(b"\r\n\r\n", LARGEST_HEAD)
-        first, *lines = bytes(self._buffer[:end]).split(b"\r\n")
+        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
         match = STATUS_LINE.fullmatch(first)
         if match is None:
             raise self._unreachable("it does not speak HTTP/1.1")
         headers: dict[str, str] = {}
         for line in lines:
-            name, _, value = line.decode("latin-1").partition(":")
+            name, _, value = line.partition(":")
             key, value = name.lower(), value.strip()
             headers[key] = f"{headers[key]}, {value}" if key in headers else value
         return int(match[1]), headers

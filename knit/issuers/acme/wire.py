@@ -139,18 +139,10 @@ def links(reply: Reply, relation: str, origin: Origin) -> list[str]:
 
 def same_origin(url: object, what: str, origin: Origin) -> str:
     """Give the URL back if it is https and at the CA's own host and port; else raise Garbled."""
-    if isinstance(url, str) and is_at(url, origin):
+    if isinstance(url, str) and origin.holds(url):
         return url
     message = f"the CA at {origin} gave no https URL at its own host as {what}: refused"
     raise Garbled(message)
-
-
-def is_at(url: str, origin: Origin) -> bool:
-    """Whether this is an https URL at that very host and port."""
-    try:
-        return Origin.of(url) == origin
-    except ValueError:
-        return False
 
 
 def _challenge(fields: Mapping[str, Any], origin: Origin) -> DnsChallenge:
