@@ -11,6 +11,7 @@ import sys
 
 def main() -> None:
     """Run the command in `sys.argv` and exit with its code."""
+    from knit.cli.app import app
     from knit.cli.edge import run
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(app, sys.argv[1:]))

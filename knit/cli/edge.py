@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 from knit.errors import KnitError, Misconfigured
-from knit.settings.environment import Environment
 
 DONE = 0
 FAILED = 1
@@ -21,27 +20,15 @@ MISUSED = 2
 INTERRUPTED = 130
 
 
-def run(arguments: Sequence[str]) -> int:
-    """The exit code of the command in these arguments. The one broad handler of the command line is here."""
-    from knit.cli.app import app
-
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run the command and give the exit code. The one broad handler of the command line is here."""
     try:
-        code = app.main(args=list(arguments), prog_name="knit", standalone_mode=False)
+        code = command.main(args=list(arguments), prog_name="knit", standalone_mode=False)
         sys.stdout.flush()
-    except click.UsageError as error:
-        return _misused(error)
-    except Misconfigured as error:
-        return _say(str(error), MISUSED)
-    except KnitError as error:
-        return _say(str(error), FAILED)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        return _reader_gone()
-    except ModuleNotFoundError as error:
-        return _not_installed(error)
     except Exception as error:  # noqa: BLE001 -- the process edge
-        return _bug(error)
+        return next(answer for kind, answer in ANSWERS if isinstance(error, kind))(error)
     return code if isinstance(code, int) else DONE
 
 
@@ -61,7 +48,7 @@ def _misused(error: click.UsageError) -> int:
     return MISUSED
 
 
-def _reader_gone() -> int:
+def _reader_gone(_: BrokenPipeError) -> int:
     """Whoever read our output went away; Python must not find that out again when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
@@ -77,12 +64,26 @@ def _not_installed(error: ModuleNotFoundError) -> int:
 
 def _bug(error: Exception) -> int:
     """Name the place; the error's own text may hold anything."""
+    import traceback
+
     from knit.log import redacted
+    from knit.settings.environment import Environment
 
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
     if Environment.of_process().get("KNIT_LOG_LEVEL") == "debug":
         click.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
         return _say(f"this is a bug in knit: {type(error).__name__} at {place}", FAILED)
     text = f"this is a bug in knit: {type(error).__name__} at {place}; KNIT_LOG_LEVEL=debug shows the traceback"
     return _say(text, FAILED)
+
+
+ANSWERS: tuple[tuple[type[Exception], Callable[[Any], int]], ...] = (
+    (click.UsageError, _misused),
+    (Misconfigured, lambda error: _say(str(error), MISUSED)),
+    (KnitError, lambda error: _say(str(error), FAILED)),
+    (BrokenPipeError, _reader_gone),
+    (ModuleNotFoundError, _not_installed),
+    (Exception, _bug),
+)
+"""The first kind that fits answers."""

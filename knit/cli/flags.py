@@ -5,20 +5,20 @@ One or two dashes; `-name value`, `-name=value`; switches also as `-once=true`; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import click
-
-from knit.settings.environment import flag
 
 ANSWERS_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class Command(click.Command):
-    """A command of knit. Words that are not flags are refused, or only warned about where the Go knit ignored them
-    and no row is at stake (`lenient`).
-    """  # noqa: D205, D209 -- one sentence
+    """A command of knit. Words that are not flags are refused.
+
+    `lenient`: only warned about, where the Go knit ignored them and no row is at stake.
+    """
 
     def __init__(self, *args: Any, lenient: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,7 +39,7 @@ def _name(option: click.Option) -> str:
     return max(option.opts, key=len).lstrip("-")
 
 
-def as_click_takes(args: Iterable[str], *, switches: Set[str], values: Set[str]) -> list[str]:
+def as_click_takes(args: Iterable[str], *, switches: AbstractSet[str], values: AbstractSet[str]) -> list[str]:
     """The same arguments with two dashes, `=` between a flag and its value, and switches without a value.
 
     What is not understood is handed on for click to complain about. Raises click.BadParameter for a switch that is
@@ -71,6 +71,8 @@ def _split(arg: str) -> tuple[str, str, str]:
 
 
 def _switch(name: str, value: str) -> bool:
+    from knit.settings.environment import flag
+
     try:
         return flag(value)
     except ValueError as error:

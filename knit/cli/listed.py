@@ -84,7 +84,10 @@ def for_a_person(certs: Sequence[Listed], now: datetime) -> list[str]:
     """The table where it fits the terminal, else a few lines for each certificate."""
     lines = plain(certs)
     if max(map(len, lines)) <= width():
-        return [styled(lines[0], bold=True), *(_tinted(line, cert) for line, cert in zip(lines[1:], certs, strict=True))]
+        return [
+            styled(lines[0], bold=True),
+            *(_tinted(line, cert) for line, cert in zip(lines[1:], certs, strict=True)),
+        ]
     return [line for cert in certs for line in _block(cert, now)]
 
 

@@ -47,7 +47,7 @@ def for_people() -> bool:
     return sys.stdout.isatty()
 
 
-def styled(text: str, **style: Any) -> str:  # noqa: ANN401 -- click's own arguments
+def styled(text: str, **style: Any) -> str:
     """With colour, at a terminal whose user has not said NO_COLOR."""
     return click.style(text, **style) if for_people() and "NO_COLOR" not in Environment.of_process() else text
 

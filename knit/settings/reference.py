@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md from the table of settings: `python -m knit.settings.reference > docs/configuration.md`."""
+"""Prints docs/configuration.md from the table: `python -m knit.settings.reference > docs/configuration.md`."""
 
 from __future__ import annotations
 

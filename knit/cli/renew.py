@@ -1,0 +1,167 @@
+"""renew: the daemon, one whole pass, or one certificate now."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from knit.cli import listed
+from knit.cli.edge import DONE, FAILED
+from knit.cli.flags import Command
+from knit.cli.output import as_json, clean, instant, json_flag
+from knit.cli.session import check_selection, opened, selected, selecting, settings
+from knit.settings.environment import Environment
+
+if TYPE_CHECKING:
+    from knit.cli.progress import Result
+    from knit.core.model import CertId, Outcome
+    from knit.settings.central import Central
+    from knit.store.certs import Certs, Listed
+
+
+@click.command(
+    cls=Command,
+    lenient=True,
+    epilog="Without KNIT_QUEUE_URL everything runs in this process; with it, workers do one certificate's renewal.",
+)
+@click.option("--once", is_flag=True, help="One whole pass, then exit; 1 if any certificate failed.")
+@selecting
+@click.option("--force", is_flag=True, help="With --id or --domains: renew it though it is not due.")
+@click.option("--wait", is_flag=True, help="With --id or --domains: until it is published, or has failed.")
+@json_flag
+def renew_command(
+    *, once: bool, cert_id: int | None, domains: str | None, force: bool, wait: bool, as_records: bool
+) -> int:
+    """Renew what is due, again and again (scheduler and workers in this process); or one certificate now."""
+    if not (cert_id or domains):
+        _refuse({"--force": force, "--wait": wait, "--json": as_records}, "with --id or --domains")
+        return _pass() if once else _daemon()
+    check_selection(cert_id, domains)
+    _refuse({"--once": once}, "without --id and --domains")
+    central = settings()
+    with opened(central) as certs:
+        before = _renewable(certs, selected(certs, cert_id, domains))
+        if force:
+            certs.request_renewal(before.id)
+        result = _queued(central, certs, before, force=force, wait=wait) if central.queue_url else _here(certs, before)
+    return _report(result, before, as_records=as_records)
+
+
+def _refuse(flags: dict[str, bool], where: str) -> None:
+    for flag, given in flags.items():
+        if given:
+            raise click.UsageError(f"{flag} goes only {where}", click.get_current_context())
+
+
+def _pass() -> int:
+    from knit.log import setup
+    from knit.settings.central import Worker
+    from workers import local
+
+    env = Environment.of_process()
+    worker = Worker.read(env, queue_required=False)
+    setup(worker.log_level)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    failed = local.once(worker, env)
+    if failed:
+        click.echo(f"knit: the pass is done; failed: {failed} (`knit list` says why)", err=True)
+    return FAILED if failed else DONE
+
+
+def _daemon() -> int:
+    from knit.log import setup
+    from knit.settings.central import Scheduling, Worker
+    from workers import local
+
+    env = Environment.of_process()
+    worker, scheduling = Worker.read(env, queue_required=False), Scheduling.read(env, queue_required=False)
+    setup(worker.log_level)
+    local.forever(worker, scheduling, env)
+    return DONE
+
+
+def _renewable(certs: Certs, cert_id: CertId) -> Listed:
+    """Raises Refused when no worker would touch it."""
+    from knit.errors import Refused
+
+    cert = certs.one(cert_id)
+    if not cert.enabled:
+        raise Refused(f"certificate {cert.id} is disabled: `knit enable --id {cert.id}` first")
+    if not cert.adopted and cert.last_error:
+        raise Refused(f"certificate {cert.id} is {cert.last_error}")
+    return cert
+
+
+def _queued(central: Central, certs: Certs, before: Listed, *, force: bool, wait: bool) -> Result:
+    from knit import messages
+    from knit.cli.progress import Result, follow
+
+    assert central.queue_url is not None
+    queue = messages.connect(central.queue_url)
+    try:
+        queue.send(messages.renew(before.id))
+    finally:
+        queue.close()
+    if not wait:
+        return Result(word="queued")
+    waiting_until = None if force or before.step or not before.check_at else before.check_at
+    if waiting_until is not None and waiting_until > datetime.now(UTC):
+        return Result(word="not due", until=waiting_until)
+    return follow(certs, before)
+
+
+def _here(certs: Certs, before: Listed) -> Result:
+    from knit.cli.progress import told
+    from knit.settings.central import Worker
+    from workers import local
+
+    env = Environment.of_process()
+    worker = Worker.read(env, queue_required=False)
+    # As Ctrl-C: threads are stopped in order and challenge records are taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with told(certs, before):
+        outcome = local.one(worker, env, before.id)
+    return _result(outcome, before, certs.one(before.id))
+
+
+def _result(outcome: Outcome | None, before: Listed, now: Listed) -> Result:
+    from knit.cli.progress import Result
+    from knit.core.model import Failed, Skipped
+
+    match outcome:
+        case Skipped(until=until, reason=reason):
+            return Result(word="not due" if until else "skipped", until=until, error=None if until else reason)
+        case Failed(error=error, retry_at=retry_at):
+            return Result(word="failed", error=error, until=retry_at)
+    if now.published_at is not None and now.published_at != before.published_at:
+        return Result(word="published", not_after=now.not_after)
+    return Result(word="failed", error=now.last_error or "issued, but not published: the log says why")
+
+
+def _report(result: Result, cert: Listed, *, as_records: bool) -> int:
+    names = listed.names(cert)
+    if as_records:
+        times = {"not_after": result.not_after, "until": result.until, "error": result.error}
+        as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
+    else:
+        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
+    return FAILED if result.failed else DONE
+
+
+def _sentence(result: Result) -> str:
+    match result.word:
+        case "published":
+            return f"published, valid until {instant(result.not_after)}"
+        case "queued":
+            return "queued for the workers"
+        case "not due":
+            return f"not due before {instant(result.until)}; --force renews it now"
+        case "failed":
+            when = (
+                "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
+            )
+            return f"failed: {clean(result.error or 'see the log')}; what is published stays; {when}"
+    return clean(result.error or result.word)
