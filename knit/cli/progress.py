@@ -108,7 +108,7 @@ def told(certs: Certs, before: Listed) -> Iterator[None]:
     if not sys.stderr.isatty() or logging.getLogger().isEnabledFor(logging.DEBUG):
         yield
         return
-    logging.getLogger().setLevel(logging.WARNING)
+    logging.disable(logging.INFO)
     done = threading.Event()
     thread = threading.Thread(target=_tell, args=(certs, before, done), daemon=True)
     thread.start()
