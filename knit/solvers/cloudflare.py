@@ -28,7 +28,8 @@ _EMAIL = Variable(names=("CLOUDFLARE_EMAIL", "CF_API_EMAIL"), help="e-mail addre
 _KEY = _variable("API_KEY", "global API key of the account")
 _BASE = _variable("BASE_URL", "address of the API", _URL, secret=False)
 _KNOBS = knobs("CLOUDFLARE", "CF", timeout=120, interval=2, ttl=120, http=30)
-_RIGHTS = "Zone.DNS: Edit, and Zone.Zone: Read to find the zone (zones it may not read do not show)"
+_RIGHTS = "Zone.DNS: Edit and Zone.Zone: Read for this zone"
+_HINT = "a token sees only zones for which it has Zone.Zone: Read"
 
 _SMALLEST_TTL = 60
 _EXISTS = frozenset({81057, 81058})
@@ -94,7 +95,7 @@ class Cloudflare(Singles):
     """One set of credentials; `reader` finds the zones, `writer` edits their records."""
 
     def __init__(self, writer: Account, reader: Account, timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:
-        super().__init__(timing, Zones("cloudflare", self._zone_id, runtime.clock))
+        super().__init__(timing, Zones("cloudflare", self._zone_id, runtime.clock, hint=_HINT))
         secrets = writer.secrets + reader.secrets
         self._reader = Api(url, replace(reader, secrets=secrets), runtime, timeout=timing.http)
         self._api = Api(url, replace(writer, secrets=secrets), runtime, timeout=timing.http)

@@ -18,6 +18,7 @@ MODULES: dict[str, str] = {
     "digitalocean": "digitalocean",
     "dnsupdate": "dnsupdate",
     "exec": "exec",
+    "hetzner": "hetzner",
     "linode": "linode",
     "vultr": "vultr",
 }

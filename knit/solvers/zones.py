@@ -35,8 +35,10 @@ def relative(fqdn: str, zone: str) -> str:
 class Zones(Generic[Z]):
     """Finds, and remembers for ten minutes, the provider's zone for a record. Z is what the solver keeps of a zone."""
 
-    def __init__(self, provider: str, lookup: Callable[[str], Z | None], clock: Clock) -> None:
+    def __init__(self, provider: str, lookup: Callable[[str], Z | None], clock: Clock, *, hint: str = "") -> None:
+        """`hint` ends the refusal, where an API hides the zones that a credential may not see."""
         self._provider = provider
+        self._hint = f"; {hint}" if hint else ""
         self._lookup = lookup
         self._clock = clock
         self._found: dict[str, tuple[datetime, Z]] = {}
@@ -48,7 +50,8 @@ class Zones(Generic[Z]):
             found = self._zone(name)
             if found is not None:
                 return name, found
-        raise Refused(f"{self._provider}: this account has no zone for {record.fqdn} (looked for {record.zone} first)")
+        said = f"{self._provider}: this account has no zone for {record.fqdn} (looked for {record.zone} first)"
+        raise Refused(said + self._hint)
 
     def _zone(self, name: str) -> Z | None:
         now = self._clock()

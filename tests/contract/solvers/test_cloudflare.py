@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knit.errors import CredentialsRejected
+from knit.errors import CredentialsRejected, Refused
 from knit.solvers import cloudflare
 from knit.solvers.base import Runtime, Timing, Values
 from tests.contract.solvers.suite import NOW, ONE, TIMING, Case, SolverContract
@@ -77,3 +77,9 @@ def test_a_value_that_was_set_without_quotes_is_found() -> None:
         api.seed("example.org", ONE.fqdn, ONE.value)
         cloudflare.PROVIDER.solver(Values({**KEY, "CF_BASE_URL": url}), RUNTIME).cleanup(ONE, None)
     assert api.values(ONE.fqdn) == []
+
+
+def test_a_zone_that_does_not_show_comes_with_the_right_it_may_lack() -> None:
+    api = FakeCloudflare()
+    with api.serving() as url, pytest.raises(Refused, match="Zone: Read"):
+        cloudflare.PROVIDER.solver(Values({**KEY, "CF_BASE_URL": url}), RUNTIME).present(ONE)
