@@ -25,7 +25,8 @@ BIN = Path(sys.executable).parent
 def procfile() -> dict[str, str]:
     """The Procfile's commands by process name."""
     lines = (ROOT / "Procfile").read_text().splitlines()
-    return dict(match.groups() for line in lines if (match := re.fullmatch(r"([\w-]+):\s*(.+)", line)))
+    found = [match for line in lines if (match := re.fullmatch(r"([\w-]+):\s*(.+)", line))]
+    return {match[1]: match[2] for match in found}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
