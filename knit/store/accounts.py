@@ -28,7 +28,7 @@ class Accounts:
     def save(self, account: Account) -> None:
         """Insert it, or replace the one of the same directory and issuer."""
         fields = ("directory", "issuer", "email", "private_key", "uri", "registration")
-        self._database.rows(self._sql["save"], {name: getattr(account, name) for name in fields})
+        self._database.write(self._sql["save"], {name: getattr(account, name) for name in fields})
 
     def original(self) -> Account | None:
         """The account the original Go knit registered; its table does not tell at which directory."""

@@ -20,6 +20,8 @@ from knit.store.schema import lock_key
 
 LEFT_OUT = "left out: "
 
+Names = tuple[str, ...]
+
 Reserved = Callable[[str], bool]
 """Says whether a certificate may not be published under this key, because knit uses it itself."""
 
@@ -59,18 +61,19 @@ class Adopter:
     def _unseen(self) -> Sequence[Row]:
         return self._execute("unseen").fetchall()
 
-    def _sorted(self, rows: Sequence[Row]) -> tuple[dict[int, str], dict[int, str]]:
-        """Names keys of rows that are good by themselves, and what is wrong with the others."""
-        good, bad = {}, {}
+    def _sorted(self, rows: Sequence[Row]) -> tuple[dict[int, Names], dict[int, str]]:
+        """Names of the rows that are good by themselves, and what is wrong with the others."""
+        good: dict[int, Names] = {}
+        bad: dict[int, str] = {}
         for row in rows:
             try:
                 check_place(row, self.reserved)
-                good[row["id"]] = key_of(split(row["domains"]))
+                good[row["id"]] = split(row["domains"])
             except Misconfigured as e:
                 bad[row["id"]] = str(e)
         return good, bad
 
-    def _all_at_once(self, good: Mapping[int, str]) -> bool:
+    def _all_at_once(self, good: Mapping[int, Names]) -> bool:
         """False when there is a clash among them or with others; nothing is changed then."""
         try:
             with self.connection.transaction() as savepoint:
@@ -82,13 +85,13 @@ class Adopter:
             pass
         return False
 
-    def _one_by_one(self, rows: Sequence[Row], good: Mapping[int, str]) -> dict[int, str]:
+    def _one_by_one(self, rows: Sequence[Row], good: Mapping[int, Names]) -> dict[int, str]:
         """Of rows that clash with each other the oldest is adopted; gives what is wrong with the rest."""
         bad = {}
         for row in rows:
             if row["id"] not in good:
                 continue
-            why = self.clash({**row, "names_key": good[row["id"]]})
+            why = self.clash({**row, "names_key": key_of(good[row["id"]])})
             if why is None:
                 self._adopt({row["id"]: good[row["id"]]})
             else:
@@ -96,8 +99,10 @@ class Adopter:
                 self._execute("leave_out", {"id": row["id"], "error": f"{LEFT_OUT}{why}"})
         return bad
 
-    def _adopt(self, good: Mapping[int, str]) -> None:
-        self._execute("adopt", {"ids": list(good), "keys": list(good.values())})
+    def _adopt(self, good: Mapping[int, Names]) -> None:
+        names = [",".join(each) for each in good.values()]
+        keys = [key_of(each) for each in good.values()]
+        self._execute("adopt", {"ids": list(good), "names": names, "keys": keys})
 
     def _execute(self, name: str, parameters: Mapping[str, object] | None = None) -> psycopg.Cursor[Row]:
         return self.connection.execute(queries("certs")[name], parameters)

@@ -54,6 +54,10 @@ class Attempts:
         """TXT values set, or perhaps set, for this certificate and not removed."""
         return tuple(leftover_from(row) for row in self._database.rows(self._sql["leftovers"], {"id": cert_id}))
 
+    def removed(self, challenge: ChallengeId) -> None:
+        """A leftover is gone. Written without a lease: nobody else can make it untrue."""
+        self._database.write(self._sql["removed"], {"challenge": challenge})
+
     def begin(self, lease: Lease, spec: CertSpec, reason: Reason, directory: str) -> Attempt:
         """Open a new attempt. Raises LeaseLost also when another worker has opened one."""
         wanted = {
@@ -76,7 +80,7 @@ class Attempts:
         """The key is in staging. A key staged again, for an order not yet finalized, leaves the step as it is."""
         first = attempt.step is Step.PLANNED
         step = Step.KEY_STAGED.value if first else None
-        self._fenced("write", lease, {**NOTHING, "id": attempt.id, "step": step, "spki_sha256": spki_sha256})
+        self._write("write", lease, {**NOTHING, "id": attempt.id, "step": step, "spki_sha256": spki_sha256})
 
     def journal(self, lease: Lease, attempt: Attempt) -> AttemptJournal:
         """The journal that the issuer and the solver write to."""
@@ -84,21 +88,21 @@ class Attempts:
 
     def staged(self, lease: Lease, attempt: Attempt) -> None:
         """The checked bundle is in staging: it can be published."""
-        self._fenced("write", lease, {**NOTHING, "id": attempt.id, "step": Step.ISSUED.value})
+        self._write("write", lease, {**NOTHING, "id": attempt.id, "step": Step.ISSUED.value})
 
     def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End the attempt as failed; without `retry_at`, it is not tried again before something is changed."""
         at = NOT_BEFORE_A_CHANGE if retry_at is None else retry_at
-        self._fenced("fail", lease, {"id": attempt.id, **_told(error), "retry_at": at})
+        self._write("fail", lease, {"id": attempt.id, **_told(error), "retry_at": at})
 
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`."""
         counts = not isinstance(error, Interrupted)
-        self._fenced("postpone", lease, {"id": attempt.id, **_told(error), "retry_at": retry_at, "counts": counts})
+        self._write("postpone", lease, {"id": attempt.id, **_told(error), "retry_at": retry_at, "counts": counts})
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure."""
-        self._fenced("abandon", lease, {"id": attempt.id, "why": why})
+        self._write("abandon", lease, {"id": attempt.id, "why": why})
 
     def key_losses(self, cert_id: CertId) -> int:
         """How many attempts of the last 7 days were abandoned because their key was gone."""
@@ -107,10 +111,13 @@ class Attempts:
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide before `until`; does nothing when what is wanted has changed since it was adopted."""
         planned = {"id": cert_id, "until": until, "policy": policy.fingerprint}
-        self._database.rows(self._sql["plan_check"], planned)
+        self._database.write(self._sql["plan_check"], planned)
 
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
         return fenced(self._database, self._sql[name], lease, parameters)
+
+    def _write(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> None:
+        write(self._database, self._sql[name], lease, parameters)
 
 
 class AttemptJournal:
@@ -129,24 +136,25 @@ class AttemptJournal:
     def presenting(self, record: Record) -> ChallengeId:
         """This TXT value is about to be set."""
         challenge: Challenge = record.challenge
-        row = self._fenced(
-            "presenting",
-            identifier=challenge.identifier,
-            token=challenge.token,
-            key_authorization=challenge.key_authorization,
-            fqdn=record.fqdn,
-            zone=record.zone,
-            value=record.value,
-        )
+        parameters = {
+            "identifier": challenge.identifier,
+            "token": challenge.token,
+            "key_authorization": challenge.key_authorization,
+            "fqdn": record.fqdn,
+            "zone": record.zone,
+            "value": record.value,
+        }
+        row = fenced(self._database, self._sql["presenting"], self._lease, {"id": self._attempt.id, **parameters})
         return ChallengeId(row["id"])
 
     def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
         """It was set."""
-        self._fenced("presented", challenge=challenge, state=None if state is None else Jsonb(state))
+        shown = {"challenge": challenge, "state": None if state is None else Jsonb(state)}
+        write(self._database, self._sql["presented"], self._lease, shown)
 
     def removed(self, challenge: ChallengeId) -> None:
         """It was removed. Written without a lease: nobody else can make it untrue."""
-        self._database.rows(self._sql["removed"], {"challenge": challenge})
+        self._database.write(self._sql["removed"], {"challenge": challenge})
 
     def validated(self) -> None:
         """Every authorization is valid."""
@@ -161,20 +169,27 @@ class AttemptJournal:
         self._write(certificate_url=certificate_url)
 
     def _write(self, **parameters: object) -> None:
-        self._fenced("write", **{**NOTHING, **parameters})
-
-    def _fenced(self, name: str, **parameters: object) -> Row:
-        return fenced(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
+        write(self._database, self._sql["write"], self._lease, {**NOTHING, "id": self._attempt.id, **parameters})
 
 
 def fenced(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
-    """Run a fenced statement. Raises LeaseLost when the fence kept it from writing."""
+    """Run a fenced statement and give the row it wrote. Raises LeaseLost when the fence kept it from writing."""
     lease.check()
     row = database.row(statement, {**parameters, "lease": lease.name, "epoch": lease.epoch})
     if row is None:
-        message = f"the lease {lease.name} or its attempt has passed to another worker"
-        raise LeaseLost(message)
+        raise _lost(lease)
     return row
+
+
+def write(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> None:
+    """Run a fenced statement. Raises LeaseLost when the fence kept it from writing."""
+    lease.check()
+    if not database.write(statement, {**parameters, "lease": lease.name, "epoch": lease.epoch}):
+        raise _lost(lease)
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"the lease {lease.name} or its attempt has passed to another worker")
 
 
 def _told(error: BaseException) -> dict[str, str]:

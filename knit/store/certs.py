@@ -83,7 +83,13 @@ class Certs:
         Raises Misconfigured when a name, key or path is bad or belongs to another certificate.
         """
         names = normalise(new.names)
-        row = {**asdict(new), "names_key": key_of(names), "domains": ",".join(names), "key_type": new.key_type.value}
+        row = {
+            **asdict(new),
+            "domains": ",".join(names),
+            "names_key": key_of(names),
+            "names": list(names),
+            "key_type": new.key_type.value,
+        }
         check_place(row, self._reserved)
         check_paths(new)
         with self._database.transaction() as connection:

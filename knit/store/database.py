@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from knit.errors import Unreachable
 from knit.store import schema
 from knit.store.dsn import Dsn, parse
-from knit.store.faults import translated
+from knit.store.faults import in_our_words
 from knit.store.rows import Row
 
 Connection = psycopg.Connection[Row]
+Cursor = psycopg.Cursor[Row]
+T = TypeVar("T")
 
 # Long enough for a restart of the server to go by unnoticed, short enough that a stopping worker is gone in 10 s.
 PATIENCE = 8.0
@@ -90,7 +91,7 @@ class Database:
         """
         dsn = parse(url)
         first = One(dsn)
-        with translated(), first.connection() as connection:
+        with first.connection() as connection:
             schema.bring_up_to_date(connection)
         if connections == 1:
             return cls(first)
@@ -108,51 +109,57 @@ class Database:
         self.close()
 
     def rows(self, statement: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
-        """Run one statement and give its rows.
-
-        A statement whose connection turned out to be dead is run again, so each must come to the same when run
-        twice: its first run may have been committed before the answer was lost.
-        """
-        deadline = time.monotonic() + PATIENCE
-        with translated():
-            while True:
-                try:
-                    return self._once(statement, parameters)
-                except (psycopg.OperationalError, *REPEATABLE) as e:
-                    if not _worth_repeating(e) or time.monotonic() > deadline:
-                        raise
-                    time.sleep(PAUSE)
+        """Run one statement that gives rows. See `write` about running it twice."""
+        return self._run(_fetched, statement, parameters)
 
     def row(self, statement: str, parameters: Mapping[str, object] | None = None) -> Row | None:
         """The first row, or None."""
         found = self.rows(statement, parameters)
         return found[0] if found else None
 
+    def write(self, statement: str, parameters: Mapping[str, object] | None = None) -> int:
+        """Run one statement for its effect; gives the number of rows it ended with.
+
+        A statement whose connection turned out to be dead is run again, so each must come to the same when run
+        twice: its first run may have been committed before the answer was lost.
+        """
+        return self._run(_counted, statement, parameters)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Several statements that hold together. Nothing but statements belongs inside."""
-        with translated(), self._waiting() as connection, connection.transaction():
-            yield connection
-
-    def _once(self, statement: str, parameters: Mapping[str, object] | None) -> Sequence[Row]:
-        with self._waiting() as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else ()
-
-    @contextmanager
-    def _waiting(self) -> Iterator[Connection]:
         try:
-            with self._source.connection() as connection:
+            with self._source.connection() as connection, connection.transaction():
                 yield connection
-        except PoolTimeout:
-            message = f"PostgreSQL: no connection within {PATIENCE:.0f} s: it does not answer, or all are in use"
-            raise Unreachable(message) from None
+        except psycopg.Error as e:
+            raise in_our_words(e) from None
+
+    def _run(self, take: Callable[[Cursor], T], statement: str, parameters: Mapping[str, object] | None) -> T:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with self._source.connection() as connection:
+                    return take(connection.execute(statement, parameters))
+            except psycopg.Error as e:
+                if not _worth_repeating(e) or time.monotonic() > deadline:
+                    raise in_our_words(e) from None
+            time.sleep(PAUSE)
+
+
+def _fetched(cursor: Cursor) -> Sequence[Row]:
+    return cursor.fetchall()
+
+
+def _counted(cursor: Cursor) -> int:
+    return cursor.rowcount
 
 
 def connect(dsn: Dsn) -> Connection:
     """One connection as every part of knit uses it. Raises Misconfigured, CredentialsRejected, Unreachable."""
-    with translated():
+    try:
         return psycopg.Connection[Row].connect(**_arguments(dsn))
+    except psycopg.Error as e:
+        raise in_our_words(e) from None
 
 
 def _arguments(dsn: Dsn) -> dict[str, Any]:
@@ -162,4 +169,6 @@ def _arguments(dsn: Dsn) -> dict[str, Any]:
 
 def _worth_repeating(error: psycopg.Error) -> bool:
     """A lost connection is; a server that answered "too slow" or "not you" is not. No SQL state: libpq lost it."""
+    if isinstance(error, PoolTimeout) or not isinstance(error, psycopg.OperationalError):
+        return False
     return isinstance(error, REPEATABLE) or error.sqlstate is None or error.sqlstate in LOST

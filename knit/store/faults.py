@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import psycopg
+from psycopg_pool import PoolTimeout
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
 
@@ -28,18 +26,14 @@ KINDS: dict[str, tuple[type[KnitError], str]] = {
 }
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn every psycopg error raised inside into one of `knit.errors`."""
-    try:
-        yield
-    except psycopg.Error as e:
-        raise in_our_words(e) from None
-
-
 def in_our_words(error: psycopg.Error) -> KnitError:
-    """The knit error for an error of psycopg, by its SQL state (PostgreSQL manual, appendix A)."""
+    """The knit error for an error of psycopg, by its SQL state (PostgreSQL manual, appendix A).
+
+    Raises the error itself when it is a mistake in our own code, not a state of the server.
+    """
     state = error.sqlstate
+    if isinstance(error, PoolTimeout):
+        return Unreachable("PostgreSQL: no connection in time: it does not answer, or all are in use")
     if state is None:
         return _connecting(error)
     text = _server_text(error)
@@ -53,10 +47,12 @@ def in_our_words(error: psycopg.Error) -> KnitError:
 
 def _connecting(error: psycopg.Error) -> KnitError:
     """While connecting there is only a text of libpq's: the host, the user, the server's own words."""
+    if not isinstance(error, psycopg.OperationalError):
+        raise error
     text = _one_line(str(error))
     if any(words in text for words in REJECTED):
         return CredentialsRejected(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
-    if "does not exist" in text or isinstance(error, psycopg.ProgrammingError):
+    if "does not exist" in text or "invalid" in text:
         return Misconfigured(f"KNIT_DB_URL: {text}")
     return Unreachable(f"PostgreSQL: {text}")
 

@@ -95,7 +95,7 @@ class Leases:
             self._held.pop((lease.name, lease.epoch), None)
         # It expires by itself; an error here must not hide how the work it guarded ended.
         with suppress(KnitError):
-            self._database.rows(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})
+            self._database.write(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})
 
     def _ensure_thread(self) -> None:
         if self._thread is None:

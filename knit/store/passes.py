@@ -44,7 +44,7 @@ class Passes:
 
     def record_adopted(self, issued: Issued) -> None:
         """Record the facts of a value that was found published."""
-        self._database.rows(self._sql["record_adopted"], asdict(issued))
+        self._database.write(self._sql["record_adopted"], asdict(issued))
 
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys, as published, of enabled certificates."""
@@ -52,7 +52,11 @@ class Passes:
 
     def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
-        asked = {"policy": policy.fingerprint, "unpublished": list(unpublished)}
+        lost = list(unpublished)
+        due = self._database.rows(self._sql["due"], {"policy": policy.fingerprint, "unpublished": lost})
+        if not due:
+            return ()
+        asked = {"ids": [row["cert_id"] for row in due], "unpublished": lost}
         return tuple(
             Candidate(spec=spec_from(row), state=state_from(row), leftovers=row["leftovers"])
             for row in self._database.rows(self._sql["candidates"], asked)
@@ -89,17 +93,17 @@ class Passes:
 
     def publishing(self, attempt: Attempt, generation: int) -> None:
         """This bundle is about to be published. Raises LeaseLost when the attempt has been ended meanwhile."""
-        if self._database.row(self._sql["publishing"], {"id": attempt.id, "generation": generation}) is None:
+        if not self._database.write(self._sql["publishing"], {"id": attempt.id, "generation": generation}):
             message = f"the bundle of attempt {attempt.id} has been published or given up by another worker"
             raise LeaseLost(message)
 
     def record_published(self, attempt: Attempt, issued: Issued) -> None:
         """End the attempt, clear failures and `last_error`. Recording it twice changes nothing."""
-        self._database.rows(self._sql["record_published"], {**asdict(issued), "attempt_id": attempt.id})
+        self._database.write(self._sql["record_published"], {**asdict(issued), "attempt_id": attempt.id})
 
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
-        self._database.rows(self._sql["close"], {"id": attempt.id, "why": why})
+        self._database.write(self._sql["close"], {"id": attempt.id, "why": why})
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""
@@ -107,7 +111,7 @@ class Passes:
 
     def record_refreshed(self, issued: Issued) -> None:
         """The value was published again with other metadata; its former key, if that changed, gets a tombstone."""
-        self._database.rows(self._sql["record_refreshed"], asdict(issued))
+        self._database.write(self._sql["record_refreshed"], asdict(issued))
 
     def wanted_keys(self) -> frozenset[str]:
         """The valkey_keys of all enabled certificates, and those they are moving away from."""
@@ -121,7 +125,7 @@ class Passes:
     def clear_tombstones(self, keys: Iterable[str]) -> None:
         """They are pruned; a disabled certificate is no longer published."""
         if wanted := list(keys):
-            self._database.rows(self._sql["clear_tombstones"], {"keys": wanted})
+            self._database.write(self._sql["clear_tombstones"], {"keys": wanted})
 
     def begin_pass(self) -> int:
         """Note that a pass has begun; gives its number."""
@@ -129,7 +133,7 @@ class Passes:
 
     def finish_pass(self, number: int, counts: Mapping[str, int]) -> None:
         """Note how it ended."""
-        self._database.rows(self._sql["finish_pass"], {"id": number, "counts": Jsonb(dict(counts))})
+        self._database.write(self._sql["finish_pass"], {"id": number, "counts": Jsonb(dict(counts))})
 
     def _keys(self, statement: str) -> frozenset[str]:
         return keys_from(self._database.rows(self._sql[statement])[0]["keys"])

@@ -18,7 +18,6 @@ from knit.core.model import (
     Record,
     Step,
 )
-from knit.core.names import split
 from knit.errors import Misconfigured
 
 Row = dict[str, Any]
@@ -28,7 +27,7 @@ def spec_from(row: Row) -> CertSpec:
     """A row of knit_certs that has been adopted, so its names are known to be good."""
     return CertSpec(
         id=CertId(row["id"]),
-        names=split(row["domains"]),
+        names=tuple(row["names"]),
         provider=row["provider"],
         valkey_key=row["valkey_key"],
         cert_path=row["cert_path"],

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from knit.errors import Misconfigured
-from knit.store.faults import translated
+from knit.store.faults import in_our_words
 
 FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 APPLIED = "select version, sha256 from knit_schema_migrations order by version"
@@ -63,9 +63,15 @@ def bring_up_to_date(connection: psycopg.Connection[Any], known: tuple[Migration
     Raises Misconfigured when the database was changed by a newer knit, or by one whose files differ.
     """
     known = migrations() if known is None else known
-    if not _missing(_applied(connection), known):
-        return
-    with translated(), connection.transaction():
+    try:
+        if _missing(_applied(connection), known):
+            _apply(connection, known)
+    except psycopg.Error as e:
+        raise in_our_words(e) from None
+
+
+def _apply(connection: psycopg.Connection[Any], known: tuple[Migration, ...]) -> None:
+    with connection.transaction():
         connection.execute("set local lock_timeout = '60s'")
         connection.execute("set local statement_timeout = '10min'")
         connection.execute("select pg_advisory_xact_lock(%s)", [lock_key("schema")])

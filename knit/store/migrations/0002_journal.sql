@@ -1,7 +1,9 @@
--- What is wanted. names_key is null for a row that other software wrote and no pass has adopted.
+-- What is wanted. names (primary first) and names_key (sorted) are normalised from domains; both are null in a
+-- row that other software wrote and no pass has adopted.
 -- `wanted` says all that a person or other software can ask for; `seen` is what the last adoption saw of it,
 -- so that an edit by hand or by the Go knit is found through an index that is empty while nothing has changed.
 alter table knit_certs
+    add column names           text[],
     add column names_key       text,
     add column issuer          text not null default 'acme',
     add column key_type        text not null default 'ec256',
@@ -25,6 +27,7 @@ create unique index knit_certs_cert_path on knit_certs (cert_path) where names_k
 create unique index knit_certs_key_path on knit_certs (key_path) where names_key is not null;
 create index knit_certs_unseen on knit_certs (id) where seen is distinct from wanted;
 create index knit_certs_off on knit_certs (id) where not enabled;
+create index knit_certs_on on knit_certs (valkey_key) where enabled;
 
 -- What is published. published_at is null once its value is known to be gone.
 create table knit_issued (
@@ -48,19 +51,22 @@ create table knit_issued (
     published_at timestamptz,
     attempt_id   bigint
 );
-create index knit_issued_valkey_key on knit_issued (valkey_key);
+create index knit_issued_valkey_key on knit_issued (valkey_key) include (cert_id, published_at);
 
 -- When to look at a certificate again. Every adopted certificate has a row; check_at -infinity = now.
+-- `moving`: it is published under another key or with other paths than wanted.
 create table knit_schedule (
     cert_id  bigint primary key references knit_certs on delete cascade,
     check_at timestamptz not null default '-infinity',
     policy   text not null default '',
     failures integer not null default 0,
     retry_at timestamptz,
-    ari_at   timestamptz
+    ari_at   timestamptz,
+    moving   boolean not null default false
 );
 create index knit_schedule_check_at on knit_schedule (check_at);
 create index knit_schedule_policy on knit_schedule (policy);
+create index knit_schedule_moving on knit_schedule (cert_id) where moving;
 
 -- The journal. Rows outlive their certificate: what was asked of the CA stays known.
 create table knit_attempts (

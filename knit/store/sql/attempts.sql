@@ -1,5 +1,5 @@
 -- name: spec
-select id, domains, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
+select id, names, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
        preferred_chain, renew_before, requested_at
 from knit_certs
 where id = %(id)s and names_key is not null
@@ -53,7 +53,6 @@ set step = coalesce(%(step)s, a.step), order_url = coalesce(%(order_url)s, a.ord
     spki_sha256 = coalesce(%(spki_sha256)s, a.spki_sha256), updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
-returning a.id
 
 -- name: fail
 with ended as (
@@ -97,7 +96,6 @@ update knit_attempts a
 set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = null, error = %(why)s
 from knit_leases l
 where a.id = %(id)s and a.epoch <= %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
-returning a.id
 
 -- name: key_losses
 select count(*) as losses
@@ -130,7 +128,6 @@ update knit_challenges c
 set presented_at = now(), state = %(state)s
 from knit_leases l
 where c.id = %(challenge)s and l.name = %(lease)s and l.epoch = %(epoch)s
-returning c.id
 
 -- name: removed
 -- Not fenced: a record that is gone is gone, whoever removed it.

@@ -10,19 +10,25 @@ order by id
 -- name: adopt
 -- Something about these certificates is new: look at them now, whatever failed before the change.
 with rows as (
-    select * from unnest(%(ids)s::bigint[], %(keys)s::text[]) as rows (id, names_key)
+    select *
+    from unnest(%(ids)s::bigint[], %(names)s::text[], %(keys)s::text[]) as rows (id, names, names_key)
 ), adopted as (
     update knit_certs c
-    set names_key = rows.names_key, seen = c.wanted,
+    set names = string_to_array(rows.names, ','), names_key = rows.names_key, seen = c.wanted,
         last_error = case when c.last_error like 'left out: %%' then null else c.last_error end
     from rows
     where c.id = rows.id
 ), retried as (
     update knit_attempts a set retry_at = null from rows where a.cert_id = rows.id and a.ended_at is null
 )
-insert into knit_schedule (cert_id)
-select id from rows
-on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null
+insert into knit_schedule (cert_id, moving)
+select c.id,
+       i.cert_id is not null
+       and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
+from rows
+join knit_certs c on c.id = rows.id
+left join knit_issued i on i.cert_id = c.id
+on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null, moving = excluded.moving
 
 -- name: crossed
 select 1
@@ -33,7 +39,7 @@ limit 1
 
 -- name: leave_out
 update knit_certs
-set names_key = null, seen = null, last_error = %(error)s
+set names = null, names_key = null, seen = null, last_error = %(error)s
 where id = %(id)s and (names_key is not null or seen is not null or last_error is distinct from %(error)s)
 
 -- name: clash
@@ -64,15 +70,15 @@ select id from knit_certs where names_key = %(names_key)s
 select id, domains from knit_certs where names_key is null order by id
 
 -- name: insert
-insert into knit_certs (domains, names_key, provider, valkey_key, cert_path, key_path,
+insert into knit_certs (domains, names, names_key, provider, valkey_key, cert_path, key_path,
                         issuer, key_type, profile, preferred_chain, renew_before)
-values (%(domains)s, %(names_key)s, %(provider)s, %(valkey_key)s, %(cert_path)s, %(key_path)s,
+values (%(domains)s, %(names)s, %(names_key)s, %(provider)s, %(valkey_key)s, %(cert_path)s, %(key_path)s,
         %(issuer)s, %(key_type)s, %(profile)s, %(preferred_chain)s, %(renew_before)s)
 returning id
 
 -- name: update
 update knit_certs
-set names_key = %(names_key)s, provider = %(provider)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
+set names = %(names)s, names_key = %(names_key)s, provider = %(provider)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
     key_path = %(key_path)s, issuer = %(issuer)s, key_type = %(key_type)s, profile = %(profile)s,
     preferred_chain = %(preferred_chain)s, renew_before = %(renew_before)s, enabled = true
 where id = %(id)s

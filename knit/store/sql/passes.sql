@@ -1,5 +1,5 @@
 -- name: unrecorded
-select c.id, c.domains, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
+select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
        c.profile, c.preferred_chain, c.renew_before, c.requested_at
 from knit_schedule s
 join knit_certs c on c.id = s.cert_id
@@ -9,14 +9,24 @@ where s.check_at <= now() and c.enabled and c.names_key is not null
 order by c.id
 
 -- name: record_adopted
-insert into knit_issued (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before,
-                         not_after, issued_at, sha256, generation, valkey_key, cert_path, key_path, published_at)
-select id, %(names_key)s, %(issuer)s, %(directory)s, %(key_type)s, %(profile)s, %(serial)s, %(ari_id)s,
-       %(not_before)s, %(not_after)s, %(issued_at)s, %(sha256)s, %(generation)s, %(valkey_key)s, %(cert_path)s,
-       %(key_path)s, now()
-from knit_certs
-where id = %(cert_id)s
-on conflict (cert_id) do nothing
+with recorded as (
+    insert into knit_issued
+        (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
+         sha256, generation, valkey_key, cert_path, key_path, published_at)
+    select id, %(names_key)s, %(issuer)s, %(directory)s, %(key_type)s, %(profile)s, %(serial)s, %(ari_id)s,
+           %(not_before)s, %(not_after)s, %(issued_at)s, %(sha256)s, %(generation)s, %(valkey_key)s, %(cert_path)s,
+           %(key_path)s, now()
+    from knit_certs
+    where id = %(cert_id)s
+    on conflict (cert_id) do nothing
+    returning cert_id, valkey_key, cert_path, key_path
+)
+update knit_schedule s
+set moving = (c.valkey_key, c.cert_path, c.key_path)
+             is distinct from (recorded.valkey_key, recorded.cert_path, recorded.key_path)
+from recorded
+join knit_certs c on c.id = recorded.cert_id
+where s.cert_id = c.id
 
 -- name: published_keys
 select string_agg(i.valkey_key, E'\n') as keys
@@ -24,25 +34,26 @@ from knit_issued i
 where i.published_at is not null
   and i.cert_id not in (select id from knit_certs where not enabled)
 
--- name: candidates
+-- name: due
 -- Each branch is an index that is empty, or nearly so, while nothing is due: a pass costs what has changed.
 with due as (
     select cert_id from knit_schedule where check_at <= now()
     union select cert_id from knit_schedule where policy < %(policy)s
     union select cert_id from knit_schedule where policy > %(policy)s
     union select cert_id from knit_attempts where ended_at is null
-), lost as (
-    select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
-), chosen as (
-    select due.cert_id
-    from due
-    left join knit_schedule s on s.cert_id = due.cert_id
-    left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
-    where coalesce(greatest(s.retry_at, a.retry_at) <= now(), true)
-    union select cert_id from lost
-    union select cert_id from knit_challenges where removed_at is null
 )
-select c.id, c.domains, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
+select due.cert_id
+from due
+left join knit_schedule s on s.cert_id = due.cert_id
+left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
+where coalesce(greatest(s.retry_at, a.retry_at) <= now(), true)
+union
+select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
+union
+select cert_id from knit_challenges where removed_at is null
+
+-- name: candidates
+select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
        c.profile, c.preferred_chain, c.renew_before, c.requested_at,
        i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
        i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
@@ -54,15 +65,13 @@ select c.id, c.domains, c.provider, c.valkey_key, c.cert_path, c.key_path, c.ena
        a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
        coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
-       i.cert_id is null or (i.published_at is not null and lost.cert_id is null) as published,
+       i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
        exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null) as leftovers
-from chosen
-join knit_certs c on c.id = chosen.cert_id
+from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = c.id
-left join lost on lost.cert_id = c.id
-where c.enabled and c.names_key is not null
+where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases l where l.name = 'cert:' || c.id and l.expires_at > now())
 order by c.id
 
@@ -82,7 +91,7 @@ where %(force)s or m.done_at <= now() - interval '1 day'
 returning name
 
 -- name: wanted
-select id, domains, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
+select id, names, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
        preferred_chain, renew_before, requested_at
 from knit_certs
 where enabled and names_key is not null

@@ -16,7 +16,6 @@ where cert_id = %(id)s
 update knit_attempts
 set step = 'publishing', generation = %(generation)s, updated_at = now()
 where id = %(id)s and ended_at is null and step in ('issued', 'publishing')
-returning id
 
 -- name: record_published
 -- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune.
@@ -54,9 +53,13 @@ with ended as (
     where not exists (select 1 from knit_certs c where c.id = ended.cert_id)
     on conflict (valkey_key) do nothing
 ), scheduled as (
-    insert into knit_schedule (cert_id)
-    select c.id from ended join knit_certs c on c.id = ended.cert_id
-    on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null, ari_at = null
+    insert into knit_schedule (cert_id, moving)
+    select c.id,
+           (c.valkey_key, c.cert_path, c.key_path) is distinct from (%(valkey_key)s, %(cert_path)s, %(key_path)s)
+    from ended
+    join knit_certs c on c.id = ended.cert_id
+    on conflict (cert_id) do update
+    set check_at = '-infinity', failures = 0, retry_at = null, ari_at = null, moving = excluded.moving
 )
 update knit_certs c
 set not_after = %(not_after)s, last_renewed = now(), last_error = null,
@@ -70,16 +73,17 @@ set step = 'abandoned', ended_at = now(), updated_at = now(), error = %(why)s
 where id = %(id)s and ended_at is null
 
 -- name: moved
-select c.id, c.domains, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
+select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
        c.profile, c.preferred_chain, c.renew_before, c.requested_at,
        i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
        i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
        i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
        i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
        i.key_path as i_key_path
-from knit_issued i
-join knit_certs c on c.id = i.cert_id
-where c.enabled and c.names_key is not null and i.published_at is not null
+from knit_schedule s
+join knit_issued i on i.cert_id = s.cert_id
+join knit_certs c on c.id = s.cert_id
+where s.moving and c.enabled and c.names_key is not null and i.published_at is not null
   and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
 order by c.id
 
@@ -99,20 +103,29 @@ with before as (
     join recorded on recorded.cert_id = before.cert_id
     where before.valkey_key <> %(valkey_key)s
     on conflict (valkey_key) do nothing
+), scheduled as (
+    update knit_schedule s
+    set moving = (c.valkey_key, c.cert_path, c.key_path) is distinct from (%(valkey_key)s, %(cert_path)s, %(key_path)s)
+    from recorded
+    join knit_certs c on c.id = recorded.cert_id
+    where s.cert_id = recorded.cert_id
+    returning s.cert_id, s.failures
 )
 update knit_certs c
 set last_error = null
-from recorded
-join knit_schedule s on s.cert_id = recorded.cert_id
-where c.id = recorded.cert_id and c.last_error is not null and s.failures = 0
+from scheduled
+where c.id = scheduled.cert_id and c.last_error is not null and scheduled.failures = 0
 
 -- name: wanted_keys
 -- Also where a certificate is still published while its move to another key is under way.
-select string_agg(c.valkey_key, E'\n') as wanted,
-       string_agg(i.valkey_key, E'\n') filter (where i.valkey_key <> c.valkey_key) as moving
-from knit_certs c
-left join knit_issued i on i.cert_id = c.id
-where c.enabled
+select (select string_agg(valkey_key, E'\n') from knit_certs where enabled) as wanted,
+       (
+           select string_agg(i.valkey_key, E'\n')
+           from knit_schedule s
+           join knit_issued i on i.cert_id = s.cert_id
+           join knit_certs c on c.id = s.cert_id
+           where s.moving and c.enabled
+       ) as moving
 
 -- name: tombstones
 with dead as (
