@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
+# How fast examples come depends on what else the machine does: pytest's own timeout is the limit.
+settings.register_profile("knit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("knit")
+
 pytest_plugins = (
     "tests.fix_sockets",
     "tests.fix_postgres",
