@@ -144,6 +144,7 @@ class FakeApi(ABC):
 def _handler(fake: FakeApi) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: two would wait for each other's acknowledgement
 
         def _serve(self) -> None:
             split = urlsplit(self.path)
