@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from knit.solvers import bunny
 from knit.solvers.base import Runtime, Timing
-from tests.contract.solvers.suite import Case, SolverContract
+from tests.contract.solvers.suite import NOW, ONE, TIMING, Case, SolverContract
 from tests.rig.dns_api.bunny import FakeBunny
 
 
@@ -21,3 +21,13 @@ class TestBunny(SolverContract):
 
     def build_rejected(self, url: str, timing: Timing, runtime: Runtime) -> bunny.Bunny:
         return bunny.Bunny("another", timing, runtime, url=url)
+
+
+def test_a_zone_behind_a_page_of_zones_with_its_name_in_theirs_is_found() -> None:
+    api = FakeBunny()
+    runtime = Runtime(clock=lambda: NOW, sleep=lambda _: None)
+    with api.serving() as url:
+        for zone in ("a.example.org", "b.example.org", "example.org.test", "example.org"):
+            api.add_zone(zone)
+        bunny.Bunny(FakeBunny.key, TIMING, runtime, url=url).present(ONE)
+    assert api.values(ONE.fqdn) == [ONE.value]

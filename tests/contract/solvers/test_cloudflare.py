@@ -70,13 +70,15 @@ def test_of_two_zones_with_one_name_the_delegated_one_is_taken() -> None:
     assert active
 
 
-def test_a_value_that_was_set_without_quotes_is_found() -> None:
+def test_a_value_set_without_quotes_and_behind_a_page_of_others_is_found() -> None:
     api = FakeCloudflare()
     with api.serving() as url:
         api.add_zone("example.org")
+        for value in ("one", "two", "three"):
+            api.seed("example.org", ONE.fqdn, value)
         api.seed("example.org", ONE.fqdn, ONE.value)
         cloudflare.PROVIDER.solver(Values({**KEY, "CF_BASE_URL": url}), RUNTIME).cleanup(ONE, None)
-    assert api.values(ONE.fqdn) == []
+    assert api.values(ONE.fqdn) == ["one", "two", "three"]
 
 
 def test_a_zone_that_does_not_show_comes_with_the_right_it_may_lack() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from knit.solvers import linode
 from knit.solvers.base import Runtime, Timing
-from tests.contract.solvers.suite import Case, SolverContract
+from tests.contract.solvers.suite import NOW, ONE, TIMING, Case, SolverContract
 from tests.rig.dns_api.linode import FakeLinode
 
 
@@ -21,3 +21,14 @@ class TestLinode(SolverContract):
 
     def build_rejected(self, url: str, timing: Timing, runtime: Runtime) -> linode.Linode:
         return linode.Linode("another", timing, runtime, url=url)
+
+
+def test_a_value_behind_a_page_of_others_is_found() -> None:
+    api = FakeLinode()
+    runtime = Runtime(clock=lambda: NOW, sleep=lambda _: None)
+    with api.serving() as url:
+        api.add_zone("example.org")
+        for value in ("one", "two", "three", ONE.value):
+            api.seed("example.org", ONE.fqdn, value)
+        linode.Linode(FakeLinode.token, TIMING, runtime, url=url).cleanup(ONE, None)
+    assert api.values(ONE.fqdn) == ["one", "two", "three"]
