@@ -1,1 +1,1 @@
-"""The watcher that runs on every node: notice, check, write whole pairs, reload."""
+"""A consuming machine: takes published certificates from Valkey and keeps them in files."""

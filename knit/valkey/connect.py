@@ -31,7 +31,6 @@ TIMEOUT = 5.0
 _SCHEMES = {
     "valkey": "redis",
     "valkeys": "rediss",
-    "valkey+unix": "unix",
     "redis": "redis",
     "rediss": "rediss",
     "unix": "unix",

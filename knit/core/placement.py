@@ -1,0 +1,257 @@
+"""Which published pair belongs in which files: decided here, carried out by the node.
+
+Paths come out of Valkey. Whoever can write there must not gain more on a node than to offer certificates, so every
+path is checked against rules that are the node's own.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NoReturn
+
+from knit.core.digest import pair_digest
+from knit.core.model import Bundle, CertId
+from knit.core.value import Value
+from knit.errors import Refused
+
+MAX_PATH = 4096
+
+_NEVER_FILES = frozenset(
+    {
+        "/etc/anacrontab",
+        "/etc/bash.bashrc",
+        "/etc/crontab",
+        "/etc/environment",
+        "/etc/fstab",
+        "/etc/group",
+        "/etc/gshadow",
+        "/etc/hosts",
+        "/etc/inittab",
+        "/etc/ld.so.cache",
+        "/etc/ld.so.conf",
+        "/etc/ld.so.preload",
+        "/etc/nsswitch.conf",
+        "/etc/passwd",
+        "/etc/profile",
+        "/etc/rc.local",
+        "/etc/resolv.conf",
+        "/etc/shadow",
+        "/etc/shells",
+        "/etc/subgid",
+        "/etc/subuid",
+        "/etc/sudoers",
+        "/etc/sudo.conf",
+    },
+)
+_NEVER_FOLDERS = (
+    "/bin",
+    "/boot",
+    "/etc/apt",
+    "/etc/cron.",
+    "/etc/dbus-1",
+    "/etc/init.d",
+    "/etc/init",
+    "/etc/ld.so.conf.d",
+    "/etc/logrotate.d",
+    "/etc/modprobe.d",
+    "/etc/modules-load.d",
+    "/etc/pam.d",
+    "/etc/polkit-1",
+    "/etc/profile.d",
+    "/etc/rc",
+    "/etc/security",
+    "/etc/sudoers.d",
+    "/etc/sysctl.d",
+    "/etc/systemd",
+    "/etc/tmpfiles.d",
+    "/etc/udev",
+    "/etc/update-motd.d",
+    "/etc/xdg",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/proc",
+    "/run/systemd",
+    "/run/udev",
+    "/sbin",
+    "/sys",
+    "/usr/bin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/var/lib/dpkg",
+    "/var/lib/rpm",
+    "/var/spool/cron",
+)
+_PREFIXES = ("/etc/cron.", "/etc/rc")
+_NEVER_PARTS = frozenset({".ssh", ".gnupg", ".git", "autostart", "systemd", "udev"})
+_NEVER_NAMES = (
+    "authorized_keys",
+    ".bash",
+    ".profile",
+    ".zsh",
+    ".zprofile",
+    ".login",
+    ".cshrc",
+    ".pam_environment",
+    ".netrc",
+    ".rhosts",
+    ".knit-",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a pair, found to be one, says of itself."""
+
+    names: frozenset[str]
+    not_before: datetime
+    not_after: datetime
+    self_issued: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What a node has put where, for one key. `cert_id` and `generation` are the highest seen, if any had one."""
+
+    sha256: str
+    cert_path: str
+    key_path: str
+    not_before: datetime
+    not_after: datetime
+    cert_id: CertId | None = None
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A value with both its paths checked."""
+
+    key: str
+    value: Value
+    cert_path: str
+    key_path: str
+
+    @classmethod
+    def of(cls, key: str, value: Value) -> Offer:
+        """Raises Refused for a path that no value may name."""
+        cert_path, key_path = target(value.cert_path), target(value.key_path)
+        if cert_path == key_path:
+            _refuse(f"cert_path and key_path are the same file {cert_path!r}")
+        return cls(key=key, value=value, cert_path=cert_path, key_path=key_path)
+
+    def is_installed(self, known: Installed | None) -> bool:
+        """Whether this pair was put into these files."""
+        return known is not None and (known.sha256, known.cert_path, known.key_path) == (
+            self.value.sha256,
+            self.cert_path,
+            self.key_path,
+        )
+
+    def equals(self, found: Bundle | None) -> bool:
+        """Whether these are the bytes on disk."""
+        return found is not None and pair_digest(found.fullchain, found.privkey) == self.value.sha256
+
+    def record(self, facts: Facts, known: Installed | None) -> Installed:
+        """What to remember once it is installed; a generation once seen is never forgotten."""
+        record = Installed(
+            sha256=self.value.sha256,
+            cert_path=self.cert_path,
+            key_path=self.key_path,
+            not_before=facts.not_before,
+            not_after=facts.not_after,
+        )
+        return self.seen(
+            record if known is None else replace(record, cert_id=known.cert_id, generation=known.generation)
+        )
+
+    def seen(self, known: Installed) -> Installed:
+        """The record with this value's generation, if it has one."""
+        mark = self.value.mark
+        return known if mark is None else replace(known, cert_id=mark.cert_id, generation=mark.generation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A pair to be written, and what to remember then."""
+
+    key: str
+    bundle: Bundle
+    record: Installed
+
+
+def target(path: str) -> str:
+    """The path without doubled slashes and single dots. Raises Refused when no value may name it."""
+    if not path.startswith("/") or path.endswith("/"):
+        _refuse(f"{path!r} is not the absolute path of a file")
+    if not path.isprintable() or len(path) > MAX_PATH:
+        _refuse(f"{path[:100]!r} is not a sensible path")
+    if ".." in path.split("/"):
+        _refuse(f"{path!r} contains ..")
+    clean = posixpath.normpath(path)
+    clean = clean[1:] if clean.startswith("//") else clean
+    if never(clean):
+        _refuse(f"{clean!r} is a file that knit never writes")
+    return clean
+
+
+def never(path: str) -> bool:
+    """Whether this file can make a system run code, let somebody in, or fail to boot. Nothing allows it."""
+    *folders, name = path.split("/")
+    return (
+        path in _NEVER_FILES
+        or (path.startswith("/dev/") and not path.startswith("/dev/shm/"))  # noqa: S108 -- a path to judge, not to use
+        or any(path.startswith(folder if folder in _PREFIXES else f"{folder}/") for folder in _NEVER_FOLDERS)
+        or not _NEVER_PARTS.isdisjoint(folders)
+        or name.startswith(_NEVER_NAMES)
+    )
+
+
+def judge(offer: Offer, facts: Facts, *, known: Installed | None, found: Facts | None, now: datetime) -> list[str]:
+    """Decide whether the pair may replace what is there; returns what is worth a warning.
+
+    `known` is what this node installed for the key; `found` the pair that lies there when it installed none.
+    Raises Refused when what is there is better: a replica that lags or was restored must not bring back old pairs.
+    """
+    grown = _generation_grown(offer, known)
+    there = known or _comparable(facts, found)
+    if there is not None:
+        _refuse_older(facts, there, grown=grown, now=now)
+    return _date_warnings(facts, now)
+
+
+def _generation_grown(offer: Offer, known: Installed | None) -> bool:
+    mark = offer.value.mark
+    if mark is None or known is None or known.generation is None or known.cert_id != mark.cert_id:
+        return False
+    if mark.generation < known.generation:
+        _refuse(f"generation {mark.generation} is older than generation {known.generation}, which is installed")
+    return mark.generation > known.generation
+
+
+def _comparable(facts: Facts, found: Facts | None) -> Facts | None:
+    # A placeholder that a package or a script made is never better than a published pair, however young it is.
+    return None if found is None or found.self_issued or found.names != facts.names else found
+
+
+def _refuse_older(facts: Facts, there: Installed | Facts, *, grown: bool, now: datetime) -> None:
+    older = (facts.not_before, facts.not_after) < (there.not_before, there.not_after)
+    if older and not grown and there.not_after > now:
+        _refuse(f"its certificate (from {facts.not_before:%F %T}) is older than the installed one")
+    if facts.not_after <= now and there.not_after >= facts.not_after:
+        _refuse(f"its certificate expired at {facts.not_after:%F %T} and the installed one is as good")
+
+
+def _date_warnings(facts: Facts, now: datetime) -> list[str]:
+    # Only warnings: it may be the node's clock that is wrong.
+    if facts.not_after <= now:
+        return [f"the certificate expired at {facts.not_after:%F %T}, or this node's clock is wrong"]
+    if facts.not_before > now:
+        return [f"the certificate is not valid before {facts.not_before:%F %T}, or this node's clock is wrong"]
+    return []
+
+
+def _refuse(why: str) -> NoReturn:
+    raise Refused(why)

@@ -1,0 +1,226 @@
+"""One pass of a node: read what is published, compare with the files, check, write.
+
+The reload comes after it, and is the caller's. Whatever goes wrong with one key is that key's own: what is
+installed for it stays, and the pass goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from knit.core.model import Bundle
+from knit.core.placement import Facts, Installed, Offer, Placement, judge
+from knit.core.value import Value
+from knit.errors import KnitError, Refused, Transient
+from knit.ports import Clock
+
+log = logging.getLogger(__name__)
+
+CHUNK = 50
+"""Pairs in memory at a time: some 200 KB, 12 MB at worst."""
+
+
+class Reader(Protocol):
+    """The published side, as a node reads it. Raises Unreachable, CredentialsRejected or Refused."""
+
+    def revision(self) -> int | None: ...
+    def changed(self, since: int) -> set[str]: ...
+    def index(self) -> set[str]: ...
+    def values(self, keys: Sequence[str]) -> dict[str, bytes | KnitError]: ...
+
+
+class Disk(Protocol):
+    """The node's files and memory."""
+
+    @property
+    def installed(self) -> Mapping[str, Installed]: ...
+    @property
+    def revision(self) -> int | None: ...
+    def recover(self) -> None: ...
+    def drifted(self, key: str) -> bool: ...
+    def read(self, cert_path: str, key_path: str) -> Bundle | None: ...
+    def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]: ...
+    def adopt(self, key: str, record: Installed) -> None: ...
+    def remember(self, revision: int | None) -> None: ...
+
+
+class Inspector(Protocol):
+    """Looks into a pair. Raises BundleMismatch when it is none, Transient when nobody could look."""
+
+    def facts(self, pair: Bundle) -> Facts: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a pass came to. `complaints` are all that stand, also from earlier passes, by key."""
+
+    looked_at: int
+    written: tuple[str, ...]
+    complaints: Mapping[str, KnitError]
+    missing: frozenset[str]
+
+
+class Watch:
+    """What one node knows between its passes."""
+
+    def __init__(self, *, reader: Reader, disk: Disk, inspector: Inspector, clock: Clock) -> None:
+        self._reader = reader
+        self._disk = disk
+        self._inspector = inspector
+        self._clock = clock
+        self._index: set[str] = set()
+        self._swept = False
+        self._complaints: dict[str, KnitError] = {}
+        self._missing: set[str] = set()
+        self._crossed: set[str] = set()
+        self._claims: dict[str, str] = {}
+        self._written: list[str] = []
+
+    def run(self, *, sweep: bool) -> Report:
+        """One pass: of all that is published with `sweep`, else of what has changed here or there.
+
+        Raises what the reader raises, and Transient when the node's state cannot be written; what was
+        written until then is in place all the same.
+        """
+        self._disk.recover()
+        revision = self._reader.revision()
+        keys = self._everything() if sweep or self._lost_the_thread(revision) else self._changes(revision)
+        self._claim_all()
+        self._written = []
+        try:
+            for chunk in _chunks(sorted(keys)):
+                self._look_at(chunk)
+        finally:
+            self._inspector.close()
+        self._disk.remember(revision)
+        self._swept = True
+        return self._report(len(keys))
+
+    def _lost_the_thread(self, revision: int | None) -> bool:
+        """Whether the change feed cannot tell what has changed since the last pass."""
+        before = self._disk.revision
+        if before is not None and revision is not None and revision < before:
+            log.warning(
+                "the published revision went back: looking at everything", extra={"was": before, "is": revision}
+            )
+        return not self._swept or bool(self._crossed) or revision is None or before is None or revision < before
+
+    def _everything(self) -> set[str]:
+        self._swept = False
+        index = self._reader.index()
+        if not index and self._disk.installed:
+            log.warning("nothing is published: keeping what is installed", extra={"pairs": len(self._disk.installed)})
+        self._index = index
+        self._crossed = set()
+        self._missing &= index
+        for key in self._complaints.keys() - index:
+            del self._complaints[key]
+        return set(index)
+
+    def _changes(self, revision: int | None) -> set[str]:
+        since = self._disk.revision
+        changed = set() if revision == since or since is None else self._reader.changed(since)
+        self._index |= changed
+        again = {key for key, error in self._complaints.items() if isinstance(error, Transient)}
+        drifted = {key for key in self._index & self._disk.installed.keys() if self._disk.drifted(key)}
+        return changed | again | (drifted - self._missing)
+
+    def _claim_all(self) -> None:
+        """Which key has which file: those that are installed and still published."""
+        self._claims = {}
+        for key in sorted(self._index & self._disk.installed.keys()):
+            record = self._disk.installed[key]
+            for path in (record.cert_path, record.key_path):
+                self._claims.setdefault(path, key)
+
+    def _look_at(self, keys: Sequence[str]) -> None:
+        values = self._reader.values(keys)
+        placements = []
+        for key in keys:
+            try:
+                placement = self._decide(key, values.get(key))
+            except KnitError as error:
+                self._complaints[key] = error
+                continue
+            self._complaints.pop(key, None)
+            if placement is not None:
+                placements.append(placement)
+        if placements:
+            self._install(placements)
+
+    def _install(self, placements: Sequence[Placement]) -> None:
+        failures = self._disk.install(placements)
+        self._complaints.update(failures)
+        for placement in placements:
+            if placement.key not in failures:
+                record = placement.record
+                self._written.append(placement.key)
+                log.info("pair written", extra={"key": placement.key, "path": record.cert_path})
+
+    def _decide(self, key: str, raw: bytes | KnitError | None) -> Placement | None:
+        """What to write for this key; None when there is nothing to write. Raises why it is refused."""
+        if raw is None:
+            self._missing.add(key)
+            return None
+        self._missing.discard(key)
+        if isinstance(raw, KnitError):
+            raise raw
+        value = Value.from_wire(raw)
+        value.verify()
+        offer = Offer.of(key, value)
+        known = self._disk.installed.get(key)
+        if known is not None and offer.is_installed(known):
+            return self._repair(offer, known)
+        return self._replace(offer, known)
+
+    def _repair(self, offer: Offer, known: Installed) -> Placement | None:
+        record = offer.seen(known)
+        if self._disk.drifted(offer.key) and not offer.equals(self._disk.read(offer.cert_path, offer.key_path)):
+            log.warning("files differ from what was installed", extra={"key": offer.key, "path": offer.cert_path})
+            return Placement(key=offer.key, bundle=offer.value.bundle, record=record)
+        self._disk.adopt(offer.key, record)
+        return None
+
+    def _replace(self, offer: Offer, known: Installed | None) -> Placement | None:
+        self._claim(offer)
+        found = self._disk.read(offer.cert_path, offer.key_path)
+        facts = self._inspector.facts(offer.value.bundle)
+        if offer.equals(found):
+            self._disk.adopt(offer.key, offer.record(facts, known))
+            return None
+        there = None if known is not None else self._facts_of(found)
+        for warning in judge(offer, facts, known=known, found=there, now=self._clock()):
+            log.warning("date of a published certificate", extra={"key": offer.key, "cause": warning})
+        return Placement(key=offer.key, bundle=offer.value.bundle, record=offer.record(facts, known))
+
+    def _facts_of(self, found: Bundle | None) -> Facts | None:
+        try:
+            return None if found is None else self._inspector.facts(found)
+        except Refused:
+            return None
+
+    def _claim(self, offer: Offer) -> None:
+        for path in (offer.cert_path, offer.key_path):
+            owner = self._claims.setdefault(path, offer.key)
+            if owner != offer.key:
+                # The owner may have moved away or be gone: a look at everything tells.
+                if offer.key not in self._complaints:
+                    self._crossed.add(offer.key)
+                raise Transient(f"{path!r} belongs to {owner!r} already: {offer.key!r} must name another file")
+
+    def _report(self, looked_at: int) -> Report:
+        return Report(
+            looked_at=looked_at,
+            written=tuple(self._written),
+            complaints=dict(self._complaints),
+            missing=frozenset(self._missing),
+        )
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), CHUNK):
+        yield keys[start : start + CHUNK]

@@ -1,0 +1,76 @@
+"""Single steps on single files, each in an open folder, none following a symbolic link.
+
+All raise OSError; the callers know what the step was for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+
+MAX_BYTES = 1024 * 1024
+"""More than any file that knit writes."""
+
+
+def read(folder: int, name: str) -> bytes | None:
+    """The file's bytes; None when there is none, or it is not a plain file of sensible size."""
+    try:
+        # A pipe must not make the reader wait for a writer.
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return None
+    with os.fdopen(opened, "rb") as file:
+        about = os.fstat(opened)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
+            return None
+        return file.read(MAX_BYTES)
+
+
+def create(folder: int, name: str, data: bytes, mode: int) -> None:
+    """Make a new file that nobody else can open before it has its final mode, and have it on disk."""
+    opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    with os.fdopen(opened, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(opened, mode)
+        os.fsync(opened)
+
+
+def is_plain_or_absent(folder: int, name: str) -> bool:
+    """Whether the name is free or a plain file: not a link, folder, pipe or device."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def keep(folder: int, name: str, spare: str) -> bool:
+    """Give the file a second name, so that replacing the first one loses nothing; False when there is no file."""
+    try:
+        os.link(name, spare, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # No hard links here: another owner's file, or a file system without them.
+        return _copy(folder, name, spare)
+    return True
+
+
+def replace(folder: int, name: str, target: str) -> None:
+    """Rename onto the target, in one step for whoever reads it."""
+    os.rename(name, target, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def remove(folder: int, name: str) -> None:
+    """Remove a file that knit itself made; it may be gone."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _copy(folder: int, name: str, spare: str) -> bool:
+    data = read(folder, name)
+    if data is None:
+        raise PermissionError(1, "the old file can be neither linked nor read", name)
+    create(folder, spare, data, stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode))
+    return True

@@ -1,0 +1,169 @@
+"""The watcher's plain loop: pass, reload, wait for the interval or for a hint."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from knit.errors import KnitError, Transient
+from knit.flows.watch import Report, Watch
+from knit.node.disk import Disk
+from knit.node.reload import Reload
+from knit.node.signals import Signals
+from knit.valkey.reader import Hints
+
+log = logging.getLogger(__name__)
+
+SWEEP = 600.0
+"""Seconds between two looks at everything: publishers that write no change feed, and lost hints."""
+
+SETTLE = 0.1
+"""Seconds between a hint and its pass: values that are published together are reloaded together."""
+
+GAP = 2.0
+"""Least seconds between a pass and the next that a hint asks for."""
+
+RELOAD_RETRY = (5.0, 600.0)
+"""Seconds until a failed reload is tried again: at first, and at most; doubled each time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """Says each trouble once, until its cause changes or it is over."""
+
+    causes: dict[str, str] = field(default_factory=dict)
+
+    def complain(self, event: str, subject: str, cause: str, fields: Mapping[str, object]) -> None:
+        """Log unless this was the last thing said about the subject."""
+        if self.causes.get(subject) != cause:
+            self.causes[subject] = cause
+            log.error(event, extra={**fields, "cause": cause})
+
+    def over(self, event: str, subject: str, fields: Mapping[str, object]) -> None:
+        """Log that it is over, if there was something."""
+        if self.causes.pop(subject, None) is not None:
+            log.info(event, extra=dict(fields))
+
+
+class Loop:
+    """One node at work. `interval` is seconds between two polls; `reload` None means that nobody needs one."""
+
+    def __init__(
+        self, *, watch: Watch, disk: Disk, reload: Reload | None, hints: Hints, interval: float, signals: Signals
+    ) -> None:
+        self._watch = watch
+        self._disk = disk
+        self._reload = reload
+        self._hints = hints
+        self._interval = interval
+        self._signals = signals
+        self._told = Told()
+        self._next_sweep = 0.0
+        self._reload_at = 0.0
+        self._reload_failures = 0
+
+    def once(self) -> bool:
+        """One whole pass with its reload; whether all went well."""
+        return self._pass(sweep=True)
+
+    def forever(self) -> None:
+        """Until the process is told to stop."""
+        while True:
+            started = time.monotonic()
+            self._pass(sweep=started >= self._next_sweep)
+            self._wait(started)
+
+    def _pass(self, *, sweep: bool) -> bool:
+        report = self._look(sweep=sweep)
+        reloaded = self._reload_if_owed(fresh=report is None or bool(report.written))
+        return report is not None and not report.complaints and reloaded
+
+    def _look(self, *, sweep: bool) -> Report | None:
+        try:
+            report = self._watch.run(sweep=sweep)
+        except KnitError as error:
+            self._told.complain("the pass was broken off, keeping what is installed", "pass", str(error), {})
+            return None
+        self._told.over("passes go through again", "pass", {})
+        if sweep:
+            self._next_sweep = time.monotonic() + SWEEP
+        self._tell(report)
+        return report
+
+    def _tell(self, report: Report) -> None:
+        for key, error in report.complaints.items():
+            event = "pair not written, trying again" if isinstance(error, Transient) else "pair refused"
+            self._told.complain(f"{event}, keeping what is installed", f"key {key}", str(error), {"key": key})
+        for key in report.missing:
+            event = "published value is missing, keeping what is installed"
+            self._told.complain(event, f"missing {key}", "the index names a key without value", {"key": key})
+        current = {f"key {key}" for key in report.complaints} | {f"missing {key}" for key in report.missing}
+        for subject in [s for s in self._told.causes if s.startswith(("key ", "missing ")) and s not in current]:
+            self._told.over("published pair is well again", subject, {"key": subject.partition(" ")[2]})
+        if report.written:
+            log.info("pass finished", extra={"looked_at": report.looked_at, "written": len(report.written)})
+
+    def _reload_if_owed(self, *, fresh: bool) -> bool:
+        """Reload if one is owed and its time has come; whether none is owed afterwards."""
+        if not self._disk.reload_owed:
+            return True
+        if not fresh and time.monotonic() < self._reload_at:
+            return False
+        with self._signals.shield():
+            return self._settled(self._reload)
+
+    def _settled(self, reload: Reload | None) -> bool:
+        failure, output = (None, "") if reload is None else reload.run(self._signals.stopping)
+        if failure is not None:
+            self._postpone(failure, output)
+            return False
+        try:
+            self._disk.settle_reload(owed=False)
+        except KnitError as error:
+            self._told.complain("a reload will be repeated", "state", str(error), {})
+            return False
+        self._reload_failures = 0
+        if reload is not None:
+            log.info("reloaded", extra={"output": output} if output else {})
+        return True
+
+    def _postpone(self, failure: str, output: str) -> None:
+        first, most = RELOAD_RETRY
+        delay = min(first * 2**self._reload_failures, most)
+        self._reload_failures += 1
+        self._reload_at = time.monotonic() + delay
+        fields = {"cause": failure, "output": output, "again_in": f"{delay:g}s"}
+        log.error("reload failed, it stays owed", extra=fields)
+
+    def _wait(self, started: float) -> None:
+        """Until the next poll, the next reload, or a hint."""
+        until = started + self._interval
+        if self._disk.reload_owed:
+            until = min(until, max(self._reload_at, time.monotonic()))
+        while (left := until - time.monotonic()) > 0:
+            if self._heard(left):
+                time.sleep(max(SETTLE, min(GAP, until - time.monotonic()) if self._is_busy(started) else 0))
+                break
+        self._drain()
+
+    def _is_busy(self, started: float) -> bool:
+        return time.monotonic() - started < GAP
+
+    def _heard(self, seconds: float) -> bool:
+        try:
+            heard = self._hints.wait(seconds)
+        except KnitError as error:
+            # Only sooner or later depends on hints; the poll itself says whether Valkey can be reached.
+            log.debug("no hints from Valkey", extra={"cause": str(error)})
+            self._hints.close()
+            time.sleep(seconds)
+            return False
+        return heard
+
+    def _drain(self) -> None:
+        try:
+            self._hints.drain()
+        except KnitError:
+            self._hints.close()

@@ -1,0 +1,71 @@
+"""Puts a node together from its settings, and takes it apart again."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from knit.flows.watch import Watch
+from knit.node.disk import Disk
+from knit.node.folders import Folders
+from knit.node.inspector import Inspector
+from knit.node.loop import Loop
+from knit.node.reload import Reload
+from knit.node.signals import Signals
+from knit.node.state import StateFolder
+from knit.settings.node import NodeSettings
+from knit.valkey.connect import connect
+from knit.valkey.layout import Layout
+from knit.valkey.reader import Hints, ValkeyReader
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: NodeSettings, *, once: bool) -> int:
+    """Watch until told to stop, or for one pass; returns the exit code.
+
+    Raises Misconfigured, or Refused when another process has the state folder. Main thread only: it answers signals.
+    """
+    signals = Signals()
+    with ExitStack() as opened:
+        loop = _wired(settings, signals, opened)
+        signals.install()
+        if settings.roots is None:
+            log.warning("KNIT_WATCH_ROOTS is not set: published values may name almost any file on this machine")
+        if once:
+            return 0 if loop.once() else 1
+        loop.forever()
+    return 0
+
+
+def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
+    link = connect(settings.valkey_url, name="knit-watch")
+    opened.callback(link.close)
+    layout = Layout(index=settings.index_key)
+    hints = Hints(link, layout)
+    opened.callback(hints.close)
+    state_folder = StateFolder(settings.state_dir)
+    opened.callback(state_folder.close)
+    folders = Folders(settings.roots, settings.state_dir)
+    disk = Disk(folders, state_folder, signals.shield)
+    inspector = Inspector(settings.child_environment)
+    watch = Watch(reader=ValkeyReader(link, layout), disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
+    return Loop(
+        watch=watch,
+        disk=disk,
+        reload=_reload(settings),
+        hints=hints,
+        interval=settings.watch_interval.total_seconds(),
+        signals=signals,
+    )
+
+
+def _reload(settings: NodeSettings) -> Reload | None:
+    if settings.reload_cmd is None:
+        return None
+    return Reload(
+        command=settings.reload_cmd,
+        timeout=settings.reload_timeout.total_seconds(),
+        environment=settings.child_environment,
+    )

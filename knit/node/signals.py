@@ -1,0 +1,42 @@
+"""SIGTERM and SIGINT end the process at once, except inside a step that must not be cut in two."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Signals:
+    """Raises SystemExit(0) wherever the main thread is, or as soon as it leaves a shield."""
+
+    def __init__(self) -> None:
+        self._shields = 0
+        self._stopping = False
+
+    def install(self) -> None:
+        """Answer the signals from now on; only the main thread may call this."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._received)
+
+    def stopping(self) -> bool:
+        """Whether the process has been told to stop."""
+        return self._stopping
+
+    @contextmanager
+    def shield(self) -> Iterator[None]:
+        """Hold a stop back until the end of this block."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+        if self._stopping and not self._shields:
+            raise SystemExit(0)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stopping = True
+        if not self._shields:
+            raise SystemExit(0)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from knit.core.model import Bundle
+from knit.node.loop import Loop
+from knit.node.main import _wired
+from knit.node.signals import Signals
+from knit.settings.node import NodeSettings
+from knit.valkey.connect import connect
+from knit.valkey.layout import Layout
+from knit.valkey.publication import ValkeyPublication
+from tests.integration.node import pki
+
+LAYOUT = Layout()
+
+
+@dataclass
+class Publisher:
+    """The centre's side, and that of the Go knit."""
+
+    url: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.link = connect(self.url, name="knit-test")
+        self._publication = ValkeyPublication(self.link, LAYOUT)
+
+    def publish(self, key: str, raw: bytes, generation: int = 1) -> None:
+        assert self._publication.publish(key, raw, generation) is None
+
+    def pair(self, key: str, bundle: Bundle, generation: int = 1, name: str = "www") -> None:
+        self.publish(key, pki.value(bundle, self.folder, name, generation=generation), generation)
+
+    def without_feed(self, key: str, raw: bytes) -> None:
+        """As the Go knit publishes."""
+        self.link.client.set(key, raw)
+        self.link.client.sadd(LAYOUT.index, key)
+
+    def prune(self, key: str) -> None:
+        self._publication.prune([key])
+
+
+@dataclass
+class Node:
+    """One node: its files, its settings, and ways to run it."""
+
+    folder: Path
+    settings: NodeSettings
+    reloads: Path
+    opened: ExitStack
+
+    def with_settings(self, **changes: object) -> Node:
+        return replace(self, settings=replace(self.settings, **changes))  # type: ignore[arg-type]
+
+    def start(self) -> Loop:
+        """A loop as after a start; `once` of it is a whole pass, `_pass(sweep=False)` a poll."""
+        self.opened.close()
+        return _wired(self.settings, Signals(), self.opened)
+
+    def once(self) -> bool:
+        loop = self.start()
+        try:
+            return loop.once()
+        finally:
+            self.opened.close()
+
+    def environment(self, **more: str) -> dict[str, str]:
+        settings = self.settings
+        return {
+            **os.environ,
+            "KNIT_VALKEY_URL": settings.valkey_url,
+            "KNIT_STATE_DIR": settings.state_dir,
+            "KNIT_WATCH_ROOTS": ":".join(settings.roots or ()),
+            "KNIT_RELOAD_CMD": settings.reload_cmd or "",
+            "KNIT_WATCH_INTERVAL": str(settings.watch_interval.total_seconds()),
+            **more,
+        }
+
+    def process(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "knit.node", *arguments]
+        process = subprocess.Popen(
+            command, env=self.environment(**more), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.opened.callback(_end, process)
+        return process
+
+    def pair(self, name: str = "www") -> Bundle:
+        return Bundle(
+            fullchain=(self.folder / f"{name}.pem").read_bytes(), privkey=(self.folder / f"{name}.key").read_bytes()
+        )
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+    @property
+    def reload_count(self) -> int:
+        return len(self.reloads.read_text().splitlines()) if self.reloads.exists() else 0
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def node(valkey_url: str, tmp_path: Path) -> Iterator[Node]:
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    reloads = tmp_path / "reloads"
+    settings = NodeSettings(
+        valkey_url=valkey_url,
+        index_key=LAYOUT.index,
+        watch_interval=timedelta(seconds=60),
+        reload_cmd=f"echo reloaded >> {reloads}",
+        reload_timeout=timedelta(seconds=5),
+        roots=(str(folder),),
+        state_dir=str(tmp_path / "state"),
+        log_level="info",
+        child_environment={name: text for name, text in os.environ.items() if not name.startswith("KNIT_")},
+    )
+    with ExitStack() as opened:
+        yield Node(folder=folder, settings=settings, reloads=reloads, opened=opened)
+
+
+@pytest.fixture
+def publisher(valkey_url: str, node: Node) -> Iterator[Publisher]:
+    publisher = Publisher(valkey_url, node.folder)
+    yield publisher
+    publisher.link.close()

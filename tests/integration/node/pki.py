@@ -1,0 +1,81 @@
+"""Pairs for nodes to install, and the values that publish them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from knit.core.model import Bundle, CertId
+from knit.core.value import Mark, Value
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@cache
+def _authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+    return key, _sign(key, name, key, name, (NOW - timedelta(days=1000), NOW + timedelta(days=1000)), [])
+
+
+def _sign(
+    key: ec.EllipticCurvePrivateKey,
+    subject: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    dates: tuple[datetime, datetime],
+    names: list[str],
+) -> x509.Certificate:
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer,
+        subject_name=subject,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=dates[0],
+        not_valid_after=dates[1],
+    )
+    if names:
+        alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternative, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def pair(*names: str, age: float = 1, days: float = 90, self_issued: bool = False) -> Bundle:
+    """A new pair, issued `age` days ago for `days` days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
+    dates = (NOW - timedelta(days=age), NOW - timedelta(days=age) + timedelta(days=days))
+    wanted = list(names or ("www.test",))
+    if self_issued:
+        chain = [_sign(key, subject, key, subject, dates, wanted)]
+    else:
+        authority_key, authority = _authority()
+        chain = [_sign(key, subject, authority_key, authority.subject, dates, wanted), authority]
+    return Bundle(
+        fullchain=b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain),
+        privkey=key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
+
+
+def value(bundle: Bundle, folder: object, name: str = "www", *, generation: int | None = 1, cert_id: int = 1) -> bytes:
+    """The published value; without a generation as the Go knit writes it."""
+    whole = Value.of(
+        bundle,
+        not_after=NOW + timedelta(days=60),
+        cert_path=f"{folder}/{name}.pem",
+        key_path=f"{folder}/{name}.key",
+        mark=Mark(cert_id=CertId(cert_id), generation=generation or 0, issued_at=NOW),
+    )
+    if generation is not None:
+        return whole.to_wire()
+    members = json.loads(whole.to_wire())
+    del members["knit"]
+    return json.dumps(members, separators=(",", ":")).encode()
