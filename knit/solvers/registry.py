@@ -17,9 +17,13 @@ MODULES: dict[str, str] = {
     "desec": "desec",
     "digitalocean": "digitalocean",
     "dnsupdate": "dnsupdate",
+    "duckdns": "duckdns",
     "exec": "exec",
+    "gandiv5": "gandiv5",
+    "godaddy": "godaddy",
     "hetzner": "hetzner",
     "linode": "linode",
+    "porkbun": "porkbun",
     "vultr": "vultr",
 }
 """lego's code -> module in this package. Modules are imported when they are first asked for."""
