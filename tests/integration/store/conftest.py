@@ -1,0 +1,118 @@
+"""A store on a real PostgreSQL, with a few threads' worth of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from knit.core.model import Attempt, CertId, CertSpec, Issued, Policy, Reason
+from knit.ports import Lease
+from knit.store.attempts import Attempts
+from knit.store.certs import Certs, NewCert
+from knit.store.database import Database
+from knit.store.leases import Leases
+from knit.store.passes import Passes
+
+DIRECTORY = "https://ca.example/directory"
+POLICY = Policy(directory=DIRECTORY)
+
+
+def reserved(key: str) -> bool:
+    """Keys that the tests' knit keeps for itself."""
+    return key.startswith("knit:index")
+
+
+def new_cert(number: int = 1, *names: str) -> NewCert:
+    """A certificate that clashes with none of another number."""
+    return NewCert(
+        names=names or (f"host{number}.example.org",),
+        provider="exec",
+        valkey_key=f"certs/{number}",
+        cert_path=f"/etc/ssl/{number}.crt",
+        key_path=f"/etc/ssl/{number}.key",
+    )
+
+
+def issued_for(spec: CertSpec, attempt: Attempt | None = None, *, generation: int = 1) -> Issued:
+    """Facts of a certificate issued just now."""
+    now = datetime.now(UTC)
+    return Issued(
+        cert_id=spec.id,
+        names_key=spec.names_key,
+        issuer=spec.issuer,
+        directory=DIRECTORY,
+        key_type=spec.key_type,
+        profile=spec.profile,
+        serial="01",
+        ari_id="a.b",
+        not_before=now,
+        not_after=now + timedelta(days=90),
+        issued_at=now if attempt is None else attempt.started_at,
+        sha256="0" * 64,
+        generation=generation,
+        valkey_key=spec.valkey_key,
+        cert_path=spec.cert_path,
+        key_path=spec.key_path,
+    )
+
+
+class Store:
+    """All parts of the store over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.certs = Certs(database, reserved)
+        self.passes = Passes(database, reserved)
+        self.attempts = Attempts(database)
+        self.leases = Leases(database)
+
+    def add(self, number: int = 1, *names: str) -> CertSpec:
+        """Add and adopt a certificate."""
+        added = self.certs.add(new_cert(number, *names))
+        self.passes.adopt()
+        return self.spec(added.id)
+
+    def spec(self, cert_id: CertId) -> CertSpec:
+        """What is wanted of a certificate that is there."""
+        spec = self.attempts.spec(cert_id)
+        assert spec is not None
+        return spec
+
+    def begin(self, lease: Lease | None, spec: CertSpec) -> Attempt:
+        """A first attempt."""
+        assert lease is not None
+        return self.attempts.begin(lease, spec, Reason.NEVER_ISSUED, DIRECTORY)
+
+    def publish(self, spec: CertSpec, *, generation: int = 1) -> Issued:
+        """Take a certificate all the way to published, as the worker does."""
+        with self.leases.hold(f"cert:{spec.id}") as lease:
+            attempt = self.begin(lease, spec)
+            assert lease is not None
+            self.attempts.staged(lease, attempt)
+        self.passes.publishing(attempt, generation)
+        issued = issued_for(spec, attempt, generation=generation)
+        self.passes.record_published(attempt, issued)
+        return issued
+
+    def candidate_ids(self, *unpublished: str, policy: Policy = POLICY) -> list[CertId]:
+        """Who may be due."""
+        return [candidate.spec.id for candidate in self.passes.candidates(policy, unpublished)]
+
+    def plan(self, spec: CertSpec) -> None:
+        """Nothing to do about it for a month."""
+        self.attempts.plan_check(spec.id, POLICY, until=datetime.now(UTC) + timedelta(days=30))
+
+    def expire(self, name: str) -> None:
+        """Let a lease run out now, as if its owner had gone quiet."""
+        self.database.write("update knit_leases set expires_at = now() where name = %(name)s", {"name": name})
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """The store on a database of the test's own."""
+    with Database.open(database_url, connections=4) as database:
+        made = Store(database)
+        yield made
+        made.leases.stop()

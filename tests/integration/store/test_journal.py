@@ -1,0 +1,219 @@
+"""The journal: every step is kept, and a worker that lost its lease writes nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from knit.core.model import Attempt, CertId, Challenge, Reason, Record, Step
+from knit.errors import IdentifierRejected, Interrupted, LeaseLost, RateLimited, Transient
+from knit.ports import Lease
+from tests.integration.store.conftest import DIRECTORY, POLICY, Store
+
+Write = Callable[[Store, Lease, Attempt], object]
+
+RECORD = Record(
+    challenge=Challenge(identifier="host1.example.org", value="value", token="token", key_authorization="token.thumb"),
+    fqdn="_acme-challenge.host1.example.org",
+    zone="example.org",
+)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+WRITES: dict[str, Write] = {
+    "key staged": lambda s, lease, a: s.attempts.key_staged(lease, a, "ab"),
+    "ordered": lambda s, lease, a: s.attempts.journal(lease, a).ordered("https://ca.example/order/1"),
+    "presenting": lambda s, lease, a: s.attempts.journal(lease, a).presenting(RECORD),
+    "validated": lambda s, lease, a: s.attempts.journal(lease, a).validated(),
+    "finalizing": lambda s, lease, a: s.attempts.journal(lease, a).finalizing(),
+    "issued": lambda s, lease, a: s.attempts.journal(lease, a).issued("https://ca.example/cert/1"),
+    "staged": lambda s, lease, a: s.attempts.staged(lease, a),
+    "fail": lambda s, lease, a: s.attempts.fail(lease, a, error=Transient("x"), retry_at=LATER),
+    "postpone": lambda s, lease, a: s.attempts.postpone(lease, a, error=Transient("x"), retry_at=LATER),
+    "abandon": lambda s, lease, a: s.attempts.abandon(lease, a, why="x"),
+    "resume": lambda s, lease, a: s.attempts.resume(lease, a),
+}
+
+
+def test_each_step_is_in_postgres_before_the_next(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        journal = store.attempts.journal(lease, attempt)
+        seen = []
+        for write in ("key staged", "ordered", "validated", "finalizing", "issued", "staged"):
+            WRITES[write](store, lease, attempt)
+            now = store.attempts.state(spec.id).attempt
+            assert now is not None
+            seen.append((now.step, now.spki_sha256, now.order_url, now.certificate_url))
+        assert journal is not None
+    order, cert = "https://ca.example/order/1", "https://ca.example/cert/1"
+    assert seen == [
+        (Step.KEY_STAGED, "ab", None, None),
+        (Step.ORDERED, "ab", order, None),
+        (Step.VALIDATED, "ab", order, None),
+        (Step.FINALIZING, "ab", order, None),
+        (Step.FINALIZING, "ab", order, cert),
+        (Step.ISSUED, "ab", order, cert),
+    ]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_worker_whose_lease_was_taken_over_writes_nothing(store: Store, write: str) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as stale:
+        attempt = store.begin(stale, spec)
+        store.expire("cert:1")
+        with store.leases.hold("cert:1") as fresh:
+            assert fresh is not None
+            store.attempts.resume(fresh, attempt)
+            before = store.database.rows("select * from knit_attempts")
+            with pytest.raises(LeaseLost):
+                WRITES[write](store, _lease(stale), attempt)
+            assert store.database.rows("select * from knit_attempts") == before
+            assert not store.attempts.leftovers(spec.id)
+            assert store.attempts.state(spec.id).failures == 0
+
+
+@pytest.mark.parametrize("write", sorted(WRITES.keys() - {"resume"}))
+def test_an_attempt_that_has_ended_takes_no_more_writes(store: Store, write: str) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.certs.remove(spec.id)
+        with pytest.raises(LeaseLost):
+            WRITES[write](store, _lease(lease), attempt)
+
+
+def test_a_second_attempt_cannot_be_opened_beside_an_open_one(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        store.begin(lease, spec)
+        with pytest.raises(LeaseLost):
+            store.begin(lease, spec)
+
+
+def test_resuming_counts_one_more_start_and_keeps_what_was_reached(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        WRITES["ordered"](store, _lease(lease), attempt)
+    with store.leases.hold("cert:1") as lease:
+        again = store.attempts.resume(_lease(lease), attempt)
+    assert (again.id, again.starts, again.step) == (attempt.id, 2, Step.ORDERED)
+    assert again.order_url == "https://ca.example/order/1"
+
+
+def test_a_new_order_forgets_the_certificate_url_of_the_old_one(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        WRITES["issued"](store, _lease(lease), attempt)
+        WRITES["ordered"](store, _lease(lease), attempt)
+    now = store.attempts.state(spec.id).attempt
+    assert now is not None
+    assert now.certificate_url is None
+
+
+def test_a_failure_is_counted_shown_and_waited_for(store: Store) -> None:
+    spec = store.add()
+    error = RateLimited("too many certificates, says the CA")
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.attempts.fail(_lease(lease), attempt, error=error, retry_at=LATER)
+    state = store.attempts.state(spec.id)
+    assert (state.attempt, state.failures, state.retry_at) == (None, 1, LATER)
+    assert store.certs.one(spec.id).last_error == str(error)
+    assert store.candidate_ids() == []
+
+
+def test_a_failure_without_a_next_try_waits_for_a_change_and_no_longer(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.attempts.fail(_lease(lease), attempt, error=IdentifierRejected("CAA forbids"), retry_at=None)
+    assert store.candidate_ids() == []
+    store.database.write("update knit_certs set provider = 'desec'")
+    store.passes.adopt()
+    assert store.candidate_ids() == [spec.id]
+    assert store.attempts.state(spec.id).failures == 0
+
+
+def test_a_postponed_attempt_stays_open_and_counts_unless_the_process_was_only_stopping(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.attempts.postpone(_lease(lease), attempt, error=Interrupted("stopping"), retry_at=datetime.now(UTC))
+        assert store.attempts.state(spec.id).failures == 0
+        assert store.certs.one(spec.id).last_error is None
+        store.attempts.postpone(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
+    state = store.attempts.state(spec.id)
+    assert state.attempt is not None
+    assert (state.attempt.starts, state.failures, state.retry_at) == (0, 1, LATER)
+    assert store.certs.one(spec.id).last_error == "no answer"
+
+
+def test_only_errors_of_ours_are_quoted(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.attempts.fail(_lease(lease), attempt, error=ValueError("canary"), retry_at=LATER)
+    assert "canary" not in str(store.database.rows("select * from knit_attempts, knit_certs"))
+
+
+def test_losses_of_a_key_are_counted_for_a_week(store: Store) -> None:
+    spec = store.add()
+    for why in ("key lost", "what is wanted has changed", "key lost"):
+        with store.leases.hold("cert:1") as lease:
+            store.attempts.abandon(_lease(lease), store.begin(lease, spec), why=why)
+    assert store.attempts.key_losses(spec.id) == 2
+    store.database.write("update knit_attempts set started_at = now() - interval '8 days'")
+    assert store.attempts.key_losses(spec.id) == 0
+
+
+def test_a_challenge_record_is_a_leftover_from_before_it_is_set_until_it_is_removed(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        journal = store.attempts.journal(_lease(lease), store.begin(lease, spec))
+        first = journal.presenting(RECORD)
+        assert journal.presenting(RECORD) == first
+        assert [leftover.state for leftover in store.attempts.leftovers(spec.id)] == [None]
+        journal.presented(first, {"rrset": "7"})
+        (leftover,) = store.attempts.leftovers(spec.id)
+        assert (leftover.record, leftover.state, leftover.provider) == (RECORD, {"rrset": "7"}, "exec")
+        journal.removed(first)
+        assert not store.attempts.leftovers(spec.id)
+
+
+def test_leftovers_of_a_removed_certificate_are_still_known(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        store.attempts.journal(_lease(lease), store.begin(lease, spec)).presenting(RECORD)
+        store.certs.remove(spec.id)
+        assert store.passes.orphaned_leftovers() == ()
+    assert store.passes.orphaned_leftovers() == (spec.id,)
+    assert [leftover.record for leftover in store.attempts.leftovers(spec.id)] == [RECORD]
+
+
+def test_the_state_of_an_unknown_certificate_is_empty(store: Store) -> None:
+    state = store.attempts.state(CertId(77))
+    assert (state.issued, state.attempt, state.failures) == (None, None, 0)
+    assert store.attempts.spec(CertId(77)) is None
+
+
+def test_a_check_planned_for_later_clears_an_error_that_is_over_but_not_that_of_a_failure(store: Store) -> None:
+    fine, failed = store.add(1), store.add(2)
+    store.database.write("update knit_certs set last_error = 'Valkey was away'")
+    with store.leases.hold("cert:2") as lease:
+        attempt = store.attempts.begin(_lease(lease), failed, Reason.WINDOW, DIRECTORY)
+        store.attempts.fail(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
+    for spec in (fine, failed):
+        store.attempts.plan_check(spec.id, POLICY, until=datetime.now(UTC) + timedelta(days=1))
+    assert [row.last_error for row in store.certs.listing()] == [None, "no answer"]
+
+
+def _lease(lease: Lease | None) -> Lease:
+    assert lease is not None
+    return lease

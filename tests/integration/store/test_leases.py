@@ -1,0 +1,104 @@
+"""Leases: one owner at a time on the database's clock, with an epoch that only grows."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from knit.errors import LeaseLost
+from knit.store.leases import Leases
+from tests.integration.store.conftest import Store
+
+
+def test_a_held_lease_is_given_to_nobody_else_and_is_free_after_release(store: Store) -> None:
+    other = Leases(store.database)
+    with store.leases.hold("x") as first:
+        assert first is not None
+        with other.hold("x") as second:
+            assert second is None
+        with store.leases.hold("x") as same_process:
+            assert same_process is None
+    with other.hold("x") as third:
+        assert third is not None
+        assert third.epoch > first.epoch
+    other.stop()
+
+
+def test_of_16_threads_racing_for_a_lease_exactly_one_has_it(store: Store) -> None:
+    barrier = Barrier(16)
+
+    def race() -> int | None:
+        barrier.wait()
+        with store.leases.hold("race") as lease:
+            barrier.wait()
+            return None if lease is None else lease.epoch
+
+    with ThreadPoolExecutor(16) as pool:
+        epochs = [future.result() for future in [pool.submit(race) for _ in range(16)]]
+    assert len([epoch for epoch in epochs if epoch is not None]) == 1
+
+
+def test_an_expired_lease_is_taken_over_with_a_higher_epoch(store: Store) -> None:
+    other = Leases(store.database)
+    with store.leases.hold("x") as first:
+        store.expire("x")
+        with other.hold("x") as second:
+            assert first is not None
+            assert second is not None
+            assert second.epoch == first.epoch + 1
+    other.stop()
+
+
+def test_the_release_of_a_lost_lease_leaves_the_new_owner_alone(store: Store) -> None:
+    other = Leases(store.database)
+    first = store.leases.hold("x")
+    first.__enter__()
+    store.expire("x")
+    with other.hold("x"):
+        first.__exit__(None, None, None)
+        with store.leases.hold("x") as third:
+            assert third is None
+    other.stop()
+
+
+def test_held_leases_are_kept_alive_past_their_lifetime(store: Store) -> None:
+    leases = Leases(store.database, lifetime=0.6, refresh_every=0.1)
+    with leases.hold("x") as lease:
+        time.sleep(1.2)
+        assert lease is not None
+        lease.check()
+        with store.leases.hold("x") as other:
+            assert other is None
+    leases.stop()
+
+
+def test_the_owner_of_a_lease_that_was_taken_over_is_told_at_the_next_refresh(store: Store) -> None:
+    leases = Leases(store.database, refresh_every=0.1)
+    with leases.hold("x") as lease:
+        store.expire("x")
+        with store.leases.hold("x"):
+            time.sleep(0.5)
+            assert lease is not None
+            with pytest.raises(LeaseLost):
+                lease.check()
+    leases.stop()
+
+
+def test_a_lease_that_could_not_be_refreshed_in_time_is_doubted_by_its_own_owner(store: Store) -> None:
+    leases = Leases(store.database, lifetime=0.2, refresh_every=60)
+    with leases.hold("x") as lease:
+        time.sleep(0.3)
+        assert lease is not None
+        with pytest.raises(LeaseLost):
+            lease.check()
+    leases.stop()
+
+
+def test_an_exception_under_a_lease_passes_through_and_releases_it(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.leases.hold("x"):
+        raise ZeroDivisionError
+    with store.leases.hold("x") as again:
+        assert again is not None
