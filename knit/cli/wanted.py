@@ -13,6 +13,7 @@ from knit.solvers.registry import split as split_provider
 from knit.store.certs import NewCert
 
 ISSUERS = ("acme",)
+ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -21,10 +22,9 @@ def new_cert(typed: Mapping[str, str]) -> NewCert:
 
     Raises Misconfigured, naming the flag and what is allowed.
     """
-    split_provider(typed["provider"])
     return NewCert(
         names=tuple(name for name in typed["domains"].split(",") if name.strip()),
-        provider=typed["provider"],
+        provider=_provider(typed["provider"]),
         valkey_key=_valkey_key(typed["valkey_key"]),
         cert_path=typed["cert_path"],
         key_path=typed["key_path"],
@@ -34,6 +34,14 @@ def new_cert(typed: Mapping[str, str]) -> NewCert:
         preferred_chain=_chain(typed.get("preferred_chain")),
         renew_before=_renew_before(typed.get("renew_before")),
     )
+
+
+def _provider(text: str) -> str:
+    split_provider(text)
+    _, at, account = text.partition("@")
+    if at and not ACCOUNT.fullmatch(account):
+        raise Misconfigured(f"--provider {text!r}: an account after @ is one word of letters, digits and hyphens")
+    return text
 
 
 def _valkey_key(text: str) -> str:
