@@ -1,0 +1,170 @@
+"""Keys, requests, and every way in which an issued certificate can be wrong."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+
+import pytest
+from cryptography import x509 as certificates
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knit.core import x509
+from knit.core.model import Bundle, KeyType, Leaf
+from knit.errors import BundleMismatch
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+NAMES = ("knit.example", "*.knit.example")
+PRIVKEY = x509.new_key(KeyType.EC256)
+ROOT = ec.generate_private_key(ec.SECP256R1())
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a certificate says."""
+
+    names: tuple[str, ...] = NAMES
+    subject: str = "leaf"
+    issuer: str = "root"
+    begins: timedelta = timedelta(hours=-1)
+    ends: timedelta = timedelta(days=90)
+    ca: bool = False
+    serial: int = 0x8000000000
+    other: certificates.GeneralName | None = None
+
+
+def name(text: str) -> certificates.Name:
+    return certificates.Name([certificates.NameAttribute(certificates.NameOID.COMMON_NAME, text)])
+
+
+def made(sheet: Sheet, public: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey = ROOT) -> bytes:
+    alternative = [*map(certificates.DNSName, sheet.names), *([sheet.other] if sheet.other else [])]
+    builder = (
+        certificates.CertificateBuilder(name(sheet.issuer), name(sheet.subject), public, sheet.serial)
+        .not_valid_before(NOW + sheet.begins)
+        .not_valid_after(NOW + sheet.ends)
+        .add_extension(certificates.BasicConstraints(ca=sheet.ca, path_length=None), critical=True)
+        .add_extension(certificates.AuthorityKeyIdentifier(b"\x69\x88\x5b", None, None), critical=False)
+    )
+    if alternative:
+        builder = builder.add_extension(certificates.SubjectAlternativeName(alternative), critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def public(privkey: bytes) -> ec.EllipticCurvePublicKey:
+    key = serialization.load_pem_private_key(privkey, None).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key
+
+
+AUTHORITY = made(Sheet(names=(), subject="root", ca=True, ends=timedelta(days=3650)), ROOT.public_key())
+GOOD = Sheet()
+
+
+def chain(sheet: Sheet = GOOD) -> bytes:
+    return made(sheet, public(PRIVKEY)) + AUTHORITY
+
+
+def check(fullchain: bytes, privkey: bytes = PRIVKEY) -> Leaf:
+    return x509.check(Bundle(fullchain=fullchain, privkey=privkey), NAMES, NOW)
+
+
+def test_what_was_ordered_passes_and_its_facts_are_told() -> None:
+    facts = check(chain())
+    assert facts.names == frozenset(NAMES)
+    assert (facts.not_before, facts.not_after) == (NOW - timedelta(hours=1), NOW + timedelta(days=90))
+    assert facts.spki_sha256 == x509.spki_sha256(PRIVKEY)
+    assert facts == x509.leaf(chain())
+
+
+@pytest.mark.parametrize(
+    ("sheet", "reason"),
+    [
+        (replace(GOOD, names=NAMES[:1]), "without '*.knit.example'"),
+        (replace(GOOD, names=(*NAMES, "more.example")), "also for 'more.example'"),
+        (replace(GOOD, names=()), "without"),
+        (replace(GOOD, other=certificates.RFC822Name("a@knit.example")), "also for 'RFC822Name:a@knit.example'"),
+        (replace(GOOD, ends=timedelta(minutes=-1)), "already over"),
+        (replace(GOOD, begins=timedelta(hours=2)), "not yet begun"),
+        (replace(GOOD, ca=True), "is a CA certificate"),
+        (replace(GOOD, issuer="somebody else"), "not issued by the one after it"),
+    ],
+)
+def test_a_certificate_that_is_not_what_was_ordered_is_refused(sheet: Sheet, reason: str) -> None:
+    with pytest.raises(BundleMismatch) as refused:
+        check(chain(sheet))
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("fullchain", "reason"),
+    [
+        (b"", "does not parse"),
+        (made(GOOD, public(PRIVKEY)), "without its issuer's"),
+        (AUTHORITY + chain(), "for another key"),
+        (chain() + b"# bought at a good CA\n", "besides certificates"),
+        (chain() + PRIVKEY, "besides certificates"),
+        (chain().replace(b"A", b"!", 1), "besides certificates"),
+        (chain() + AUTHORITY * 9, "more than 10"),
+        (made(GOOD, public(PRIVKEY), ec.generate_private_key(ec.SECP256R1())) + AUTHORITY, "not issued by"),
+        (chain() + made(GOOD, public(PRIVKEY)), "is not a CA certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "does not parse"),
+    ],
+)
+def test_a_chain_that_is_no_chain_is_refused(fullchain: bytes, reason: str) -> None:
+    with pytest.raises(BundleMismatch, match=reason):
+        check(fullchain)
+
+
+def test_another_key_is_refused() -> None:
+    with pytest.raises(BundleMismatch, match="for another key"):
+        check(chain(), x509.new_key(KeyType.EC256))
+
+
+def test_a_key_that_cannot_be_read_is_never_shown() -> None:
+    with pytest.raises(BundleMismatch) as refused:
+        x509.spki_sha256(b"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n")
+    assert refused.value.__cause__ is None
+    assert "c2VjcmV0" not in repr(refused.value)
+
+
+@given(st.integers(min_value=0, max_value=len(chain()) - 1), st.binary(min_size=1, max_size=4))
+def test_a_damaged_chain_is_refused_or_still_what_was_ordered(place: int, damage: bytes) -> None:
+    whole = chain()
+    with suppress(BundleMismatch):
+        assert check(whole[:place] + damage + whole[place + len(damage) :]).names == frozenset(NAMES)
+
+
+@pytest.mark.parametrize("key_type", list(KeyType))
+def test_each_key_type_makes_a_request_for_exactly_the_names(key_type: KeyType) -> None:
+    privkey = x509.new_key(key_type)
+    request = certificates.load_der_x509_csr(x509.csr(privkey, NAMES))
+    assert request.is_signature_valid
+    assert list(request.subject) == []
+    alternative = request.extensions.get_extension_for_class(certificates.SubjectAlternativeName).value
+    assert alternative.get_values_for_type(certificates.DNSName) == list(NAMES)
+    size = request.public_key().key_size  # type: ignore[union-attr]  # EC and RSA alone have it, as here
+    assert str(size) in key_type.value
+
+
+def test_keys_are_new_each_time() -> None:
+    fingerprints = [x509.spki_sha256(x509.new_key(KeyType.EC256)) for _ in range(5)]
+    assert all(one != other for one, other in combinations(fingerprints, 2))
+
+
+def test_the_ari_name_is_that_of_the_rfc() -> None:
+    """The example of RFC 9773 section 4.1: a serial number whose first bit is set."""
+    identifier = bytes.fromhex("69885B6B87464041E1B37B847BA0AE2CDE01C8D4")
+    certificate = (
+        certificates.CertificateBuilder(name("root"), name("leaf"), public(PRIVKEY), 0x87654321)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(certificates.AuthorityKeyIdentifier(identifier, None, None), critical=False)
+        .sign(ROOT, hashes.SHA256())
+    )
+    assert x509.ari_id(certificate) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"

@@ -1,0 +1,78 @@
+"""Problem documents as a person will read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knit.issuers.acme.problems import LONGEST_WAIT, Problem, plain, rejection, retry_at
+from knit.issuers.acme.transport import Reply
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["type", "detail", "subproblems", "identifier"]), inner)
+    ),
+)
+
+
+def asked(value: str) -> datetime | None:
+    return retry_at(Reply(429, {"retry-after": value}, b""), NOW)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", NOW),
+        ("90", NOW + timedelta(seconds=90)),
+        ("999999999999", NOW + LONGEST_WAIT),
+        ("Mon, 23 Nov 2026 12:05:00 GMT", NOW + timedelta(minutes=5)),
+        ("Mon, 23 Nov 2020 12:05:00 GMT", NOW),
+        ("Mon, 23 Nov 2099 12:05:00 GMT", NOW + LONGEST_WAIT),
+        ("-5", None),
+        ("tomorrow", None),
+        ("9" * 4000, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_never_more_than_a_week(value: str, expected: datetime | None) -> None:
+    assert asked(value) == expected
+
+
+@given(st.text())
+def test_any_retry_after_is_an_instant_within_the_week_or_none(value: str) -> None:
+    instant = asked(value)
+    assert instant is None or NOW <= instant <= NOW + LONGEST_WAIT
+
+
+@given(st.text(max_size=10_000))
+def test_text_of_the_ca_is_one_printable_line_of_bounded_length(text: str) -> None:
+    shown = plain(text)
+    assert shown.isprintable()
+    assert len(shown) <= 2000
+
+
+@given(JSON)
+def test_any_json_is_some_problem(document: object) -> None:
+    assert str(Problem.from_json(document)).isprintable()
+    assert "example.com" in str(rejection("example.com", document))
+
+
+def test_subproblems_and_links_are_part_of_the_text() -> None:
+    document = {
+        "type": "urn:ietf:params:acme:error:rejectedIdentifier",
+        "detail": "two names refused",
+        "instance": "https://ca.example/terms/2",
+        "subproblems": [{"detail": "is blocked", "identifier": {"type": "dns", "value": "a.example"}}],
+    }
+    assert str(Problem.from_json(document)) == (
+        "two names refused; see https://ca.example/terms/2; a.example: is blocked (rejectedIdentifier)"
+    )
+
+
+def test_an_answer_without_a_problem_document_is_named_by_its_status() -> None:
+    assert Problem.from_reply(Reply(502, {}, b"<html>"), NOW).text == "HTTP status 502 without a reason"

@@ -1,0 +1,104 @@
+"""What is believed of a CA's answers, and what is not."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knit.issuers.acme.transport import Origin, Reply
+from knit.issuers.acme.wire import Authorization, Directory, Garbled, Order, links
+
+CA = Origin.of("https://ca.example/dir")
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.just("https://ca.example/x"),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "status",
+                    "identifiers",
+                    "type",
+                    "value",
+                    "authorizations",
+                    "finalize",
+                    "challenges",
+                    "url",
+                    "token",
+                    "meta",
+                ]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+def reply(document: object, **headers: str) -> Reply:
+    return Reply(200, headers, json.dumps(document).encode())
+
+
+@given(ANYTHING)
+def test_any_json_is_understood_or_called_garbled(document: object) -> None:
+    with suppress(Garbled):
+        Order.from_reply(reply(document), CA, "https://ca.example/order/1")
+    with suppress(Garbled):
+        Authorization.from_reply(reply(document), CA, "https://ca.example/authz/1")
+    with suppress(Garbled):
+        Directory.from_reply(reply(document), CA)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_called_garbled(body: bytes) -> None:
+    with pytest.raises(Garbled):
+        Order.from_reply(Reply(200, {}, body), CA, "https://ca.example/order/1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ca.example/x",
+        "https://ca.example:8443/x",
+        "https://ca.example.evil.example/x",
+        "https://ca.example@evil.example/x",
+        "https://evil.example/https://ca.example/",
+        "https://ca.example/a b",
+        'https://ca.example/a"b',
+        "https://ca.example/\r\nX: y",
+        "https://ca.example/ü",
+        "https://[::1",
+        "//ca.example/x",
+        "",
+    ],
+)
+def test_only_plain_https_urls_at_the_same_host_and_port_are_followed(url: str) -> None:
+    assert not CA.holds(url)
+
+
+@pytest.mark.parametrize("url", ["https://ca.example/x?y=1", "https://ca.example:443/x", "https://CA.example/x"])
+def test_the_same_host_may_be_written_in_several_ways(url: str) -> None:
+    assert CA.holds(url)
+
+
+def test_an_expired_authorization_and_unknown_challenges_are_understood() -> None:
+    document = {
+        "status": "expired",
+        "identifier": {"type": "dns", "value": "Knit.Example"},
+        "wildcard": True,
+        "challenges": [{"type": "dns-persist-01", "url": "https://ca.example/c/1", "novel": [1]}],
+    }
+    found = Authorization.from_reply(reply(document), CA, "https://ca.example/authz/1")
+    assert (found.status, found.subject, found.challenge) == ("expired", "*.knit.example", None)
+
+
+def test_alternate_links_are_told_from_others() -> None:
+    header = '<https://ca.example/dir>;rel="index", <https://ca.example/c/2>; title="x"; rel="alternate"'
+    assert links(Reply(200, {"link": header}, b""), "alternate", CA) == ["https://ca.example/c/2"]
+    with pytest.raises(Garbled):
+        links(Reply(200, {"link": '<https://evil.example/c/2>;rel="alternate"'}, b""), "alternate", CA)
