@@ -66,9 +66,9 @@ def declare(queue: Queue, flows: Flows) -> None:
         with _edge(flows):
             _publish(queue, flows, cert_id, tries)
 
-    dramatiq.actor(reconcile, broker=queue.broker, queue_name=messages.CONTROL)
-    dramatiq.actor(renew, broker=queue.broker, queue_name=messages.RENEW)
-    dramatiq.actor(publish, broker=queue.broker, queue_name=messages.CONTROL)
+    dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(reconcile)
+    dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(renew)
+    dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(publish)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -97,6 +98,8 @@ def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | No
         declare(queue, wired.flows if heard is None else heard.listening(wired.flows))
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
+        # Dramatiq warns that both hook into one broker; each hears only of its own queue.
+        logging.getLogger("dramatiq.broker").setLevel(logging.ERROR)
         for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):
             workers.append(dramatiq.Worker(queue.broker, queues={name}, worker_threads=threads, worker_timeout=IDLE))
             workers[-1].start()
