@@ -23,6 +23,8 @@ MODULES: dict[str, str] = {
     "godaddy": "godaddy",
     "hetzner": "hetzner",
     "linode": "linode",
+    "namecheap": "namecheap",
+    "ovh": "ovh",
     "porkbun": "porkbun",
     "vultr": "vultr",
 }
