@@ -55,10 +55,11 @@ def _message(queue: str, actor: str, *args: object) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A connected queue. `guard` turns the client's own errors into knit's."""
+    """A connected queue. `guard` turns the client's own errors into knit's, `release` closes its connections."""
 
     broker: dramatiq.Broker
-    guard: Callable[[], AbstractContextManager[object]]
+    guard: Callable[[], AbstractContextManager[object]] = nullcontext
+    release: Callable[[], None] = lambda: None
 
     def send(self, message: Message, *, delay: timedelta | None = None) -> None:
         """Put the message on its queue, to be delivered after `delay`. Raises Unreachable."""
@@ -66,18 +67,20 @@ class Queue:
         try:
             with self.guard():
                 self.broker.enqueue(message, delay=milliseconds)
-        except dramatiq.errors.ConnectionError:
+        except dramatiq.errors.BrokerConnectionError:
             message_text = "the queue does not answer"
             raise Unreachable(message_text) from None
 
     def close(self) -> None:
         """Close the connections of this process."""
-        self.broker.close()
+        with self.guard():
+            self.broker.close()
+        self.release()
 
 
 def in_memory() -> Queue:
     """A queue inside this process."""
-    return Queue(StubBroker(middleware=[]), nullcontext)
+    return Queue(StubBroker(middleware=[]))
 
 
 def connect(url: str) -> Queue:
@@ -105,7 +108,7 @@ def _redis(url: str) -> Queue:
         heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),
         maintenance_chance=EVERY_COMMAND,
     )
-    return Queue(broker, link.talking)
+    return Queue(broker, link.talking, link.close)
 
 
 def _rabbitmq(url: str) -> Queue:
@@ -114,4 +117,4 @@ def _rabbitmq(url: str) -> Queue:
     except ImportError:
         message = "KNIT_QUEUE_URL: amqp:// needs the extra knit[rabbitmq]"
         raise Misconfigured(message) from None
-    return Queue(RabbitmqBroker(url=url, middleware=[], confirm_delivery=True), nullcontext)
+    return Queue(RabbitmqBroker(url=url, middleware=[], confirm_delivery=True))

@@ -1,0 +1,130 @@
+"""What knit needs of a queue, held against each kind it supports."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dramatiq
+import pytest
+import redis
+
+from knit import messages
+from knit.core.model import CertId
+from knit.errors import Misconfigured, Unreachable
+from knit.messages import Queue
+from tests.rig.ports import free_port
+
+
+@pytest.fixture(params=["memory", "valkey", "rabbitmq"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    names = {"valkey": "queue_url", "rabbitmq": "amqp_url"}
+    return request.getfixturevalue(names[request.param]) if request.param in names else None
+
+
+class Working:
+    """A queue with actors that note what they were given, and a worker for each of the two queues."""
+
+    def __init__(self, url: str | None) -> None:
+        self.queue: Queue = messages.in_memory() if url is None else messages.connect(url)
+        self.heard: list[tuple[str, Any]] = []
+        self.busy = threading.Event()
+        self.free = threading.Event()
+        self._declare()
+        self.workers = [
+            dramatiq.Worker(self.queue.broker, queues={name}, worker_threads=2, worker_timeout=50)
+            for name in (messages.CONTROL, messages.RENEW)
+        ]
+        for worker in self.workers:
+            worker.start()
+
+    def _declare(self) -> None:
+        def renew(cert_id: int) -> None:
+            self.busy.set()
+            if cert_id < 0:
+                self.free.wait(20)
+            self.heard.append(("renew", cert_id))
+
+        def publish(cert_id: int | None, tries: int) -> None:
+            self.heard.append(("publish", (cert_id, tries)))
+
+        def reconcile() -> None:
+            self.heard.append(("reconcile", None))
+            message = "-----BEGIN PRIVATE KEY-----"
+            raise ValueError(message)
+
+        for function, name in ((renew, messages.RENEW), (publish, messages.CONTROL), (reconcile, messages.CONTROL)):
+            dramatiq.actor(broker=self.queue.broker, queue_name=name)(function)
+
+    def wait(self, count: int, seconds: float = 10) -> list[tuple[str, Any]]:
+        deadline = time.monotonic() + seconds
+        while len(self.heard) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return list(self.heard)
+
+    def close(self) -> None:
+        self.free.set()
+        for worker in self.workers:
+            worker.stop(timeout=5000)
+        self.queue.close()
+
+
+@pytest.fixture
+def working(url: str | None) -> Iterator[Working]:
+    found = Working(url)
+    yield found
+    found.close()
+
+
+def test_a_message_reaches_its_actor(working: Working) -> None:
+    working.queue.send(messages.renew(CertId(7)))
+    working.queue.send(messages.publish(CertId(7), tries=2))
+    assert sorted(working.wait(2)) == [("publish", (7, 2)), ("renew", 7)]
+
+
+def test_a_delayed_message_comes_later(working: Working) -> None:
+    began = time.monotonic()
+    working.queue.send(messages.renew(CertId(7)), delay=timedelta(seconds=1))
+    assert working.wait(1) == [("renew", 7)]
+    assert time.monotonic() - began >= 0.9
+
+
+def test_renewals_that_wait_do_not_delay_a_publication(working: Working) -> None:
+    for _ in range(6):
+        working.queue.send(messages.renew(CertId(-1)))
+    assert working.busy.wait(10)
+    working.queue.send(messages.publish(CertId(1)))
+    assert working.wait(1) == [("publish", (1, 0))]
+
+
+def test_an_actor_that_breaks_is_not_run_again_by_the_queue(working: Working) -> None:
+    working.queue.send(messages.reconcile())
+    working.wait(1)
+    time.sleep(0.5)
+    assert working.heard == [("reconcile", None)]
+
+
+def test_the_text_of_an_exception_stays_out_of_the_queue(queue_url: str) -> None:
+    working = Working(queue_url)
+    working.queue.send(messages.reconcile())
+    working.wait(1)
+    working.close()
+    with redis.Redis.from_url(queue_url) as client:
+        stored = [client.dump(key) or b"" for key in client.scan_iter()]
+    assert stored
+    assert b"PRIVATE KEY" not in b"".join(stored)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_queue_that_is_away_is_named_and_shows_no_password(scheme: str) -> None:
+    with pytest.raises(Unreachable) as caught:
+        messages.connect(f"{scheme}://user:hunter2@127.0.0.1:{free_port()}/0").send(messages.reconcile())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_queue_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(Misconfigured):
+        messages.connect("kafka://127.0.0.1")

@@ -1,0 +1,84 @@
+"""What a linter cannot know about the house."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knit import messages
+from knit.core.model import CertId
+from workers.actors import Flows, declare
+
+ROOT = Path(__file__).parents[1]
+CLOCKS = re.compile(r"\b(datetime\.now|datetime\.utcnow|time\.time|date\.today)\(")
+CENTRE = ("psycopg", "acme", "josepy", "dramatiq", "apscheduler", "dns", "pydantic", "tenacity", "requests")
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", sources("knit/core", "knit/flows"), ids=lambda path: path.name)
+def test_decisions_and_flows_ask_no_clock(path: Path) -> None:
+    assert not CLOCKS.search(path.read_text())
+
+
+@pytest.mark.parametrize("path", sources("knit", "workers", "scheduler"), ids=lambda path: path.name)
+def test_only_the_settings_read_the_environment(path: Path) -> None:
+    if path.parent != ROOT / "knit" / "settings":
+        assert "os.environ" not in path.read_text()
+        assert "getenv" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", sources("knit/core", "knit/flows"), ids=lambda path: path.name)
+def test_decisions_and_flows_catch_only_what_they_name(path: Path) -> None:
+    handlers = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler)]
+    names = {ast.unparse(handler.type) if handler.type else "everything" for handler in handlers}
+    assert not names & {"everything", "Exception", "BaseException"}
+
+
+@pytest.mark.parametrize("path", sources("knit", "workers", "scheduler"), ids=lambda path: path.name)
+def test_nothing_unpickles_or_evaluates(path: Path) -> None:
+    found = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not found & {"eval", "exec"}
+    assert not re.search(r"\b(pickle|marshal|PickleEncoder|yaml\.load|mktemp)\b", path.read_text())
+
+
+def test_a_node_imports_nothing_of_the_centre() -> None:
+    listing = "import sys, knit.node.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not set(done.stdout.split()) & set(CENTRE)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [messages.reconcile(), messages.renew(CertId(7)), messages.publish(), messages.publish(CertId(7), tries=2)],
+    ids=lambda message: message.actor_name,
+)
+def test_every_message_fits_its_actor(message: messages.Message) -> None:
+    queue = messages.in_memory()
+    nothing: Any = None
+    declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing))
+    actor = queue.broker.get_actor(message.actor_name)
+    function: Callable[..., object] = actor.fn
+    inspect.signature(function).bind(*message.args, **message.kwargs)
+    assert actor.queue_name == message.queue_name
+
+
+def test_messages_carry_ids_and_nothing_else() -> None:
+    for message in (messages.reconcile(), messages.renew(CertId(7)), messages.publish(CertId(7))):
+        assert all(argument is None or type(argument) is int for argument in message.args)
+        assert not message.kwargs
+        assert not message.options
