@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import requests
 from pydantic import TypeAdapter, ValidationError
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from knit.errors import CredentialsRejected, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers.base import Runtime
@@ -227,7 +228,7 @@ class Api:
                 stream=True,
             ) as response:
                 return self._reply(response, _bounded(response, deadline))
-        except (requests.RequestException, OSError, ValueError) as e:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as e:
             # The text of these may hold the URL, and some providers want their token in it.
             raise Unreachable(f"{self._account.provider}: {_why(e)} at {self._host()}") from None
 
@@ -313,6 +314,7 @@ def _why(e: Exception) -> str:
         (requests.exceptions.SSLError, "TLS failed"),
         (requests.exceptions.ConnectTimeout, "no connection in time"),
         (requests.exceptions.Timeout, "no answer in time"),
+        (ReadTimeoutError, "no answer in time"),
         (requests.exceptions.ProxyError, "the proxy failed"),
         (requests.exceptions.ContentDecodingError, "an answer too long, too slow or undecodable"),
         (requests.exceptions.ConnectionError, "no connection"),

@@ -1,0 +1,226 @@
+"""The client all API providers share: bounded, and silent about secrets, whatever the other side does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import BaseModel
+
+from knit.errors import Interrupted, Misconfigured, RateLimited, Refused, Unreachable
+from knit.solvers.base import Runtime
+from knit.solvers.http import Account, Api, Body, anonymous, basic, header, paged, quoted, unquoted
+from tests.rig.dns_api.server import FakeApi, Request, Response, json_response
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECRET = "canary-token"
+
+
+class Echo(FakeApi):
+    """Answers every request with what it was asked."""
+
+    def handle(self, request: Request) -> Response:
+        return json_response({"path": request.path, "query": dict(request.query), "body": request.body.decode()})
+
+    def add_zone(self, zone: str) -> None: ...
+
+    def seed(self, zone: str, fqdn: str, value: str) -> None: ...
+
+    def values(self, fqdn: str) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    echo = Echo()
+    with echo.serving():
+        yield echo
+
+
+def api(url: str, timeout: float = 0.5) -> Api:
+    account = Account(
+        provider="acme", rights="DNS: edit", sign=header("Authorization", f"Bearer {SECRET}"), secrets=(SECRET,)
+    )
+    return Api(url, account, Runtime(clock=lambda: NOW, sleep=lambda _: None), timeout=timeout)
+
+
+def test_a_redirect_is_not_followed_for_it_would_take_the_token_elsewhere(echo: Echo) -> None:
+    echo.fail(Response(status=302, headers={"Location": "http://127.0.0.1:1/"}))
+    with pytest.raises(Refused, match="HTTP 302"):
+        api(echo.url).get("/")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90", NOW + timedelta(seconds=90)),
+        ("Sun, 01 Mar 2026 12:05:00 GMT", NOW + timedelta(minutes=5)),
+        ("Sun, 01 Mar 2020 12:05:00 GMT", NOW),
+        ("soon", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(echo: Echo, text: str, expected: datetime | None) -> None:
+    echo.fail(Response(status=429, headers={"Retry-After": text}), times=9)
+    with pytest.raises(RateLimited) as caught:
+        api(echo.url).get("/")
+    assert caught.value.retry_at == expected
+
+
+def test_a_stop_ends_the_pause_between_two_tries(echo: Echo) -> None:
+    def stopping(_: float) -> None:
+        raise Interrupted("stopping")
+
+    echo.fail(Response(status=500))
+    account = Account(provider="acme", rights="-", sign=anonymous)
+    with pytest.raises(Interrupted):
+        Api(echo.url, account, Runtime(clock=lambda: NOW, sleep=stopping), timeout=1).get("/")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 10\r\n\r\nshort",
+        b"Content-Length: 10\r\n\r\nshor",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx",
+        b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+    ],
+)
+def test_a_body_that_breaks_off_or_cannot_be_decoded_is_unreachable(rest: bytes) -> None:
+    said = b"HTTP/1.1 200 OK\r\n" + rest
+    with closing(saying(said, linger=2 * rest.endswith(b"shor"))) as server, pytest.raises(Unreachable):
+        api(f"http://127.0.0.1:{server.getsockname()[1]}").get("/")
+
+
+def test_a_body_without_end_is_cut_off(echo: Echo) -> None:
+    echo.fail(Response(body=b"x" * (5 * 1024 * 1024)), times=9)
+    with pytest.raises(Unreachable, match="too long"):
+        api(echo.url, timeout=5).get("/")
+
+
+def saying(said: bytes, *, linger: float = 0) -> socket.socket:
+    """A server that says this, whatever it is asked, and hangs up after `linger` seconds."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = server.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(said)
+            time.sleep(linger)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def dripping() -> socket.socket:
+    """A server that sends one byte of a long body every tenth of a second."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = server.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            for _ in range(200):
+                time.sleep(0.1)
+                try:
+                    client.sendall(b"x")
+                except OSError:
+                    return
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def test_a_body_that_drips_is_cut_off() -> None:
+    with closing(dripping()) as server:
+        started = time.monotonic()
+        with pytest.raises(Unreachable):
+            api(f"http://127.0.0.1:{server.getsockname()[1]}").get("/")
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 banana\r\n\r\n", b"\x00\xff" * 100])
+def test_what_is_not_http_is_unreachable(said: bytes) -> None:
+    with closing(saying(said)) as server, pytest.raises(Unreachable):
+        api(f"http://127.0.0.1:{server.getsockname()[1]}/").get("/")
+
+
+def test_a_secret_in_the_address_or_the_answer_never_shows(echo: Echo) -> None:
+    echo.fail(Response(status=400, body=f"bad {SECRET}".encode()))
+    with pytest.raises(Refused) as refused:
+        api(echo.url).get(f"/{SECRET}", {"token": SECRET})
+    with pytest.raises(Unreachable) as gone:
+        api("http://127.0.0.1:1").get(f"/{SECRET}", {"token": SECRET})
+    for caught in (refused, gone):
+        assert SECRET not in f"{caught.value!r} {caught.value.__cause__!r}"
+        assert caught.value.__cause__ is None
+
+
+def test_the_answer_s_control_characters_do_not_reach_a_terminal(echo: Echo) -> None:
+    echo.fail(Response(status=400, body=b"bad\x1b[31m\r\nline\x00two"))
+    with pytest.raises(Refused, match=r"bad \[31m line two$"):
+        api(echo.url).get("/")
+
+
+def test_netrc_does_not_replace_our_credentials(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    netrc = tmp_path_factory.mktemp("home") / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    api(echo.url).get("/")
+    assert echo.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+
+
+def test_basic_authentication_is_that_of_rfc_7617(echo: Echo) -> None:
+    account = Account(provider="acme", rights="-", sign=basic("Aladdin", "open sesame"))
+    Api(echo.url, account, Runtime(clock=lambda: NOW, sleep=lambda _: None), timeout=1).get("/")
+    assert echo.requests[0].headers["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+
+
+def test_json_form_and_raw_bodies_are_sent_as_such(echo: Echo) -> None:
+    for body, kind in (
+        (Body(json={"a": 1}), "application/json"),
+        (Body(form={"a": "1"}), "application/x-www-form-urlencoded"),
+    ):
+        api(echo.url).call("POST", "/", body)
+        assert echo.requests[-1].headers["content-type"] == kind
+    api(echo.url).call("POST", "/", Body(raw=b"<x/>", headers={"Content-Type": "text/xml"}))
+    assert echo.requests[-1].body == b"<x/>"
+
+
+class Shape(BaseModel):
+    path: str
+
+
+def test_an_answer_of_another_shape_names_the_place_and_not_the_value(echo: Echo) -> None:
+    echo.fail(json_response({"path": {"secret": "x"}}))
+    with pytest.raises(Unreachable, match=r"not as documented \(path\)"):
+        api(echo.url).get("/").parse(Shape)
+
+
+def test_an_address_that_is_no_url_is_a_wrong_setting() -> None:
+    with pytest.raises(Misconfigured, match="https://"):
+        api("api.example.org")
+
+
+def test_pages_are_read_to_the_end_and_endless_ones_are_an_error() -> None:
+    assert list(paged(lambda page: ([page, page], page + 1 if page < 3 else None), 1)) == [1, 1, 2, 2, 3, 3]
+    with pytest.raises(Unreachable, match="does not end"):
+        list(paged(lambda page: ([page], page), 1))
+
+
+@pytest.mark.parametrize("value", ["plain", 'with "quotes"', "back\\slash", "", "a b"])
+def test_a_quoted_value_reads_back(value: str) -> None:
+    assert unquoted(quoted(value)) == value
+
+
+def test_several_strings_are_joined_and_bare_text_is_taken_as_it_is() -> None:
+    assert unquoted('"ab" "cd"') == "abcd"
+    assert unquoted("abcd") == "abcd"
