@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
 import psycopg
@@ -90,13 +90,15 @@ class Database:
         Raises Misconfigured for a bad URL or a schema of a newer knit, CredentialsRejected, Unreachable.
         """
         dsn = parse(url)
-        first = One(dsn)
-        with first.connection() as connection:
-            schema.bring_up_to_date(connection)
-        if connections == 1:
+        with ExitStack() as undo:
+            first = One(dsn)
+            undo.callback(first.close)
+            with first.connection() as connection:
+                schema.bring_up_to_date(connection)
+            if connections > 1:
+                return cls(Shared(dsn, connections))
+            undo.pop_all()
             return cls(first)
-        first.close()
-        return cls(Shared(dsn, connections))
 
     def close(self) -> None:
         """Close every connection."""

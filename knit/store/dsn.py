@@ -50,6 +50,9 @@ class Dsn:
 def parse(text: str) -> Dsn:
     """Raises Misconfigured, whose text holds nothing of the URL: there may be a password in any part of it."""
     pairs = _url_pairs(text) if text.startswith(("postgres://", "postgresql://")) else _keyword_pairs(text)
+    if not all(port.isdigit() for port in pairs.get("port", "5432").split(",")):
+        message = "KNIT_DB_URL: the port is not a number"
+        raise Misconfigured(message)
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     libpq = {key: value for key, value in pairs.items() if key in known}
     foreign = {key: value for key, value in pairs.items() if key not in known and not PGX_ONLY.fullmatch(key)}

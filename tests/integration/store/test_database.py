@@ -1,0 +1,185 @@
+"""Connections: what is set on each, what is said when one cannot be had, and what a restart does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from knit.errors import CredentialsRejected, Misconfigured, Unreachable
+from knit.store.database import Database
+from knit.store.dsn import parse
+from tests.rig.ports import free_port
+from tests.rig.postgres import Postgres
+
+SHOWN = "select name, setting from pg_settings where name = any(%(names)s)"
+LIMITS = {
+    "statement_timeout": "8000",
+    "lock_timeout": "5000",
+    "idle_in_transaction_session_timeout": "30000",
+    "TimeZone": "UTC",
+    "application_name": "knit",
+}
+SECRET = "s3cr3t-canary"
+
+
+def settings_of(database: Database, names: Sequence[str]) -> dict[str, str]:
+    return {row["name"]: row["setting"] for row in database.rows(SHOWN, {"names": list(names)})}
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_every_connection_has_its_limits(database_url: str, connections: int) -> None:
+    with Database.open(database_url, connections=connections) as database, ThreadPoolExecutor(6) as pool:
+        for shown in pool.map(lambda _: settings_of(database, list(LIMITS)), range(12)):
+            assert shown == LIMITS
+
+
+def test_urls_of_the_originals_driver_are_taken_with_its_pool_settings(database_url: str) -> None:
+    url = f"{database_url}?sslmode=prefer&pool_max_conns=7&pool_max_conn_lifetime=1h&search_path=public&work_mem=5MB"
+    with Database.open(url) as database:
+        assert settings_of(database, ["work_mem", "search_path"]) == {"work_mem": "5120", "search_path": "public"}
+
+
+def test_a_list_of_words_is_taken_as_well(postgres: Postgres, database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    words = f"host=127.0.0.1 port={postgres.port} user=rig dbname='{name}' pool_max_conns=3"
+    with Database.open(words) as database:
+        assert database.row("select current_database() as name") == {"name": name}
+
+
+def test_a_setting_in_the_url_wins_over_ours(database_url: str) -> None:
+    with Database.open(f"{database_url}?statement_timeout=3s") as database:
+        assert settings_of(database, ["statement_timeout"]) == {"statement_timeout": "3000"}
+
+
+@pytest.mark.parametrize("mode", ["simple_protocol", "exec"])
+def test_a_url_made_for_a_statement_pooler_prepares_nothing(database_url: str, mode: str) -> None:
+    with Database.open(f"{database_url}?default_query_exec_mode={mode}") as database:
+        for _ in range(10):
+            database.rows("select 1 as one")
+        assert database.rows("select * from pg_prepared_statements") == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgres:/{SECRET}",
+        f"mysql://u:{SECRET}@host/db",
+        f"postgres://u:{SECRET}@host:port/db",
+        f"postgres://u:{SECRET}@[::1/db",
+        f"{SECRET}",
+        f"host=x password='{SECRET}",
+        f"postgres://u:{SECRET}@127.0.0.1/db?sslmode=sometimes",
+        f"postgres://u:{SECRET}@127.0.0.1/db?bad-word=1",
+        f"postgres://u:{SECRET}@127.0.0.1/db?%zz",
+    ],
+)
+def test_a_bad_url_is_misconfigured_in_one_line_without_the_password(url: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Database.open(url)
+    assert_clean(caught.value)
+    assert "KNIT_DB_URL" in str(caught.value)
+
+
+def test_parsed_parameters_do_not_show_the_password() -> None:
+    assert SECRET not in repr(parse(f"postgres://u:{SECRET}@host/db"))
+
+
+def test_a_wrong_password_is_rejected_without_being_repeated(postgres: Postgres, database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    postgres.create_role(f"reader_{name}", "right", database=name)
+    with pytest.raises(CredentialsRejected) as caught:
+        Database.open(postgres.url_of(name, role=f"reader_{name}", password=SECRET))
+    assert_clean(caught.value)
+
+
+def test_a_user_without_rights_is_told_so(postgres: Postgres, database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    Database.open(database_url).close()
+    postgres.create_role(f"stranger_{name}", "right", database=name)
+    with pytest.raises(CredentialsRejected, match="rights"):
+        Database.open(postgres.url_of(name, role=f"stranger_{name}", password="right"))
+
+
+def test_an_unknown_database_is_misconfigured(postgres: Postgres) -> None:
+    with pytest.raises(Misconfigured, match="does not exist"):
+        Database.open(postgres.url_of("nowhere"))
+
+
+def test_a_server_that_is_away_is_unreachable() -> None:
+    with pytest.raises(Unreachable) as caught:
+        Database.open(f"postgres://u:{SECRET}@127.0.0.1:{free_port()}/db")
+    assert_clean(caught.value)
+
+
+def test_a_slow_statement_and_a_held_lock_are_cut_off_as_unreachable(database_url: str) -> None:
+    url = f"{database_url}?statement_timeout=300ms&lock_timeout=100ms"
+    with Database.open(url) as database:
+        with pytest.raises(Unreachable, match="in time"):
+            database.rows("select pg_sleep(5)")
+        with psycopg.connect(database_url) as other:
+            other.execute("lock table knit_certs")
+            with pytest.raises(Unreachable, match="in time"):
+                database.rows("select * from knit_certs")
+
+
+def test_values_are_not_quoted_in_errors(database_url: str) -> None:
+    with Database.open(database_url) as database, pytest.raises(Misconfigured) as caught:
+        database.write(
+            "insert into knit_accounts (directory, issuer, email, private_key) values ('d', 'i', null, %(key)s)",
+            {"key": SECRET},
+        )
+    assert_clean(caught.value)
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_restart_of_the_server_goes_by_unnoticed(own_postgres: Postgres, connections: int) -> None:
+    with Database.open(own_postgres.create_database("x"), connections=connections) as database:
+        database.rows("select 1 as one")
+        own_postgres.restart()
+        with ThreadPoolExecutor(4) as pool:
+            for rows in pool.map(lambda _: database.rows("select 1 as one"), range(8)):
+                assert rows == [{"one": 1}]
+
+
+def test_while_the_server_is_away_statements_fail_within_ten_seconds(own_postgres: Postgres) -> None:
+    with Database.open(own_postgres.create_database("x"), connections=2) as database:
+        own_postgres.stop()
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            database.rows("select 1 as one")
+        assert time.monotonic() - began < 10
+
+
+def test_fifty_threads_live_with_three_connections(postgres: Postgres, database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    most: list[int] = []
+    with Database.open(database_url, connections=3) as database:
+        done = threading.Event()
+
+        def count() -> None:
+            with psycopg.connect(postgres.url, autocommit=True) as watcher:
+                while not done.wait(0.02):
+                    row = watcher.execute("select count(*) from pg_stat_activity where datname = %s", [name]).fetchone()
+                    most.append(0 if row is None else row[0])
+
+        counting = threading.Thread(target=count)
+        counting.start()
+        with ThreadPoolExecutor(50) as pool:
+            assert len(list(pool.map(lambda _: database.rows("select pg_sleep(0.01)"), range(200)))) == 200
+        done.set()
+        counting.join()
+    assert max(most) <= 3
+
+
+def assert_clean(error: BaseException) -> None:
+    """One line, no secret, also not in what it was raised from."""
+    texts = [str(error), repr(error.__cause__)]
+    if not error.__suppress_context__:
+        texts.append(repr(error.__context__))
+    assert "\n" not in str(error)
+    assert all(SECRET not in text for text in texts)

@@ -1,0 +1,209 @@
+"""What a pass asks of Postgres, and what publishing writes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from knit.core.model import Policy, Step
+from knit.errors import LeaseLost
+from tests.integration.store.conftest import POLICY, Store, issued_for, new_cert
+
+
+def test_a_new_certificate_is_a_candidate_until_its_next_check_is_planned(store: Store) -> None:
+    spec = store.add()
+    assert store.candidate_ids() == [spec.id]
+    store.publish(spec)
+    store.plan(spec)
+    assert store.candidate_ids() == []
+
+
+def test_a_planned_check_holds_only_for_the_policy_it_was_planned_under(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    store.plan(spec)
+    assert store.candidate_ids(policy=Policy(directory="https://another.example/dir")) == [spec.id]
+    assert store.candidate_ids(policy=replace(POLICY, threshold=timedelta(days=7))) == [spec.id]
+
+
+def test_a_lost_value_makes_a_candidate_that_knows_it_is_not_published(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    store.plan(spec)
+    (candidate,) = store.passes.candidates(POLICY, ["certs/1"])
+    assert not candidate.state.published
+    assert candidate.state.issued is not None
+
+
+def test_a_certificate_somebody_works_on_is_no_candidate(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold(f"cert:{spec.id}"):
+        assert store.candidate_ids() == []
+    assert store.candidate_ids() == [spec.id]
+
+
+def test_a_disabled_certificate_is_no_candidate(store: Store) -> None:
+    spec = store.add()
+    store.certs.switch(spec.id, enabled=False)
+    store.passes.adopt()
+    assert store.candidate_ids() == []
+
+
+def test_an_open_attempt_that_no_worker_holds_makes_a_candidate_when_its_time_has_come(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        attempt = store.begin(lease, spec)
+        store.plan(spec)
+    (candidate,) = store.passes.candidates(POLICY, [])
+    assert candidate.state.attempt == attempt
+    store.database.write("update knit_attempts set retry_at = now() + interval '1 hour'")
+    assert store.candidate_ids() == []
+
+
+def test_publishing_ends_the_attempt_and_clears_what_went_wrong_before(store: Store) -> None:
+    spec = store.add()
+    store.database.write("update knit_schedule set failures = 3, retry_at = now() - interval '1 s'")
+    store.database.write("update knit_certs set last_error = 'x'")
+    issued = store.publish(spec)
+    state, row = store.attempts.state(spec.id), store.certs.one(spec.id)
+    assert (state.issued, state.attempt, state.failures, state.retry_at) == (issued, None, 0, None)
+    assert (row.last_error, row.not_after) == (None, issued.not_after)
+    assert row.last_renewed is not None
+    assert store.passes.ready(None) == ()
+    assert store.passes.issued(spec.id) == issued
+
+
+def test_recording_a_publication_twice_or_late_changes_nothing(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        attempt = store.begin(lease, spec)
+        store.attempts.staged(lease, attempt)
+    assert [ready.step for ready in store.passes.ready(spec.id)] == [Step.ISSUED]
+    store.passes.publishing(attempt, 5)
+    store.passes.record_published(attempt, issued_for(spec, attempt, generation=5))
+    store.passes.record_published(attempt, issued_for(spec, attempt, generation=6))
+    recorded = store.passes.issued(spec.id)
+    assert recorded is not None
+    assert recorded.generation == 5
+    with pytest.raises(LeaseLost):
+        store.passes.publishing(attempt, 7)
+
+
+def test_a_request_made_during_the_attempt_outlives_its_publication(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        attempt = store.begin(lease, spec)
+        store.attempts.staged(lease, attempt)
+    store.certs.request_renewal(spec.id)
+    store.passes.record_published(attempt, issued_for(spec, attempt))
+    assert store.spec(spec.id).requested_at is not None
+
+
+def test_a_moved_certificate_is_found_until_the_move_is_recorded_and_its_old_key_is_pruned(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    assert store.passes.moved() == ()
+    store.certs.add(replace(new_cert(1), valkey_key="certs/new", cert_path="/new.crt"))
+    store.passes.adopt()
+    ((wanted, issued),) = store.passes.moved()
+    assert (wanted.valkey_key, issued.valkey_key) == ("certs/new", "certs/1")
+    assert store.passes.wanted_keys() == {"certs/1", "certs/new"}
+    assert store.passes.tombstones() == frozenset()
+    store.passes.record_refreshed(
+        replace(issued, generation=2, valkey_key="certs/new", cert_path="/new.crt"),
+    )
+    assert store.passes.moved() == ()
+    assert store.passes.wanted_keys() == {"certs/new"}
+    assert store.passes.tombstones() == {"certs/1"}
+    store.passes.clear_tombstones(["certs/1"])
+    assert store.passes.tombstones() == frozenset()
+
+
+def test_a_disabled_certificate_is_pruned_once_and_is_unpublished_afterwards(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    store.certs.switch(spec.id, enabled=False)
+    assert store.passes.tombstones() == {"certs/1"}
+    assert store.passes.published_keys() == frozenset()
+    store.passes.clear_tombstones(["certs/1"])
+    assert store.passes.tombstones() == frozenset()
+    store.certs.switch(spec.id, enabled=True)
+    assert not store.attempts.state(spec.id).published
+
+
+def test_a_tombstone_of_a_key_that_another_certificate_now_wants_is_ignored(store: Store) -> None:
+    spec = store.add(1)
+    store.publish(spec)
+    store.certs.remove(spec.id)
+    store.certs.add(replace(new_cert(2), valkey_key="certs/1"))
+    assert store.passes.tombstones() == frozenset()
+
+
+def test_a_bundle_published_for_a_certificate_removed_meanwhile_gets_a_tombstone(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        attempt = store.begin(lease, spec)
+        store.attempts.staged(lease, attempt)
+    store.database.write("delete from knit_certs")
+    store.passes.record_published(attempt, issued_for(spec, attempt))
+    assert store.passes.tombstones() == {"certs/1"}
+
+
+def test_a_value_found_published_is_recorded_once_and_then_known(store: Store) -> None:
+    spec = store.add()
+    assert store.passes.unrecorded() == (spec,)
+    issued = issued_for(spec)
+    store.passes.record_adopted(issued)
+    store.passes.record_adopted(replace(issued, serial="02"))
+    assert store.attempts.state(spec.id).issued == issued
+    assert store.passes.unrecorded() == ()
+    assert store.passes.published_keys() == {"certs/1"}
+
+
+def test_a_value_adopted_with_other_paths_is_due_for_a_refresh(store: Store) -> None:
+    spec = store.add()
+    store.passes.record_adopted(replace(issued_for(spec), cert_path="/elsewhere"))
+    assert [wanted.id for wanted, _ in store.passes.moved()] == [spec.id]
+
+
+def test_a_closed_attempt_is_not_ready_and_a_new_one_can_begin(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        attempt = store.begin(lease, spec)
+        store.attempts.staged(lease, attempt)
+        store.passes.close(attempt, why="bundle gone")
+        assert store.passes.ready(None) == ()
+        assert store.begin(lease, spec).id != attempt.id
+
+
+def test_the_deep_check_is_due_once_a_day_and_whenever_it_is_forced(store: Store) -> None:
+    due = [store.passes.deep_check_due(force=force) for force in (False, False, True, False)]
+    assert due == [True, False, True, False]
+    store.database.write("update knit_marks set done_at = now() - interval '25 hours'")
+    assert store.passes.deep_check_due(force=False)
+
+
+def test_the_host_of_the_originals_account_is_known(store: Store) -> None:
+    assert store.passes.original_account_host() is None
+    registration = '{"body": {"status": "valid"}, "uri": "https://staging.ca.example/acme/acct/1"}'
+    store.database.write(
+        "insert into knit_acme_account values ('a@example.org', 'PEM', %(r)s)",
+        {"r": registration},
+    )
+    assert store.passes.original_account_host() == "staging.ca.example"
+
+
+def test_a_pass_leaves_a_record_with_its_counts(store: Store) -> None:
+    number = store.passes.begin_pass()
+    store.passes.finish_pass(number, {"due": 3, "failed": 1})
+    (row,) = store.database.rows("select counts, finished_at from knit_passes")
+    assert row["counts"] == {"due": 3, "failed": 1}
+    assert datetime.now(UTC) - row["finished_at"] < timedelta(minutes=1)
