@@ -68,6 +68,8 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
         publication, staging = ValkeyPublication(link, layout), ValkeyStaging(link, layout)
         passes, store = Passes(database, layout.reserved), Attempts(database)
         dns = _Dns(env, settings, leases, database, sleep)
+        acme = _acme(settings, Accounts(database), leases, sleep)
+        opened.callback(acme.close)
         flows = Flows(
             reconcile=Reconcile(store=passes, publication=publication, policy=settings.policy, clock=now),
             renew=Renew(
@@ -75,7 +77,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
                 leases=leases,
                 staging=staging,
                 publication=publication,
-                issuers=Issuers([_acme(settings, Accounts(database), leases, sleep)]),
+                issuers=Issuers([acme]),
                 prover=dns.prover,
                 sweep=dns.sweep,
                 policy=settings.policy,
