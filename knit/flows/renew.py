@@ -27,7 +27,7 @@ from knit.core.model import (
     Step,
 )
 from knit.core.value import Value
-from knit.errors import BundleMismatch, Interrupted, LeaseLost, Misconfigured, Refused, Transient
+from knit.errors import BundleMismatch, Interrupted, LeaseLost, Misconfigured, RateLimited, Refused, Transient
 from knit.ports import Clock, Issuers, Journal, Lease, Leases, Prover, Publication, Staging, Store
 
 log = logging.getLogger(__name__)
@@ -99,10 +99,12 @@ class Renew:
         if raw is None:
             return False
         try:
-            return Value.from_wire(raw).sha256 == issued.sha256
+            value = Value.from_wire(raw)
+            value.verify()
         except BundleMismatch:
             log.warning("published value is damaged", extra={"cert": spec.id, "key": issued.valkey_key})
             return False
+        return value.sha256 == issued.sha256
 
     def _attempt(self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease) -> Outcome:
         try:
@@ -116,7 +118,7 @@ class Renew:
             self.store.postpone(lease, attempt, error=error, retry_at=self.clock())
             raise
         except Transient as error:
-            at = retry.next_try(spec.id, state.failures + 1, self.clock(), error.retry_at)
+            at = self._next_try(spec, state, error)
             self.store.postpone(lease, attempt, error=error, retry_at=at)
             return self._failed(spec, error, at)
         except KeyLost:
@@ -126,6 +128,14 @@ class Renew:
             self.store.fail(lease, attempt, error=error, retry_at=at)
             self.staging.discard([attempt.id])
             return self._failed(spec, error, at)
+
+    def _next_try(self, spec: CertSpec, state: CertState, error: Transient) -> datetime:
+        """What a rate limit says wins over the ladder; another error's Retry-After only makes the wait longer."""
+        ladder = retry.next_try(spec.id, state.failures + 1, self.clock())
+        if error.retry_at is None:
+            return ladder
+        asked = retry.next_try(spec.id, state.failures + 1, self.clock(), error.retry_at)
+        return asked if isinstance(error, RateLimited) else max(ladder, asked)
 
     def _start_over(self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease) -> Outcome:
         if self.store.key_losses(spec.id) >= MAX_KEY_LOSSES:
