@@ -20,11 +20,16 @@ def read(folder: int, name: str) -> bytes | None:
         opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return None
-    with os.fdopen(opened, "rb") as file:
+    try:
         about = os.fstat(opened)
         if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
             return None
-        return file.read(MAX_BYTES)
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(opened)
 
 
 def create(folder: int, name: str, data: bytes, mode: int) -> None:

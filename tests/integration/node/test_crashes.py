@@ -1,0 +1,221 @@
+"""A node killed at every single step that touches a file, then started again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from knit.core.digest import pair_digest
+from knit.core.model import Bundle
+from knit.core.placement import Installed, Placement
+from knit.errors import Transient
+from knit.node.disk import Disk
+from knit.node.folders import Folders
+from knit.node.main import run
+from knit.node.state import StateFolder
+from tests.integration.node import pki
+from tests.integration.node.conftest import Node, Publisher
+from tests.integration.node.dying import killed
+
+OLD = (pki.pair(age=30), pki.pair(age=31))
+NEW = (pki.pair(age=2), pki.pair(age=3))
+NAMES = {"n0.pem", "n0.key", "n1.pem", "n1.key"}
+
+
+class Machine:
+    """Files and state of a node, without the rest of it."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "certs"
+        self.folder.mkdir(parents=True)
+        self._state = str(home / "state")
+
+    @contextmanager
+    def started(self) -> Iterator[Disk]:
+        state = StateFolder(self._state)
+        try:
+            yield Disk(Folders((str(self.folder),), self._state), state, nullcontext)
+        finally:
+            state.close()
+
+    def install(self, pairs: tuple[Bundle, ...], generation: int) -> None:
+        with self.started() as disk:
+            disk.recover()
+            assert disk.install([self.placement(n, bundle, generation) for n, bundle in enumerate(pairs)]) == {}
+
+    def placement(self, number: int, bundle: Bundle, generation: int) -> Placement:
+        record = Installed(
+            sha256=pair_digest(bundle.fullchain, bundle.privkey),
+            cert_path=f"{self.folder}/n{number}.pem",
+            key_path=f"{self.folder}/n{number}.key",
+            not_before=pki.NOW,
+            not_after=pki.NOW,
+            generation=generation,
+        )
+        return Placement(key=f"cert:{number}", bundle=bundle, record=record)
+
+    def pairs(self) -> tuple[Bundle | None, Bundle | None]:
+        with self.started() as disk:
+            return (
+                disk.read(f"{self.folder}/n0.pem", f"{self.folder}/n0.key"),
+                disk.read(f"{self.folder}/n1.pem", f"{self.folder}/n1.key"),
+            )
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+
+def crash(home: Path, step: int, when: str, old: tuple[Bundle, ...] = OLD) -> Machine | None:
+    """A machine whose change from old to new pairs died at this step; None when it went through."""
+    machine = Machine(home)
+    if old:
+        machine.install(old, 1)
+    with machine.started() as disk:
+        disk.recover()
+        disk.settle_reload(owed=False)
+    return machine if killed(lambda: machine.install(NEW, 2), step, when) else None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("old", [OLD, ()], ids=["replacing", "new"])
+def test_killed_at_any_step_the_start_alone_makes_every_pair_whole(
+    tmp_path: Path, when: str, old: tuple[Bundle, ...]
+) -> None:
+    halves = step = 0
+    before = old or (None, None)
+    while machine := crash(tmp_path / str(step := step + 1), step, when, old):
+        halves += any(pair not in {before[n], NEW[n]} for n, pair in enumerate(machine.pairs()))
+        with machine.started() as disk:
+            disk.recover()
+            pairs = (
+                disk.read(f"{machine.folder}/n0.pem", f"{machine.folder}/n0.key"),
+                disk.read(f"{machine.folder}/n1.pem", f"{machine.folder}/n1.key"),
+            )
+            for number, pair in enumerate(pairs):
+                assert pair in {before[number], NEW[number]}
+            assert disk.reload_owed or pairs == before
+            known = disk.installed.get("cert:0")
+            assert known is None or known.generation == (2 if pairs[0] == NEW[0] else 1)
+        assert machine.files() in (NAMES, set())
+        machine.install(NEW, 2)
+        assert machine.pairs() == NEW
+        assert machine.files() == NAMES
+    assert step > 30
+    assert halves or not old, "the test must have met the moment between two renames"
+
+
+def test_killed_again_at_any_step_of_making_whole_it_ends_whole(tmp_path: Path) -> None:
+    moment = _between_renames(tmp_path / "find")
+    for step in range(1, 100):
+        machine = crash(tmp_path / str(step), moment, "after")
+        assert machine is not None
+
+        def recover(machine: Machine = machine) -> None:
+            with machine.started() as disk:
+                disk.recover()
+
+        again = killed(recover, step, "after")
+        recover()
+        assert machine.pairs() == NEW
+        assert machine.files() == NAMES
+        if not again:
+            assert step > 10
+            return
+
+
+def _between_renames(home: Path) -> int:
+    step = 1
+    while machine := crash(home / str(step), step, "after"):
+        if machine.pairs()[0] not in {OLD[0], NEW[0]}:
+            return step
+        step += 1
+    raise AssertionError("there is no such moment")
+
+
+def test_a_pair_that_cannot_be_finished_is_put_back(tmp_path: Path) -> None:
+    machine = crash(tmp_path / "machine", _between_renames(tmp_path / "find"), "after")
+    assert machine is not None
+    for waiting in machine.folder.glob("*chain.new.tmp"):
+        waiting.unlink()
+    with machine.started() as disk:
+        disk.recover()
+    assert machine.pairs() == OLD
+    assert machine.files() == NAMES
+
+
+def test_an_untouched_state_folder_that_cannot_be_written_stops_the_start_until_it_can(tmp_path: Path) -> None:
+    machine = crash(tmp_path / "machine", _between_renames(tmp_path / "find"), "after")
+    assert machine is not None
+    blocker = tmp_path / "machine/state/state.json.tmp"
+    blocker.unlink(missing_ok=True)
+    blocker.mkdir()
+    with machine.started() as disk:
+        with pytest.raises(Transient):
+            disk.recover()
+        blocker.rmdir()
+        disk.recover()
+        assert disk.reload_owed
+    assert machine.pairs() == NEW
+
+
+@pytest.mark.parametrize("step", [3, 12, 17, 20, 23, 26, 29])
+def test_a_whole_node_killed_in_mid_pass_reloads_only_whole_pairs_at_its_next_start(
+    node: Node, publisher: Publisher, tmp_path: Path, step: int
+) -> None:
+    seen = tmp_path / "seen"
+    # What a reload sees is what a server would serve.
+    node = node.with_settings(reload_cmd=f"cat {node.folder}/n*.* > {seen}; echo reloaded >> {node.reloads}")
+    for generation, pairs in enumerate((OLD, NEW), 1):
+        for number, bundle in enumerate(pairs):
+            publisher.pair(f"cert:{number}", bundle, generation=generation, name=f"n{number}")
+        if pairs is OLD:
+            assert node.once()
+    assert killed(lambda: run(node.settings, once=True), step, "after")
+    assert node.reload_count == 1
+    assert node.once()
+    assert node.reload_count == 2
+    assert seen.read_bytes() == b"".join(bundle.privkey + bundle.fullchain for bundle in NEW)
+    assert node.files() == NAMES
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"phase":"moving"}', b'{"phase":"moving","moves":[{"key":"x"}]}']
+)
+def test_a_damaged_journal_does_not_stop_the_node(tmp_path: Path, damage: bytes) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.install(OLD, 1)
+    (tmp_path / "machine/state/journal.json").write_bytes(damage)
+    machine.install(NEW, 2)
+    assert machine.pairs() == NEW
+
+
+def test_when_the_second_rename_fails_the_first_is_taken_back(node: Node, publisher: Publisher) -> None:
+    """As with a target that is a mount point of its own: only the rename itself shows it."""
+    publisher.pair("cert:a", OLD[0])
+    assert node.once()
+    publisher.pair("cert:a", NEW[0], generation=2)
+    failing = """
+import os, sys
+real = os.rename
+def rename(source, target, **folders):
+    if source.endswith("chain.new.tmp"):
+        raise OSError(16, "Device or resource busy")
+    real(source, target, **folders)
+os.rename = rename
+from knit.node.__main__ import main
+sys.argv = ["node", "--once"]
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", failing], env=node.environment(), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "Device or resource busy" in done.stderr
+    assert node.pair() == OLD[0]
+    assert node.files() == {"www.pem", "www.key"}
+    assert node.reload_count == 1

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.integration.node import pki
+from tests.integration.node.conftest import Node, Publisher
+
+AS_ROOT = os.geteuid() == 0
+
+
+def cause(caplog: pytest.LogCaptureFixture) -> str:
+    return str([record.__dict__["cause"] for record in caplog.records if "cause" in record.__dict__][-1])
+
+
+@pytest.mark.parametrize(
+    "place", ["{outside}", "{folder}/../outside", "{folder}x", "{folder}/link", "{folder}/deep/link"]
+)
+def test_nothing_is_written_outside_the_roots(
+    node: Node, publisher: Publisher, tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    Path(f"{node.folder}x").mkdir()
+    (node.folder / "deep").mkdir()
+    (node.folder / "link").symlink_to(outside)
+    (node.folder / "deep/link").symlink_to("../../outside")
+    folder = place.format(outside=outside, folder=node.folder)
+    publisher.publish("cert:a", pki.value(pki.pair(), folder))
+    assert not node.once()
+    assert not list(outside.iterdir())
+    assert not list(Path(f"{node.folder}x").iterdir())
+    assert not Path(node.reloads).exists()
+    assert "KNIT_WATCH_ROOTS" in cause(caplog) or "symbolic link" in cause(caplog) or ".." in cause(caplog)
+
+
+def test_folders_below_a_root_are_written_to_and_a_root_may_be_a_link(
+    node: Node, publisher: Publisher, tmp_path: Path
+) -> None:
+    (node.folder / "a/b").mkdir(parents=True)
+    (tmp_path / "root").symlink_to(node.folder)
+    bundle = pki.pair()
+    publisher.publish("cert:a", pki.value(bundle, tmp_path / "root//a/./b"))
+    assert node.with_settings(roots=("/nowhere", f"{tmp_path}/root/")).once()
+    assert (node.folder / "a/b/www.key").read_bytes() == bundle.privkey
+
+
+@pytest.mark.parametrize("roots", [True, False])
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder", "pipe"])
+@pytest.mark.parametrize("name", ["www.pem", "www.key"])
+def test_only_plain_files_are_replaced(
+    node: Node, publisher: Publisher, tmp_path: Path, roots: bool, kind: str, name: str
+) -> None:
+    target = node.folder / name
+    elsewhere = tmp_path / "elsewhere"
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.symlink_to(elsewhere)
+    if kind == "link":
+        elsewhere.write_text("precious")
+    publisher.pair("cert:a", pki.pair())
+    if not roots:
+        node = node.with_settings(roots=None)
+    assert not node.once()
+    assert node.files() == {name}
+    assert not elsewhere.exists() or elsewhere.read_text() == "precious"
+    assert node.reload_count == 0
+
+
+def test_a_file_with_other_names_is_replaced_under_this_one_alone(
+    node: Node, publisher: Publisher, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").write_text("precious")
+    os.link(tmp_path / "elsewhere", node.folder / "www.pem")
+    publisher.pair("cert:a", pki.pair())
+    assert node.once()
+    assert (tmp_path / "elsewhere").read_text() == "precious"
+
+
+def test_without_roots_a_linked_folder_is_followed_but_not_to_a_forbidden_place(
+    node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = node.with_settings(roots=None)
+    (tmp_path / "link").symlink_to(node.folder)
+    bundle = pki.pair()
+    publisher.publish("cert:a", pki.value(bundle, tmp_path / "link"))
+    assert node.once()
+    assert node.pair() == bundle
+    (tmp_path / "x").symlink_to("/etc/profile.d")
+    publisher.publish("cert:b", pki.value(bundle, tmp_path / "x"))
+    assert not node.once()
+    assert "never writes" in cause(caplog)
+    assert not Path("/etc/profile.d/www.pem").exists()
+
+
+def test_the_node_s_own_state_is_no_place_for_pairs(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.publish("cert:a", pki.value(pki.pair(), node.settings.state_dir))
+    assert not node.with_settings(roots=None).once()
+    assert "never writes" in cause(caplog)
+
+
+def test_a_missing_folder_is_named_and_not_made_and_the_pair_comes_once_it_is_there(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = pki.pair()
+    publisher.publish("cert:a", pki.value(bundle, node.folder / "missing"))
+    loop = node.start()
+    assert not loop.once()
+    assert f"{node.folder}/missing" in cause(caplog)
+    (node.folder / "missing").mkdir()
+    assert loop._pass(sweep=False)
+    assert (node.folder / "missing/www.pem").read_bytes() == bundle.fullchain
+
+
+def test_key_and_chain_may_live_in_different_folders(node: Node, publisher: Publisher) -> None:
+    (node.folder / "private").mkdir()
+    bundle = pki.pair()
+    raw = pki.value(bundle, node.folder).replace(b"/www.key", b"/private/www.key")
+    publisher.publish("cert:a", raw)
+    assert node.once()
+    assert (node.folder / "private/www.key").read_bytes() == bundle.privkey
+
+
+def test_a_full_disk_keeps_the_old_pair_whole(node: Node, publisher: Publisher) -> None:
+    old = pki.pair(age=30)
+    publisher.pair("cert:a", old)
+    assert node.once()
+    publisher.pair("cert:a", pki.pair("x" * 60 + ".test", *(f"n{i}.test" for i in range(500))), generation=2)
+    # Files of this process can grow no further than 3 KB: more than the state needs, less than the chain.
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
+        "from knit.node.__main__ import main; sys.argv = ['node', '--once']; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited], env=node.environment(), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert node.files() == {"www.pem", "www.key"}
+    assert node.pair() == old
+    assert node.reload_count == 1
+
+
+def test_a_state_folder_that_is_full_leaves_the_old_pair_and_the_next_pass_writes_the_new(
+    node: Node, publisher: Publisher
+) -> None:
+    old, new = pki.pair(age=30), pki.pair()
+    publisher.pair("cert:a", old)
+    loop = node.start()
+    assert loop.once()
+    blocker = Path(node.settings.state_dir, "journal.json.tmp")
+    blocker.mkdir()
+    publisher.pair("cert:a", new, generation=2)
+    assert not loop._pass(sweep=False)
+    assert node.pair() == old
+    blocker.rmdir()
+    assert loop._pass(sweep=False)
+    assert node.pair() == new
+    assert node.files() == {"www.pem", "www.key"}
+
+
+@pytest.mark.skipif(AS_ROOT and not Path("/usr/bin/setpriv").exists(), reason="needs an unprivileged user")
+def test_a_folder_without_permission_keeps_the_old_pair_and_says_so(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    old = node.pair()
+    publisher.pair("cert:a", pki.pair(), generation=2)
+    node.folder.chmod(0o555)
+    done = _unprivileged(node)
+    node.folder.chmod(0o755)
+    assert done.returncode == 1
+    assert "Permission denied" in done.stderr
+    assert node.pair() == old
+
+
+def _unprivileged(node: Node) -> subprocess.CompletedProcess[str]:
+    # Root without its capabilities is bound by the modes of files like everybody else.
+    prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if AS_ROOT else []
+    command = [*prefix, sys.executable, "-m", "knit.node", "--once"]
+    return subprocess.run(command, env=node.environment(), capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_folder_swapped_for_a_link_again_and_again_leads_nowhere(
+    node: Node, publisher: Publisher, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    inner = node.folder / "inner"
+    inner.mkdir()
+    (node.folder / "trap").symlink_to(outside)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            with suppress(OSError):
+                inner.rename(node.folder / "aside")
+                (node.folder / "trap").rename(inner)
+                inner.rename(node.folder / "trap")
+                (node.folder / "aside").rename(inner)
+
+    racer = threading.Thread(target=swap)
+    racer.start()
+    try:
+        loop = node.start()
+        for generation in range(1, 60):
+            publisher.publish(
+                "cert:a", pki.value(pki.pair(age=60 - generation), inner, generation=generation), generation
+            )
+            loop._pass(sweep=False)
+    finally:
+        stop.set()
+        racer.join()
+    assert not list(outside.iterdir())

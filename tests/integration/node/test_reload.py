@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from knit.node.reload import MAX_OUTPUT, Reload
+from tests.integration.node import pki
+from tests.integration.node.conftest import Node, Publisher, until
+
+
+def never() -> bool:
+    return False
+
+
+def run(command: str, timeout: float = 5) -> tuple[str | None, str]:
+    return Reload(command=command, timeout=timeout, environment=dict(os.environ)).run(never)
+
+
+def gone(pid_file: Path) -> bool:
+    stat = Path(f"/proc/{pid_file.read_text().strip()}/stat")
+    return not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def test_a_failed_reload_is_repeated_later_and_only_until_it_succeeds(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.pair("cert:a", pki.pair())
+    allowed = node.reloads.with_name("allowed")
+    node = node.with_settings(reload_cmd=f"echo try >> {node.reloads}; echo no such service; test -e {allowed}")
+    loop = node.start()
+    assert not loop.once()
+    failed = next(record for record in caplog.records if record.message.startswith("reload failed"))
+    assert failed.__dict__["cause"] == "exited with status 1"
+    assert failed.__dict__["output"] == "no such service"
+    assert not loop._pass(sweep=False)
+    assert node.reload_count == 1
+    loop._reload_at = 0
+    assert not loop._pass(sweep=False)
+    assert node.reload_count == 2
+    allowed.touch()
+    loop._reload_at = 0
+    assert loop._pass(sweep=False)
+    assert loop._pass(sweep=False)
+    assert node.reload_count == 3
+
+
+def test_waits_between_failed_reloads_grow_up_to_ten_minutes(node: Node) -> None:
+    loop = node.start()
+    waits = []
+    for _ in range(9):
+        loop._postpone("failed", "")
+        waits.append(round(loop._reload_at - time.monotonic()))
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+
+
+def test_an_owed_reload_survives_a_restart_and_comes_first_thing(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert not node.with_settings(reload_cmd="false").once()
+    assert node.once()
+    assert node.reload_count == 1
+    assert node.once()
+    assert node.reload_count == 1
+
+
+def test_an_owed_reload_does_not_wait_for_valkey(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert not node.with_settings(reload_cmd="false").once()
+    assert not node.with_settings(valkey_url="redis://127.0.0.1:1").once()
+    assert node.reload_count == 1
+
+
+def test_without_a_command_nothing_is_owed(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert node.with_settings(reload_cmd=None).once()
+    assert node.once()
+    assert node.reload_count == 0
+
+
+def test_a_reload_that_hangs_is_killed_with_all_it_started(node: Node, publisher: Publisher, tmp_path: Path) -> None:
+    publisher.pair("cert:a", pki.pair())
+    pid_file = tmp_path / "pid"
+    command = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {pid_file}; sleep 60; sleep 60' & wait; sleep 60"
+    started = time.monotonic()
+    assert not node.with_settings(reload_cmd=command, reload_timeout=timedelta(seconds=1)).once()
+    assert 1 <= time.monotonic() - started < 8
+    until(lambda: gone(pid_file))
+
+
+def test_a_daemon_left_behind_neither_blocks_nor_fails_the_reload() -> None:
+    started = time.monotonic()
+    assert run("sleep 7 & echo done") == (None, "done")
+    assert time.monotonic() - started < 3
+
+
+def test_a_flood_of_output_is_cut() -> None:
+    failure, output = run("head -c 5000000 /dev/zero | tr '\\0' x; exit 3")
+    assert failure == "exited with status 3"
+    assert len(output) == MAX_OUTPUT
+
+
+def test_a_command_that_closes_its_output_is_still_waited_for(tmp_path: Path) -> None:
+    assert run(f"exec >&- 2>&-; sleep 0.5; touch {tmp_path}/done") == (None, "")
+    assert (tmp_path / "done").exists()
+
+
+def test_a_command_ended_by_a_signal_says_so() -> None:
+    assert run("kill -9 $$")[0] == "was ended by signal 9"
+
+
+def test_the_command_sees_the_environment_without_knit_s_own(node: Node, publisher: Publisher, tmp_path: Path) -> None:
+    publisher.pair("cert:a", pki.pair())
+    seen = tmp_path / "seen"
+    process = node.with_settings(reload_cmd=f"env > {seen}").process("--once", MARKER="yes")
+    assert process.wait(20) == 0
+    variables = seen.read_text()
+    assert "MARKER=yes" in variables
+    assert "KNIT_" not in variables
+    assert node.settings.valkey_url not in variables
