@@ -1,0 +1,64 @@
+"""`python -m bench [NAME ...] [--write]`: measure, print the table, and on request keep it in docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from bench.figures import Figure, markdown, printed
+from tests.rig.process import RigError
+
+MODULES = {
+    "issuer": "acme_cpu",
+    "worker": "worker_cpu",
+    "commands": "commands",
+    "slow-ca": "slow_ca",
+    "nothing-due": "nothing_due",
+    "watch": "watching",
+    "startup": "startup",
+}
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
+
+
+def main() -> int:
+    """Exit code 1 when a figure misses its goal."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MODULES)}; none: all of them")
+    parser.add_argument("--write", action="store_true", help="replace the table in docs/performance.md")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(MODULES):
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}")
+    figures = [figure for name in arguments.names or MODULES for figure in _measured(name)]
+    sys.stdout.write("\n" + printed(figures))
+    if arguments.write:
+        _write(figures)
+    return int(any(figure.missed for figure in figures))
+
+
+def _measured(name: str) -> list[Figure]:
+    sys.stderr.write(f"{name} ...")
+    sys.stderr.flush()
+    began = time.monotonic()
+    measure: Callable[[], list[Figure]] = import_module(f"bench.{MODULES[name]}").measure
+    try:
+        figures = measure()
+    except RigError as error:
+        figures = [Figure.skipped(name, str(error))]
+    sys.stderr.write(f" {time.monotonic() - began:.0f} s\n")
+    return figures
+
+
+def _write(figures: list[Figure]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{markdown(figures)}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

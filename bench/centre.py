@@ -1,0 +1,146 @@
+"""A centre to measure: real servers, the Procfile's two workers, and many certificates at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from bench import processes
+from knit import messages
+from tests.rig.installation import Installation
+from tests.rig.knot import Knot
+from tests.rig.postgres import Postgres
+from tests.rig.process import Process, wait_until
+from tests.rig.valkey import Valkey
+
+ZONE = "knit.example"
+BY_DNS_UPDATE = "dnsupdate"
+LOOK_EVERY = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What publishing some certificates took: seconds on the clock and of the workers' processors, per certificate."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Centre:
+    """One installation with both of its workers running."""
+
+    installation: Installation
+    knot: Knot
+    queue: messages.Queue
+    renewing: Process
+    publishing: Process
+    connection: psycopg.Connection[tuple[int]]
+    _names: int = 0
+
+    def run(self, count: int, *, seconds: float = 120, meanwhile: Callable[[], None] = lambda: None) -> Run:
+        """List so many certificates and publish them in one pass; `meanwhile` is called while they are under way."""
+        goal = self._published() + count
+        self._list(count)
+        leaders = (self.renewing.pid, self.publishing.pid)
+        cpu, began = processes.cpu(*leaders), time.monotonic()
+        self.queue.send(messages.reconcile())
+
+        def done() -> bool:
+            time.sleep(LOOK_EVERY)
+            meanwhile()
+            return self._published() >= goal
+
+        wait_until(done, f"{count} certificates published", seconds=seconds)
+        wall = time.monotonic() - began
+        return Run(wall=wall / count, cpu=(processes.cpu(*leaders) - cpu) / count)
+
+    @property
+    def worker(self) -> int:
+        """The process id of the renewing worker itself: not of what starts and watches it."""
+        return max(processes.session(self.renewing.pid), key=processes.resident)
+
+    def _list(self, count: int) -> None:
+        """Rows as any other software may write them."""
+        names = [f"n{number}.{ZONE}" for number in range(self._names, self._names + count)]
+        self._names += count
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
+                "values (%s, %s, %s, %s, %s)",
+                [(name, BY_DNS_UPDATE, f"certs:{name}", f"/tls/{name}.crt", f"/tls/{name}.key") for name in names],
+            )
+
+    def _published(self) -> int:
+        row = self.connection.execute("select count(*) from knit_issued where published_at is not null").fetchone()
+        return int(row[0]) if row else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Where the centre's CA is."""
+
+    directory_url: str
+    ca_file: Path
+
+
+@contextmanager
+def centre(knot: Knot, authority: Authority, *, in_flight: int, **more: str) -> Iterator[Centre]:
+    """Start it all, and end it all."""
+    with ExitStack() as opened:
+        postgres, certificates, queue = Postgres(), Valkey(), Valkey()
+        for server in (postgres, certificates, queue):
+            opened.callback(server.close)
+            server.start()
+        settings = {
+            "KNIT_DB_URL": postgres.create_database("bench"),
+            "KNIT_VALKEY_URL": certificates.url,
+            "KNIT_QUEUE_URL": queue.url,
+            "KNIT_ACME_DIRECTORY": authority.directory_url,
+            "KNIT_ACME_CA_FILE": str(authority.ca_file),
+            "KNIT_RENEW_CONCURRENCY": str(in_flight),
+            **dns(knot),
+            **more,
+        }
+        installation = opened.enter_context(Installation(settings=settings))
+        renewing, publishing = (installation.start(name) for name in ("worker-renew", "worker-control"))
+        connection = opened.enter_context(psycopg.connect(settings["KNIT_DB_URL"], autocommit=True))
+        wait_until(lambda: _is_ready(installation, connection), "both workers ready", seconds=30)
+        sending = messages.connect(queue.url)
+        opened.callback(sending.close)
+        yield Centre(
+            installation=installation,
+            knot=knot,
+            queue=sending,
+            renewing=renewing,
+            publishing=publishing,
+            connection=connection,
+        )
+
+
+def dns(knot: Knot) -> Mapping[str, str]:
+    """The settings of `dnsupdate` for this server; what it has taken is taken to be visible."""
+    return {
+        "KNIT_DNS_RESOLVERS": knot.address,
+        "KNIT_DNS_PROPAGATION_WAIT": "0",
+        "DNSUPDATE_NAMESERVER": knot.address,
+        "DNSUPDATE_TSIG_KEY": knot.key.name,
+        "DNSUPDATE_TSIG_SECRET": knot.key.secret,
+        "DNSUPDATE_TSIG_ALGORITHM": f"{knot.key.algorithm}.",
+    }
+
+
+def _is_ready(installation: Installation, connection: psycopg.Connection[tuple[int]]) -> bool:
+    booted = [process.text().count("Worker process is ready") for process in installation.processes]
+    found = connection.execute("select count(*) from pg_tables where tablename = 'knit_schedule'").fetchone()
+    return all(booted) and found == (1,)
+
+
+def median(numbers: Sequence[float]) -> float:
+    """The middle one; of an even number the lower of the two in the middle."""
+    return sorted(numbers)[(len(numbers) - 1) // 2]
