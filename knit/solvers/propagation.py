@@ -82,19 +82,17 @@ class Visibility:
     def wait(self, records: Sequence[Record], timeout: float, interval: float) -> None:
         """Return when all is visible; raises NotVisible after `timeout` seconds. `interval` is the longest pause."""
         deadline = time.monotonic() + timeout
+        self._sleep(_FIRST_PAUSE)
         self._until(lambda: self._missing_at_authority(records), deadline, interval)
         if self._resolvers:
             self._until(lambda: self._missing_at_resolvers(records, deadline), deadline, interval)
 
     def _until(self, missing: Callable[[], list[str]], deadline: float, interval: float) -> None:
         pause = _FIRST_PAUSE
-        while True:
-            self._sleep(max(0.0, min(pause, deadline - time.monotonic())))
-            problems = missing()
-            if not problems:
-                return
+        while problems := missing():
             if time.monotonic() + min(pause, interval) >= deadline:
                 raise NotVisible("; ".join(problems))
+            self._sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * _GROWTH, interval)
 
     def _missing_at_authority(self, records: Sequence[Record]) -> list[str]:
