@@ -18,7 +18,10 @@ _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVAT
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 # These print whole requests, messages or replies at debug level.
-_TALKATIVE = ("acme", "dramatiq", "urllib3", "botocore", "boto3", "google", "azure", "apscheduler", "pika")
+_TALKATIVE = ("acme", "dramatiq", "urllib3", "botocore", "boto3", "google", "azure", "apscheduler")
+
+# Prints a traceback for each connection that fails, and then raises an error that says the same.
+_ECHOING = ("pika",)
 
 
 class Logfmt(logging.Formatter):
@@ -55,4 +58,6 @@ def setup(level: str) -> None:
     logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(_LEVELS[level], logging.INFO))
+    for name in _ECHOING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)

@@ -24,7 +24,7 @@ def version_command(*, as_records: bool) -> None:
         click.echo(f"knit {__version__} (Python {platform.python_version()})")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("command", required=False)
 @click.pass_context
 def help_command(ctx: click.Context, command: str | None) -> None:
@@ -41,8 +41,8 @@ def help_command(ctx: click.Context, command: str | None) -> None:
     click.echo(found.get_help(click.Context(found, info_name=command, parent=parent)))
 
 
-@click.command(epilog="For example: `source <(knit completion bash)`, `knit completion fish | source`.")
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.command(cls=Command, epilog="For example: `source <(knit completion bash)`, `knit completion fish | source`.")
+@click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print a script that makes the shell complete knit's commands and flags."""

@@ -26,7 +26,6 @@ DOING = {
     Step.PLANNED: "making a key",
     Step.KEY_STAGED: "placing the order",
     Step.ORDERED: "proving control of the names over DNS",
-    Step.VALIDATED: "proved; asking the CA to issue",
     Step.FINALIZING: "the CA is issuing",
     Step.ISSUED: "issued; waiting to be published",
     Step.PUBLISHING: "publishing",

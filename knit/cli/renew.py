@@ -96,21 +96,30 @@ def _renewable(certs: Certs, cert_id: CertId) -> Listed:
 
 
 def _queued(central: Central, certs: Certs, before: Listed, *, force: bool, wait: bool) -> Result:
-    from knit import messages
     from knit.cli.progress import Result, follow
 
-    assert central.queue_url is not None
-    queue = messages.connect(central.queue_url)
-    try:
-        queue.send(messages.renew(before.id))
-    finally:
-        queue.close()
+    _send(central, before.id, force=force)
     if not wait:
         return Result(word="queued")
     waiting_until = None if force or before.step or not before.check_at else before.check_at
     if waiting_until is not None and waiting_until > datetime.now(UTC):
         return Result(word="not due", until=waiting_until)
     return follow(certs, before)
+
+
+def _send(central: Central, cert_id: CertId, *, force: bool) -> None:
+    from knit import messages
+    from knit.errors import CredentialsRejected, Unreachable
+
+    assert central.queue_url is not None
+    kept = f"; the request is recorded: the next pass renews certificate {cert_id}" if force else ""
+    queue = messages.connect(central.queue_url)
+    try:
+        queue.send(messages.renew(cert_id))
+    except (CredentialsRejected, Unreachable) as error:
+        raise type(error)(f"KNIT_QUEUE_URL: {error}{kept}") from None
+    finally:
+        queue.close()
 
 
 def _here(certs: Certs, before: Listed) -> Result:

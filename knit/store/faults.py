@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
 
@@ -32,8 +31,6 @@ def in_our_words(error: psycopg.Error) -> KnitError:
     Raises the error itself when it is a mistake in our own code, not a state of the server.
     """
     state = error.sqlstate
-    if isinstance(error, PoolTimeout):
-        return Unreachable("PostgreSQL: no connection in time: it does not answer, or all are in use")
     if state is None:
         return _connecting(error)
     text = _server_text(error)
@@ -52,7 +49,8 @@ def _connecting(error: psycopg.Error) -> KnitError:
     text = _one_line(str(error))
     if any(words in text for words in REJECTED):
         return CredentialsRejected(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
-    if "does not exist" in text or "invalid" in text:
+    unresolved = text.startswith("failed to resolve host")
+    if not unresolved and ("does not exist" in text or "invalid" in text):
         return Misconfigured(f"KNIT_DB_URL: {text}")
     return Unreachable(f"PostgreSQL: {text}")
 

@@ -99,3 +99,12 @@ def test_libraries_that_print_whole_requests_stay_quiet_at_debug(
         logging.getLogger(name).debug("request body")
     assert capsys.readouterr().err == ""
     assert root.level == logging.DEBUG
+
+
+def test_a_library_that_logs_what_it_then_raises_is_not_heard(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup("debug")
+    logging.getLogger("pika.adapters").error("refused", exc_info=True)
+    assert capsys.readouterr().err == ""
+    assert root.handlers

@@ -1,0 +1,117 @@
+"""add, remove, list, enable, disable on a real PostgreSQL, beside tables of other software."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.acceptance.knit import add, knit
+
+
+@pytest.fixture
+def settings(database_url: str) -> dict[str, str]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("create table certs (id int); create table users (id int); insert into users values (1)")
+    return {"KNIT_DB_URL": database_url}
+
+
+def test_a_certificate_is_added_listed_and_removed(settings: dict[str, str]) -> None:
+    assert knit("list", **settings).out == "no managed certs\n"
+
+    added = add("Example.org,*.example.org", **settings)
+    assert (added.code, added.err) == (0, "")
+    assert added.out == "added certificate 1: example.org, *.example.org (tls:Example.org)\n"
+
+    head, row = knit("list", **settings).out.splitlines()
+    assert head.split()[:4] == ["ID", "ENABLED", "DOMAINS", "PROVIDER"]
+    assert row.split() == [
+        "1", "true", "example.org,*.example.org", "desec", "tls:Example.org", "/etc/tls/Example.org.crt",
+        "/etc/tls/Example.org.key", "-", "-", "-",
+    ]  # fmt: skip
+
+    removed = knit("remove", "--domains", "*.example.org,example.org", **settings)
+    assert (removed.code, removed.err) == (0, "")
+    assert knit("list", **settings).out == "no managed certs\n"
+    assert knit("list", "--json", **settings).records == []
+
+
+def test_adding_the_same_set_of_names_changes_the_rest_and_enables(settings: dict[str, str]) -> None:
+    add("a.example,b.example", **settings)
+    assert (
+        knit("disable", "--id", "1", **settings).out == "disabled certificate 1: a.example, b.example (tls:a.example)\n"
+    )
+    assert knit("list", "--json", **settings).records[0]["enabled"] is False
+    changed = add("B.example,a.example", "--key-type", "ec384", "--renew-before", "240h", "--json", **settings)
+    assert changed.code == 0
+    assert changed.records["result"] == "changed"
+    (found,) = knit("list", "--json", **settings).records
+    assert (found["id"], found["enabled"], found["domains"]) == (1, True, ["a.example", "b.example"])
+    assert (found["valkey_key"], found["key_type"], found["renew_before"]) == ("tls:B.example", "ec384", "240h")
+
+
+def test_every_flag_is_kept(settings: dict[str, str]) -> None:
+    flags = ["-key-type=rsa3072", "-profile", "shortlived", "-preferred-chain=ISRG Root X2", "-renew-before=36h"]
+    assert add("a.example", *flags, "--issuer=acme", **settings).code == 0
+    (found,) = knit("list", "-json", **settings).records
+    kept = (found["key_type"], found["profile"], found["preferred_chain"], found["renew_before"], found["issuer"])
+    assert kept == ("rsa3072", "shortlived", "ISRG Root X2", "36h", "acme")
+
+
+def test_international_names_are_stored_as_a_labels(settings: dict[str, str]) -> None:
+    assert add("münchen.example", **settings).out.startswith("added certificate 1: xn--mnchen-3ya.example ")
+    assert knit("remove", "--domains", "MÜNCHEN.example", **settings).code == 0
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "remove"])
+@pytest.mark.parametrize("selection", [("--id", "9"), ("--domains", "c.example")])
+def test_no_match_is_exit_1_and_one_line(command: str, selection: tuple[str, str], settings: dict[str, str]) -> None:
+    add("a.example", **settings)
+    done = knit(command, *selection, **settings)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("knit: no certificate ")
+    assert done.err.count("\n") == 1
+    assert len(knit("list", "--json", **settings).records) == 1
+
+
+def test_changes_are_told_as_records(settings: dict[str, str]) -> None:
+    add("a.example", **settings)
+    for command, enabled in (("disable", False), ("enable", True), ("remove", True)):
+        record = knit(command, "--id", "1", "--json", **settings).records
+        assert record["result"] == f"{command}d"
+        assert (record["id"], record["domains"], record["enabled"]) == (1, ["a.example"], enabled)
+
+
+def test_a_database_of_the_go_knit_is_listed_with_its_rows(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "create table knit_certs (id bigserial primary key, domains text not null unique, provider text not null,"
+            " valkey_key text not null, cert_path text not null, key_path text not null,"
+            " enabled boolean not null default true, not_after timestamptz, last_renewed timestamptz, last_error text)"
+        )
+        connection.execute(
+            "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path, not_after, last_renewed)"
+            "values ('B.example, a.example', 'desec', 'k', '/c', '/k', '2030-01-02T03:04:05+02', '2026-01-01T00:00Z')"
+        )
+    _, row = knit("list", KNIT_DB_URL=database_url).out.splitlines()
+    assert row.split() == [
+        "1", "true", "B.example,", "a.example", "desec", "k", "/c", "/k", "2030-01-02T01:04:05Z",
+        "2026-01-01T00:00:00Z", "-",
+    ]  # fmt: skip
+    assert knit("disable", "--domains", "a.example,b.example", KNIT_DB_URL=database_url).code == 0
+
+
+def test_tables_of_other_software_are_untouched(settings: dict[str, str]) -> None:
+    add("a.example", **settings)
+    knit("remove", "--id", "1", **settings)
+    with psycopg.connect(settings["KNIT_DB_URL"]) as connection:
+        names = {name for (name,) in connection.execute("select tablename from pg_tables where schemaname = 'public'")}
+        assert connection.execute("select count(*) from users").fetchone() == (1,)
+    assert {name for name in names if not name.startswith("knit_")} == {"certs", "users"}
+
+
+def test_the_database_url_may_come_from_a_file(
+    settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("secret") / "url"
+    path.write_text(settings["KNIT_DB_URL"] + "\n")
+    assert knit("list", KNIT_DB_URL_FILE=str(path)).out == "no managed certs\n"

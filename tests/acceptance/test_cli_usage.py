@@ -1,0 +1,120 @@
+"""The command itself: help, versions, unknown words, completion. No server is needed for any of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from knit import __version__
+from tests.acceptance.knit import PROGRAM, environment, knit
+
+COMMANDS = ("add", "remove", "list", "enable", "disable", "renew", "watch", "version", "help", "completion")
+
+
+def test_no_arguments_is_usage_on_stderr_and_exit_2() -> None:
+    done = knit()
+    assert (done.code, done.out) == (2, "")
+    assert "Usage: knit COMMAND" in done.err
+
+
+@pytest.mark.parametrize("word", ["help", "-h", "--help", "-help"])
+def test_help_is_usage_on_stdout_and_exit_0(word: str) -> None:
+    done = knit(word)
+    assert (done.code, done.err) == (0, "")
+    assert all(f"  {command} " in done.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("word", ["version", "--version", "-v", "-version"])
+def test_version_prints_the_version(word: str) -> None:
+    done = knit(word)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"knit {__version__} ")
+
+
+def test_version_as_json() -> None:
+    assert knit("version", "--json").records["version"] == __version__
+
+
+@pytest.mark.parametrize("word", ["frobnicate", "--frobnicate", "-x"])
+def test_an_unknown_command_is_usage_on_stderr_and_exit_2(word: str) -> None:
+    done = knit(word)
+    assert (done.code, done.out) == (2, "")
+    assert word in done.err.splitlines()[0]
+    assert "Usage: knit COMMAND" in done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flag", ["-h", "-help"])
+def test_every_command_has_help_and_needs_no_setting_for_it(command: str, flag: str) -> None:
+    done = knit(command, flag)
+    assert (done.code, done.err) == (0, "")
+    assert f"Usage: knit {command}" in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_flag_is_usage_on_stderr_and_exit_2(command: str) -> None:
+    done = knit(command, "-nonsense=1")
+    assert (done.code, done.out) == (2, "")
+    assert "nonsense" in done.err.splitlines()[0]
+    assert f"Usage: knit {command}" in done.err
+
+
+def test_help_on_one_command() -> None:
+    assert knit("help", "add").out == knit("add", "-h").out
+    assert knit("help", "frobnicate").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["add"], "missing --domains, --provider, --valkey-key, --cert-path, --key-path"),
+        (
+            ["add", "--domains", " ", "--provider", "x", "--valkey-key", "k"],
+            "missing --domains, --cert-path, --key-path",
+        ),
+        (["add", "--domains"], "requires an argument"),
+        (["remove"], "exactly one of --id and --domains"),
+        (["remove", "--id", "0"], "exactly one of --id and --domains"),
+        (["remove", "--id", "1", "--domains", "a.example"], "exactly one of --id and --domains"),
+        (["disable", "--id", "one"], "'one' is not a valid integer"),
+        (["enable", "--id", "9223372036854775808"], "not in the range"),
+        (["renew", "--force"], "--force goes only with --id or --domains"),
+        (["renew", "--wait"], "--wait goes only with --id or --domains"),
+        (["renew", "--id", "1", "--once"], "--once goes only without --id and --domains"),
+        (["renew", "--once=perhaps"], "must be true or false"),
+        (["add", "--domains", "a,", "b"], "unexpected extra argument (b)"),
+        (["completion"], "shell"),
+        (["completion", "csh"], "csh"),
+    ],
+)
+def test_wrong_use_of_a_command_is_said_first_and_exits_2(arguments: list[str], said: str) -> None:
+    done = knit(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said.lower() in done.err.splitlines()[0].lower()
+
+
+@pytest.mark.parametrize(("shell", "sign"), [("bash", "complete "), ("zsh", "#compdef knit"), ("fish", "complete ")])
+def test_completion_prints_a_script(shell: str, sign: str) -> None:
+    done = knit("completion", shell)
+    assert done.code == 0
+    assert sign in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("knit re", ["remove", "renew"]), ("knit add --v", ["--valkey-key"]), ("knit completion f", ["fish"])],
+)
+def test_completion_completes_commands_flags_and_words(words: str, offered: list[str]) -> None:
+    last = str(len(words.split()) - 1)
+    done = knit(_KNIT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=last)
+    assert done.out.split() == [f"plain,{word}" for word in offered]
+
+
+def test_output_that_nobody_reads_any_more_is_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([PROGRAM, "--help"], env=environment(), stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
