@@ -90,9 +90,10 @@ class Visibility:
     def _until(self, missing: Callable[[], list[str]], deadline: float, interval: float) -> None:
         pause = _FIRST_PAUSE
         while problems := missing():
-            if time.monotonic() + min(pause, interval) >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise NotVisible("; ".join(problems))
-            self._sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            self._sleep(min(pause, left))
             pause = min(pause * _GROWTH, interval)
 
     def _missing_at_authority(self, records: Sequence[Record]) -> list[str]:
@@ -122,6 +123,7 @@ class Visibility:
         ]
 
     def _look(self, server: Address, record: Record, *, recurse: bool) -> Look:
+        self._sleep(0)  # so that a stop is noticed between two dead servers
         return look(server, record, recurse=recurse, timeout=self._timeout)
 
 

@@ -11,8 +11,8 @@ import dns.rcode
 import pytest
 
 from knit.core.model import Record
-from knit.errors import NotVisible
-from knit.solvers.delegation import DnsDelegation
+from knit.errors import Interrupted, NotVisible
+from knit.solvers.delegation import DnsDelegation, Looking
 from tests.integration.dns.conftest import challenge
 from tests.rig.dns_world import World, Zone
 
@@ -153,3 +153,28 @@ def test_an_address_family_that_leads_nowhere_is_left_out(world: World, delegati
     world.zone("example.org").add(NAME, "TXT", '"wanted"')
     world.truth["example.org"].add("ns1.example.org", "AAAA", "::1")
     assert wait(delegation()) < 1
+
+
+def test_a_stop_is_noticed_between_two_dead_servers(world: World, delegation: Make) -> None:
+    world.zone("example.org", *(f"127.0.0.{number}" for number in range(2, 12)))
+    for server in world.servers.values():
+        server.override = lambda _, __: None
+    asked = threading.Event()
+
+    def sleep(_: float) -> None:
+        if asked.is_set():
+            raise Interrupted("stopping")
+
+    threading.Timer(0.7, asked.set).start()
+    looking = Looking(resolvers=(f"127.0.0.1:{world.port}",), timeout=0.5, authority_port=world.port)
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        wait(DnsDelegation(looking, sleep), timeout=60)
+    assert time.monotonic() - started < 3
+
+
+def test_the_last_look_is_at_the_deadline(world: World, delegation: Make) -> None:
+    """However long the provider's interval is."""
+    zone = world.zone("example.org")
+    threading.Timer(0.8, lambda: zone.add(NAME, "TXT", '"wanted"')).start()
+    delegation().wait_visible([RECORD], timeout=1.5, interval=60)
