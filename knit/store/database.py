@@ -13,7 +13,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from knit.store import schema
 from knit.store.dsn import Dsn, parse
@@ -61,6 +60,8 @@ class Shared:
     """A pool far smaller than the number of threads: a connection is held for one statement only."""
 
     def __init__(self, dsn: Dsn, size: int) -> None:
+        from psycopg_pool import ConnectionPool  # A short command has no pool, and no time to import one.
+
         self._pool = ConnectionPool(
             kwargs=_arguments(dsn),
             connection_class=psycopg.Connection[Row],
@@ -171,6 +172,6 @@ def _arguments(dsn: Dsn) -> dict[str, Any]:
 
 def _worth_repeating(error: psycopg.Error) -> bool:
     """A lost connection is; a server that answered "too slow" or "not you" is not. No SQL state: libpq lost it."""
-    if isinstance(error, PoolTimeout) or not isinstance(error, psycopg.OperationalError):
+    if not isinstance(error, psycopg.OperationalError):
         return False
     return isinstance(error, REPEATABLE) or error.sqlstate is None or error.sqlstate in LOST
