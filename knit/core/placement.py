@@ -184,7 +184,7 @@ class Placement:
 
 def target(path: str) -> str:
     """The path without doubled slashes and single dots. Raises Refused when no value may name it."""
-    if not path.startswith("/") or path.endswith("/"):
+    if not path.startswith("/") or path.endswith(("/", "/.")):
         _refuse(f"{path!r} is not the absolute path of a file")
     if not path.isprintable() or len(path) > MAX_PATH:
         _refuse(f"{path[:100]!r} is not a sensible path")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
     MaxConnectionsError,
@@ -108,7 +109,8 @@ def connect(url: str, *, name: str, retries: int = 2) -> Link:
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
-            client_name=name,
+            # Unlike a client name, this is no condition: a user without that right is served all the same.
+            driver_info=DriverInfo(name=name),
             encoding_errors="surrogateescape",
             max_connections=1000,
         )

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.integration.node import pki
+from tests.integration.node.conftest import Node, Publisher, until
+from tests.rig.valkey import Valkey
+
+
+def memory_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def test_a_published_change_reaches_the_files_long_before_the_next_poll(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    node.process()
+    until(lambda: node.reload_count == 1)
+    for generation in (2, 3):
+        renewed = pki.pair(age=1 / generation)
+        publisher.pair("cert:a", renewed, generation=generation)
+        until(lambda reloads=generation: node.reload_count == reloads)  # type: ignore[misc]
+        assert node.pair() == renewed
+
+
+def test_hints_come_again_after_valkey_was_restarted(node: Node, own_valkey: Valkey) -> None:
+    publisher = Publisher(own_valkey.url, node.folder)
+    publisher.pair("cert:a", pki.pair())
+    node = node.with_settings(valkey_url=own_valkey.url)
+    node.process(KNIT_WATCH_INTERVAL="2")
+    until(lambda: node.reload_count == 1)
+    own_valkey.restart()
+    renewed = pki.pair(age=0.5)
+    publisher.pair("cert:a", renewed, generation=2)
+    until(lambda: node.reload_count == 2)
+    assert node.pair() == renewed
+    publisher.link.close()
+
+
+def test_a_node_without_the_right_to_subscribe_still_polls(node: Node, own_valkey: Valkey) -> None:
+    publisher = Publisher(own_valkey.url, node.folder)
+    admin = redis.Redis.from_url(own_valkey.url)
+    admin.acl_setuser("node", enabled=True, passwords=["+pass"], keys=["*"], categories=["+@read"])
+    publisher.pair("cert:a", pki.pair())
+    node = node.with_settings(valkey_url=own_valkey.url_of(user="node", password="pass"))
+    node.process(KNIT_WATCH_INTERVAL="0.5")
+    until(lambda: node.reload_count == 1)
+    publisher.pair("cert:a", pki.pair(age=0.5), generation=2)
+    until(lambda: node.reload_count == 2)
+    admin.close()
+    publisher.link.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_waiting_node_ends_at_once_with_exit_code_0(node: Node, publisher: Publisher, number: int) -> None:
+    publisher.pair("cert:a", pki.pair())
+    process = node.process()
+    until(lambda: node.reload_count == 1)
+    time.sleep(0.3)
+    asked = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(10) == 0
+    assert time.monotonic() - asked < 2
+    assert "Traceback" not in process.communicate()[1]
+
+
+def test_a_node_told_to_stop_in_mid_pass_leaves_whole_pairs(node: Node, publisher: Publisher) -> None:
+    pairs = {f"n{number}": pki.pair() for number in range(120)}
+    for name, bundle in pairs.items():
+        publisher.pair(f"cert:{name}", bundle, name=name)
+    process = node.process()
+    until(lambda: len(node.files()) > 20)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    written = {path.stem for path in node.folder.glob("*.pem")}
+    assert node.files() == {f"{name}{end}" for name in written for end in (".pem", ".key")}
+    assert all(node.pair(name) == pairs[name] for name in written)
+    assert node.once()
+    assert node.reload_count >= 1
+
+
+def test_a_node_told_to_stop_during_a_hanging_reload_stops_soon_and_still_owes_it(
+    node: Node, publisher: Publisher
+) -> None:
+    publisher.pair("cert:a", pki.pair())
+    hanging = node.with_settings(reload_cmd=f"touch {node.reloads}.begun; sleep 60")
+    process = hanging.process(KNIT_RELOAD_TIMEOUT="50")
+    until(Path(f"{node.reloads}.begun").exists)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert node.once()
+    assert node.reload_count == 1
+
+
+def test_two_watchers_on_one_state_folder_are_one_too_many(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    node.process()
+    until(lambda: node.reload_count == 1)
+    second = node.process()
+    assert second.wait(10) == 1
+    (line,) = second.communicate()[1].splitlines()
+    assert "another knit watch is using KNIT_STATE_DIR" in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "words"),
+    [
+        ({"KNIT_VALKEY_URL": ""}, 2, "KNIT_VALKEY_URL"),
+        ({"KNIT_VALKEY_URL": "redis://:hunter2@127.0.0.1:1"}, 1, "does not answer"),
+        ({"KNIT_WATCH_INTERVAL": "soon"}, 2, "KNIT_WATCH_INTERVAL"),
+        ({"KNIT_WATCH_ROOTS": "certs"}, 2, "KNIT_WATCH_ROOTS"),
+        ({"KNIT_WATCH_INTERVALL": "5"}, 2, "KNIT_WATCH_INTERVALL"),
+        ({"KNIT_STATE_DIR": "/proc/knit"}, 1, "KNIT_STATE_DIR"),
+        ({"KNIT_DB_URL": "not a url, and none of the node's business"}, 0, ""),
+    ],
+)
+def test_each_wrong_setting_is_one_clear_line(
+    node: Node, publisher: Publisher, variables: dict[str, str], code: int, words: str
+) -> None:
+    publisher.pair("cert:a", pki.pair())
+    process = node.process("--once", **variables)
+    errors = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert words in errors
+    assert "hunter2" not in errors
+    assert "Traceback" not in errors
+    assert code == 0 or len(errors.splitlines()) == 1
+
+
+def test_an_idle_node_stays_below_40_mib_and_a_thousandth_of_a_core(node: Node, publisher: Publisher) -> None:
+    for number in range(50):
+        publisher.pair(f"cert:{number}", pki.pair(), name=f"n{number}")
+    process = node.process(KNIT_WATCH_INTERVAL="1")
+    until(lambda: node.reload_count == 1, 30)
+    time.sleep(0.5)
+    before = cpu_seconds(process.pid)
+    time.sleep(4)
+    polled = cpu_seconds(process.pid) - before
+    assert memory_mib(process.pid) < 40
+    # Polling sixty times as often as by default.
+    assert polled / 4 < 0.06

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CENTRE = (
+    "psycopg",
+    "psycopg_pool",
+    "acme",
+    "josepy",
+    "dramatiq",
+    "apscheduler",
+    "dns",
+    "pydantic",
+    "requests",
+    "tenacity",
+)
+HEAVY = ("cryptography.x509", "click", "rich")
+
+
+def modules_after(statement: str) -> set[str]:
+    program = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+def test_a_node_at_work_imports_nothing_of_the_centre_and_nothing_it_needs_only_for_a_change() -> None:
+    loaded = modules_after("import knit.node.__main__")
+    assert "redis" in loaded
+    assert not loaded & {*CENTRE, *HEAVY}
+
+
+def test_the_process_that_checks_pairs_imports_no_client() -> None:
+    loaded = modules_after("import knit.node.pairs")
+    assert "cryptography.x509" in loaded
+    assert not loaded & {*CENTRE, "redis"}
