@@ -148,7 +148,7 @@ def _stale(answer: dns.message.Message, record: Record) -> float:
 
 
 def _hopeless(resolver: Address, record: Record, seen: Look, deadline: float) -> bool:
-    if seen.stale <= deadline - time.monotonic():
+    if seen.stale <= max(0.0, deadline - time.monotonic()):
         return False
     extra = {"resolver": str(resolver), "fqdn": record.fqdn, "seconds": int(seen.stale)}
     log.warning("resolver keeps an old answer, not waiting for it", extra=extra)
