@@ -19,13 +19,14 @@ from knit.core.model import (
     Candidate,
     CertId,
     CertSpec,
-    CertState,
     Challenge,
     ChallengeId,
     Issued,
     IssueRequest,
+    Known,
     Leftover,
     Policy,
+    Ready,
     Reason,
     Record,
 )
@@ -70,13 +71,10 @@ class Journal(Protocol):
         """This TXT value is about to be set. The same value of the same attempt gives the same id."""
 
     def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
-        """It was set; `state` is what the solver needs to remove it."""
+        """It was set; `state` is what the solver needs to remove it. Not called when it needs nothing."""
 
     def removed(self, challenge: ChallengeId) -> None:
         """It was removed by exact value."""
-
-    def validated(self) -> None:
-        """Every authorization is valid."""
 
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
@@ -181,9 +179,8 @@ class Staging(Protocol):
 class Store(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
 
-    def spec(self, cert_id: CertId) -> CertSpec | None: ...
-
-    def state(self, cert_id: CertId) -> CertState: ...
+    def load(self, cert_id: CertId) -> Known:
+        """What is wanted and what is known, in one statement."""
 
     def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
         """TXT values set for this certificate and not removed."""
@@ -258,12 +255,8 @@ class PassStore(Protocol):
     def wanted(self) -> Sequence[CertSpec]:
         """All enabled, adopted certificates."""
 
-    def ready(self, cert_id: CertId | None) -> Sequence[Attempt]:
-        """Attempts whose bundle waits to be published (steps issued and publishing), of one certificate or all."""
-
-    def issued(self, cert_id: CertId) -> Issued | None: ...
-
-    def spec(self, cert_id: CertId) -> CertSpec | None: ...
+    def ready(self, cert_id: CertId | None) -> Sequence[Ready]:
+        """What waits to be published (attempts at issued and publishing), of one certificate or all."""
 
     def publishing(self, attempt: Attempt, generation: int) -> None:
         """This attempt's bundle is about to be published under this generation."""

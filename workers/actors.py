@@ -44,7 +44,7 @@ class Flows:
     on_pass: Callable[[PassPlan], None] = lambda _: None
     on_outcome: Callable[[Outcome], None] = lambda _: None
     on_publish: Callable[[Report], None] = lambda _: None
-    on_error: Callable[[KnitError], None] = lambda _: None
+    on_error: Callable[[Exception], None] = lambda _: None
 
 
 def declare(queue: Queue, flows: Flows) -> None:
@@ -81,6 +81,9 @@ def _edge(flows: Flows) -> Iterator[None]:
     except KnitError as error:
         log.error("actor stopped", extra={"error": str(error), "kind": type(error).__name__})  # noqa: TRY400 -- the text is the whole story
         flows.on_error(error)
+    except Exception as bug:  # the process edge: Dramatiq logs it with its trace, a pass that must report hears of it
+        flows.on_error(bug)
+        raise
 
 
 def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:

@@ -13,7 +13,6 @@ from dramatiq.brokers.stub import StubBroker
 
 from knit import messages
 from knit.core.model import CertId, Failed, Outcome
-from knit.errors import KnitError
 from knit.flows.publish import Report
 from knit.flows.reconcile import PassPlan
 from knit.flows.tick import Ticker
@@ -37,7 +36,7 @@ class Heard:
     plans: list[PassPlan] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    errors: list[KnitError] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
 
     def listening(self, flows: Flows) -> Flows:
         """The same flows, reporting here; no hints for later are sent."""

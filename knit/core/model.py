@@ -25,14 +25,13 @@ class KeyType(StrEnum):
 class Step(StrEnum):
     """How far an attempt got. Each is written before the effect it allows.
 
-    planned -> key_staged -> ordered -> validated -> finalizing -> issued -> publishing -> published;
+    planned -> key_staged -> ordered -> finalizing -> issued -> publishing -> published;
     failed and abandoned end an attempt.
     """
 
     PLANNED = "planned"
     KEY_STAGED = "key_staged"
     ORDERED = "ordered"
-    VALIDATED = "validated"
     FINALIZING = "finalizing"
     ISSUED = "issued"
     PUBLISHING = "publishing"
@@ -162,6 +161,24 @@ class Candidate:
     spec: CertSpec
     state: CertState
     leftovers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted."""
+
+    spec: CertSpec | None
+    state: CertState
+    leftovers: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An attempt whose bundle waits to be published, with what is wanted and what is published now."""
+
+    attempt: Attempt
+    spec: CertSpec | None
+    issued: Issued | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from knit.core import publication, x509
-from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
 from knit.core.value import Mark, Value
 from knit.errors import BundleMismatch, Transient, UnsafePublish
 from knit.ports import Clock, Leases, PassStore, Publication, Staging
@@ -53,11 +53,12 @@ class Publish:
             report = replace(report, refreshed=self._refresh())
             return self._prune(report)
 
-    def _bundles(self, ready: Sequence[Attempt]) -> Report:
+    def _bundles(self, waiting: Sequence[Ready]) -> Report:
         published, failed = [], 0
-        for attempt in ready:
+        for ready in waiting:
+            attempt = ready.attempt
             try:
-                if self._publish(attempt):
+                if self._publish(ready):
                     published.append(attempt.cert_id)
             except BundleMismatch as error:
                 failed += 1
@@ -65,9 +66,10 @@ class Publish:
                 log.error("bundle not published", extra={"cert": attempt.cert_id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
         return Report(published=tuple(published), failed=failed)
 
-    def _publish(self, attempt: Attempt) -> bool:
+    def _publish(self, ready: Ready) -> bool:
         """False when the bundle is not (or no longer) there: the next renewal of this certificate sees to it."""
-        spec, bundle = self.store.spec(attempt.cert_id), self.staging.get(attempt.id)
+        attempt, spec = ready.attempt, ready.spec
+        bundle = self.staging.get(attempt.id)
         if bundle is None or not bundle.fullchain:
             return False
         if spec is None or not spec.enabled or sorted(spec.names) != sorted(attempt.names):
@@ -75,7 +77,7 @@ class Publish:
             self.staging.discard([attempt.id])
             return False
         leaf = x509.check(bundle, names=attempt.names, now=self.clock())
-        issued = self._set(spec, attempt, bundle, leaf)
+        issued = self._set(spec, ready, bundle, leaf)
         self.store.record_published(attempt, issued)
         self.staging.discard([attempt.id])
         log.info(
@@ -89,10 +91,10 @@ class Publish:
         )
         return True
 
-    def _set(self, spec: CertSpec, attempt: Attempt, bundle: Bundle, leaf: Leaf) -> Issued:
+    def _set(self, spec: CertSpec, ready: Ready, bundle: Bundle, leaf: Leaf) -> Issued:
         """Publish under the next generation; when Valkey is ahead of Postgres (an older database), above that."""
-        before = self.store.issued(spec.id)
-        generation = 1 if before is None else before.generation + 1
+        attempt = ready.attempt
+        generation = 1 if ready.issued is None else ready.issued.generation + 1
         for _ in range(2):
             issued = _facts(spec, attempt, leaf, generation)
             value = _value(bundle, issued)

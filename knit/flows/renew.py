@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 MAX_KEY_LOSSES = 2
 KEY_LOST = "key lost"
 KEPT = "what is published stays"
-BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED, Step.VALIDATED)
+BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED)
 
 
 class KeyLost(Exception):
@@ -65,12 +65,13 @@ class Renew:
         with self.leases.hold(f"cert:{cert_id}") as lease:
             if lease is None:
                 return Skipped(cert_id=cert_id, reason="another worker is on it")
-            self.sweep(self.store.leftovers(cert_id))
             return self._renew(cert_id, lease)
 
     def _renew(self, cert_id: CertId, lease: Lease) -> Outcome:
-        spec = self.store.spec(cert_id)
-        state = self._relevant(spec, self.store.state(cert_id), lease)
+        known = self.store.load(cert_id)
+        if known.leftovers:
+            self.sweep(self.store.leftovers(cert_id))
+        spec, state = known.spec, self._relevant(known.spec, known.state, lease)
         if spec is None or not spec.enabled:
             return Skipped(cert_id=cert_id, reason="removed or disabled")
         verdict = renewal.decide(spec, state, self.policy, self.clock())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
 from knit.errors import KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
-from knit.solvers.base import HoldsOneValue, ReplacesWhole
+from knit.solvers.base import HoldsOneValue, ReplacesWhole, session
 
 log = logging.getLogger(__name__)
 
@@ -56,30 +56,32 @@ class Dns01:
         with ExitStack() as held:
             for name in self._slots(records):
                 held.enter_context(self._shared.exclusive(name))
+            solver = held.enter_context(session(self._solver))
             for record in dict.fromkeys(records):
-                self._present(record, held)
+                self._present(record, solver, held)
             timeout, interval = self._solver.timeout, self._solver.interval
             self._shared.delegation.wait_visible(records, timeout=timeout, interval=interval)
             yield
 
-    def _present(self, record: Record, held: ExitStack) -> None:
+    def _present(self, record: Record, solver: Solver, held: ExitStack) -> None:
         challenge = self._journal.presenting(record)
         # Registered before the call: a provider may have set the value although its answer was lost.
-        cleanup = _Cleanup(self, record, challenge)
+        cleanup = _Cleanup(self, solver, record, challenge)
         held.callback(cleanup.run)
-        with writing(self._code, self._solver, record, self._shared.exclusive):
-            cleanup.state = self._solver.present(record)
-        self._journal.presented(challenge, cleanup.state)
+        with writing(self._code, solver, record, self._shared.exclusive):
+            cleanup.state = solver.present(record)
+        if cleanup.state is not None:
+            self._journal.presented(challenge, cleanup.state)
 
-    def remove(self, record: Record, challenge: ChallengeId, state: dict[str, str] | None) -> None:
+    def remove(self, solver: Solver, record: Record, challenge: ChallengeId, state: dict[str, str] | None) -> None:
         """Remove one value and say so to the journal; a failure is logged, for the next pass will see to it.
 
         The journal is asked first: a worker that has lost its lease must not remove what the new owner relies on.
         """
         try:
             self._journal.presenting(record)
-            with writing(self._code, self._solver, record, self._shared.exclusive):
-                self._solver.cleanup(record, state)
+            with writing(self._code, solver, record, self._shared.exclusive):
+                solver.cleanup(record, state)
             self._journal.removed(challenge)
         except LeaseLost:
             log.info("challenge record left to the new owner", extra={"fqdn": record.fqdn})
@@ -103,14 +105,15 @@ class Dns01:
 class _Cleanup:
     """What is to be removed when the prover ends; `state` is filled in once the provider has answered."""
 
-    def __init__(self, prover: Dns01, record: Record, challenge: ChallengeId) -> None:
+    def __init__(self, prover: Dns01, solver: Solver, record: Record, challenge: ChallengeId) -> None:
         self.state: dict[str, str] | None = None
         self._prover = prover
+        self._solver = solver
         self._record = record
         self._challenge = challenge
 
     def run(self) -> None:
-        self._prover.remove(self._record, self._challenge, self.state)
+        self._prover.remove(self._solver, self._record, self._challenge, self.state)
 
 
 @contextmanager

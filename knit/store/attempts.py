@@ -14,9 +14,9 @@ from knit.core.model import (
     Attempt,
     CertId,
     CertSpec,
-    CertState,
     Challenge,
     ChallengeId,
+    Known,
     Leftover,
     Policy,
     Reason,
@@ -27,7 +27,7 @@ from knit.errors import Interrupted, KnitError, LeaseLost
 from knit.ports import Lease
 from knit.store.database import Database
 from knit.store.queries import queries
-from knit.store.rows import Row, attempt_from, leftover_from, spec_from, state_from
+from knit.store.rows import Row, attempt_from, known_from, leftover_from
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 LONGEST_ERROR = 2000
@@ -41,14 +41,9 @@ class Attempts:
         self._database = database
         self._sql = queries("attempts")
 
-    def spec(self, cert_id: CertId) -> CertSpec | None:
-        """What is wanted; None also for a row whose names no pass could adopt."""
-        row = self._database.row(self._sql["spec"], {"id": cert_id})
-        return None if row is None else spec_from(row)
-
-    def state(self, cert_id: CertId) -> CertState:
-        """What is known about it. `published` is what Postgres believes; only Valkey knows."""
-        return state_from(self._database.rows(self._sql["state"], {"id": cert_id})[0])
+    def load(self, cert_id: CertId) -> Known:
+        """What is wanted and known. `state.published` is what Postgres believes; only Valkey knows."""
+        return known_from(self._database.rows(self._sql["load"], {"id": cert_id})[0])
 
     def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
         """TXT values set, or perhaps set, for this certificate and not removed."""
@@ -155,10 +150,6 @@ class AttemptJournal:
     def removed(self, challenge: ChallengeId) -> None:
         """It was removed. Written without a lease: nobody else can make it untrue."""
         self._database.write(self._sql["removed"], {"challenge": challenge})
-
-    def validated(self) -> None:
-        """Every authorization is valid."""
-        self._write(step=Step.VALIDATED.value)
 
     def finalizing(self) -> None:
         """The CSR is about to be sent."""

@@ -8,14 +8,14 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from knit.core.model import Attempt, Candidate, CertId, CertSpec, Issued, Policy
+from knit.core.model import Attempt, Candidate, CertId, CertSpec, Issued, Policy, Ready
 from knit.errors import LeaseLost
 from knit.store.accounts import Accounts
 from knit.store.adoption import Adopter, Reserved
 from knit.store.attempts import Attempts
 from knit.store.database import Database
 from knit.store.queries import queries
-from knit.store.rows import attempt_from, issued_from, keys_from, spec_from, state_from
+from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
 
 DEEP_CHECK = "deep check"
 
@@ -78,18 +78,9 @@ class Passes:
         """All enabled, adopted certificates."""
         return tuple(spec_from(row) for row in self._database.rows(self._sql["wanted"]))
 
-    def spec(self, cert_id: CertId) -> CertSpec | None:
-        """What is wanted of one certificate."""
-        return self._attempts.spec(cert_id)
-
-    def ready(self, cert_id: CertId | None) -> Sequence[Attempt]:
-        """Attempts whose bundle waits to be published, of one certificate or all."""
-        return tuple(attempt_from(row) for row in self._database.rows(self._sql["ready"], {"cert_id": cert_id}))
-
-    def issued(self, cert_id: CertId) -> Issued | None:
-        """What is recorded as published."""
-        row = self._database.row(self._sql["issued"], {"id": cert_id})
-        return None if row is None else issued_from(row)
+    def ready(self, cert_id: CertId | None) -> Sequence[Ready]:
+        """What waits to be published, of one certificate or all."""
+        return tuple(ready_from(row) for row in self._database.rows(self._sql["ready"], {"cert_id": cert_id}))
 
     def publishing(self, attempt: Attempt, generation: int) -> None:
         """This bundle is about to be published. Raises LeaseLost when the attempt has been ended meanwhile."""

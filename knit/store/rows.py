@@ -14,7 +14,9 @@ from knit.core.model import (
     ChallengeId,
     Issued,
     KeyType,
+    Known,
     Leftover,
+    Ready,
     Record,
     Step,
 )
@@ -23,22 +25,22 @@ from knit.errors import Misconfigured
 Row = dict[str, Any]
 
 
-def spec_from(row: Row) -> CertSpec:
+def spec_from(row: Row, prefix: str = "") -> CertSpec:
     """A row of knit_certs that has been adopted, so its names are known to be good."""
     return CertSpec(
-        id=CertId(row["id"]),
-        names=tuple(row["names"]),
-        provider=row["provider"],
-        valkey_key=row["valkey_key"],
-        cert_path=row["cert_path"],
-        key_path=row["key_path"],
-        enabled=row["enabled"],
-        issuer=row["issuer"],
-        key_type=key_type(row["key_type"]),
-        profile=row["profile"],
-        preferred_chain=row["preferred_chain"],
-        renew_before=row["renew_before"],
-        requested_at=row["requested_at"],
+        id=CertId(row[f"{prefix}id"]),
+        names=tuple(row[f"{prefix}names"]),
+        provider=row[f"{prefix}provider"],
+        valkey_key=row[f"{prefix}valkey_key"],
+        cert_path=row[f"{prefix}cert_path"],
+        key_path=row[f"{prefix}key_path"],
+        enabled=row[f"{prefix}enabled"],
+        issuer=row[f"{prefix}issuer"],
+        key_type=key_type(row[f"{prefix}key_type"]),
+        profile=row[f"{prefix}profile"],
+        preferred_chain=row[f"{prefix}preferred_chain"],
+        renew_before=row[f"{prefix}renew_before"],
+        requested_at=row[f"{prefix}requested_at"],
     )
 
 
@@ -103,6 +105,21 @@ def state_from(row: Row) -> CertState:
         retry_at=row["retry_at"],
         ari_at=row["ari_at"],
         published=row["published"],
+    )
+
+
+def known_from(row: Row) -> Known:
+    """The joined columns of `state_from`, and of knit_certs (`c_`)."""
+    spec = None if row["c_id"] is None else spec_from(row, "c_")
+    return Known(spec=spec, state=state_from(row), leftovers=row["leftovers"])
+
+
+def ready_from(row: Row) -> Ready:
+    """The joined columns of an attempt (`a_`), knit_certs (`c_`) and knit_issued (`i_`)."""
+    return Ready(
+        attempt=attempt_from(row, "a_"),
+        spec=None if row["c_id"] is None else spec_from(row, "c_"),
+        issued=None if row["i_cert_id"] is None else issued_from(row, "i_"),
     )
 
 

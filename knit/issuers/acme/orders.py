@@ -46,7 +46,6 @@ class Issuance:
             prove(self.session, order, self.prover)
             order = replace(order, status=READY)
         if order.status == READY:
-            self.journal.validated()
             self.journal.finalizing()
             order = self._finalized(order)
         return self._collected(order)

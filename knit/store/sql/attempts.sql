@@ -1,11 +1,10 @@
--- name: spec
-select id, names, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
-       preferred_chain, renew_before, requested_at
-from knit_certs
-where id = %(id)s and names_key is not null
-
--- name: state
-select i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
+-- name: load
+-- A certificate that is not adopted has no names yet, so nothing is wanted of it.
+select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key as c_valkey_key,
+       c.cert_path as c_cert_path, c.key_path as c_key_path, c.enabled as c_enabled, c.issuer as c_issuer,
+       c.key_type as c_key_type, c.profile as c_profile, c.preferred_chain as c_preferred_chain,
+       c.renew_before as c_renew_before, c.requested_at as c_requested_at,
+       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
        i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
        i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
        i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
@@ -15,11 +14,13 @@ select i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer,
        a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
        coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
-       i.cert_id is null or i.published_at is not null as published
-from (select %(id)s::bigint as id) c
-left join knit_issued i on i.cert_id = c.id
-left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
-left join knit_schedule s on s.cert_id = c.id
+       i.cert_id is null or i.published_at is not null as published,
+       exists (select 1 from knit_challenges h where h.cert_id = %(id)s and h.removed_at is null) as leftovers
+from (select %(id)s::bigint as id) x
+left join knit_certs c on c.id = x.id and c.names_key is not null
+left join knit_issued i on i.cert_id = x.id
+left join knit_attempts a on a.cert_id = x.id and a.ended_at is null
+left join knit_schedule s on s.cert_id = x.id
 
 -- name: leftovers
 select id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value, state

@@ -1,16 +1,23 @@
 -- name: ready
-select id, cert_id, step, reason, names, provider, issuer, directory, key_type, profile, order_url,
-       certificate_url, spki_sha256, starts, started_at
-from knit_attempts
-where ended_at is null and step in ('issued', 'publishing')
-  and (%(cert_id)s::bigint is null or cert_id = %(cert_id)s)
-order by id
-
--- name: issued
-select cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
-       sha256, generation, valkey_key, cert_path, key_path
-from knit_issued
-where cert_id = %(id)s
+select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key as c_valkey_key,
+       c.cert_path as c_cert_path, c.key_path as c_key_path, c.enabled as c_enabled, c.issuer as c_issuer,
+       c.key_type as c_key_type, c.profile as c_profile, c.preferred_chain as c_preferred_chain,
+       c.renew_before as c_renew_before, c.requested_at as c_requested_at,
+       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
+       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
+       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
+       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
+       i.key_path as i_key_path,
+       a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
+       a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
+       a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
+       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at
+from knit_attempts a
+left join knit_certs c on c.id = a.cert_id and c.names_key is not null
+left join knit_issued i on i.cert_id = a.cert_id
+where a.ended_at is null and a.step in ('issued', 'publishing')
+  and (%(cert_id)s::bigint is null or a.cert_id = %(cert_id)s)
+order by a.id
 
 -- name: publishing
 update knit_attempts

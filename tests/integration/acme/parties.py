@@ -102,9 +102,6 @@ class Notes:
     def removed(self, challenge: ChallengeId) -> None:
         self._write("removed", str(challenge))
 
-    def validated(self) -> None:
-        self._write("validated", "")
-
     def finalizing(self) -> None:
         self._write("finalizing", "")
 

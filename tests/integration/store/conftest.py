@@ -14,8 +14,10 @@ from knit.store.certs import Certs, NewCert
 from knit.store.database import Database
 from knit.store.leases import Leases
 from knit.store.passes import Passes
+from tests.rig.postgres import Postgres
 
 DIRECTORY = "https://ca.example/directory"
+TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"
 POLICY = Policy(directory=DIRECTORY)
 
 
@@ -76,7 +78,7 @@ class Store:
 
     def spec(self, cert_id: CertId) -> CertSpec:
         """What is wanted of a certificate that is there."""
-        spec = self.attempts.spec(cert_id)
+        spec = self.attempts.load(cert_id).spec
         assert spec is not None
         return spec
 
@@ -109,10 +111,20 @@ class Store:
         self.database.write("update knit_leases set expires_at = now() where name = %(name)s", {"name": name})
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """One database with knit's tables for all tests of this folder: making one costs more than most of them."""
+    url = postgres.create_database("store")
+    Database.open(url).close()
+    return url
+
+
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    """The store on a database of the test's own."""
-    with Database.open(database_url, connections=4) as database:
+def store(migrated: str) -> Iterator[Store]:
+    """The store on empty tables."""
+    with Database.open(migrated, connections=4) as database:
+        tables = [row["name"] for row in database.rows(TABLES)]
+        database.write(f"truncate {', '.join(tables)} restart identity")
         made = Store(database)
         yield made
         made.leases.stop()

@@ -25,7 +25,6 @@ WRITES: dict[str, Write] = {
     "key staged": lambda s, lease, a: s.attempts.key_staged(lease, a, "ab"),
     "ordered": lambda s, lease, a: s.attempts.journal(lease, a).ordered("https://ca.example/order/1"),
     "presenting": lambda s, lease, a: s.attempts.journal(lease, a).presenting(RECORD),
-    "validated": lambda s, lease, a: s.attempts.journal(lease, a).validated(),
     "finalizing": lambda s, lease, a: s.attempts.journal(lease, a).finalizing(),
     "issued": lambda s, lease, a: s.attempts.journal(lease, a).issued("https://ca.example/cert/1"),
     "staged": lambda s, lease, a: s.attempts.staged(lease, a),
@@ -43,9 +42,9 @@ def test_each_step_is_in_postgres_before_the_next(store: Store) -> None:
         assert lease is not None
         journal = store.attempts.journal(lease, attempt)
         seen = []
-        for write in ("key staged", "ordered", "validated", "finalizing", "issued", "staged"):
+        for write in ("key staged", "ordered", "finalizing", "issued", "staged"):
             WRITES[write](store, lease, attempt)
-            now = store.attempts.state(spec.id).attempt
+            now = store.attempts.load(spec.id).state.attempt
             assert now is not None
             seen.append((now.step, now.spki_sha256, now.order_url, now.certificate_url))
         assert journal is not None
@@ -53,7 +52,6 @@ def test_each_step_is_in_postgres_before_the_next(store: Store) -> None:
     assert seen == [
         (Step.KEY_STAGED, "ab", None, None),
         (Step.ORDERED, "ab", order, None),
-        (Step.VALIDATED, "ab", order, None),
         (Step.FINALIZING, "ab", order, None),
         (Step.FINALIZING, "ab", order, cert),
         (Step.ISSUED, "ab", order, cert),
@@ -74,7 +72,7 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(store: Store, write:
                 WRITES[write](store, _lease(stale), attempt)
             assert store.database.rows("select * from knit_attempts") == before
             assert not store.attempts.leftovers(spec.id)
-            assert store.attempts.state(spec.id).failures == 0
+            assert store.attempts.load(spec.id).state.failures == 0
 
 
 @pytest.mark.parametrize("write", sorted(WRITES.keys() - {"resume"}))
@@ -112,7 +110,7 @@ def test_a_new_order_forgets_the_certificate_url_of_the_old_one(store: Store) ->
         attempt = store.begin(lease, spec)
         WRITES["issued"](store, _lease(lease), attempt)
         WRITES["ordered"](store, _lease(lease), attempt)
-    now = store.attempts.state(spec.id).attempt
+    now = store.attempts.load(spec.id).state.attempt
     assert now is not None
     assert now.certificate_url is None
 
@@ -123,7 +121,7 @@ def test_a_failure_is_counted_shown_and_waited_for(store: Store) -> None:
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         store.attempts.fail(_lease(lease), attempt, error=error, retry_at=LATER)
-    state = store.attempts.state(spec.id)
+    state = store.attempts.load(spec.id).state
     assert (state.attempt, state.failures, state.retry_at) == (None, 1, LATER)
     assert store.certs.one(spec.id).last_error == str(error)
     assert store.candidate_ids() == []
@@ -138,7 +136,7 @@ def test_a_failure_without_a_next_try_waits_for_a_change_and_no_longer(store: St
     store.database.write("update knit_certs set provider = 'desec'")
     store.passes.adopt()
     assert store.candidate_ids() == [spec.id]
-    assert store.attempts.state(spec.id).failures == 0
+    assert store.attempts.load(spec.id).state.failures == 0
 
 
 def test_a_postponed_attempt_stays_open_and_counts_unless_the_process_was_only_stopping(store: Store) -> None:
@@ -146,10 +144,10 @@ def test_a_postponed_attempt_stays_open_and_counts_unless_the_process_was_only_s
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         store.attempts.postpone(_lease(lease), attempt, error=Interrupted("stopping"), retry_at=datetime.now(UTC))
-        assert store.attempts.state(spec.id).failures == 0
+        assert store.attempts.load(spec.id).state.failures == 0
         assert store.certs.one(spec.id).last_error is None
         store.attempts.postpone(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
-    state = store.attempts.state(spec.id)
+    state = store.attempts.load(spec.id).state
     assert state.attempt is not None
     assert (state.attempt.starts, state.failures, state.retry_at) == (0, 1, LATER)
     assert store.certs.one(spec.id).last_error == "no answer"
@@ -198,9 +196,9 @@ def test_leftovers_of_a_removed_certificate_are_still_known(store: Store) -> Non
 
 
 def test_the_state_of_an_unknown_certificate_is_empty(store: Store) -> None:
-    state = store.attempts.state(CertId(77))
+    state = store.attempts.load(CertId(77)).state
     assert (state.issued, state.attempt, state.failures) == (None, None, 0)
-    assert store.attempts.spec(CertId(77)) is None
+    assert store.attempts.load(CertId(77)).spec is None
 
 
 def test_a_check_planned_for_later_clears_an_error_that_is_over_but_not_that_of_a_failure(store: Store) -> None:

@@ -69,12 +69,12 @@ def test_publishing_ends_the_attempt_and_clears_what_went_wrong_before(store: St
     store.database.write("update knit_schedule set failures = 3, retry_at = now() - interval '1 s'")
     store.database.write("update knit_certs set last_error = 'x'")
     issued = store.publish(spec)
-    state, row = store.attempts.state(spec.id), store.certs.one(spec.id)
+    state, row = store.attempts.load(spec.id).state, store.certs.one(spec.id)
     assert (state.issued, state.attempt, state.failures, state.retry_at) == (issued, None, 0, None)
     assert (row.last_error, row.not_after) == (None, issued.not_after)
     assert row.last_renewed is not None
     assert store.passes.ready(None) == ()
-    assert store.passes.issued(spec.id) == issued
+    assert store.attempts.load(spec.id).state.issued == issued
 
 
 def test_recording_a_publication_twice_or_late_changes_nothing(store: Store) -> None:
@@ -83,11 +83,11 @@ def test_recording_a_publication_twice_or_late_changes_nothing(store: Store) -> 
         assert lease is not None
         attempt = store.begin(lease, spec)
         store.attempts.staged(lease, attempt)
-    assert [ready.step for ready in store.passes.ready(spec.id)] == [Step.ISSUED]
+    assert [ready.attempt.step for ready in store.passes.ready(spec.id)] == [Step.ISSUED]
     store.passes.publishing(attempt, 5)
     store.passes.record_published(attempt, issued_for(spec, attempt, generation=5))
     store.passes.record_published(attempt, issued_for(spec, attempt, generation=6))
-    recorded = store.passes.issued(spec.id)
+    recorded = store.attempts.load(spec.id).state.issued
     assert recorded is not None
     assert recorded.generation == 5
     with pytest.raises(LeaseLost):
@@ -134,7 +134,7 @@ def test_a_disabled_certificate_is_pruned_once_and_is_unpublished_afterwards(sto
     store.passes.clear_tombstones(["certs/1"])
     assert store.passes.tombstones() == frozenset()
     store.certs.switch(spec.id, enabled=True)
-    assert not store.attempts.state(spec.id).published
+    assert not store.attempts.load(spec.id).state.published
 
 
 def test_a_tombstone_of_a_key_that_another_certificate_now_wants_is_ignored(store: Store) -> None:
@@ -162,7 +162,7 @@ def test_a_value_found_published_is_recorded_once_and_then_known(store: Store) -
     issued = issued_for(spec)
     store.passes.record_adopted(issued)
     store.passes.record_adopted(replace(issued, serial="02"))
-    assert store.attempts.state(spec.id).issued == issued
+    assert store.attempts.load(spec.id).state.issued == issued
     assert store.passes.unrecorded() == ()
     assert store.passes.published_keys() == {"certs/1"}
 
