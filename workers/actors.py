@@ -11,7 +11,7 @@ from datetime import timedelta
 import dramatiq
 
 from knit import messages
-from knit.core.model import CertId, Failed, Outcome, Renewed
+from knit.core.model import CertId, Failed, Outcome, Renewed, Skipped
 from knit.errors import Interrupted, KnitError, LeaseLost, Transient
 from knit.flows.publish import Publish, Report
 from knit.flows.reconcile import PassPlan, Reconcile
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 SOON = timedelta(hours=3)
 """A next try within this gets a delayed message; a later one is found by a pass."""
+
+BUSY = timedelta(seconds=30)
+"""When to look again at a certificate that another worker is on: a dead worker's message is back long before its lease
+is free, and without another look nothing would happen before the next pass."""
 
 PUBLISH_AGAIN = (0.5, 2, 5, 15, 60, 300)
 """Seconds between tries to publish while Valkey or Postgres is away; after them the next pass publishes."""
@@ -95,6 +99,8 @@ def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
     flows.on_outcome(outcome)
     if isinstance(outcome, Renewed):
         queue.send(messages.publish(cert_id))
+    elif isinstance(outcome, Skipped) and outcome.busy and flows.follow_up:
+        queue.send(messages.renew(cert_id), delay=BUSY)
     elif isinstance(outcome, Failed) and outcome.retry_at is not None and flows.follow_up:
         delay = outcome.retry_at - flows.clock()
         if delay < SOON:

@@ -290,11 +290,12 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Nothing was done, because; `until` when known."""
+    """Nothing was done, because; `until` when known. `busy`: another worker is on it, or has died on it."""
 
     cert_id: CertId
     reason: str
     until: datetime | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

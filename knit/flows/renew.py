@@ -64,7 +64,7 @@ class Renew:
         """
         with self.leases.hold(f"cert:{cert_id}") as lease:
             if lease is None:
-                return Skipped(cert_id=cert_id, reason="another worker is on it")
+                return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
             return self._renew(cert_id, lease)
 
     def _renew(self, cert_id: CertId, lease: Lease) -> Outcome:
