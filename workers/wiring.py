@@ -126,7 +126,8 @@ class _Dns:
     """The DNS side of a worker: provers for attempts, and the sweep of what earlier ones left behind."""
 
     def __init__(self, env: Environment, settings: Worker, leases: Leases, database: Database, sleep: Sleep) -> None:
-        self._solvers = Solvers(env, Runtime(clock=now, sleep=sleep))
+        runtime = Runtime(clock=now, sleep=sleep, resolvers=settings.dns.resolvers or ())
+        self._solvers = Solvers(env, runtime)
         looking = Looking(
             resolvers=settings.dns.resolvers,
             timeout=settings.dns.timeout,

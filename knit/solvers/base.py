@@ -8,6 +8,7 @@ knit (`NAME__WEST` for the second account `code@west`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -49,10 +50,14 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What a solver may use of its process: the clock, and a wait that ends when the process must stop."""
+    """What a solver may use of its process: the clock, and a wait that ends when the process must stop.
+
+    `resolvers` (host:port) are those the user wants asked; none: the system's.
+    """
 
     clock: Clock
     sleep: Sleep
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +164,16 @@ class Values:
         spelled = (name + suffix for variable in variables for suffix in self._suffixes for name in variable.names)
         return tuple(name for name in spelled if name in self._mapping)
 
+    def named(self, names: Iterable[str]) -> dict[str, str]:
+        """What is set under these names; as in `for_program`, an account's values stand under the plain ones."""
+        looked_up = {name: self._first(Variable(names=(name,), help=""), self._suffixes) for name in names}
+        return {name: value for name, value in looked_up.items() if value is not None}
+
+    @property
+    def is_second_account(self) -> bool:
+        """Whether these are the settings of an account `code@name`."""
+        return len(self._suffixes) > 1
+
     def for_program(self) -> dict[str, str]:
         """The environment for a child process: all of it but knit's own settings.
 
@@ -237,6 +252,19 @@ class ReplacesWhole(Protocol):
 
     def replaces(self, record: Record) -> str:
         """Name what is replaced (the record set's name, or the zone): one writer at a time may change it."""
+
+
+@runtime_checkable
+class PerSet(Protocol):
+    """A solver that keeps something open from the first value set to the last one removed."""
+
+    def session(self) -> AbstractContextManager[Solver]:
+        """The solver to use for one set of values, by the thread that opens it."""
+
+
+def session(solver: Solver) -> AbstractContextManager[Solver]:
+    """What to use for one set of values: the solver itself, or what it opens for a set."""
+    return solver.session() if isinstance(solver, PerSet) else nullcontext(solver)
 
 
 @runtime_checkable

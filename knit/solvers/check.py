@@ -6,9 +6,11 @@ into findings and asks nobody.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from hashlib import sha256
 
 import dns.rcode
 from dns.rdtypes.ANY.CAA import CAA
@@ -16,6 +18,7 @@ from dns.rdtypes.ANY.CAA import CAA
 from knit.core.model import Challenge, Record
 from knit.errors import KnitError
 from knit.ports import Solver
+from knit.solvers.base import session
 from knit.solvers.caa import Authority, Caa, objection
 from knit.solvers.delegation import DnsDelegation
 from knit.solvers.dnsquery import NoReply, ask, find, txt_values
@@ -77,7 +80,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How to try the provider: its solver, and a value that nobody else uses."""
+    """How to try the provider: its solver, and a token that nobody else uses."""
 
     solver: Solver
     value: str
@@ -153,8 +156,18 @@ def _caa(identifier: str, delegation: DnsDelegation) -> CaaFacts:
 
 def _try(probe: Probe, identifier: str, place: tuple[str, str], delegation: DnsDelegation) -> KnitError | None:
     """Write, read back, delete. Deletes also what could not be read back."""
-    challenge = Challenge(identifier=identifier, value=probe.value, token=probe.value, key_authorization=probe.value)
-    record, solver = Record(challenge=challenge, fqdn=place[0], zone=place[1]), probe.solver
+    key_authorization = f"{probe.value}.{probe.value}"
+    value = urlsafe_b64encode(sha256(key_authorization.encode()).digest()).rstrip(b"=").decode()
+    challenge = Challenge(identifier=identifier, value=value, token=probe.value, key_authorization=key_authorization)
+    record = Record(challenge=challenge, fqdn=place[0], zone=place[1])
+    try:
+        with session(probe.solver) as solver:
+            return _write_and_delete(solver, record, delegation)
+    except KnitError as e:
+        return e
+
+
+def _write_and_delete(solver: Solver, record: Record, delegation: DnsDelegation) -> KnitError | None:
     failure: KnitError | None = None
     state: dict[str, str] | None = None
     try:

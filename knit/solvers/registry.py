@@ -10,6 +10,7 @@ from importlib import import_module
 from knit.errors import Misconfigured
 from knit.ports import Solver
 from knit.solvers.base import Provider, Runtime, Values
+from knit.solvers.lego.table import table
 
 MODULES: dict[str, str] = {
     "bunny": "bunny",
@@ -28,30 +29,58 @@ MODULES: dict[str, str] = {
     "porkbun": "porkbun",
     "vultr": "vultr",
 }
-"""lego's code -> module in this package. Modules are imported when they are first asked for."""
+"""lego's code -> module in this package. Modules are imported when first asked for; lego serves all other codes."""
 
 ALIASES: dict[str, str] = {
     "acme-dns": "acmedns",
+    "azure": "azuredns",
+    "domainnameshop": "domeneshop",
+    "fastdns": "edgedns",
     "linodev4": "linode",
     "rfc2136": "dnsupdate",
+    "webnames": "webnamesru",
 }
 """Codes of lego v4 and other spellings -> today's code."""
 
+DROPPED: dict[str, str] = {
+    "brandit": "Brandit has become part of Abion, whose API is another: use abion",
+    "cloudxns": "CloudXNS has closed",
+    "dnspod": "lego has dropped it for Tencent Cloud's API: use tencentcloud, which reads TENCENTCLOUD_SECRET_ID and "
+    "TENCENTCLOUD_SECRET_KEY",
+    "googledomains": "Google Domains has closed, and Squarespace, which took over, has no such API: delegate "
+    "_acme-challenge by CNAME to a zone elsewhere",
+    "iij": "lego has dropped it for a newer API: use iijdpf, which has variables of its own",
+    "iwantmyname": "lego has dropped it: delegate _acme-challenge by CNAME to a zone elsewhere",
+    "manual": "it asks a person to set the record, and knit works unattended: use exec with a program of yours",
+    "stackpath": "StackPath has closed",
+}
+"""Codes that are not served -> why, and what to use."""
+
 
 def split(provider: str) -> tuple[str, str]:
-    """`desec@west` -> (`desec`, `west`), aliases resolved; Misconfigured, with near matches, for unknown codes."""
+    """`desec@west` -> (`desec`, `west`), aliases resolved.
+
+    Raises Misconfigured: with near matches for unknown codes, with the reason for codes that are not served.
+    """
     name, _, account = provider.partition("@")
     code = ALIASES.get(name, name)
-    if code not in MODULES:
-        near = difflib.get_close_matches(name, [*MODULES, *ALIASES], n=3)
+    if code in DROPPED:
+        raise Misconfigured(f"DNS provider {name} is not served: {DROPPED[code]}")
+    if code not in MODULES and code not in table():
+        near = difflib.get_close_matches(name, {*MODULES, *table(), *ALIASES} - {*DROPPED}, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; `knit providers` lists all codes"
         raise Misconfigured(f"unknown DNS provider {name!r}{hint}")
     return code, account
 
 
 def provider(code: str) -> Provider:
-    """What the provider says of itself; `code` may be an alias."""
-    found = import_module(f"knit.solvers.{MODULES[split(code)[0]]}").PROVIDER
+    """What the provider says of itself; `code` may be an alias. A solver of our own goes before lego's."""
+    code = split(code)[0]
+    if code not in MODULES:
+        from knit.solvers.lego.provider import described
+
+        return described(table()[code])
+    found = import_module(f"knit.solvers.{MODULES[code]}").PROVIDER
     if not isinstance(found, Provider):
         raise TypeError(f"knit.solvers.{code} exposes no Provider")
     return found

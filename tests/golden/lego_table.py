@@ -1,0 +1,48 @@
+"""Makes knit/solvers/lego/table.json from facts about lego: `python -m tests.golden.lego_table FACTS > …/table.json`.
+
+FACTS is the file of facts that is kept beside this repository (../shared/facts/lego-providers.json): for each of
+lego's codes the variables and defaults of its Go code. Taken over are names and figures only. To bring the table to a
+later lego, write those facts anew from lego's `providers/dns/*/*.toml` and `*.go`, then run this.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+KNOBS = {"timeout": "propagation_timeout", "interval": "polling_interval", "ttl": "ttl", "http": "http_timeout"}
+
+
+def table(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """One compact record per code; empty members are left out."""
+    return {entry["code"]: _compact(entry) for entry in facts["providers"]}
+
+
+def _compact(entry: dict[str, Any]) -> dict[str, Any]:
+    needed = {name for wanted in entry["required"] for names in wanted for name in names}
+    also = {name: None for name in entry["credentials"] if name not in needed}
+    also |= {name: facts["default"] for name, facts in entry["optional"].items() if name not in needed}
+    alternatives = {json.dumps(wanted): wanted for wanted in entry["required"]}
+    record = {
+        "name": entry["name"],
+        "aliases": entry["aliases"],
+        "required": list(alternatives.values()),
+        "also": {name: None if default in {None, "''"} else str(default) for name, default in also.items()},
+        "knobs": {knob: [entry[key]["env"], entry[key]["default"]] for knob, key in KNOBS.items() if entry[key]},
+        "spelled": list((entry.get("alt_prefix") or {}).values()),
+        "sequential": entry["sequential"],
+        "remembers": entry["cleanup_needs_record_id_from_present"],
+    }
+    return {key: value for key, value in record.items() if value}
+
+
+def text(facts: dict[str, Any]) -> str:
+    """The file: one line per code."""
+    lines = (f"{json.dumps(code)}: {json.dumps(entry, ensure_ascii=False)}" for code, entry in table(facts).items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text(json.loads(Path(sys.argv[1]).read_text())))
