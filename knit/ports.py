@@ -249,6 +249,9 @@ class PassStore(Protocol):
     def deep_check_due(self, *, force: bool) -> bool:
         """Whether the last check of every value's content is a day ago; taken as done when True is given."""
 
+    def tidy(self) -> None:
+        """Forget what is too old to matter."""
+
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """As in Store."""
 

@@ -44,6 +44,7 @@ class Reconcile:
         published = self.store.published_keys()
         unpublished = published - (members - empty)
         if self.store.deep_check_due(force=deep):
+            self.store.tidy()
             unpublished |= self._damaged(published - unpublished)
         plan = self._decide(self.store.candidates(self.policy, unpublished))
         plan += tuple(self.store.orphaned_leftovers())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-
-from psycopg.types.json import Jsonb
 
 from knit.core.model import Attempt, Candidate, CertId, CertSpec, Issued, Policy, Ready
 from knit.errors import LeaseLost
@@ -118,13 +116,9 @@ class Passes:
         if wanted := list(keys):
             self._database.write(self._sql["clear_tombstones"], {"keys": wanted})
 
-    def begin_pass(self) -> int:
-        """Note that a pass has begun; gives its number."""
-        return int(self._database.rows(self._sql["begin_pass"])[0]["id"])
-
-    def finish_pass(self, number: int, counts: Mapping[str, int]) -> None:
-        """Note how it ended."""
-        self._database.write(self._sql["finish_pass"], {"id": number, "counts": Jsonb(dict(counts))})
+    def tidy(self) -> None:
+        """Forget attempts that ended 90 days ago and left nothing in the DNS, and leases nobody took since."""
+        self._database.write(self._sql["tidy"])
 
     def _keys(self, statement: str) -> frozenset[str]:
         return keys_from(self._database.rows(self._sql[statement])[0]["keys"])

@@ -144,13 +144,6 @@ create table knit_accounts (
     primary key (directory, issuer)
 );
 
-create table knit_passes (
-    id          bigserial primary key,
-    started_at  timestamptz not null default now(),
-    finished_at timestamptz,
-    counts      jsonb
-);
-
 -- When something was last done that is not done in every pass.
 create table knit_marks (
     name    text primary key,

@@ -97,8 +97,11 @@ from knit_certs
 where enabled and names_key is not null
 order by id
 
--- name: begin_pass
-insert into knit_passes default values returning id
-
--- name: finish_pass
-update knit_passes set finished_at = now(), counts = %(counts)s where id = %(id)s
+-- name: tidy
+-- A lease row's epoch must only grow while anybody may still write under it: 90 days is long past that.
+with attempts as (
+    delete from knit_attempts a
+    where a.ended_at < now() - interval '90 days'
+      and not exists (select 1 from knit_challenges h where h.attempt_id = a.id and h.removed_at is null)
+)
+delete from knit_leases where expires_at < now() - interval '90 days'

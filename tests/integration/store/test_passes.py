@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -201,9 +201,16 @@ def test_the_host_of_the_originals_account_is_known(store: Store) -> None:
     assert store.passes.original_account_host() == "staging.ca.example"
 
 
-def test_a_pass_leaves_a_record_with_its_counts(store: Store) -> None:
-    number = store.passes.begin_pass()
-    store.passes.finish_pass(number, {"due": 3, "failed": 1})
-    (row,) = store.database.rows("select counts, finished_at from knit_passes")
-    assert row["counts"] == {"due": 3, "failed": 1}
-    assert datetime.now(UTC) - row["finished_at"] < timedelta(minutes=1)
+def test_what_ended_long_ago_is_forgotten_but_not_a_record_left_in_the_dns(store: Store) -> None:
+    for number, name in enumerate(("old.example", "left.example", "new.example"), 1):
+        store.publish(store.add(number, name))
+    old = "update knit_attempts set ended_at = now() - interval '91 days' where names[1] <> 'new.example'"
+    store.database.write(old)
+    store.database.write(
+        "insert into knit_challenges"
+        " (attempt_id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value)"
+        " select id, cert_id, provider, 'x', 'x', 'x', 'x', 'x', 'x' from knit_attempts where names[1] = 'left.example'"
+    )
+    store.passes.tidy()
+    kept = store.database.rows("select names[1] as name from knit_attempts order by id")
+    assert [row["name"] for row in kept] == ["left.example", "new.example"]
