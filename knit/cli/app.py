@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disable": ("certs", "Keep a certificate on the list without renewing or publishing it."),
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
     "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
+    "providers": ("providers", "List the DNS providers and the variables they read."),
+    "dns": ("dns", "Check whether an order for a name would succeed."),
     "version": ("about", "Print the version."),
     "help": ("about", "Show help on knit or one of its commands."),
     "completion": ("about", "Print a script that makes the shell complete knit's commands."),

@@ -10,7 +10,19 @@ import pytest
 from knit import __version__
 from tests.acceptance.knit import PROGRAM, environment, knit
 
-COMMANDS = ("add", "remove", "list", "enable", "disable", "renew", "watch", "version", "help", "completion")
+COMMANDS = (
+    "add",
+    "remove",
+    "list",
+    "enable",
+    "disable",
+    "renew",
+    "watch",
+    "providers",
+    "version",
+    "help",
+    "completion",
+)
 
 
 def test_no_arguments_is_usage_on_stderr_and_exit_2() -> None:
@@ -85,6 +97,9 @@ def test_help_on_one_command() -> None:
         (["renew", "--id", "1", "--once"], "--once goes only without --id and --domains"),
         (["renew", "--once=perhaps"], "must be true or false"),
         (["add", "--domains", "a,", "b"], "unexpected extra argument (b)"),
+        (["dns"], "missing command"),
+        (["dns", "check"], "missing argument 'NAME'"),
+        (["dns", "look"], "no such command 'look'"),
         (["completion"], "shell"),
         (["completion", "csh"], "csh"),
     ],

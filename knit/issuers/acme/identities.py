@@ -1,0 +1,32 @@
+"""Under which names a CA looks for itself in CAA records."""
+
+from __future__ import annotations
+
+from knit.errors import Misconfigured
+from knit.issuers.acme.network import Network
+from knit.issuers.acme.problems import ProblemReply, error_of
+from knit.issuers.acme.transport import Connection, Origin, trust
+from knit.issuers.acme.wire import Directory
+from knit.ports import Clock, Sleep
+
+
+def caa_identities(directory: str, ca_files: tuple[str, ...], clock: Clock, sleep: Sleep) -> frozenset[str]:
+    """What its directory says (RFC 8555 section 7.1.1: caaIdentities); empty when it does not say.
+
+    Raises Misconfigured, Unreachable, Interrupted.
+    """
+    try:
+        origin = Origin.of(directory)
+    except ValueError:
+        raise Misconfigured(f"KNIT_ACME_DIRECTORY: {directory!r}: an https URL is needed") from None
+    network = Network(Connection(origin, trust(ca_files), sleep), clock, sleep)
+    try:
+        meta = Directory.from_reply(network.get(directory), origin).document.get("meta")
+    except ProblemReply as refused:
+        raise error_of(refused.problem) from None
+    finally:
+        network.close()
+    named = meta.get("caaIdentities") if isinstance(meta, dict) else None
+    return (
+        frozenset(name.lower() for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+    )
