@@ -23,10 +23,13 @@ MODULES: dict[str, str] = {
     "gandiv5": "gandiv5",
     "godaddy": "godaddy",
     "hetzner": "hetzner",
+    "infomaniak": "infomaniak",
+    "ionos": "ionos",
     "linode": "linode",
     "namecheap": "namecheap",
     "ovh": "ovh",
     "porkbun": "porkbun",
+    "scaleway": "scaleway",
     "vultr": "vultr",
 }
 """lego's code -> module in this package. Modules are imported when first asked for; lego serves all other codes."""
