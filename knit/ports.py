@@ -76,6 +76,9 @@ class Journal(Protocol):
     def removed(self, challenge: ChallengeId) -> None:
         """It was removed by exact value."""
 
+    def check(self) -> None:
+        """Raise LeaseLost when another worker may have taken over: nothing it relies on may be removed any more."""
+
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
 
@@ -123,7 +126,10 @@ class Delegation(Protocol):
 
 
 class Prover(Protocol):
-    """Proves control of names by DNS-01 for as long as the context is open."""
+    """Proves control of names by DNS-01, in as few rounds as the DNS provider allows."""
+
+    def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
+        """The challenges in groups that can be proved at the same time; usually all in one."""
 
     def proving(self, challenges: Sequence[Challenge]) -> AbstractContextManager[None]:
         """Set all values, wait until all are visible, yield; remove them all by exact value on the way out."""

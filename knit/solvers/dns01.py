@@ -10,11 +10,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
-from knit.errors import KnitError, LeaseLost, Refused
+from knit.errors import KnitError, LeaseLost
 from knit.ports import Delegation, Journal, Solver, Solvers
 from knit.solvers.base import HoldsOneValue, ReplacesWhole, session
+from knit.solvers.registry import split
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,15 @@ class Dns01:
         self._journal = journal
         self._shared = shared
 
+    def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
+        """See ports.Prover. Challenges that need the same place, where it holds one value, take turns."""
+        if not isinstance(self._solver, HoldsOneValue):
+            return [challenges]
+        turns: dict[str, list[Challenge]] = {}
+        for challenge in challenges:
+            turns.setdefault(self._solver.slot(self._shared.delegation.locate(challenge)), []).append(challenge)
+        return [[each for each in turn if each is not None] for turn in zip_longest(*turns.values())]
+
     @contextmanager
     def proving(self, challenges: Sequence[Challenge]) -> Iterator[None]:
         """See ports.Prover. A record that cannot be removed is logged and left to `sweep`."""
@@ -76,10 +87,10 @@ class Dns01:
     def remove(self, solver: Solver, record: Record, challenge: ChallengeId, state: dict[str, str] | None) -> None:
         """Remove one value and say so to the journal; a failure is logged, for the next pass will see to it.
 
-        The journal is asked first: a worker that has lost its lease must not remove what the new owner relies on.
+        A worker that has lost its lease must not remove what the new owner relies on.
         """
         try:
-            self._journal.presenting(record)
+            self._journal.check()
             with writing(self._code, solver, record, self._shared.exclusive):
                 solver.cleanup(record, state)
             self._journal.removed(challenge)
@@ -91,15 +102,7 @@ class Dns01:
 
     def _slots(self, records: Sequence[Record]) -> list[str]:
         """Names to hold from setting to removal, sorted so that two provers never wait for each other."""
-        if not isinstance(self._solver, HoldsOneValue):
-            return []
-        slots = [self._solver.slot(record) for record in records]
-        if len(set(slots)) < len(slots):
-            raise Refused(
-                f"{self._code} keeps one TXT value per name, but {', '.join(sorted(set(slots)))} needs several: "
-                "put a name and its wildcard into two certificates"
-            )
-        return sorted(f"dns slot {self._code} {slot}" for slot in slots)
+        return sorted({name for record in records for name in slots(self._code, self._solver, record)})
 
 
 class _Cleanup:
@@ -114,6 +117,11 @@ class _Cleanup:
 
     def run(self) -> None:
         self._prover.remove(self._solver, self._record, self._challenge, self.state)
+
+
+def slots(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
+    """What this record has to itself from setting to removal, where the provider keeps only one value there."""
+    return (f"dns slot {code} {solver.slot(record)}",) if isinstance(solver, HoldsOneValue) else ()
 
 
 @contextmanager
@@ -132,8 +140,11 @@ def sweep(leftovers: Sequence[Leftover], solvers: Solvers, removed: Removed, exc
     for leftover in leftovers:
         record = leftover.record
         try:
-            solver = solvers.solver(leftover.provider)
-            with writing(leftover.provider.partition("@")[0], solver, record, exclusive):
+            solver, code = solvers.solver(leftover.provider), split(leftover.provider)[0]
+            with ExitStack() as held:
+                for name in slots(code, solver, record):
+                    held.enter_context(exclusive(name))
+                held.enter_context(writing(code, solver, record, exclusive))
                 solver.cleanup(record, leftover.state)
             removed(leftover.id)
         except LeaseLost:

@@ -151,6 +151,10 @@ class AttemptJournal:
         """It was removed. Written without a lease: nobody else can make it untrue."""
         self._database.write(self._sql["removed"], {"challenge": challenge})
 
+    def check(self) -> None:
+        """Raise LeaseLost when another worker may have taken over."""
+        self._lease.check()
+
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
         self._write(step=Step.FINALIZING.value)

@@ -28,14 +28,10 @@ def prove(session: Session, order: Order, prover: Prover) -> None:
     for authorization in found:
         if authorization.status not in (PENDING, VALID):
             raise _lost(authorization)
-    if not pending:
-        return
-    offers = [_offer(authorization) for authorization in pending]
-    challenges = [_challenge(authorization, session.signer) for authorization in pending]
-    with prover.proving(challenges):
-        for authorization, offer in zip(pending, offers, strict=True):
-            _answer(session, authorization, offer)
-        _settle(session, pending)
+    wanted = {_challenge(authorization, session.signer): authorization for authorization in pending}
+    for challenges in prover.rounds(tuple(wanted)) if wanted else ():
+        with prover.proving(challenges):
+            _settle(session, [wanted[challenge] for challenge in challenges])
 
 
 def _expected(authorization: Authorization, order: Order) -> Authorization:
@@ -76,6 +72,8 @@ def _answer(session: Session, authorization: Authorization, offer: DnsChallenge)
 
 
 def _settle(session: Session, pending: Sequence[Authorization]) -> None:
+    for authorization in pending:
+        _answer(session, authorization, _offer(authorization))
     waiting = session.poller.begin(VALIDATION, f"the validation of {', '.join(item.subject for item in pending[:3])}")
     for authorization in pending:
         settled = _decided(session, waiting, authorization.url)

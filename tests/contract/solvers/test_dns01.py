@@ -47,6 +47,10 @@ class Journal:
     def removed(self, challenge: ChallengeId) -> None:
         self.told.append(f"removed {self.open.pop(challenge).value}")
 
+    def check(self) -> None:
+        if self.lost:
+            raise LeaseLost("another worker")
+
     def ordered(self, order_url: str) -> None: ...
     def finalizing(self) -> None: ...
     def issued(self, certificate_url: str) -> None: ...
@@ -200,10 +204,25 @@ def test_a_name_that_can_hold_one_value_is_held_from_setting_to_removal() -> Non
     assert not solver.overwritten
 
 
-def test_two_values_for_a_name_that_can_hold_one_are_refused_with_advice() -> None:
-    both = prover(OneSlot(), Journal()).proving([challenge("apex"), challenge("wildcard")])
-    with pytest.raises(Refused, match="into two certificates"), both:
-        pass
+def test_two_values_for_a_name_that_can_hold_one_take_turns() -> None:
+    challenges = [challenge("apex"), challenge("wildcard")]
+    turns = prover(OneSlot(), Journal()).rounds(challenges)
+    assert [list(turn) for turn in turns] == [[challenge("apex")], [challenge("wildcard")]]
+
+
+def test_values_that_can_stand_side_by_side_are_proved_in_one_round(api: FakeDesec) -> None:
+    challenges = [challenge("apex"), challenge("wildcard")]
+    assert prover(desec(api), Journal()).rounds(challenges) == [challenges]
+
+
+def test_the_sweep_waits_for_a_place_that_another_certificate_holds() -> None:
+    solver, exclusive = OneSlot(), KeyedLocks()
+    with ThreadPoolExecutor(1) as pool:
+        with prover(solver, Journal(), exclusive=exclusive).proving([challenge("new")]):
+            swept = pool.submit(sweep, [leftover("old")], OneSolver(solver), lambda _: None, exclusive)
+            time.sleep(0.1)
+            assert solver.value == "new"
+        assert swept.result(10) == []
 
 
 class OneSolver:
