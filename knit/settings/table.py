@@ -30,7 +30,7 @@ class Setting:
     secret: bool = False
     unset: str = "unset"
 
-    def read(self, env: Environment) -> Any:  # noqa: ANN401 -- each parser has its own type; the settings classes narrow it
+    def read(self, env: Environment) -> Any:
         """The parsed value, or None when it is unset and has no default. Raises Misconfigured."""
         raw = env.get(self.name, self.default)
         if raw is None:
@@ -50,94 +50,156 @@ NODE = ("knit watch",)
 
 TABLE: tuple[Setting, ...] = (
     Setting(
-        "KNIT_DB_URL", parse.url("postgres", "postgresql"), None,
+        "KNIT_DB_URL",
+        parse.url("postgres", "postgresql"),
+        None,
         "PostgreSQL with the list of certificates and the journal, `postgres://user:password@host/database?sslmode=...`.",
-        CENTRE, secret=True, unset="required",
+        CENTRE,
+        secret=True,
+        unset="required",
     ),
     Setting(
-        "KNIT_VALKEY_URL", parse.url(*VALKEY_SCHEMES), None,
+        "KNIT_VALKEY_URL",
+        parse.url(*VALKEY_SCHEMES),
+        None,
         "The certificate Valkey. The centre needs the primary; a node may use a replica. "
         "`redis://`, `rediss://` (TLS), `valkey://`, `valkeys://` or `unix://`, credentials in the URL.",
-        (*ISSUING, *NODE), secret=True, unset="required",
+        (*ISSUING, *NODE),
+        secret=True,
+        unset="required",
     ),
     Setting(
-        "KNIT_QUEUE_URL", parse.url("redis", "rediss", "valkey", "valkeys", "unix", "amqp", "amqps"), None,
+        "KNIT_QUEUE_URL",
+        parse.url("redis", "rediss", "valkey", "valkeys", "unix", "amqp", "amqps"),
+        None,
         "The message queue between scheduler, workers and CLI. Must not be the certificate Valkey: its contents are "
         "replicated to every node.",
-        CENTRE, secret=True, unset="in memory for `knit renew`; required for scheduler and worker",
+        CENTRE,
+        secret=True,
+        unset="in memory for `knit renew`; required for scheduler and worker",
     ),
     Setting(
-        "KNIT_INDEX_KEY", parse.text, "knit:index",
-        "Valkey key of the index set. Everything else knit keeps there is named after it.", (*ISSUING, *NODE),
+        "KNIT_INDEX_KEY",
+        parse.text,
+        "knit:index",
+        "Valkey key of the index set. Everything else knit keeps there is named after it.",
+        (*ISSUING, *NODE),
     ),
     Setting(
-        "KNIT_ACME_DIRECTORY", parse.url("https"), LETS_ENCRYPT,
-        "Directory URL of the CA (RFC 8555 section 7.1.1). Changing it makes every certificate due.", CENTRE,
+        "KNIT_ACME_DIRECTORY",
+        parse.url("https"),
+        LETS_ENCRYPT,
+        "Directory URL of the CA (RFC 8555 section 7.1.1). Changing it makes every certificate due.",
+        CENTRE,
     ),
     Setting(
-        "KNIT_ACME_EMAIL", parse.text, None,
-        "Contact address of the ACME account; only read when an account is made.", ISSUING,
+        "KNIT_ACME_EMAIL",
+        parse.text,
+        None,
+        "Contact address of the ACME account; only read when an account is made.",
+        ISSUING,
         unset="no contact; refused by CAs that want one",
     ),
     Setting(
-        "KNIT_ACME_CA_FILE", parse.readable_file, None,
-        "PEM file with the roots that vouch for the CA's own web server. `LEGO_CA_CERTIFICATES` works too.", ISSUING,
+        "KNIT_ACME_CA_FILE",
+        parse.readable_file,
+        None,
+        "PEM file with the roots that vouch for the CA's own web server. `LEGO_CA_CERTIFICATES` works too.",
+        ISSUING,
         unset="the system's roots",
     ),
     Setting(
-        "KNIT_ACME_EAB_KID", parse.text, None,
-        "Key id of the external account binding (RFC 8555 section 7.3.4).", ISSUING,
+        "KNIT_ACME_EAB_KID",
+        parse.text,
+        None,
+        "Key id of the external account binding (RFC 8555 section 7.3.4).",
+        ISSUING,
     ),
     Setting(
-        "KNIT_ACME_EAB_HMAC", parse.base64url, None,
-        "HMAC key of the external account binding, base64url as the CA gave it.", ISSUING, secret=True,
+        "KNIT_ACME_EAB_HMAC",
+        parse.base64url,
+        None,
+        "HMAC key of the external account binding, base64url as the CA gave it.",
+        ISSUING,
+        secret=True,
     ),
     Setting(
-        "KNIT_RENEW_THRESHOLD_DAYS", parse.integer(1, 3650), None,
+        "KNIT_RENEW_THRESHOLD_DAYS",
+        parse.integer(1, 3650),
+        None,
         "Renew with so many days left. Never in the first third of a certificate's life. "
         "Without it: 30 days or a third of the lifetime, whichever is less (half, for lifetimes under 10 days).",
-        ISSUING, unset="30, or a third of the lifetime if that is less",
+        ISSUING,
+        unset="30, or a third of the lifetime if that is less",
     ),
     Setting("KNIT_RENEW_INTERVAL", parse.duration, "12h", "Time between two passes.", PASSES),
     Setting(
-        "KNIT_RENEW_CONCURRENCY", parse.integer(1, 400), "25",
-        "Certificates in flight per worker process.", ISSUING,
+        "KNIT_RENEW_CONCURRENCY",
+        parse.integer(1, 400),
+        "25",
+        "Certificates in flight per worker process.",
+        ISSUING,
     ),
     Setting(
-        "KNIT_DNS_RESOLVERS", parse.resolvers, None,
-        "Comma-separated recursive resolvers for CNAME, zone and propagation look-ups.", ISSUING,
+        "KNIT_DNS_RESOLVERS",
+        parse.resolvers,
+        None,
+        "Comma-separated recursive resolvers for CNAME, zone and propagation look-ups.",
+        ISSUING,
         unset="the system's resolvers",
     ),
     Setting("KNIT_DNS_TIMEOUT", parse.duration, "10s", "Deadline of one DNS query.", ISSUING),
     Setting(
-        "KNIT_DNS_DISABLE_RECURSIVE_CHECK", parse.flag, "false",
-        "Do not require the recursive resolvers to show a challenge record, only the zone's own servers.", ISSUING,
+        "KNIT_DNS_DISABLE_RECURSIVE_CHECK",
+        parse.flag,
+        "false",
+        "Do not require the recursive resolvers to show a challenge record, only the zone's own servers.",
+        ISSUING,
     ),
     Setting(
-        "KNIT_DNS_PROPAGATION_WAIT", parse.duration_or_zero, None,
-        "Wait this long after setting challenge records instead of checking that they are visible.", ISSUING,
+        "KNIT_DNS_PROPAGATION_WAIT",
+        parse.duration_or_zero,
+        None,
+        "Wait this long after setting challenge records instead of checking that they are visible.",
+        ISSUING,
         unset="check until visible",
     ),
     Setting("KNIT_WATCH_INTERVAL", parse.duration, "60s", "Time between two looks at Valkey.", NODE),
     Setting(
-        "KNIT_WATCH_ROOTS", parse.directories, None,
-        "Colon-separated directories below which files may be written.", NODE, unset="anywhere, with a warning",
+        "KNIT_WATCH_ROOTS",
+        parse.directories,
+        None,
+        "Colon-separated directories below which files may be written.",
+        NODE,
+        unset="anywhere, with a warning",
     ),
     Setting(
-        "KNIT_RELOAD_CMD", parse.text, None,
-        "Shell command run once after a pass that wrote files; repeated until it has succeeded.", NODE,
+        "KNIT_RELOAD_CMD",
+        parse.text,
+        None,
+        "Shell command run once after a pass that wrote files; repeated until it has succeeded.",
+        NODE,
     ),
     Setting(
-        "KNIT_RELOAD_TIMEOUT", parse.duration, "30s",
-        "The reload command is killed, with its process group, after this.", NODE,
+        "KNIT_RELOAD_TIMEOUT",
+        parse.duration,
+        "30s",
+        "The reload command is killed, with its process group, after this.",
+        NODE,
     ),
     Setting(
-        "KNIT_STATE_DIR", parse.absolute_path, None,
-        "Node state: the journal of files being written, a reload still owed, the last revision seen.", NODE,
+        "KNIT_STATE_DIR",
+        parse.absolute_path,
+        None,
+        "Node state: the journal of files being written, a reload still owed, the last revision seen.",
+        NODE,
         unset="/var/lib/knit, or `$XDG_STATE_HOME/knit` (`~/.local/state/knit`) when not root",
     ),
     Setting(
-        "KNIT_LOG_LEVEL", parse.word("debug", "info", "warn", "error"), "info", "Least severe level that is logged.",
+        "KNIT_LOG_LEVEL",
+        parse.word("debug", "info", "warn", "error"),
+        "info",
+        "Least severe level that is logged.",
         ("all",),
     ),
 )
@@ -156,7 +218,7 @@ def refuse_unknown(env: Environment) -> None:
             raise Misconfigured(message)
 
 
-def required(env: Environment, name: str, why: str = "") -> Any:  # noqa: ANN401 -- as Setting.read
+def required(env: Environment, name: str, why: str = "") -> Any:
     """The value of a variable that must be set. Raises Misconfigured when it is not."""
     value = SETTINGS[name].read(env)
     if value is None:
