@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable, Mapping
 
 from tests.rig import binaries
+from tests.rig.lego import Lego, lego
 from tests.rig.process import MissingError
 
-SERVERS: Mapping[str, Callable[[], binaries.Programs | binaries.RabbitPrograms]] = {
+SERVERS: Mapping[str, Callable[[], binaries.Programs | binaries.RabbitPrograms | Lego]] = {
     "PostgreSQL": binaries.postgres,
     "Valkey": binaries.valkey,
     "Pebble": binaries.pebble,
     "Knot DNS": binaries.knot,
     "RabbitMQ": binaries.rabbitmq,
+    "lego": lego,
 }
 
 
