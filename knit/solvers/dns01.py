@@ -138,20 +138,24 @@ def sweep(leftovers: Sequence[Leftover], solvers: Solvers, removed: Removed, exc
     """Remove records an earlier attempt left behind. Returns one sentence for each that is still there."""
     problems: list[str] = []
     for leftover in leftovers:
-        record = leftover.record
         try:
-            solver, code = solvers.solver(leftover.provider), split(leftover.provider)[0]
-            with ExitStack() as held:
-                for name in slots(code, solver, record):
-                    held.enter_context(exclusive(name))
-                held.enter_context(writing(code, solver, record, exclusive))
-                solver.cleanup(record, leftover.state)
-            removed(leftover.id)
+            _clear(leftover, solvers, exclusive)
         except LeaseLost:
             raise
         except KnitError as e:
-            problems.append(f"{record.fqdn}: {e}")
-            log.warning("leftover challenge record not removed", extra={"fqdn": record.fqdn, "error": str(e)})
+            fqdn = leftover.record.fqdn
+            problems.append(f"{fqdn}: {e}")
+            log.warning("leftover challenge record not removed", extra={"fqdn": fqdn, "error": str(e)})
         else:
-            log.info("leftover challenge record removed", extra={"fqdn": record.fqdn})
+            removed(leftover.id)
+            log.info("leftover challenge record removed", extra={"fqdn": leftover.record.fqdn})
     return problems
+
+
+def _clear(leftover: Leftover, solvers: Solvers, exclusive: Exclusive) -> None:
+    solver, code = solvers.solver(leftover.provider), split(leftover.provider)[0]
+    with ExitStack() as held:
+        for name in slots(code, solver, leftover.record):
+            held.enter_context(exclusive(name))
+        held.enter_context(writing(code, solver, leftover.record, exclusive))
+        solver.cleanup(leftover.record, leftover.state)
