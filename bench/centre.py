@@ -15,7 +15,7 @@ from knit import messages
 from tests.rig.installation import Installation
 from tests.rig.knot import Knot
 from tests.rig.postgres import Postgres
-from tests.rig.process import Process, wait_until
+from tests.rig.process import Process, RigError, wait_until
 from tests.rig.valkey import Valkey
 
 ZONE = "knit.example"
@@ -56,7 +56,10 @@ class Centre:
             meanwhile()
             return self._published() >= goal
 
-        wait_until(done, f"{count} certificates published", seconds=seconds)
+        try:
+            wait_until(done, f"{count} certificates published", seconds=seconds)
+        except RigError as late:
+            raise RigError(f"{late}; the workers said: {self.installation.logs()[-1000:]}") from None
         wall = time.monotonic() - began
         return Run(wall=wall / count, cpu=(processes.cpu(*leaders) - cpu) / count)
 

@@ -1,0 +1,161 @@
+"""CPU and time per certificate against the commands `lego` and `certbot`, on the same CA.
+
+The CA validates without looking: otherwise lego's own back-off of 5 s would flatter us, and certbot would need a hook
+whose cost is not its own. Ours and lego make real DNS updates all the same; certbot's hook is `true`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import processes
+from bench.centre import ZONE, Authority, Run, centre, median
+from bench.figures import Figure
+from tests.rig import debian
+from tests.rig.cache import cache_directory, exclusively
+from tests.rig.knot import Knot
+from tests.rig.lifeline import temporary_directory
+from tests.rig.pebble import Pebble, PebbleOptions
+from tests.rig.process import MissingError, RigError, program
+
+CERTBOT = "certbot==5.8.0"
+IN_FLIGHT = 4
+ROUNDS = 3
+OURS, LEGO, CERTBOTS = 60, 3, 2
+"""Certificates in each round."""
+INSTALL_SECONDS = 300
+RUN_SECONDS = 60
+
+
+@dataclass(slots=True, kw_only=True)
+class Command:
+    """A client that is run anew for each certificate, with its account kept in a folder."""
+
+    name: str
+    words: Callable[[str], list[str]]
+    environment: Mapping[str, str]
+    runs: list[Run] = field(default_factory=list)
+
+    def issue(self, name: str) -> None:
+        """One certificate. Raises RigError when the command fails."""
+        cpu, began = processes.finished_cpu(), time.monotonic()
+        environment = {**os.environ, **self.environment}
+        done = subprocess.run(
+            self.words(name), env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+        if done.returncode != 0:
+            raise RigError(f"{self.name} ended with {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
+        self.runs.append(Run(wall=time.monotonic() - began, cpu=processes.finished_cpu() - cpu))
+
+    @property
+    def median(self) -> Run:
+        """The first run, which makes the account, is left out."""
+        counted = self.runs[1:]
+        return Run(wall=median([run.wall for run in counted]), cpu=median([run.cpu for run in counted]))
+
+
+def measure() -> list[Figure]:
+    """The rounds alternate."""
+    knot = Knot(ZONE)
+    pebble = Pebble(PebbleOptions(always_valid=True, nonce_reject_percent=0, retry_after_authz=0, retry_after_order=0))
+    try:
+        knot.start()
+        pebble.start()
+        return _compared(knot, pebble)
+    finally:
+        pebble.close()
+        knot.close()
+
+
+def _compared(knot: Knot, pebble: Pebble) -> list[Figure]:
+    lego, certbot = _lego(knot, pebble), _certbot(pebble)
+    ours: list[Run] = []
+    authority = Authority(directory_url=pebble.directory_url, ca_file=Path(pebble.ca_file))
+    with centre(knot, authority, in_flight=IN_FLIGHT) as workers:
+        workers.run(OURS)
+        for turn in range(ROUNDS):
+            ours.append(workers.run(OURS))
+            for command, times in ((lego, LEGO), (certbot, CERTBOTS)):
+                if isinstance(command, Command):
+                    for number in range(times + (turn == 0)):
+                        command.issue(f"{command.name}{turn}-{number}.{ZONE}")
+    run = Run(wall=median([one.wall for one in ours]), cpu=median([one.cpu for one in ours]))
+    return [
+        _figure("CPU", "lego", lego, lambda found: found.cpu, run, 0.25),
+        _figure("time", "lego", lego, lambda found: found.wall, run, 1 / 50),
+        _figure("CPU", "certbot", certbot, lambda found: found.cpu, run, 1 / 60),
+    ]
+
+
+def _figure(
+    what: str, name: str, command: Command | str, part: Callable[[Run], float], ours: Run, goal: float
+) -> Figure:
+    title = f"{what} per certificate: worker path, {IN_FLIGHT} in flight / `{name}` command"
+    if isinstance(command, str):
+        return Figure.skipped(title, command)
+    mine, theirs = part(ours) * 1000, part(command.median) * 1000
+    return Figure(what=title, ours=f"{mine:.1f} ms", baseline=f"{theirs:.0f} ms", number=mine / theirs, goal=goal)
+
+
+def _lego(knot: Knot, pebble: Pebble) -> Command | str:
+    try:
+        path = program("lego") or debian.unpacked("lego") / "usr/bin/lego"
+    except MissingError as missing:
+        return str(missing)
+    home = temporary_directory("lego")
+    options = ["--accept-tos", "--email", "ops@knit.example", "--server", pebble.directory_url, "--path", str(home)]
+    options += ["--dns", "rfc2136", "--dns.disable-cp", "--dns.resolvers", knot.address]
+    return Command(
+        name="lego",
+        words=lambda name: [str(path), *options, "--domains", name, "run"],
+        environment={
+            "LEGO_CA_CERTIFICATES": str(pebble.ca_file),
+            "RFC2136_NAMESERVER": knot.address,
+            "RFC2136_TSIG_KEY": knot.key.name,
+            "RFC2136_TSIG_SECRET": knot.key.secret,
+            "RFC2136_TSIG_ALGORITHM": f"{knot.key.algorithm}.",
+            "RFC2136_POLLING_INTERVAL": "1",
+        },
+    )
+
+
+def _certbot(pebble: Pebble) -> Command | str:
+    try:
+        path = program("certbot") or _installed_certbot()
+    except MissingError as missing:
+        return str(missing)
+    home = temporary_directory("certbot")
+    folders = [word for kind in ("config", "work", "logs") for word in (f"--{kind}-dir", str(home / kind))]
+    options = ["--non-interactive", "--agree-tos", "--email", "ops@knit.example", "--server", pebble.directory_url]
+    options += ["--manual", "--preferred-challenges", "dns", "--manual-auth-hook", "true"]
+    return Command(
+        name="certbot",
+        words=lambda name: [str(path), "certonly", *options, *folders, "--domain", name],
+        environment={"REQUESTS_CA_BUNDLE": str(pebble.ca_file)},
+    )
+
+
+def _installed_certbot() -> Path:
+    """In a virtual environment of its own, with the Python that runs this."""
+    folder = cache_directory() / CERTBOT.replace("==", "-")
+    with exclusively("certbot"):
+        if not (folder / "bin" / "certbot").exists():
+            _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+            _run([str(folder / "bin" / "pip"), "install", "--quiet", CERTBOT])
+    return folder / "bin" / "certbot"
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise MissingError(f"{CERTBOT}: not installed within {INSTALL_SECONDS} s") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise MissingError(f"{CERTBOT} cannot be installed: {last}")

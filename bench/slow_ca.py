@@ -1,0 +1,57 @@
+"""Certificates per second and memory with a hundred orders in flight on a CA that takes 300 ms for every answer."""
+
+from __future__ import annotations
+
+from bench import processes
+from bench.centre import ZONE, Authority, centre
+from bench.figures import Figure
+from tests.rig.knot import Knot
+from tests.rig.scripted_ca.client import ScriptedCA
+
+IN_FLIGHT = 100
+FEW = 8
+DELAY_MS = 300
+REQUESTS = 7
+"""newOrder, authorization, challenge, authorization again, finalize, order, certificate."""
+CERTIFICATES = 600
+WARM = 100
+
+
+def measure() -> list[Figure]:
+    """Warm up with few, look at the memory, then fill the worker."""
+    knot = Knot(ZONE)
+    try:
+        knot.start()
+        with ScriptedCA(delay_ms=DELAY_MS, default={"processing_polls": 1}) as ca:
+            return _measured(knot, Authority(directory_url=ca.directory_url, ca_file=ca.ca_file))
+    finally:
+        knot.close()
+
+
+def _measured(knot: Knot, authority: Authority) -> list[Figure]:
+    with centre(knot, authority, in_flight=IN_FLIGHT) as ours:
+        ours.run(FEW)
+        few = processes.resident(ours.worker)
+        ours.run(WARM)
+        most = [few]
+        wall = ours.run(CERTIFICATES, meanwhile=lambda: most.append(processes.resident(ours.worker))).wall
+    ideal = IN_FLIGHT / (REQUESTS * DELAY_MS / 1000)
+    kib = (max(most) - few) / (IN_FLIGHT - FEW) / 1024
+    return [
+        Figure(
+            what=f"certificates/s, {DELAY_MS} ms added to every answer, {IN_FLIGHT} in flight / what the CA allows",
+            ours=f"{1 / wall:.1f}/s",
+            baseline=f"{ideal:.1f}/s",
+            number=1 / wall / ideal,
+            goal=0.75,
+            at_least=True,
+        ),
+        Figure(
+            what="memory per order in flight",
+            ours=f"{max(most) / 2**20:.0f} MiB with {IN_FLIGHT}",
+            baseline=f"{few / 2**20:.0f} MiB with {FEW}",
+            number=kib,
+            goal=250,
+            unit="KiB",
+        ),
+    ]
