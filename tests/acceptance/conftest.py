@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -12,23 +12,34 @@ from tests.fix_rig import running
 from tests.rig.installation import Installation
 from tests.rig.knot import Knot
 from tests.rig.pebble import Pebble, PebbleOptions
+from tests.rig.postgres import Postgres
 from tests.rig.scripted_ca.client import ScriptedCA
 from tests.rig.valkey import Valkey
+
+TAIL = 10_000
+"""Characters of each process's log that are worth showing."""
+
+
+def on_stage(servers: Servers) -> Iterator[Scene]:
+    """An installation on these servers, the Valkeys emptied."""
+    servers.valkey.flush()
+    servers.queue.flush()
+    with Installation(settings=servers.settings()) as knit:
+        yield Scene(servers=servers, knit=knit)
+        # Shown when the test has failed.
+        sys.stdout.write("\n".join(f"--- {process.name}\n{process.text()[-TAIL:]}" for process in knit.processes))
 
 
 @pytest.fixture
 def servers(knot: Knot, knot_pebble: Pebble, database_url: str, valkey: Valkey, queue_valkey: Valkey) -> Servers:
-    """Pebble, and the session's Postgres and Valkeys, empty."""
-    valkey.flush()
-    queue_valkey.flush()
+    """Pebble, and the session's Postgres and Valkeys."""
     return Servers(ca=knot_pebble, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
 
 
 @pytest.fixture
 def scene(servers: Servers) -> Iterator[Scene]:
     """An installation on Pebble."""
-    with Installation(settings=servers.settings()) as knit:
-        yield Scene(servers=servers, knit=knit)
+    yield from on_stage(servers)
 
 
 @pytest.fixture
@@ -51,9 +62,22 @@ def scripted(
     knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, queue_valkey: Valkey
 ) -> Iterator[Scene]:
     """An installation on the scripted CA."""
-    with ExitStack() as stack:
-        valkey.flush()
-        queue_valkey.flush()
-        servers = Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
-        knit = stack.enter_context(Installation(settings=servers.settings()))
-        yield Scene(servers=servers, knit=knit)
+    servers = Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+    yield from on_stage(servers)
+
+
+@pytest.fixture
+def own_postgres_scene(
+    knot: Knot, scripted_ca: ScriptedCA, own_postgres: Postgres, valkey: Valkey, queue_valkey: Valkey
+) -> Iterator[Scene]:
+    """The same with a Postgres that may be stopped."""
+    database = own_postgres.create_database("knit")
+    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database, valkey=valkey, queue=queue_valkey))
+
+
+@pytest.fixture
+def own_valkey_scene(
+    knot: Knot, scripted_ca: ScriptedCA, database_url: str, own_valkey: Valkey, queue_valkey: Valkey
+) -> Iterator[Scene]:
+    """The same with a certificate Valkey that may be stopped."""
+    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=own_valkey, queue=queue_valkey))

@@ -19,6 +19,7 @@ from tests.fix_rig import Server
 from tests.rig.installation import Installation, Result
 from tests.rig.knot import Knot
 from tests.rig.pebble import Pebble
+from tests.rig.process import wait_until
 from tests.rig.scripted_ca.client import ScriptedCA
 from tests.rig.valkey import Valkey
 
@@ -184,6 +185,10 @@ class Scene:
         """Keys of bundles that wait to be published."""
         with closing(self.servers.valkey.client()) as client:
             return sorted(cast("Iterable[str]", client.scan_iter("knit:index:staging:*", count=1000)))
+
+    def wait_for_schema(self) -> None:
+        """Wait until the first process has made the tables."""
+        wait_until(lambda: bool(self.sql("select to_regclass('knit_marks')")[0][0]), "the schema", seconds=30)
 
     def sql(self, statement: LiteralString, *parameters: object) -> list[Any]:
         """Run one statement; its rows, if it gives any."""

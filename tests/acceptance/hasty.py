@@ -1,0 +1,61 @@
+"""Workers that differ from the Procfile's in one thing, so that a test need not wait for minutes.
+
+`dramatiq tests.acceptance.hasty:short_leases` frees a dead worker's certificates after seconds instead of 90;
+`dramatiq tests.acceptance.hasty:three_of_each` also sends every message three times.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import dramatiq
+
+from knit.messages import Queue
+from knit.store.leases import Leases
+from tests.acceptance.scene import Scene
+from tests.rig.installation import Installation
+from tests.rig.process import Process, wait_until
+from workers import main, wiring
+
+LIFETIME = 4.0
+"""Seconds."""
+
+
+def short_leases() -> None:
+    """Set a worker process up."""
+    hasty: Any = partial(Leases, lifetime=LIFETIME, refresh_every=1.0)
+    vars(wiring)["Leases"] = hasty
+    main.setup()
+
+
+def three_of_each() -> None:
+    """Set a worker process up that sends each message three times, as three messages."""
+    once = Queue.send
+
+    def thrice(queue: Queue, message: dramatiq.Message[Any], *, delay: timedelta | None = None) -> None:
+        for _ in range(3):
+            once(queue, message.copy(message_id=str(uuid.uuid4())), delay=delay)
+
+    vars(main)["messages"].Queue.send = thrice
+    short_leases()
+
+
+def worker(knit: Installation, queue: str, *, setup: str = "short_leases", threads: int = 8) -> Process:
+    """Start one for this queue."""
+    command = ["dramatiq", f"tests.acceptance.hasty:{setup}", "--queues", queue, "--processes", "1"]
+    options = ["--threads", str(threads), "--skip-logging", "--worker-shutdown-timeout", "10000"]
+    return knit.run(f"hasty-{queue}", ["env", "dramatiq_worker_timeout=100", *command, *options])
+
+
+def issued_but_not_published(scene: Scene, count: int) -> None:
+    """Fan a pass out to a renewing worker, and take the publisher away before anything is issued."""
+    fans_out = worker(scene.knit, "control")
+    scene.wait_for_schema()
+    begun = "select count(*) from knit_attempts"
+    wait_until(lambda: bool(scene.sql(begun)[0][0] == count), "every attempt begun", seconds=30)
+    fans_out.kill()
+    waiting = "select count(*) from knit_attempts where step = 'issued' and ended_at is null"
+    wait_until(lambda: bool(scene.sql(waiting)[0][0] == count), "all issued, none published", seconds=60)
