@@ -29,13 +29,17 @@ def _compact(entry: dict[str, Any]) -> dict[str, Any]:
         "name": entry["name"],
         "aliases": entry["aliases"],
         "required": list(alternatives.values()),
-        "also": {name: None if default in {None, "''"} else str(default) for name, default in also.items()},
+        "also": {name: _default(default) for name, default in also.items()},
         "knobs": {knob: [entry[key]["env"], entry[key]["default"]] for knob, key in KNOBS.items() if entry[key]},
         "spelled": list((entry.get("alt_prefix") or {}).values()),
         "sequential": entry["sequential"],
         "remembers": entry["cleanup_needs_record_id_from_present"],
     }
     return {key: value for key, value in record.items() if value}
+
+
+def _default(value: object) -> str | None:
+    return None if value is None or value == "''" else str(value)
 
 
 def text(facts: dict[str, Any]) -> str:

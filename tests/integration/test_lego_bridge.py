@@ -62,7 +62,12 @@ def make(interpreter: str) -> Make:
     """Builds the solver of a code as the registry does, but with the interpreter that has lego."""
 
     def make(
-        code: str, given: dict[str, str], *, sleep: Sleep = time.sleep, resolver: str = "127.0.0.1:9", seconds: float = 20
+        code: str,
+        given: dict[str, str],
+        *,
+        sleep: Sleep = time.sleep,
+        resolver: str = "127.0.0.1:9",
+        seconds: float = 20,
     ) -> Lego:
         runtime = Runtime(clock=lambda: datetime.now(UTC), sleep=sleep, resolvers=(resolver,))
         entry, values = table()[code], Values({"PATH": os.environ["PATH"], **given})
@@ -233,11 +238,10 @@ def test_a_certificate_for_apex_and_wildcard_is_issued_through_lego(
     notes = Notes()
     shared = Shared(delegation=DnsDelegation(looking, time.sleep), exclusive=KeyedLocks())
     options = PebbleOptions(dns_server=challtestsrv.address, retry_after_authz=0, retry_after_order=0)
+    wanted = Wanted(names=("knit.example", "*.knit.example"))
     for ca in running(lambda: Pebble(options)):
-        prover = Dns01("exec", make("exec", given), notes, shared)
-        wanted = Wanted(names=("knit.example", "*.knit.example"))
-        chain = Worker(ca).issue(wanted, notes, prover)
-    assert wanted.check(chain).names == {"knit.example", "*.knit.example"}
+        chain = Worker(ca).issue(wanted, notes, Dns01("exec", make("exec", given), notes, shared))
+        assert wanted.check(chain).names == {"knit.example", "*.knit.example"}
     assert sorted(log.read_text().split("\n"))[1:] == [
         *["cleanup _acme-challenge.knit.example."] * 2,
         *["present _acme-challenge.knit.example."] * 2,
@@ -262,7 +266,8 @@ def test_credentials_are_neither_in_the_arguments_nor_in_the_environment_of_the_
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(401, CredentialsRejected), (403, CredentialsRejected), (429, RateLimited), (500, Unreachable)]
+    ("status", "error"),
+    [(401, CredentialsRejected), (403, CredentialsRejected), (429, RateLimited), (500, Unreachable)],
 )
 def test_an_error_has_its_class_and_shows_no_secret(
     make: Make, endpoint: Endpoint, status: int, error: type[KnitError]
@@ -321,7 +326,8 @@ from datetime import UTC, datetime
 from knit.core.model import Challenge, Record
 from knit.solvers.base import Runtime
 from knit.solvers.lego.child import Child
-child = Child({interpreter!r}, {{"PATH": os.environ["PATH"]}}, Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep))
+runtime = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
+child = Child({interpreter!r}, {{"PATH": os.environ["PATH"]}}, runtime)
 print(child.pid, flush=True)
 child.ask({{"action": "configure", "provider": "httpreq", "credentials": {{"HTTPREQ_ENDPOINT": {url!r}}}}}, seconds=30)
 child.ask({{"action": "perform", "domain": "a.example", "token": "t", "key_authorization": "k"}}, seconds=30)

@@ -25,7 +25,7 @@ _HELP = {
     "ttl": "TTL of the TXT record in seconds",
     "http": "seconds one API call may take",
 }
-_ONE = "One TXT value at a name: a name and its wildcard need two certificates, renewed one after the other."
+_ONE = "One TXT value at a name: a name and its wildcard are proved one after the other."
 _SLOW = "Written to by one certificate at a time."
 _REMEMBERS = "What a killed worker leaves behind must be removed by hand: lego then no longer knows the record's id."
 
