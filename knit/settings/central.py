@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from knit.core.model import Policy
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment, flag, readable_file
 from knit.settings.table import SETTINGS, refuse_unknown, required
+
+if TYPE_CHECKING:
+    from knit.core.model import Policy
 
 DEFAULT_THRESHOLD_DAYS = 30
 
@@ -140,6 +143,8 @@ class Worker:
     @property
     def policy(self) -> Policy:
         """The part of the settings that decides when a certificate is due."""
+        from knit.core.model import Policy
+
         return Policy(directory=self.acme.directory, threshold=self.threshold)
 
 

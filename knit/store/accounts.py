@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from knit.core.model import Account
 from knit.store.database import Database
-from knit.store.queries import queries
-from knit.store.rows import Row
+from knit.store.queries import Row, queries
 
 ISSUER = "acme"
 

@@ -14,8 +14,7 @@ import psycopg
 from knit.core.names import key_of, split
 from knit.errors import Misconfigured
 from knit.store.database import Connection
-from knit.store.queries import queries
-from knit.store.rows import Row
+from knit.store.queries import Row, queries
 from knit.store.schema import lock_key
 
 LEFT_OUT = "left out: "

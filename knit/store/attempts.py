@@ -26,8 +26,8 @@ from knit.core.model import (
 from knit.errors import Interrupted, KnitError, LeaseLost
 from knit.ports import Lease
 from knit.store.database import Database
-from knit.store.queries import queries
-from knit.store.rows import Row, attempt_from, known_from, leftover_from
+from knit.store.queries import Row, queries
+from knit.store.rows import attempt_from, known_from, leftover_from
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 LONGEST_ERROR = 2000

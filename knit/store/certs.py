@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, cast
 
-from knit.core.model import CertId, KeyType
 from knit.core.names import key_of, normalise, split
 from knit.errors import Misconfigured, NoSuchCertificate
 from knit.store.adoption import Adopter, Reserved, check_place
 from knit.store.database import Connection, Database
-from knit.store.queries import queries
-from knit.store.rows import Row
+from knit.store.queries import Row, queries
+
+if TYPE_CHECKING:
+    # A tenth of the time of `knit list` is spent on making the model's classes, and it needs none of them.
+    from knit.core.model import CertId, KeyType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,8 @@ class NewCert:
     valkey_key: str
     cert_path: str
     key_path: str
+    key_type: KeyType
     issuer: str = "acme"
-    key_type: KeyType = KeyType.EC256
     profile: str | None = None
     preferred_chain: str | None = None
     renew_before: timedelta | None = None
@@ -102,7 +105,7 @@ class Certs:
                 raise Misconfigured(why)
             cert_id = connection.execute(self._sql["update" if existing else "insert"], row).fetchall()[0]["id"]
             connection.execute(self._sql["forget_tombstone"], row)
-        return Added(id=CertId(cert_id), names=names, created=existing is None)
+        return Added(id=cast("CertId", cert_id), names=names, created=existing is None)
 
     def remove(self, cert_id: CertId) -> None:
         """Delete the row; the next pass prunes what was published. Raises NoSuchCertificate."""
@@ -141,9 +144,9 @@ class Certs:
         """Also among rows that no pass has adopted or could adopt."""
         row = connection.execute(self._sql["by_names"], {"names_key": names_key}).fetchone()
         if row is not None:
-            return CertId(row["id"])
+            return cast("CertId", row["id"])
         left_out = connection.execute(self._sql["left_out"]).fetchall()
-        return next((CertId(row["id"]) for row in left_out if _key_or_none(row["domains"]) == names_key), None)
+        return next((cast("CertId", row["id"]) for row in left_out if _key_or_none(row["domains"]) == names_key), None)
 
     def _change(self, statement: str, parameters: Mapping[str, object]) -> None:
         if self._database.row(self._sql[statement], parameters) is None:
@@ -172,4 +175,4 @@ def _unknown(cert_id: object) -> NoSuchCertificate:
 
 def _listed(row: Row) -> Listed:
     facts = {name: row[name] for name in Listed.__slots__ if name not in ("id", "adopted")}
-    return Listed(id=CertId(row["id"]), adopted=row["names_key"] is not None, **facts)
+    return Listed(id=cast("CertId", row["id"]), adopted=row["names_key"] is not None, **facts)

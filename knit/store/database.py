@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from knit.store import schema
 from knit.store.dsn import Dsn, parse
 from knit.store.faults import in_our_words
-from knit.store.rows import Row
+from knit.store.queries import Row
 
 Connection = psycopg.Connection[Row]
 Cursor = psycopg.Cursor[Row]

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
+
+Row = dict[str, Any]
+"""What a query gives: columns by name."""
 
 NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from knit.core.model import (
     Attempt,
     AttemptId,
@@ -21,8 +19,7 @@ from knit.core.model import (
     Step,
 )
 from knit.errors import Misconfigured
-
-Row = dict[str, Any]
+from knit.store.queries import Row
 
 
 def spec_from(row: Row, prefix: str = "") -> CertSpec:

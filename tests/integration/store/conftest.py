@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from knit.core.model import Attempt, CertId, CertSpec, Issued, Policy, Reason
+from knit.core.model import Attempt, CertId, CertSpec, Issued, KeyType, Policy, Reason
 from knit.ports import Lease
 from knit.store.attempts import Attempts
 from knit.store.certs import Certs, NewCert
@@ -34,6 +34,7 @@ def new_cert(number: int = 1, *names: str) -> NewCert:
         valkey_key=f"certs/{number}",
         cert_path=f"/etc/ssl/{number}.crt",
         key_path=f"/etc/ssl/{number}.key",
+        key_type=KeyType.EC256,
     )
 
 
