@@ -24,8 +24,8 @@ from tests.rig.knot import Knot
 from tests.rig.pebble import Pebble, PebbleOptions
 
 IN_FLIGHT = 4
-ROUNDS = 5
-CERTIFICATES = 60
+ROUNDS = 4
+CERTIFICATES = 80
 
 
 def measure() -> list[Figure]:

@@ -21,6 +21,7 @@ from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from scheduler.main import serve
 from workers.actors import Flows, declare
+from workers.fetching import Promptly
 from workers.stopping import Stopping
 from workers.wiring import Wired, wire
 
@@ -94,6 +95,7 @@ def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | No
     workers: list[dramatiq.Worker] = []
     try:
         queue.broker.add_middleware(stopping)
+        queue.broker.add_middleware(Promptly())
         declare(queue, wired.flows if heard is None else heard.listening(wired.flows))
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.

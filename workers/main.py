@@ -13,6 +13,7 @@ from knit.errors import KnitError, Misconfigured
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from workers.actors import declare
+from workers.fetching import Promptly
 from workers.stopping import Stopping
 from workers.wiring import wire
 
@@ -40,5 +41,6 @@ def _serve(settings: Worker, env: Environment) -> None:
     stopping.closes(wired.close)
     queue = messages.connect(settings.queue_url or "")
     queue.broker.add_middleware(stopping)
+    queue.broker.add_middleware(Promptly())
     declare(queue, wired.flows)
     dramatiq.set_broker(queue.broker)
