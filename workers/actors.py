@@ -15,7 +15,7 @@ from knit.core.model import CertId, Failed, Outcome, Renewed, Skipped
 from knit.errors import Interrupted, KnitError, LeaseLost, Transient
 from knit.flows.publish import Publish, Report
 from knit.flows.reconcile import PassPlan, Reconcile
-from knit.flows.renew import Renew
+from knit.flows.renew import KEPT, Renew
 from knit.messages import Queue
 from knit.ports import Clock
 
@@ -110,10 +110,13 @@ def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
 def _publish(queue: Queue, flows: Flows, cert_id: int | None, tries: int) -> None:
     try:
         report = flows.publish.everything() if cert_id is None else flows.publish.one(CertId(cert_id))
-    except Transient:
+    except Transient as error:
         if tries >= (len(PUBLISH_AGAIN) if flows.follow_up else PUBLISH_AT_ONCE):
             raise
         again = messages.publish(None if cert_id is None else CertId(cert_id), tries=tries + 1)
-        queue.send(again, delay=timedelta(seconds=PUBLISH_AGAIN[tries]))
+        delay = timedelta(seconds=PUBLISH_AGAIN[tries])
+        put_off = {"cert": cert_id, "error": str(error), "kept": KEPT, "next_try": flows.clock() + delay}
+        log.warning("publication put off", extra=put_off)
+        queue.send(again, delay=delay)
         return
     flows.on_publish(report)

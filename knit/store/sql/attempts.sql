@@ -48,8 +48,10 @@ returning a.id, a.cert_id, a.step, a.reason, a.names, a.provider, a.issuer, a.di
           a.order_url, a.certificate_url, a.spki_sha256, a.starts, a.started_at
 
 -- name: write
+-- A run that has handed a whole bundle over has ended in order, so its start no longer counts.
 update knit_attempts a
-set step = coalesce(%(step)s, a.step), order_url = coalesce(%(order_url)s, a.order_url),
+set step = coalesce(%(step)s, a.step), starts = case when %(step)s = 'issued' then 0 else a.starts end,
+    order_url = coalesce(%(order_url)s, a.order_url),
     certificate_url = case when %(order_url)s::text is null then coalesce(%(certificate_url)s, a.certificate_url) end,
     spki_sha256 = coalesce(%(spki_sha256)s, a.spki_sha256), updated_at = now()
 from knit_leases l
