@@ -7,7 +7,7 @@ installed for it stays, and the pass goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 CHUNK = 50
 """Pairs in memory at a time: some 200 KB, 12 MB at worst."""
+
+PATROL = 200
+"""Pairs whose files are looked at in one poll, in turn; a look at everything covers them all."""
 
 
 class Reader(Protocol):
@@ -40,7 +43,8 @@ class Disk(Protocol):
     @property
     def revision(self) -> int | None: ...
     def recover(self) -> None: ...
-    def drifted(self, key: str) -> bool: ...
+    def drifted(self, keys: Iterable[str]) -> set[str]: ...
+    def holds(self, key: str) -> bool: ...
     def read(self, cert_path: str, key_path: str) -> Bundle | None: ...
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]: ...
     def adopt(self, key: str, record: Installed) -> None: ...
@@ -79,6 +83,8 @@ class Watch:
         self._crossed: set[str] = set()
         self._claims: dict[str, str] = {}
         self._written: list[str] = []
+        self._patrol: list[str] = []
+        self._settled: dict[str, int] = {}
 
     def run(self, *, sweep: bool) -> Report:
         """One pass: of all that is published with `sweep`, else of what has changed here or there.
@@ -89,8 +95,9 @@ class Watch:
         self._disk.recover()
         revision = self._reader.revision()
         keys = self._everything() if sweep or self._lost_the_thread(revision) else self._changes(revision)
-        self._claim_all()
         self._written = []
+        if keys:
+            self._claim_all()
         try:
             for chunk in _chunks(sorted(keys)):
                 self._look_at(chunk)
@@ -126,8 +133,13 @@ class Watch:
         changed = set() if revision == since or since is None else self._reader.changed(since)
         self._index |= changed
         again = {key for key, error in self._complaints.items() if isinstance(error, Transient)}
-        drifted = {key for key in self._index & self._disk.installed.keys() if self._disk.drifted(key)}
-        return changed | again | (drifted - self._missing)
+        return changed | again | (self._disk.drifted(self._next_patrol()) - self._missing)
+
+    def _next_patrol(self) -> list[str]:
+        if not self._patrol:
+            self._patrol = [key for key in self._disk.installed if key in self._index]
+        patrol, self._patrol = self._patrol[:PATROL], self._patrol[PATROL:]
+        return patrol
 
     def _claim_all(self) -> None:
         """Which key has which file: those that are installed and still published."""
@@ -141,16 +153,30 @@ class Watch:
         values = self._reader.values(keys)
         placements = []
         for key in keys:
+            raw = values.get(key)
+            if isinstance(raw, bytes) and self._is_settled(key, raw):
+                continue
             try:
-                placement = self._decide(key, values.get(key))
+                placement = self._decide(key, raw)
             except KnitError as error:
                 self._complaints[key] = error
                 continue
             self._complaints.pop(key, None)
             if placement is not None:
                 placements.append(placement)
+            elif isinstance(raw, bytes):
+                self._settled[key] = hash(raw)
         if placements:
             self._install(placements)
+
+    def _is_settled(self, key: str, raw: bytes) -> bool:
+        """Whether these very bytes were found to be installed, and the files have not changed since."""
+        return (
+            self._settled.get(key) == hash(raw)
+            and key not in self._complaints
+            and key not in self._missing
+            and not self._disk.drifted([key])
+        )
 
     def _install(self, placements: Sequence[Placement]) -> None:
         failures = self._disk.install(placements)
@@ -179,7 +205,7 @@ class Watch:
 
     def _repair(self, offer: Offer, known: Installed) -> Placement | None:
         record = offer.seen(known)
-        if self._disk.drifted(offer.key) and not offer.equals(self._disk.read(offer.cert_path, offer.key_path)):
+        if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             log.warning("files differ from what was installed", extra={"key": offer.key, "path": offer.cert_path})
             return Placement(key=offer.key, bundle=offer.value.bundle, record=record)
         self._disk.adopt(offer.key, record)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 from knit.core.digest import pair_digest
@@ -32,7 +32,7 @@ class Disk:
         self._shield = shield
         self._state = state_folder.load()
         self._saved = True
-        self._signatures: dict[str, int | None] = {}
+        self._signatures: dict[str, int] = {}
         self._deployment = Deployment(folders, state_folder, self._deployed)
 
     @property
@@ -55,10 +55,20 @@ class Disk:
         with self._shield():
             self._deployment.recover()
 
-    def drifted(self, key: str) -> bool:
-        """Whether the key's files are perhaps no longer as installed: two calls of stat."""
-        known = self._signatures.get(key)
-        return known is None or known != _signature(self._state.installed[key])
+    def drifted(self, keys: Iterable[str]) -> set[str]:
+        """Those whose files are perhaps no longer as installed: two calls of stat for each."""
+        installed, signatures = self._state.installed, self._signatures
+        return {key for key in keys if signatures.get(key, 0) != _signature(installed[key])}
+
+    def holds(self, key: str) -> bool:
+        """Whether the key's files are as installed, byte for byte."""
+        record = self._state.installed[key]
+        # Taken before the bytes are read, so that a change in between shows up as drift.
+        signature = _signature(record)
+        found = self.read(record.cert_path, record.key_path)
+        same = found is not None and pair_digest(found.fullchain, found.privkey) == record.sha256
+        self._signatures[key] = signature if same else 0
+        return same
 
     def read(self, cert_path: str, key_path: str) -> Bundle | None:
         """The pair on disk; None when one of the two is missing, unreadable or no plain file."""
@@ -75,7 +85,6 @@ class Disk:
         if self._state.installed.get(key) != record:
             self._state.installed[key] = record
             self._saved = False
-        self._sign(key)
 
     def remember(self, revision: int | None) -> None:
         """Everything up to this revision has been looked at; keep what `adopt` told."""
@@ -95,21 +104,13 @@ class Disk:
         self._state.reload_owed = True
         self._save()
         for key in records:
-            self._sign(key)
+            self.holds(key)
 
     def _save(self) -> None:
         self._saved = False
         with self._shield():
             self._state_folder.save(self._state)
         self._saved = True
-
-    def _sign(self, key: str) -> None:
-        # Signed before it is compared, so that a change in between shows up as drift.
-        record = self._state.installed[key]
-        signature = _signature(record)
-        found = self.read(record.cert_path, record.key_path)
-        same = found is not None and pair_digest(found.fullchain, found.privkey) == record.sha256
-        self._signatures[key] = signature if same else None
 
     def _read(self, path: str) -> bytes | None:
         try:
@@ -119,10 +120,10 @@ class Disk:
             return None
 
 
-def _signature(record: Installed) -> int | None:
-    """One number that changes whenever one of the two files is replaced or written to."""
+def _signature(record: Installed) -> int:
+    """One number that changes whenever one of the two files is replaced or written to; 1 when one is missing."""
     try:
-        stats = [Path(path).stat(follow_symlinks=False) for path in (record.cert_path, record.key_path)]
+        stats = [os.stat(path, follow_symlinks=False) for path in (record.cert_path, record.key_path)]  # noqa: PTH116 -- at each poll
     except OSError:
-        return None
+        return 1
     return hash(tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats))

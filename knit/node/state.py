@@ -66,13 +66,12 @@ class StateFolder:
 
     def save(self, state: State) -> None:
         """Keep it. Raises Transient when it cannot be written."""
-        document = {
-            "v": VERSION,
-            "revision": state.revision,
-            "reload_owed": state.reload_owed,
-            "installed": {key: record_out(installed) for key, installed in state.installed.items()},
-        }
-        self.write("state.json", document)
+        # Piece by piece: ten thousand records as one tree of objects would stay in this process's memory for good.
+        records = ",".join(
+            f"{json.dumps(key)}:{json.dumps(record_out(installed))}" for key, installed in state.installed.items()
+        )
+        head = json.dumps({"v": VERSION, "revision": state.revision, "reload_owed": state.reload_owed})
+        self._replace("state.json", f'{head[:-1]}, "installed": {{{records}}}}}')
 
     def read(self, name: str) -> Mapping[str, Any] | None:
         """The JSON object in this file, None when there is no such thing."""
@@ -87,10 +86,13 @@ class StateFolder:
 
     def write(self, name: str, document: Mapping[str, object]) -> None:
         """Replace the file in one step, on disk. Raises Transient."""
+        self._replace(name, json.dumps(document))
+
+    def _replace(self, name: str, text: str) -> None:
         temporary = f"{name}.tmp"
         try:
             files.remove(self._folder, temporary)
-            files.create(self._folder, temporary, json.dumps(document).encode(), 0o600)
+            files.create(self._folder, temporary, text.encode(), 0o600)
             files.replace(self._folder, temporary, name)
             os.fsync(self._folder)
         except OSError as error:

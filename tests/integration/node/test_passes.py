@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from knit.core.model import Bundle
+from knit.flows.watch import PATROL
 from tests.integration.node import pki
 from tests.integration.node.conftest import LAYOUT, Node, Publisher
 from tests.rig.valkey import Valkey
@@ -462,3 +463,17 @@ def test_a_value_with_a_wrong_hash_or_of_huge_size_or_of_another_type_is_refused
 
 def test_polls_come_at_the_interval_given(node: Node) -> None:
     assert node.with_settings(watch_interval=timedelta(seconds=7)).start()._interval == 7
+
+
+def test_on_a_node_with_many_pairs_damage_is_found_within_a_few_polls(node: Node, publisher: Publisher) -> None:
+    bundle = pki.pair()
+    for number in range(PATROL + 10):
+        publisher.pair(f"cert:{number}", bundle, name=f"n{number}")
+    loop = node.start()
+    assert loop.once()
+    for path in node.folder.glob("n*.key"):
+        path.write_bytes(b"")
+    assert loop._pass(sweep=False)
+    assert len([path for path in node.folder.glob("n*.key") if not path.stat().st_size]) == 10
+    assert loop._pass(sweep=False)
+    assert all(path.read_bytes() == bundle.privkey for path in node.folder.glob("n*.key"))

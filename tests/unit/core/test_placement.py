@@ -28,7 +28,7 @@ def test_a_sensible_path_is_taken_without_its_detours(path: str, clean: str) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "a.pem", "./a.pem", "/", "/.", "/a/.", "/etc/ssl/", "/etc/ssl/../passwd", "/..", "/a\0b", "/a\nb", "/" + "a" * 5000],
+    ["", "a.pem", "./a", "/", "/.", "/a/.", "/etc/ssl/", "/etc/ssl/../passwd", "/..", "/\0b", "/\nb", "/" + "a" * 5000],
 )
 def test_what_is_no_absolute_path_of_a_file_is_refused(path: str) -> None:
     with pytest.raises(Refused):
