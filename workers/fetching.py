@@ -32,6 +32,6 @@ class Promptly(dramatiq.Middleware):
     def after_ack(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         """The next pause is the shortest again."""
         for thread in self._threads:
-            consumer = thread.consumer
+            consumer: object = thread.consumer
             if isinstance(consumer, _Paused):
                 consumer.misses = 0
