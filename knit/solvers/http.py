@@ -6,6 +6,7 @@ pydantic model, so nothing behind this file meets a shape it does not expect.
 
 from __future__ import annotations
 
+import html
 import json as jsonlib
 import re
 import threading
@@ -238,7 +239,7 @@ class Api:
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=body,
-            said=self._clean(body.decode("utf-8", "replace")) or "no reason given",
+            said=self._clean(_words(body.decode("utf-8", "replace"))) or "no reason given",
         )
 
     def _session(self) -> requests.Session:
@@ -294,6 +295,11 @@ def unquoted(text: str) -> str:
     """The TXT value of zone-file text: quotes taken off, several strings joined (RFC 1035 section 5.1)."""
     parts = re.findall(r'"((?:[^"\\]|\\.)*)"', text)
     return re.sub(r"\\(.)", r"\1", "".join(parts)) if parts else text
+
+
+def _words(text: str) -> str:
+    """The text of an answer in XML or HTML, so that its markup does not push the reason out of sight."""
+    return html.unescape(re.sub(r"<[^>]*>", " ", text)) if text.lstrip().startswith("<") else text
 
 
 def _bounded(response: requests.Response, deadline: float) -> bytes:

@@ -21,12 +21,8 @@ _RIGHTS = "the scope domain (tokens of all products have it), and the domain in 
 _APEX = ("", ".")
 
 
-class _Zone(BaseModel):
-    fqdn: str
-
-
-class _Found(BaseModel):
-    data: _Zone
+class _Exists(BaseModel):
+    data: bool
 
 
 class _Row(BaseModel):
@@ -51,8 +47,8 @@ class Infomaniak(Singles):
         self._api = Api(url, account, runtime, timeout=timing.http)
 
     def _zone(self, name: str) -> str | None:
-        reply = self._api.get(f"/2/zones/{quote(name)}", ok=MISSING)
-        return None if reply.missing else reply.parse(_Found).data.fqdn
+        reply = self._api.get(f"/2/zones/{quote(name)}/exists", ok=MISSING)
+        return name if not reply.missing and reply.parse(_Exists).data else None
 
     def _ids(self, place: Place) -> Iterator[str]:
         def fetch(page: int) -> tuple[list[_Row], int | None]:

@@ -27,8 +27,10 @@ MODULES: dict[str, str] = {
     "ionos": "ionos",
     "linode": "linode",
     "namecheap": "namecheap",
+    "netcup": "netcup",
     "ovh": "ovh",
     "porkbun": "porkbun",
+    "route53": "route53",
     "scaleway": "scaleway",
     "vultr": "vultr",
 }

@@ -168,6 +168,13 @@ def test_the_answer_s_control_characters_do_not_reach_a_terminal(echo: Echo) -> 
         api(echo.url).get("/")
 
 
+def test_markup_does_not_push_the_reason_out_of_sight(echo: Echo) -> None:
+    page = b'<?xml version="1.0"?>\n<Error xmlns="urn:' + b"x" * 200 + b'"><Message>no &amp; never</Message></Error>'
+    echo.fail(Response(status=400, body=page))
+    with pytest.raises(Refused, match=r": no & never$"):
+        api(echo.url).get("/")
+
+
 def test_netrc_does_not_replace_our_credentials(
     echo: Echo, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

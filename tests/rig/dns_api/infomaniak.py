@@ -46,8 +46,8 @@ class FakeInfomaniak(FakeApi):
         match request.method, request.path.strip("/").split("/"):
             case _, ["2", "zones", zone, *_] if zone not in self.zones:
                 return _error(404, "object_not_found", "Object not found")
-            case "GET", ["2", "zones", zone]:
-                return _success({"id": 11, "fqdn": zone, "dnssec": {"is_enabled": False}, "nameservers": []})
+            case "GET", ["2", "zones", _, "exists"]:
+                return _success(data=True)
             case "GET", ["2", "zones", zone, "records"]:
                 return self._list(zone, request)
             case "POST", ["2", "zones", zone, "records"]:
