@@ -1,0 +1,185 @@
+"""netcup (https://ccp.netcup.net/run/webservice/servers/endpoint.php, the JSON side).
+
+Every call is a POST to one address and is answered with status 200; the answer's `statuscode` says how it went.
+Calls need a session, which ends 15 minutes after its last use.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from knit.errors import KnitError, Unreachable
+from knit.ports import Solver
+from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.http import Account, Api, Body, anonymous
+from knit.solvers.singles import Place, Singles
+from knit.solvers.zones import Zones
+
+_URL = "https://ccp.netcup.net/run/webservice/servers/endpoint.php"
+_CUSTOMER = Variable(names=("NETCUP_CUSTOMER_NUMBER",), help="customer number")
+_KEY = Variable(names=("NETCUP_API_KEY",), help="API key", secret=True)
+_PASSWORD = Variable(names=("NETCUP_API_PASSWORD",), help="API password", secret=True)
+_KNOBS = knobs("NETCUP", timeout=900, interval=30, ttl=None, http=10)
+_RIGHTS = "an API key and the API password of the customer account that holds this domain"
+_SESSION_KEPT = timedelta(minutes=10)
+_NO_SESSION = 4001
+_INVALID = 4013
+_NO_RECORDS_FOR_ZONE = 5029
+_TOO_MANY = "requests per minute"
+
+
+class _Answer(BaseModel):
+    status: str
+    statuscode: int
+    shortmessage: str
+    longmessage: str
+
+    @property
+    def said(self) -> str:
+        return f"{self.shortmessage} {self.longmessage} (statuscode {self.statuscode})"
+
+    @property
+    def lacks_zone(self) -> bool:
+        """No such zone here, or a name that cannot be a domain to netcup, such as one with too many labels."""
+        invalid = self.statuscode == _INVALID and "domainname" in self.longmessage
+        return invalid or self.statuscode == _NO_RECORDS_FOR_ZONE
+
+
+class _Login(BaseModel):
+    apisessionid: str
+
+
+class _LoggedIn(BaseModel):
+    responsedata: _Login
+
+
+class _Record(BaseModel):
+    id: str | int
+    hostname: str
+    type: str
+    destination: str
+
+
+class _Records(BaseModel):
+    dnsrecords: list[_Record]
+
+
+class _Listed(BaseModel):
+    responsedata: _Records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """What a user has of netcup: the number names the account, key and password open it."""
+
+    customer: str
+    key: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+class Netcup(Singles):
+    """One customer account, with one session for all threads."""
+
+    def __init__(self, login: Login, timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:
+        super().__init__(timing, Zones("netcup", self._zone, runtime.clock))
+        secrets = (login.key, login.password)
+        account = Account(provider="netcup", rights=_RIGHTS, sign=anonymous, secrets=secrets)
+        self._api = Api(url, account, runtime, timeout=timing.http)
+        self._login = login
+        self._clock = runtime.clock
+        self._lock = threading.Lock()
+        self._session: tuple[str, datetime] | None = None
+
+    def _ids(self, place: Place) -> Iterable[str]:
+        wanted = (place.name or "@", "TXT", place.value)
+        records = self._records(place.zone) or []
+        return (str(record.id) for record in records if (record.hostname, record.type, record.destination) == wanted)
+
+    def _create(self, place: Place) -> None:
+        self._update(place, {})
+
+    def _delete(self, place: Place, found: str) -> None:
+        """A record that is gone in the meantime is refused as unknown: then a look tells."""
+        try:
+            self._update(place, {"id": found, "deleterecord": True})
+        except KnitError:
+            if found in self._ids(place):
+                raise
+
+    def _update(self, place: Place, more: dict[str, object]) -> None:
+        record = {"hostname": place.name or "@", "type": "TXT", "destination": place.value, **more}
+        body: dict[str, object] = {"domainname": place.zone, "dnsrecordset": {"dnsrecords": [record]}}
+        answer, _ = self._call("updateDnsRecords", body)
+        if answer.status != "success":
+            raise self._error(answer)
+
+    def _zone(self, name: str) -> str | None:
+        return None if self._records(name) is None else name
+
+    def _records(self, zone: str) -> list[_Record] | None:
+        """All records of the zone; None when the account has no such zone."""
+        answer, listed = self._call("infoDnsRecords", {"domainname": zone})
+        if answer.lacks_zone:
+            return None
+        if answer.status != "success":
+            raise self._error(answer)
+        return listed.responsedata.dnsrecords if listed else []
+
+    def _call(self, action: str, params: dict[str, object]) -> tuple[_Answer, _Listed | None]:
+        """One call in the session; in a new one when netcup has forgotten the old."""
+        answer, listed = self._try(action, params, self._id(renew=False))
+        if answer.statuscode == _NO_SESSION:
+            answer, listed = self._try(action, params, self._id(renew=True))
+        if answer.statuscode == _NO_SESSION:
+            raise Unreachable(f"netcup: its sessions do not last: {answer.said}")
+        return answer, listed
+
+    def _try(self, action: str, params: dict[str, object], session: str) -> tuple[_Answer, _Listed | None]:
+        who = {"customernumber": self._login.customer, "apikey": self._login.key, "apisessionid": session}
+        reply = self._api.call("POST", "?JSON", Body(json={"action": action, "param": {**who, **params}}))
+        answer = reply.parse(_Answer)
+        is_list = action == "infoDnsRecords" and answer.status == "success"
+        return answer, reply.parse(_Listed) if is_list else None
+
+    def _id(self, *, renew: bool) -> str:
+        with self._lock:
+            kept = None if renew else self._session
+            if kept is None or kept[1] <= self._clock():
+                kept = self._session = (self._log_in(), self._clock() + _SESSION_KEPT)
+            return kept[0]
+
+    def _log_in(self) -> str:
+        login = self._login
+        who = {"customernumber": login.customer, "apikey": login.key, "apipassword": login.password}
+        reply = self._api.call("POST", "?JSON", Body(json={"action": "login", "param": who}))
+        answer = reply.parse(_Answer)
+        if answer.status != "success":
+            error = self._error(answer)
+            raise error if _TOO_MANY in answer.longmessage else self._api.rejected(answer.said)
+        return reply.parse(_LoggedIn).responsedata.apisessionid
+
+    def _error(self, answer: _Answer) -> KnitError:
+        return self._api.limited(answer.said) if _TOO_MANY in answer.longmessage else self._api.refused(answer.said)
+
+
+def _build(values: Values, runtime: Runtime) -> Solver:
+    login = Login(customer=values.text(_CUSTOMER), key=values.text(_KEY), password=values.text(_PASSWORD))
+    return Netcup(login, _KNOBS.timing(values), runtime)
+
+
+PROVIDER = Provider(
+    code="netcup",
+    title="netcup",
+    url="https://ccp.netcup.net/run/webservice/servers/endpoint.php",
+    required=((_CUSTOMER, _KEY, _PASSWORD),),
+    knobs=_KNOBS,
+    build=_build,
+    rights=_RIGHTS,
+    note="The TTL is the zone's own: netcup has none for a single record. Zones in netcup's newer CloudDNS are not "
+    "served by this API.",
+)
