@@ -136,11 +136,12 @@ class _Dns:
             follow_cname=settings.dns.follow_cname,
         )
         self._exclusive = LeasedLocks(leases, sleep)
-        self._shared = Shared(delegation=DnsDelegation(looking, sleep), exclusive=self._exclusive)
+        self._delegation = DnsDelegation(looking, sleep)
+        self._shared = Shared(delegation=self._delegation, exclusive=self._exclusive)
         self._store = Attempts(database)
 
     def prover(self, provider: str, journal: Journal) -> Prover:
         return Dns01(split(provider)[0], self._solvers.solver(provider), journal, self._shared)
 
     def sweep(self, leftovers: Sequence[Leftover]) -> None:
-        sweep(leftovers, self._solvers, self._store.removed, self._exclusive)
+        sweep(leftovers, self._solvers, self._store.removed, self._exclusive, self._delegation.is_gone)

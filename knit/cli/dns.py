@@ -20,6 +20,7 @@ from knit.settings.environment import Environment
 if TYPE_CHECKING:
     from knit.ports import Sleep
     from knit.settings.central import Acme
+    from knit.solvers.base import Runtime
     from knit.solvers.check import Facts, Finding, Probe
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -68,6 +69,7 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
     from knit.errors import Interrupted
     from knit.settings.central import Acme, Dns
     from knit.settings.table import refuse_unknown
+    from knit.solvers.base import Runtime
     from knit.solvers.check import gather
     from knit.solvers.delegation import DnsDelegation, Looking
 
@@ -86,16 +88,16 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
         wait=dns.wait,
         follow_cname=dns.follow_cname,
     )
-    probe = None if provider is None else _probe(env, provider, sleep)
+    runtime = Runtime(clock=_now, sleep=sleep, resolvers=dns.resolvers or ())
+    probe = None if provider is None else _probe(env, provider, runtime)
     return _judged(gather(identifier, DnsDelegation(looking, sleep), probe), env, acme, sleep)
 
 
-def _probe(env: Environment, provider: str, sleep: Sleep) -> Probe:
-    from knit.solvers.base import Runtime
+def _probe(env: Environment, provider: str, runtime: Runtime) -> Probe:
     from knit.solvers.check import Probe
     from knit.solvers.registry import Registry
 
-    solver = Registry(env, Runtime(clock=_now, sleep=sleep)).solver(provider)
+    solver = Registry(env, runtime).solver(provider)
     if sys.stderr.isatty():
         click.echo(f"writing a probe value; it may take {solver.timeout:.0f} s to be seen", err=True)
     return Probe(solver=solver, value=secrets.token_urlsafe(32))

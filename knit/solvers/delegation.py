@@ -33,7 +33,7 @@ from knit.solvers.dnsquery import (
     system_resolvers,
     text,
 )
-from knit.solvers.propagation import Server, Visibility
+from knit.solvers.propagation import Server, Visibility, look
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +111,17 @@ class DnsDelegation:
             return
         resolvers = self._resolvers if self._looking.recursive_check else ()
         Visibility(self.servers, resolvers, self._sleep, self._looking.timeout).wait(records, timeout, interval)
+
+    def is_gone(self, record: Record) -> bool:
+        """Whether all servers of the zone answer, and each says that the value is not there."""
+        try:
+            servers = self.servers(record.zone)
+        except NoReply:
+            return False
+        timeout = min(_SHORT, self._looking.timeout)
+        return bool(servers) and all(
+            look(server.address, record, recurse=False, timeout=timeout).absent for server in servers
+        )
 
     def servers(self, zone: str) -> tuple[Server, ...]:
         """Every address of every name server of the zone; raises NoReply when they cannot be found."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
-from knit.errors import KnitError, LeaseLost
+from knit.errors import KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
 from knit.solvers.base import HoldsOneValue, ReplacesWhole, session
 from knit.solvers.registry import split
@@ -134,12 +134,22 @@ def writing(code: str, solver: Solver, record: Record, exclusive: Exclusive) -> 
         yield
 
 
-def sweep(leftovers: Sequence[Leftover], solvers: Solvers, removed: Removed, exclusive: Exclusive) -> list[str]:
-    """Remove records an earlier attempt left behind. Returns one sentence for each that is still there."""
+def sweep(
+    leftovers: Sequence[Leftover],
+    solvers: Solvers,
+    removed: Removed,
+    exclusive: Exclusive,
+    gone: Callable[[Record], bool] = lambda _: False,
+) -> list[str]:
+    """Remove records an earlier attempt left behind. Returns one sentence for each that is still there.
+
+    A record that its provider will not remove counts as removed once `gone` says that the DNS does not show it: a
+    person has seen to it.
+    """
     problems: list[str] = []
     for leftover in leftovers:
         try:
-            _clear(leftover, solvers, exclusive)
+            _clear(leftover, solvers, exclusive, gone)
         except LeaseLost:
             raise
         except KnitError as e:
@@ -152,10 +162,14 @@ def sweep(leftovers: Sequence[Leftover], solvers: Solvers, removed: Removed, exc
     return problems
 
 
-def _clear(leftover: Leftover, solvers: Solvers, exclusive: Exclusive) -> None:
+def _clear(leftover: Leftover, solvers: Solvers, exclusive: Exclusive, gone: Callable[[Record], bool]) -> None:
     solver, code = solvers.solver(leftover.provider), split(leftover.provider)[0]
     with ExitStack() as held:
         for name in slots(code, solver, leftover.record):
             held.enter_context(exclusive(name))
         held.enter_context(writing(code, solver, leftover.record, exclusive))
-        solver.cleanup(leftover.record, leftover.state)
+        try:
+            solver.cleanup(leftover.record, leftover.state)
+        except Refused:
+            if not gone(leftover.record):
+                raise

@@ -44,11 +44,13 @@ class Server:
 class Look:
     """What one server showed: None in `problem` when the value was there. `answered`: it spoke at all.
 
-    `stale` is for how many more seconds a resolver will repeat this answer from its cache.
+    `absent`: it holds the zone and says that the value is not there. `stale` is for how many more seconds a resolver
+    will repeat this answer from its cache.
     """
 
     problem: str | None
     answered: bool = True
+    absent: bool = False
     routed: bool = True
     stale: float = 0.0
 
@@ -137,8 +139,9 @@ def _judge(answer: dns.message.Message, record: Record, *, recurse: bool) -> Loo
     if not recurse and not answer.flags & dns.flags.AA:
         return Look(problem="is lame: it does not hold this zone")
     if values:
-        return Look(problem=f"shows {len(values)} other value(s)", stale=_stale(answer, record))
-    return Look(problem="shows no such name" if answer.rcode() else "shows no TXT record", stale=_stale(answer, record))
+        return Look(problem=f"shows {len(values)} other value(s)", absent=True, stale=_stale(answer, record))
+    problem = "shows no such name" if answer.rcode() else "shows no TXT record"
+    return Look(problem=problem, absent=True, stale=_stale(answer, record))
 
 
 def _stale(answer: dns.message.Message, record: Record) -> float:

@@ -26,6 +26,7 @@ _NETWORK = re.compile(
     r"dial tcp|lookup |i/o timeout|deadline exceeded|connection re(fused|set)|no such host|\bEOF\b|tls: |x509: ",
     re.IGNORECASE,
 )
+_ABSENT = re.compile(r"not found|no such record|does(n't| not) exist|no (txt )?records?\b", re.IGNORECASE)
 _FORGOTTEN = re.compile(r"unknown .{0,40}\bID\b for", re.IGNORECASE)
 
 
@@ -59,6 +60,11 @@ class Words:
         if _SLOWER.search(text):
             return RateLimited(f"{self._code} asks to slow down: {said}")
         return Unreachable(said)
+
+
+def is_absent(text: str) -> bool:
+    """Whether lego, asked to remove a record, says that it finds none."""
+    return _ABSENT.search(text) is not None and _REJECTED.search(text) is None
 
 
 def is_forgotten(text: str) -> bool:

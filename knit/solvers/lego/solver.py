@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from knit.core.model import Record
-from knit.errors import Interrupted, Misconfigured, Unreachable
+from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports import Solver
 from knit.solvers.base import Paced, Runtime, Timing
 from knit.solvers.lego import answers
@@ -104,6 +104,8 @@ class _Session(Paced):
         error = self._call("cleanup", record)
         if error is not None and answers.is_forgotten(error):
             raise answers.left_behind(self._setup.code, record.fqdn, record.value)
+        if error is not None and answers.is_absent(error):
+            raise Refused(f"lego: {self._words.clean(error)}")
         if error is not None:
             raise self._words.failed(error)
 

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 import pytest
 
 from knit.core.model import CertId, Challenge, ChallengeId, Leftover, Record
-from knit.errors import CredentialsRejected, Misconfigured, Refused
+from knit.errors import CredentialsRejected, Misconfigured
 from knit.ports import Solver
 from knit.solvers.base import HoldsOneValue, PerSet, ReplacesWhole, Runtime, Values
+from knit.solvers.delegation import DnsDelegation, Looking
 from knit.solvers.dns01 import sweep
 from knit.solvers.exclusive import KeyedLocks
 from knit.solvers.lego import provider as lego_provider
@@ -114,8 +115,28 @@ def test_what_a_killed_worker_left_is_told_with_the_value_and_the_place(api: Fak
     (problem,) = sweep([leftover], Solvers(), removed.append, KeyedLocks())
     assert f"remove the TXT value {ONE.value} at {FQDN} by hand" in problem
     assert removed == []
-    with pytest.raises(Refused):
-        through_lego.cleanup(ONE, None)
+
+
+def test_a_record_that_a_person_has_removed_is_swept_once_the_dns_does_not_show_it(
+    api: FakeCloudflare, world: World
+) -> None:
+    through_lego = solver(api, world)
+    leftover = Leftover(id=ChallengeId(1), cert_id=CertId(1), provider="cloudflare", record=ONE, state=None)
+    zone = world.truth["example.org"]
+    zone.add(FQDN, "TXT", f'"{ONE.value}"')
+
+    class Solvers:
+        def solver(self, provider: str) -> Solver:
+            return through_lego
+
+    looking = Looking(resolvers=(f"127.0.0.1:{world.port}",), timeout=0.5, authority_port=world.port)
+    gone = DnsDelegation(looking, time.sleep).is_gone
+    removed: list[ChallengeId] = []
+    assert len(sweep([leftover], Solvers(), removed.append, KeyedLocks(), gone)) == 1
+    assert removed == []
+    zone.records.pop((FQDN, "TXT"))
+    assert sweep([leftover], Solvers(), removed.append, KeyedLocks(), gone) == []
+    assert removed == [leftover.id]
 
 
 def test_one_writer_at_a_time_per_zone_or_of_all_zones_where_lego_goes_one_by_one() -> None:

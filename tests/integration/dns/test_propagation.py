@@ -178,3 +178,33 @@ def test_the_last_look_is_at_the_deadline(world: World, delegation: Make) -> Non
     zone = world.zone("example.org")
     threading.Timer(0.8, lambda: zone.add(NAME, "TXT", '"wanted"')).start()
     delegation().wait_visible([RECORD], timeout=1.5, interval=60)
+
+
+def test_a_record_is_gone_when_every_server_says_so_and_not_before(world: World, delegation: Make) -> None:
+    zone = world.zone("example.org", "127.0.0.2", "127.0.0.3")
+    zone.add(NAME, "TXT", '"another"')
+    assert delegation().is_gone(RECORD)
+    lagging = Zone(name="example.org")
+    lagging.add(NAME, "TXT", '"wanted"')
+    world.server("127.0.0.3").zones["example.org"] = lagging
+    assert not delegation().is_gone(RECORD)
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.REFUSED, None])
+def test_a_record_is_not_gone_while_a_server_cannot_tell(
+    world: World, delegation: Make, rcode: dns.rcode.Rcode | None
+) -> None:
+    world.zone("example.org", "127.0.0.2", "127.0.0.3")
+
+    def broken(_: dns.message.QueryMessage, answer: dns.message.Message) -> dns.message.Message | None:
+        if rcode is None:
+            return None
+        answer.set_rcode(rcode)
+        return answer
+
+    world.server("127.0.0.3").override = broken
+    assert not delegation().is_gone(RECORD)
+
+
+def test_a_record_in_a_zone_without_servers_is_not_gone(delegation: Make) -> None:
+    assert not delegation().is_gone(RECORD)
