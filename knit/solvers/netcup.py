@@ -132,9 +132,10 @@ class Netcup(Singles):
 
     def _call(self, action: str, params: dict[str, object]) -> tuple[_Answer, _Listed | None]:
         """One call in the session; in a new one when netcup has forgotten the old."""
-        answer, listed = self._try(action, params, self._id(renew=False))
+        session = self._id()
+        answer, listed = self._try(action, params, session)
         if answer.statuscode == _NO_SESSION:
-            answer, listed = self._try(action, params, self._id(renew=True))
+            answer, listed = self._try(action, params, self._id(stale=session))
         if answer.statuscode == _NO_SESSION:
             raise Unreachable(f"netcup: its sessions do not last: {answer.said}")
         return answer, listed
@@ -146,10 +147,10 @@ class Netcup(Singles):
         is_list = action == "infoDnsRecords" and answer.status == "success"
         return answer, reply.parse(_Listed) if is_list else None
 
-    def _id(self, *, renew: bool) -> str:
+    def _id(self, *, stale: str = "") -> str:
         with self._lock:
-            kept = None if renew else self._session
-            if kept is None or kept[1] <= self._clock():
+            kept = self._session
+            if kept is None or kept[0] == stale or kept[1] <= self._clock():
                 kept = self._session = (self._log_in(), self._clock() + _SESSION_KEPT)
             return kept[0]
 

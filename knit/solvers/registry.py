@@ -24,6 +24,7 @@ MODULES: dict[str, str] = {
     "godaddy": "godaddy",
     "hetzner": "hetzner",
     "infomaniak": "infomaniak",
+    "inwx": "inwx",
     "ionos": "ionos",
     "linode": "linode",
     "namecheap": "namecheap",
