@@ -14,7 +14,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Issue three certificates on this machine and watch them arrive on a node
-	@$(BIN)/python -m tests.rig.provision --quiet
+	@$(BIN)/python -m tests.rig.provision --quiet PostgreSQL Valkey Pebble
 	@$(BIN)/python -m tests.demo
 
 test: $(READY) ## Get the servers the tests need, then run every test

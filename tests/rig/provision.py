@@ -1,4 +1,7 @@
-"""Get every server that the tests need: `python -m tests.rig.provision [--quiet]`. Exit 1 if one cannot be had."""
+"""Get the servers that the tests need: `python -m tests.rig.provision [--quiet] [NAME …]`. Exit 1 if one is missing.
+
+Without names, all of them.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ SERVERS: Mapping[str, Callable[[], binaries.Programs | binaries.RabbitPrograms |
 def main(arguments: list[str]) -> int:
     """Provide each server in turn; say in one line where it comes from or why it is missing."""
     failed = False
-    for name, provide in SERVERS.items():
+    for name in [word for word in arguments if word in SERVERS] or SERVERS:
         try:
-            programs = provide()
+            programs = SERVERS[name]()
         except MissingError as missing:
             print(f"{name}: missing: {missing}", file=sys.stderr)
             failed = True
