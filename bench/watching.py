@@ -1,0 +1,183 @@
+"""A node with 10,000 pairs and nothing to do: one poll, its bytes on the wire, and the whole process at rest.
+
+The original's way reads the index, gets every value and hashes both files of each pair at every poll.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+
+from bench import processes
+from bench.centre import median
+from bench.figures import Figure
+from bench.many import MANY, published, written
+from knit.flows.watch import Watch
+from knit.node.disk import Disk
+from knit.node.folders import Folders
+from knit.node.inspector import Inspector
+from knit.node.state import StateFolder
+from knit.valkey.connect import connect
+from knit.valkey.layout import Layout
+from knit.valkey.reader import ValkeyReader
+from tests.rig.installation import BIN, Installation
+from tests.rig.lifeline import temporary_directory
+from tests.rig.process import wait_until
+from tests.rig.valkey import Valkey
+
+NAME = "knit-bench-watch"
+FEW = 10
+ROUNDS = 5
+POLLS = 20
+REST = 125.0
+"""Seconds: two polls at the default interval."""
+SETTLE = 5.0
+START = 180.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A node whose files are all in place, in this process; closing `opened` ends it and its Valkey."""
+
+    valkey: Valkey
+    folder: Path
+    watch: Watch
+    opened: ExitStack
+
+    @classmethod
+    def of(cls, count: int) -> Node:
+        """With so many pairs published and on disk, and looked at once."""
+        with ExitStack() as opened:
+            valkey = Valkey()
+            opened.callback(valkey.close)
+            valkey.start()
+            folder = temporary_directory("watch") / "tls"
+            published(valkey.url, count, str(folder))
+            written(folder, count)
+            state = StateFolder(str(temporary_directory("state")))
+            opened.callback(state.close)
+            link = connect(valkey.url, name=NAME)
+            opened.callback(link.close)
+            watch = Watch(
+                reader=ValkeyReader(link, Layout()),
+                disk=Disk(Folders((str(folder),), "/nowhere"), state, nullcontext),
+                inspector=Inspector({}),
+                clock=lambda: datetime.now(UTC),
+            )
+            report = watch.run(sweep=True)
+            assert report.looked_at == count
+            assert not report.complaints
+            return cls(valkey=valkey, folder=folder, watch=watch, opened=opened.pop_all())
+
+    def poll(self) -> float:
+        """Seconds for a poll that finds nothing new."""
+        began = time.monotonic()
+        for _ in range(POLLS):
+            self.watch.run(sweep=False)
+        return (time.monotonic() - began) / POLLS
+
+    def bytes_of_a_poll(self) -> float:
+        """On the wire, both ways, as the server counts them."""
+        before = self._bytes()
+        self.poll()
+        return (self._bytes() - before) / POLLS
+
+    def sweep(self) -> float:
+        """Seconds for a look at everything that finds nothing new."""
+        began = time.monotonic()
+        self.watch.run(sweep=True)
+        return time.monotonic() - began
+
+    def original(self) -> float:
+        """Seconds for the original's poll."""
+        began = time.monotonic()
+        with redis.Redis.from_url(self.valkey.url) as client:
+            for key in client.smembers(Layout().index):
+                value = json.loads(client.get(key) or b"{}")
+                read = hashlib.sha256()
+                for path in (value["cert_path"], value["key_path"]):
+                    read.update(Path(path).read_bytes())
+        return time.monotonic() - began
+
+    def _bytes(self) -> int:
+        with self.valkey.client() as client:
+            mine = [one for one in client.client_list() if one["name"] == NAME]
+        return sum(int(one["tot-net-in"]) + int(one["tot-net-out"]) for one in mine)
+
+
+def measure() -> list[Figure]:
+    """The rounds alternate; then the real process looks after the same files."""
+    few = Node.of(FEW)
+    with few.opened:
+        few_bytes = few.bytes_of_a_poll()
+    many = Node.of(MANY)
+    with many.opened:
+        spent = [(many.poll(), many.original()) for _ in range(ROUNDS)]
+        ours, theirs = (median([turn[which] for turn in spent]) for which in (0, 1))
+        return [
+            Figure(
+                what=f"idle poll of `watch`, {MANY:,} pairs / the original's way",
+                ours=f"{ours * 1000:.2f} ms",
+                baseline=f"{theirs * 1000:.0f} ms",
+                number=ours / theirs,
+                goal=1 / 300,
+            ),
+            _bytes(many.bytes_of_a_poll(), few_bytes),
+            _sweep(many.sweep(), theirs),
+            *_at_rest(many),
+        ]
+
+
+def _bytes(many: float, few: float) -> Figure:
+    return Figure(
+        what=f"bytes on the wire for an idle poll, {MANY:,} pairs / {FEW} pairs",
+        ours=f"{many:.0f} bytes",
+        baseline=f"{few:.0f} bytes",
+        number=many / few,
+        goal=1,
+    )
+
+
+def _sweep(ours: float, theirs: float) -> Figure:
+    return Figure(
+        what=f"a look at everything (every 10 minutes), {MANY:,} pairs / the original's poll",
+        ours=f"{ours * 1000:.0f} ms",
+        baseline=f"{theirs * 1000:.0f} ms",
+        number=ours / theirs,
+    )
+
+
+def _at_rest(node: Node) -> list[Figure]:
+    """Memory and processor of a real `knit watch`, from some seconds after its first look at everything."""
+    state = temporary_directory("state")
+    settings = {
+        "KNIT_VALKEY_URL": node.valkey.url,
+        "KNIT_WATCH_ROOTS": str(node.folder),
+        "KNIT_STATE_DIR": str(state),
+    }
+    with Installation(settings=settings) as installation:
+        process = installation.run("watch", [str(BIN / "knit"), "watch"])
+        wait_until((state / "state.json").exists, "the node has looked at everything", seconds=START)
+        time.sleep(SETTLE)
+        cpu, began = processes.fine_cpu(process.pid), time.monotonic()
+        time.sleep(REST)
+        share = (processes.fine_cpu(process.pid) - cpu) / (time.monotonic() - began) * 100
+        mib = processes.resident(process.pid) / 2**20
+    title = f"`knit watch` at rest, {MANY:,} pairs"
+    return [
+        Figure(what=f"{title}: memory", ours=f"{mib:.1f} MiB", number=mib, goal=40, unit="MiB"),
+        Figure(
+            what=f"{title}: CPU between two looks at everything",
+            ours=f"{share:.3f} %",
+            number=share,
+            goal=0.1,
+            unit="%",
+        ),
+    ]
