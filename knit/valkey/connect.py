@@ -172,6 +172,9 @@ def _where(scheme: str, rest: str) -> str:
 
 
 def _code(error: BaseException) -> str:
+    # A script's own rights are checked call by call, and the reply then has no code of its own.
+    if "ACL failure in script" in str(error):
+        return "NOPERM"
     known = getattr(error, "status_code", None)
     word = known if isinstance(known, str) else str(error).partition(" ")[0]
     return word if word.isascii() and word.isalpha() and word.isupper() else type(error).__name__
