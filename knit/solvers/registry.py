@@ -21,6 +21,7 @@ MODULES: dict[str, str] = {
     "duckdns": "duckdns",
     "exec": "exec",
     "gandiv5": "gandiv5",
+    "gcloud": "gcloud",
     "godaddy": "godaddy",
     "hetzner": "hetzner",
     "infomaniak": "infomaniak",
