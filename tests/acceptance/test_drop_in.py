@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -154,27 +154,26 @@ def test_a_certificate_that_fails_stops_no_other_and_shows_in_the_exit_code_and_
     assert scene.once().code == 0, "nothing is tried again before its time, so nothing failed"
 
 
-@pytest.mark.parametrize("damage", ["missing", "no JSON", "another key's hash", "no key"])
-def test_a_value_that_is_missing_or_damaged_is_issued_again_by_the_next_whole_pass(scene: Scene, damage: str) -> None:
-    scene.insert(["www.knit.example"])
+def test_values_that_are_missing_or_damaged_are_issued_again_by_the_next_whole_pass(scene: Scene) -> None:
+    kinds = ("missing", "garbage", "hash", "keyless", "sound")
+    keys = {kind: f"certs:{kind}.knit.example" for kind in kinds}
+    scene.insert(key.removeprefix("certs:") for key in keys.values())
     assert scene.once().code == 0
-    good = scene.value("certs:www.knit.example")
-    damaged = {
-        "missing": None,
-        "no JSON": "{",
-        "another key's hash": json.dumps({**good, "sha256": "0" * 64}),
-        "no key": json.dumps({**good, "privkey": ""}),
-    }[damage]
-    client = scene.servers.valkey.client()
-    client.delete("certs:www.knit.example") if damaged is None else client.set("certs:www.knit.example", damaged)
-    client.close()
+    good = {kind: scene.value(key) for kind, key in keys.items()}
+    with closing(scene.servers.valkey.client()) as client:
+        client.delete(keys["missing"])
+        client.set(keys["garbage"], "{")
+        client.set(keys["hash"], json.dumps({**good["hash"], "sha256": "0" * 64}))
+        client.set(keys["keyless"], json.dumps({**good["keyless"], "privkey": ""}))
 
     done = scene.once()
     assert done.code == 0, done.err
-    after = scene.value("certs:www.knit.example")
-    assert after["fullchain"] != good["fullchain"]
-    assert after["knit"]["generation"] > good["knit"]["generation"]
-    assert len(scene.pebble.finalized()) == 2
+    after = {kind: scene.value(key) for kind, key in keys.items()}
+    assert {kind for kind in kinds if after[kind]["fullchain"] != good[kind]["fullchain"]} == {*kinds} - {"sound"}
+    generations = {kind: (good[kind]["knit"]["generation"], after[kind]["knit"]["generation"]) for kind in kinds}
+    assert all(old < new for kind, (old, new) in generations.items() if kind != "sound")
+    assert after["sound"] == good["sound"]
+    assert len(scene.pebble.finalized()) == 2 * len(kinds) - 1
 
 
 def test_other_paths_and_another_key_publish_the_same_pair_anew_without_an_order(scene: Scene) -> None:

@@ -51,15 +51,18 @@ def test_an_emptied_queue_costs_one_interval_and_no_order(scripted: Scene) -> No
     settled(scripted, SOME)
 
 
-def test_a_restart_of_postgres_in_the_middle_of_a_pass_costs_no_order(
-    own_postgres_scene: Scene, own_postgres: Postgres
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_a_postgres_that_is_stopped_or_killed_in_the_middle_of_a_pass_costs_no_order(
+    own_postgres_scene: Scene, own_postgres: Postgres, end: str
 ) -> None:
     scene = own_postgres_scene
     scene.insert(SOME)
     scene.scripted.script(delay_ms=100)
     start_all(scene)
     scene.knit.wait_published(5)
-    own_postgres.restart()
+    own_postgres.stop() if end == "stopped" else own_postgres.kill()
+    time.sleep(1)
+    own_postgres.start()
     settled(scene, SOME)
 
 
@@ -158,8 +161,6 @@ def test_after_an_older_database_is_restored_generations_jump_above_what_is_publ
     for _ in range(2):
         assert scripted.knit.knit(*force, env={"KNIT_QUEUE_URL": ""}).code == 0
     newest = scripted.value(f"certs:{name}")
-    assert newest["knit"]["generation"] == 3
-
     done = scripted.knit.knit(*force, env={"KNIT_QUEUE_URL": "", "KNIT_DB_URL": postgres.url_of("restored")})
     postgres.drop_database("restored")
     assert done.code == 0, done.err
