@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 import click
 
 from knit.cli.output import styled
+from knit.cli.result import Result
 from knit.core.model import Step
 from knit.store.certs import Certs, Listed
 
@@ -30,21 +29,6 @@ DOING = {
     Step.ISSUED: "issued; waiting to be published",
     Step.PUBLISHING: "publishing",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """How it ended. `until` is the next try, or when it is due."""
-
-    word: str
-    not_after: datetime | None = None
-    until: datetime | None = None
-    error: str | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether the exit code says so."""
-        return self.word == "failed"
 
 
 class Shown(Protocol):

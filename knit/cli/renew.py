@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from knit.cli import listed
 from knit.cli.edge import DONE, FAILED
 from knit.cli.flags import Command
-from knit.cli.output import as_json, clean, instant, json_flag
-from knit.cli.session import check_selection, opened, selected, selecting, settings
+from knit.cli.output import json_flag
+from knit.cli.result import Result, report
+from knit.cli.session import check_selection, connected, listed_in, selected, selecting, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.cli.progress import Result
     from knit.core.model import CertId, Outcome
     from knit.settings.central import Central
     from knit.store.certs import Certs, Listed
+    from knit.store.database import Database
 
 
 @click.command(
@@ -42,12 +43,18 @@ def renew_command(
     check_selection(cert_id, domains)
     _refuse({"--once": once}, "without --id and --domains")
     central = settings()
-    with opened(central) as certs:
+    with connected(central) as database:
+        certs = listed_in(database, central)
         before = _renewable(certs, selected(certs, cert_id, domains))
         if force:
             certs.request_renewal(before.id)
-        result = _queued(central, certs, before, force=force, wait=wait) if central.queue_url else _here(certs, before)
-    return _report(result, before, as_records=as_records)
+        if central.queue_url is None:
+            result = _here(certs, before)
+        else:
+            later = _later(database, central, before) if wait else Result(word="queued")
+            _send(central, before.id, force=force)
+            result = later or _followed(certs, before)
+    return report(result, before, as_records=as_records)
 
 
 def _refuse(flags: dict[str, bool], where: str) -> None:
@@ -79,6 +86,8 @@ def _daemon() -> int:
     env = Environment.of_process()
     worker, scheduling = Worker.read(env, queue_required=False), Scheduling.read(env, queue_required=False)
     setup(worker.log_level)
+    # Python's own default again: this process stays.
+    gc.set_threshold(700)
     local.forever(worker, scheduling, env)
     return DONE
 
@@ -95,16 +104,23 @@ def _renewable(certs: Certs, cert_id: CertId) -> Listed:
     return cert
 
 
-def _queued(central: Central, certs: Certs, before: Listed, *, force: bool, wait: bool) -> Result:
-    from knit.cli.progress import Result, follow
+def _followed(certs: Certs, before: Listed) -> Result:
+    from knit.cli.progress import follow
 
-    _send(central, before.id, force=force)
-    if not wait:
-        return Result(word="queued")
-    waiting_until = None if force or before.step or not before.check_at else before.check_at
-    if waiting_until is not None and waiting_until > datetime.now(UTC):
-        return Result(word="not due", until=waiting_until)
     return follow(certs, before)
+
+
+def _later(database: Database, central: Central, cert: Listed) -> Result | None:
+    """Not due, where no worker will find it due: then there is nothing to wait for."""
+    from knit.core.model import Wait
+    from knit.core.renewal import decide
+    from knit.store.attempts import Attempts
+
+    known = Attempts(database).load(cert.id)
+    if known.spec is None:
+        return None
+    verdict = decide(known.spec, known.state, central.policy, datetime.now(UTC))
+    return Result(word="not due", until=verdict.until) if isinstance(verdict, Wait) else None
 
 
 def _send(central: Central, cert_id: CertId, *, force: bool) -> None:
@@ -137,7 +153,6 @@ def _here(certs: Certs, before: Listed) -> Result:
 
 
 def _result(outcome: Outcome | None, before: Listed, now: Listed) -> Result:
-    from knit.cli.progress import Result
     from knit.core.model import Failed, Skipped
 
     match outcome:
@@ -148,29 +163,3 @@ def _result(outcome: Outcome | None, before: Listed, now: Listed) -> Result:
     if now.published_at is not None and now.published_at != before.published_at:
         return Result(word="published", not_after=now.not_after)
     return Result(word="failed", error=now.last_error or "issued, but not published: the log says why")
-
-
-def _report(result: Result, cert: Listed, *, as_records: bool) -> int:
-    names = listed.names(cert)
-    if as_records:
-        times = {"not_after": result.not_after, "until": result.until, "error": result.error}
-        as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
-    else:
-        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
-    return FAILED if result.failed else DONE
-
-
-def _sentence(result: Result) -> str:
-    match result.word:
-        case "published":
-            return f"published, valid until {instant(result.not_after)}"
-        case "queued":
-            return "queued for the workers"
-        case "not due":
-            return f"not due before {instant(result.until)}; --force renews it now"
-        case "failed":
-            when = (
-                "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
-            )
-            return f"failed: {clean(result.error or 'see the log')}; what is published stays; {when}"
-    return clean(result.error or result.word)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from knit.core.model import CertId
     from knit.settings.central import Central
     from knit.store.certs import Certs
+    from knit.store.database import Database
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
@@ -29,14 +30,27 @@ def settings() -> Central:
 @contextmanager
 def opened(central: Central) -> Iterator[Certs]:
     """The list of certificates, over one connection."""
+    with connected(central) as database:
+        yield listed_in(database, central)
+
+
+@contextmanager
+def connected(central: Central) -> Iterator[Database]:
+    """One connection to Postgres, and logging as the settings say."""
     from knit.log import setup
-    from knit.store.certs import Certs
     from knit.store.database import Database
-    from knit.valkey.layout import Layout
 
     setup(central.log_level)
     with Database.open(central.db_url) as database:
-        yield Certs(database, Layout(central.index_key).reserved)
+        yield database
+
+
+def listed_in(database: Database, central: Central) -> Certs:
+    """The list of certificates."""
+    from knit.store.certs import Certs
+    from knit.valkey.layout import Layout
+
+    return Certs(database, Layout(central.index_key).reserved)
 
 
 def selecting(command: F) -> F:

@@ -24,6 +24,7 @@ class Central:
     queue_url: str | None = field(repr=False)
     index_key: str
     directory: str
+    threshold: timedelta | None
     log_level: str
 
     @classmethod
@@ -35,8 +36,16 @@ class Central:
             queue_url=queue_url(env, must=False),
             index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
             directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
+            threshold=_threshold(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )
+
+    @property
+    def policy(self) -> Policy:
+        """As Worker's."""
+        from knit.core.model import Policy
+
+        return Policy(directory=self.directory, threshold=self.threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +136,12 @@ class Worker:
     def read(cls, env: Environment, *, queue_required: bool) -> Worker:
         """Raises Misconfigured with one line."""
         refuse_unknown(env)
-        days = SETTINGS["KNIT_RENEW_THRESHOLD_DAYS"].read(env)
         return cls(
             db_url=required(env, "KNIT_DB_URL"),
             valkey_url=required(env, "KNIT_VALKEY_URL"),
             queue_url=queue_url(env, must=queue_required),
             index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
-            threshold=None if days is None else timedelta(days=days),
+            threshold=_threshold(env),
             concurrency=SETTINGS["KNIT_RENEW_CONCURRENCY"].read(env),
             acme=Acme.read(env),
             dns=Dns.read(env),
@@ -158,6 +166,11 @@ def queue_url(env: Environment, *, must: bool) -> str | None:
         message = "KNIT_QUEUE_URL: must not be the certificate Valkey, whose contents are replicated to the nodes"
         raise Misconfigured(message)
     return queue
+
+
+def _threshold(env: Environment) -> timedelta | None:
+    days = SETTINGS["KNIT_RENEW_THRESHOLD_DAYS"].read(env)
+    return None if days is None else timedelta(days=days)
 
 
 def _ca_files(env: Environment) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ class Setting:
             raise Misconfigured(message) from None
 
 
-CENTRE = ("knit add/remove/list/...", "knit renew", "scheduler", "worker")
+LIST = "knit add/remove/list/..."
+CENTRE = (LIST, "knit renew", "scheduler", "worker")
 ISSUING = ("knit renew", "worker")
 PASSES = ("knit renew", "scheduler")
 NODE = ("knit watch",)
@@ -83,7 +84,7 @@ TABLE: tuple[Setting, ...] = (
         parse.text,
         "knit:index",
         "Valkey key of the index set. Everything else knit keeps there is named after it.",
-        (*ISSUING, *NODE),
+        (LIST, *ISSUING, *NODE),
     ),
     Setting(
         "KNIT_ACME_DIRECTORY",
@@ -129,7 +130,7 @@ TABLE: tuple[Setting, ...] = (
         None,
         "Renew with so many days left. Never in the first third of a certificate's life. "
         "Without it: 30 days or a third of the lifetime, whichever is less (half, for lifetimes under 10 days).",
-        ISSUING,
+        (LIST, *ISSUING),
         unset="30, or a third of the lifetime if that is less",
     ),
     Setting("KNIT_RENEW_INTERVAL", parse.duration, "12h", "Time between two passes.", PASSES),

@@ -1,0 +1,58 @@
+"""How the renewal of one certificate ended, in words and as a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from knit.cli import listed
+from knit.cli.edge import DONE, FAILED
+from knit.cli.output import as_json, clean, instant
+
+if TYPE_CHECKING:
+    from knit.store.certs import Listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How it ended. `until` is the next try, or when it is due."""
+
+    word: str
+    not_after: datetime | None = None
+    until: datetime | None = None
+    error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the exit code says so."""
+        return self.word == "failed"
+
+
+def report(result: Result, cert: Listed, *, as_records: bool) -> int:
+    """Print it, and give the exit code."""
+    names = listed.names(cert)
+    if as_records:
+        times = {"not_after": result.not_after, "until": result.until, "error": result.error}
+        as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
+    else:
+        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
+    return FAILED if result.failed else DONE
+
+
+def _sentence(result: Result) -> str:
+    match result.word:
+        case "published":
+            return f"published, valid until {instant(result.not_after)}"
+        case "queued":
+            return "queued for the workers"
+        case "not due":
+            return f"not due before {instant(result.until)}; --force renews it now"
+        case "failed":
+            when = (
+                "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
+            )
+            return f"failed: {clean(result.error or 'see the log')}; what is published stays; {when}"
+    return clean(result.error or result.word)

@@ -1,0 +1,67 @@
+"""renew of one certificate, through workers and without; and the daemon."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.acceptance.scene import Scene
+
+HERE = {"KNIT_QUEUE_URL": ""}
+
+
+def working(scene: Scene) -> Scene:
+    """The scene with the Procfile's workers, and no scheduler: nothing happens that was not asked for."""
+    for name in ("worker-control", "worker-renew"):
+        scene.knit.start(name)
+    return scene
+
+
+def test_a_renewal_by_workers_is_followed_to_its_end(scene: Scene) -> None:
+    one = str(working(scene).add("www.knit.example"))
+
+    done = scene.knit.knit("renew", "--id", one, "--wait")
+    assert (done.code, done.out[:51]) == (0, "certificate 1 (www.knit.example): published, valid "), done.err
+    assert done.err.splitlines()[0].endswith((" waiting for a worker", " making a key"))
+
+    again = scene.knit.knit("renew", "--domains", "www.knit.example", "--wait")
+    assert (again.code, again.err) == (0, "")
+    assert "not due before 20" in again.out
+
+    forced = scene.knit.knit("renew", "--id", one, "--force", "--wait", "--json")
+    assert forced.code == 0
+    assert forced.json["result"] == "published"
+    assert forced.json["not_after"] > "20"
+
+
+def test_a_renewal_that_fails_at_a_worker_is_exit_1_with_cause_and_next_try(scene: Scene) -> None:
+    one = str(working(scene).knit.add("www.knit.example", provider="desec"))
+    done = scene.knit.knit("renew", "--id", one, "--wait")
+    assert done.code == 1
+    assert "failed: DNS provider desec: not set: DESEC_TOKEN" in done.err
+    assert "what is published stays; next try 20" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_without_waiting_the_renewal_is_left_to_the_workers(scene: Scene) -> None:
+    one = str(scene.add("www.knit.example"))
+    queued = scene.knit.knit("renew", "--id", one)
+    assert (queued.code, queued.out) == (0, "certificate 1 (www.knit.example): queued for the workers\n")
+    working(scene).knit.wait_published(1)
+
+
+def test_without_a_queue_the_renewal_happens_here(scene: Scene) -> None:
+    one = str(scene.add("www.knit.example"))
+    done = scene.knit.knit("renew", "--id", one, env=HERE)
+    assert done.code == 0, done.err
+    assert "published, valid until 20" in done.out
+    again = scene.knit.knit("renew", "--id", one, "--json", env=HERE)
+    assert (again.code, again.json["result"]) == (0, "not_due")
+
+
+def test_the_daemon_issues_and_stops_on_sigterm(scene: Scene) -> None:
+    scene.add("www.knit.example")
+    daemon = scene.knit.run("renew", ["knit", "renew"], **HERE)
+    scene.knit.wait_published(1)
+    daemon.send(signal.SIGTERM)
+    assert daemon.wait(seconds=10) == 0, daemon.text()
+    assert "Traceback" not in daemon.text()
