@@ -94,7 +94,7 @@ class Publish:
     def _set(self, spec: CertSpec, ready: Ready, bundle: Bundle, leaf: Leaf) -> Issued:
         """Publish under the next generation; when Valkey is ahead of Postgres (an older database), above that."""
         attempt = ready.attempt
-        generation = 1 if ready.issued is None else ready.issued.generation + 1
+        generation = self._above(0 if ready.issued is None else ready.issued.generation)
         for _ in range(2):
             issued = _facts(spec, attempt, leaf, generation)
             value = _value(bundle, issued)
@@ -105,6 +105,12 @@ class Publish:
             generation = found + 1
         message = "Valkey's generation of this certificate keeps growing: is another knit publishing it?"
         raise BundleMismatch(message)
+
+    def _above(self, generation: int) -> int:
+        """A greater one, and never less than the clock's seconds: when Postgres and Valkey are both lost, what nodes
+        remember must not be greater than what comes after.
+        """
+        return max(generation + 1, int(self.clock().timestamp()))
 
     def _is_live(self, key: str, sha256: str) -> bool:
         """Whether an earlier run of this very publication got through."""
@@ -126,7 +132,7 @@ class Publish:
             return False
         moved = replace(
             issued,
-            generation=max(old.generation or 0, issued.generation) + 1,
+            generation=self._above(max(old.generation or 0, issued.generation)),
             valkey_key=spec.valkey_key,
             cert_path=spec.cert_path,
             key_path=spec.key_path,
