@@ -1,0 +1,52 @@
+"""`knit renew` and `knit watch` as two daemons, with no queue and no worker hosts: all that a small site runs."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from tests.acceptance.scene import ZONE, Scene
+from tests.rig.installation import BIN
+from tests.rig.process import Process, wait_until
+
+NAMES = tuple(f"d{number:02}.{ZONE}" for number in range(20))
+STOPS_WITHIN = 10.0
+
+
+def renewing(scene: Scene) -> Process:
+    return scene.knit.run("renew", [str(BIN / "knit"), "renew"], KNIT_QUEUE_URL="")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_daemon_that_is_told_to_stop_is_gone_in_seconds_and_its_successor_finishes_its_orders(
+    scripted: Scene, number: signal.Signals
+) -> None:
+    scripted.insert(NAMES)
+    ca = scripted.scripted
+    ca.script(delay_ms=400)
+    first = renewing(scripted)
+    scripted.wait_for_schema()
+    node = scripted.knit.watch(scripted.tls, KNIT_RELOAD_CMD=f"echo reloaded >> {scripted.reloads}")
+    scripted.knit.wait_published(3)
+
+    began = time.monotonic()
+    first.send(number)
+    assert first.wait(seconds=STOPS_WITHIN) == 0
+    assert time.monotonic() - began < STOPS_WITHIN
+    assert scripted.knit.published() < len(NAMES)
+    assert "Traceback" not in first.text()
+
+    renewing(scripted)
+    scripted.knit.wait_published(len(NAMES), seconds=60)
+    counted = ca.counts()["names"]
+    assert {names: (count["orders"], count["finalized"]) for names, count in counted.items()} == dict.fromkeys(
+        NAMES, (1, 1)
+    )
+    keys = [scripted.tls / f"{name}.key" for name in NAMES]
+    wait_until(lambda: all(key.exists() for key in keys), "every pair on the node", seconds=20)
+    wait_until(lambda: not scripted.challenges(), "no TXT record left")
+    node.send(number)
+    assert node.wait(seconds=STOPS_WITHIN) == 0
+    assert 1 <= scripted.reloaded() < len(NAMES)
