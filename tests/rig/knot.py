@@ -7,16 +7,11 @@ import secrets
 import shutil
 from dataclasses import dataclass
 
-import dns.exception
-import dns.message
-import dns.query
-import dns.rcode
-import dns.rdatatype
-
 from tests.rig import binaries
+from tests.rig.authoritative import Authoritative
 from tests.rig.lifeline import temporary_directory
 from tests.rig.ports import free_port
-from tests.rig.process import Process, RigError, accepts
+from tests.rig.process import Process
 
 SETTINGS = """\
 server:
@@ -70,15 +65,14 @@ class TsigKey:
     secret: str
 
 
-class Knot:
+class Knot(Authoritative):
     """One server with the given zones; `records` are lines of zone-file text for each of them.
 
     Every zone says that its only name server is ns1 of itself, at 127.0.0.1 (port 53, where nothing listens).
     """
 
     def __init__(self, *zones: str, algorithm: str = "hmac-sha256", records: str = "") -> None:
-        self.port = free_port()
-        self.zones = tuple(zone.rstrip(".") + "." for zone in zones)
+        super().__init__(free_port(), zones)
         self.key = TsigKey(
             name="knit.",
             algorithm=algorithm,
@@ -94,14 +88,9 @@ class Knot:
             environment=programs.environment,
         )
 
-    @property
-    def address(self) -> str:
-        """host:port, UDP and TCP."""
-        return f"127.0.0.1:{self.port}"
-
     def start(self) -> None:
         """Run it until it serves every zone."""
-        self.process.start(lambda: accepts(self.port) and all(self._serves(zone) for zone in self.zones))
+        self.process.start(self.serves_all)
 
     def stop(self) -> None:
         """End it in order; updates are kept."""
@@ -111,23 +100,6 @@ class Knot:
         """Kill it and remove its directory."""
         self.process.kill()
         shutil.rmtree(self._home, ignore_errors=True)
-
-    def txt(self, name: str) -> list[str]:
-        """The TXT values that it serves at a name now, sorted."""
-        answer = dns.query.tcp(dns.message.make_query(name, "TXT"), "127.0.0.1", port=self.port, timeout=5)
-        if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-            message = f"Knot answered {dns.rcode.to_text(answer.rcode())} for {name}"
-            raise RigError(message)
-        sets = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.TXT]
-        return sorted(b"".join(record.strings).decode() for rrset in sets for record in rrset)
-
-    def _serves(self, zone: str) -> bool:
-        query = dns.message.make_query(zone, "SOA")
-        try:
-            answer = dns.query.udp(query, "127.0.0.1", port=self.port, timeout=0.5)
-        except (dns.exception.Timeout, OSError):
-            return False
-        return answer.rcode() == dns.rcode.NOERROR and bool(answer.answer)
 
     def _write_files(self, records: str) -> None:
         zones = "\n".join(f"  - domain: {zone}" for zone in self.zones)

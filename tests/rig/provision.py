@@ -17,6 +17,8 @@ SERVERS: Mapping[str, Callable[[], binaries.Programs | binaries.RabbitPrograms |
     "Valkey": binaries.valkey,
     "Pebble": binaries.pebble,
     "Knot DNS": binaries.knot,
+    "BIND": binaries.bind,
+    "PowerDNS": binaries.powerdns,
     "RabbitMQ": binaries.rabbitmq,
     "lego": lego,
 }

@@ -1,8 +1,9 @@
-"""Dynamic updates against a real Knot DNS."""
+"""Dynamic updates against a real Knot DNS and a real BIND."""
 
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,18 +18,28 @@ from knit.solvers import dnsupdate
 from knit.solvers.base import Runtime, Values
 from tests.fix_rig import running
 from tests.integration.dns.conftest import challenge
+from tests.rig import binaries
+from tests.rig.bind import Bind
 from tests.rig.knot import Knot
 from tests.rig.ports import free_port
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 
 
-@pytest.fixture(scope="module", params=["hmac-sha256", "hmac-sha1", "hmac-sha512"])
-def server(request: pytest.FixtureRequest) -> Iterator[Knot]:
-    yield from running(lambda: Knot("knit.example", algorithm=request.param))
+Server = Knot | Bind
 
 
-def settings(server: Knot, **changed: str) -> dict[str, str]:
+@pytest.fixture(
+    scope="module",
+    params=[(Knot, "hmac-sha256"), (Knot, "hmac-sha1"), (Knot, "hmac-sha512"), (Bind, "hmac-sha256")],
+    ids=lambda param: f"{param[0].__name__}-{param[1]}",
+)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    make, algorithm = request.param
+    yield from running(lambda: make("knit.example", algorithm=algorithm))
+
+
+def settings(server: Server, **changed: str) -> dict[str, str]:
     given = {
         "DNSUPDATE_NAMESERVER": server.address,
         "DNSUPDATE_TSIG_KEY": server.key.name,
@@ -39,7 +50,7 @@ def settings(server: Knot, **changed: str) -> dict[str, str]:
     return {name: value for name, value in (given | changed).items() if value}
 
 
-def solver(server: Knot, **changed: str) -> Solver:
+def solver(server: Server, **changed: str) -> Solver:
     return dnsupdate.PROVIDER.solver(Values(settings(server, **changed)), RUNTIME)
 
 
@@ -48,7 +59,7 @@ def record(value: str, label: str = "www", zone: str = "knit.example") -> Record
     return Record(challenge=challenge(name, value), fqdn=f"_acme-challenge.{name}", zone=zone)
 
 
-def test_two_values_at_one_name_live_side_by_side_and_go_one_by_one(server: Knot) -> None:
+def test_two_values_at_one_name_live_side_by_side_and_go_one_by_one(server: Server) -> None:
     one, two = record("one"), record("two")
     updates = solver(server)
     updates.present(one)
@@ -62,7 +73,7 @@ def test_two_values_at_one_name_live_side_by_side_and_go_one_by_one(server: Knot
     assert server.txt(one.fqdn) == []
 
 
-def test_a_value_with_quotes_and_backslashes_is_kept_as_it_is(server: Knot) -> None:
+def test_a_value_with_quotes_and_backslashes_is_kept_as_it_is(server: Server) -> None:
     odd = record('a"b\\c d')
     solver(server).present(odd)
     assert server.txt(odd.fqdn) == ['a"b\\c d']
@@ -70,27 +81,27 @@ def test_a_value_with_quotes_and_backslashes_is_kept_as_it_is(server: Knot) -> N
     assert server.txt(odd.fqdn) == []
 
 
-def test_a_wrong_secret_is_a_rejected_credential(server: Knot) -> None:
+def test_a_wrong_secret_is_a_rejected_credential(server: Server) -> None:
     with pytest.raises(CredentialsRejected, match="wrong TSIG secret"):
         solver(server, DNSUPDATE_TSIG_SECRET="d3Jvbmcgc2VjcmV0IGZvciB0c2ln").present(record("x"))
 
 
-def test_an_unknown_key_is_a_rejected_credential(server: Knot) -> None:
+def test_an_unknown_key_is_a_rejected_credential(server: Server) -> None:
     with pytest.raises(CredentialsRejected, match="TSIG key"):
         solver(server, DNSUPDATE_TSIG_KEY="other.").present(record("x"))
 
 
-def test_an_unsigned_update_is_told_to_sign(server: Knot) -> None:
+def test_an_unsigned_update_is_told_to_sign(server: Server) -> None:
     with pytest.raises(CredentialsRejected, match="DNSUPDATE_TSIG_KEY"):
         solver(server, DNSUPDATE_TSIG_KEY="").present(record("x"))
 
 
-def test_a_zone_the_server_does_not_hold_is_named(server: Knot) -> None:
+def test_a_zone_the_server_does_not_hold_is_named(server: Server) -> None:
     with pytest.raises((CredentialsRejected, Refused), match=r"elsewhere\.example"):
         solver(server).present(record("x", zone="elsewhere.example"))
 
 
-def test_a_configured_zone_goes_before_the_one_the_dns_shows(server: Knot) -> None:
+def test_a_configured_zone_goes_before_the_one_the_dns_shows(server: Server) -> None:
     wrong_cut = Record(challenge=challenge("a.knit.example", "v"), fqdn="_acme-challenge.a.knit.example", zone="a.b")
     updates = solver(server, DNSUPDATE_ZONES="example, knit.example.")
     updates.present(wrong_cut)
@@ -98,7 +109,7 @@ def test_a_configured_zone_goes_before_the_one_the_dns_shows(server: Knot) -> No
     updates.cleanup(wrong_cut, None)
 
 
-def test_a_key_file_as_tsig_keygen_writes_it_is_enough(server: Knot, tmp_path: Path) -> None:
+def test_a_key_file_as_tsig_keygen_writes_it_is_enough(server: Server, tmp_path: Path) -> None:
     key = server.key
     file = tmp_path / "key.conf"
     file.write_text(f'key "{key.name}" {{\n\talgorithm {key.algorithm};\n\tsecret "{key.secret}";\n}};\n')
@@ -107,6 +118,16 @@ def test_a_key_file_as_tsig_keygen_writes_it_is_enough(server: Knot, tmp_path: P
     updates.present(record("v", "file"))
     assert server.txt("_acme-challenge.file.knit.example") == ["v"]
     updates.cleanup(record("v", "file"), None)
+
+
+def test_a_file_that_tsig_keygen_writes_is_read(server: Server, tmp_path: Path) -> None:
+    bind = binaries.bind()
+    command = [bind.path("tsig-keygen"), "-a", "hmac-sha512", "stranger"]
+    file = tmp_path / "key.conf"
+    file.write_bytes(subprocess.run(command, env=dict(bind.environment), capture_output=True, check=True).stdout)
+    given = {"DNSUPDATE_NAMESERVER": server.address, "DNSUPDATE_TSIG_FILE": str(file)}
+    with pytest.raises(CredentialsRejected, match="does not know the TSIG key"):
+        dnsupdate.PROVIDER.solver(Values(given), RUNTIME).present(record("x"))
 
 
 def test_the_algorithm_is_lego_s_default_when_none_is_set() -> None:
