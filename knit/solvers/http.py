@@ -31,7 +31,7 @@ C = TypeVar("C")
 
 _CONNECT = 8.0
 _BODY_LIMIT = 4 * 1024 * 1024
-_SHOWN = 200
+_SHOWN = 400
 _TRIES = 3
 _BACKOFF = (0.5, 2.0)
 _SHORT_WAIT = 10.0

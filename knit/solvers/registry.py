@@ -13,6 +13,7 @@ from knit.solvers.base import Provider, Runtime, Values
 from knit.solvers.lego.table import table
 
 MODULES: dict[str, str] = {
+    "azuredns": "azuredns",
     "bunny": "bunny",
     "cloudflare": "cloudflare",
     "desec": "desec",
@@ -24,9 +25,9 @@ MODULES: dict[str, str] = {
     "gcloud": "gcloud",
     "godaddy": "godaddy",
     "hetzner": "hetzner",
-    "infomaniak": "infomaniak",
     "httpreq": "httpreq",
     "hurricane": "hurricane",
+    "infomaniak": "infomaniak",
     "inwx": "inwx",
     "ionos": "ionos",
     "linode": "linode",
