@@ -118,4 +118,6 @@ def _signed(
         not_valid_after=now + LIFE - timedelta(days=1),
     )
     names = x509.SubjectAlternativeName([x509.DNSName("bench.knit.example")])
-    return builder.add_extension(names, critical=False).sign(signer, hashes.SHA256())
+    constraints = x509.BasicConstraints(ca=subject == issuer, path_length=None)
+    whole = builder.add_extension(names, critical=False).add_extension(constraints, critical=True)
+    return whole.sign(signer, hashes.SHA256())

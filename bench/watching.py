@@ -85,6 +85,7 @@ class Node:
 
     def bytes_of_a_poll(self) -> float:
         """On the wire, both ways, as the server counts them."""
+        self.poll()
         before = self._bytes()
         self.poll()
         return (self._bytes() - before) / POLLS
@@ -108,7 +109,7 @@ class Node:
 
     def _bytes(self) -> int:
         with self.valkey.client() as client:
-            mine = [one for one in client.client_list() if one["name"] == NAME]
+            mine = [one for one in client.client_list() if one["lib-name"] == NAME]
         return sum(int(one["tot-net-in"]) + int(one["tot-net-out"]) for one in mine)
 
 

@@ -217,6 +217,8 @@ class Watch:
         facts = self._inspector.facts(offer.value.bundle)
         if offer.equals(found):
             self._disk.adopt(offer.key, offer.record(facts, known))
+            # Taken note of how the files look, or every poll would take them for changed.
+            self._disk.holds(offer.key)
             return None
         there = None if known is not None else self._facts_of(found)
         for warning in judge(offer, facts, known=known, found=there, now=self._clock()):
