@@ -268,6 +268,14 @@ def session(solver: Solver) -> AbstractContextManager[Solver]:
 
 
 @runtime_checkable
+class Settles(Protocol):
+    """A solver whose provider says when all its servers have a change; a look at the DNS reaches only the nearest."""
+
+    def settle(self, states: Sequence[Mapping[str, str]]) -> None:
+        """Wait for what `present` returned. What the DNS shows decides: running out of time is no error."""
+
+
+@runtime_checkable
 class HoldsOneValue(Protocol):
     """A solver whose provider can keep only one TXT value at a name: one challenge at a time, set to removed."""
 

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
 from knit.errors import KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
-from knit.solvers.base import HoldsOneValue, ReplacesWhole, session
+from knit.solvers.base import HoldsOneValue, ReplacesWhole, Settles, session
 from knit.solvers.registry import split
 
 log = logging.getLogger(__name__)
@@ -68,13 +68,14 @@ class Dns01:
             for name in self._slots(records):
                 held.enter_context(self._shared.exclusive(name))
             solver = held.enter_context(session(self._solver))
-            for record in dict.fromkeys(records):
-                self._present(record, solver, held)
+            states = [self._present(record, solver, held) for record in dict.fromkeys(records)]
+            if isinstance(solver, Settles):
+                solver.settle([state for state in states if state is not None])
             timeout, interval = self._solver.timeout, self._solver.interval
             self._shared.delegation.wait_visible(records, timeout=timeout, interval=interval)
             yield
 
-    def _present(self, record: Record, solver: Solver, held: ExitStack) -> None:
+    def _present(self, record: Record, solver: Solver, held: ExitStack) -> dict[str, str] | None:
         challenge = self._journal.presenting(record)
         # Registered before the call: a provider may have set the value although its answer was lost.
         cleanup = _Cleanup(self, solver, record, challenge)
@@ -83,6 +84,7 @@ class Dns01:
             cleanup.state = solver.present(record)
         if cleanup.state is not None:
             self._journal.presented(challenge, cleanup.state)
+        return cleanup.state
 
     def remove(self, solver: Solver, record: Record, challenge: ChallengeId, state: dict[str, str] | None) -> None:
         """Remove one value and say so to the journal; a failure is logged, for the next pass will see to it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -104,16 +105,16 @@ class Route53(Sets[str]):
             raise self._access.api().fail(reply)
         return None
 
-    def settle(self, state: dict[str, str]) -> None:
-        """Wait until Route 53 says that all its servers have the change, at most as long as records may take.
+    def settle(self, states: Sequence[Mapping[str, str]]) -> None:
+        """Ask until each change is INSYNC, all in all for as long as records may take to show."""
+        looks = int(self.timeout / self.interval) if self._options.waits else 0
+        for state in states:
+            while looks and not self._is_everywhere(state["change"]):
+                self._sleep(self.interval)
+                looks -= 1
 
-        What the DNS shows afterwards decides, so running out of time is no error.
-        """
-        for _ in range(int(self.timeout / self.interval) if self._options.waits else 0):
-            page = _parsed(self._call("GET", f"/change/{state['change']}", Body()))
-            if _text(page, "ChangeInfo/{*}Status") == "INSYNC":
-                return
-            self._sleep(self.interval)
+    def _is_everywhere(self, change: str) -> bool:
+        return _text(_parsed(self._call("GET", f"/change/{change}", Body())), "ChangeInfo/{*}Status") == "INSYNC"
 
     def _plain(self, value: str) -> str:
         return unquoted(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -170,6 +170,25 @@ def test_two_hundred_certificates_delegated_to_one_name_lose_no_value(api: FakeD
         list(pool.map(certificate, range(200)))
     assert missing == []
     assert api.values(NAME) == ["foreign"]
+
+
+class Settling(Desec):
+    """Says when all of its servers have what was set."""
+
+    settled: Sequence[Mapping[str, str]] | None = None
+
+    def present(self, record: Record) -> dict[str, str]:  # type: ignore[override] # this one remembers something
+        super().present(record)
+        return {"value": record.value}
+
+    def settle(self, states: Sequence[Mapping[str, str]]) -> None:
+        self.settled = states
+
+
+def test_a_provider_that_knows_its_servers_is_asked_when_all_values_are_set(api: FakeDesec) -> None:
+    solver = Settling(FakeDesec.token, Timing(timeout=1, interval=1, ttl=3600), RUNTIME, url=api.url)
+    with prover(solver, Journal()).proving([challenge("apex"), challenge("wildcard")]):
+        assert solver.settled == [{"value": "apex"}, {"value": "wildcard"}]
 
 
 class OneSlot(Paced):

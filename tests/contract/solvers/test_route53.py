@@ -109,15 +109,19 @@ class TestRoute53(SolverContract):
         api.pending = 3
         state = solver.present(ONE)
         assert state is not None
-        solver.settle(state)
+        solver.settle([state])
         assert slept == [TIMING.interval] * 2
 
     def test_a_change_that_never_settles_is_left_to_the_look_at_the_dns(
         self, api: FakeRoute53, solver: route53.Route53, slept: list[float]
     ) -> None:
         api.pending = 10**6
-        solver.settle({"change": "C1"})
+        solver.settle([{"change": "C1"}, {"change": "C2"}])
         assert sum(slept) == TIMING.timeout
+
+    def test_a_change_is_not_asked_after_when_the_user_says_so(self, api: FakeRoute53, runtime: Runtime) -> None:
+        _built(api.url, runtime, _keys(), waits=False).settle([{"change": "C1"}])
+        assert api.requests == []
 
     def test_a_role_is_taken_on_once(self, api: FakeRoute53, runtime: Runtime) -> None:
         solver = _built(api.url, runtime, _assumed(api, runtime, FakeRoute53.external))
