@@ -22,7 +22,7 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\bKNIT_[A-Z][A-Z_]*[A-Z]\b(?!…)")
-COMMAND = re.compile(r"(?:^|[\s/;=])knit ((?:[a-z-]|--).*)")
+COMMAND = re.compile(r"(?:^|[\s/;])knit ((?:[a-z-]|--).*)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def name(path: Path) -> str:
 def commands(text: str) -> Iterator[str]:
     """What follows `knit ` in code, lines joined where they are continued."""
     for block in FENCE.findall(text):
-        for line in block.replace("\\\n", " ").splitlines()[1:-1]:
+        for line in re.sub(r"\s*\\\n\s*", " ", block).splitlines()[1:-1]:
             yield from (match[1] for match in [COMMAND.search(line)] if match)
     for code in INLINE.findall(FENCE.sub("", text)):
         yield from (match[1] for match in [COMMAND.match(code)] if match)
