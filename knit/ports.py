@@ -181,6 +181,9 @@ class Staging(Protocol):
     def discard(self, attempts: Iterable[AttemptId]) -> None:
         """Forget them."""
 
+    def waiting(self) -> Sequence[AttemptId]:
+        """All attempts that have something here. It reads the name of every key there is: for now and then."""
+
 
 class Store(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
@@ -257,6 +260,12 @@ class PassStore(Protocol):
 
     def tidy(self) -> None:
         """Forget what is too old to matter."""
+
+    def tidying_due(self) -> bool:
+        """Whether staging was last tidied a day ago; taken as done when True is given."""
+
+    def ended(self, attempts: Sequence[AttemptId]) -> Sequence[AttemptId]:
+        """Those of them that are known to have ended."""
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """As in Store."""

@@ -51,7 +51,20 @@ class Publish:
                 raise Transient(message)
             report = self._bundles(self.store.ready(None))
             report = replace(report, refreshed=self._refresh())
+            self._tidy()
             return self._prune(report)
+
+    def _tidy(self) -> None:
+        """Forget what was left in staging by workers that died just before they would have done it themselves.
+
+        Only what this database knows to be over: another one's attempts may still need theirs.
+        """
+        if not self.store.tidying_due():
+            return
+        over = self.store.ended(self.staging.waiting())
+        self.staging.discard(over)
+        if over:
+            log.info("staging tidied", extra={"bundles": len(over)})
 
     def _bundles(self, waiting: Sequence[Ready]) -> Report:
         published, failed = [], 0

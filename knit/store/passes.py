@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from knit.core.model import Attempt, Candidate, CertId, CertSpec, Issued, Policy, Ready
+from knit.core.model import Attempt, AttemptId, Candidate, CertId, CertSpec, Issued, Policy, Ready
 from knit.errors import LeaseLost
 from knit.store.accounts import Accounts
 from knit.store.adoption import Adopter, Reserved
@@ -16,6 +16,7 @@ from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
 
 DEEP_CHECK = "deep check"
+TIDYING = "tidying of staging"
 
 
 class Passes:
@@ -67,6 +68,15 @@ class Passes:
     def deep_check_due(self, *, force: bool) -> bool:
         """Whether the last check of every value's content is a day ago; taken as done when True is given."""
         return self._database.row(self._sql["take_mark"], {"name": DEEP_CHECK, "force": force}) is not None
+
+    def tidying_due(self) -> bool:
+        """Whether staging was last tidied a day ago; taken as done when True is given."""
+        return self._database.row(self._sql["take_mark"], {"name": TIDYING, "force": False}) is not None
+
+    def ended(self, attempts: Sequence[AttemptId]) -> Sequence[AttemptId]:
+        """Those of them that are known to have ended."""
+        rows = self._database.rows(self._sql["ended"], {"ids": list(attempts)})
+        return [AttemptId(row["id"]) for row in rows]
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide about this certificate before `until`."""

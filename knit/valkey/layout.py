@@ -35,9 +35,14 @@ class Layout:
         """Pub/sub channel of the change feed."""
         return f"{self.index}:changed"
 
+    @property
+    def staging_prefix(self) -> str:
+        """What the names of all staging keys begin with."""
+        return f"{self.index}:staging:"
+
     def staging(self, attempt_id: int) -> str:
         """Where one attempt's key and chain wait."""
-        return f"{self.index}:staging:{attempt_id}"
+        return f"{self.staging_prefix}{attempt_id}"
 
     def reserved(self, key: str) -> bool:
         """Whether a certificate may not be published under this key."""

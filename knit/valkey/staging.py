@@ -6,7 +6,8 @@ themselves: the journal in Postgres says when they are no longer wanted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from knit.core.model import AttemptId, Bundle
@@ -14,6 +15,9 @@ from knit.errors import Refused
 from knit.ports import Staging
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
+
+PAGE = 1000
+"""Keys the server looks at in one step of a scan: well under a millisecond."""
 
 
 class ValkeyStaging(Staging):
@@ -45,3 +49,15 @@ class ValkeyStaging(Staging):
         if keys:
             with self._link.talking() as client:
                 client.unlink(*keys)
+
+    def waiting(self) -> Sequence[AttemptId]:
+        """See the port. What is not called by a number there is not ours."""
+        prefix = self._layout.staging_prefix.encode()
+        with self._link.talking() as client:
+            names = [name.removeprefix(prefix) for name in client.scan_iter(_literally(prefix) + b"*", count=PAGE)]
+        return [AttemptId(int(name)) for name in names if name.isdigit()]
+
+
+def _literally(text: bytes) -> bytes:
+    """The text as a pattern that matches nothing else."""
+    return re.sub(rb"([\\*?\[\]^])", rb"\\\1", text)

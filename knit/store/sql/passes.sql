@@ -90,6 +90,9 @@ on conflict (name) do update set done_at = now()
 where %(force)s or m.done_at <= now() - interval '1 day'
 returning name
 
+-- name: ended
+select id from knit_attempts where id = any(%(ids)s) and ended_at is not null
+
 -- name: wanted
 select id, names, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
        preferred_chain, renew_before, requested_at

@@ -1,0 +1,201 @@
+"""The renew and publish flows on real servers, killed before and after every single call they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from knit.core.model import CertId
+from knit.settings.central import Worker
+from knit.settings.environment import Environment
+from knit.store.leases import Leases
+from tests.acceptance.scene import ORIGINAL, ROW, Servers, txt_names
+from tests.rig.knot import Knot
+from tests.rig.scripted_ca.client import ScriptedCA
+from tests.rig.valkey import Valkey
+from workers import wiring
+from workers.actors import Flows
+
+LIFETIME = 0.6
+NUMBERS = itertools.count()
+
+
+class KilledError(BaseException):
+    """This process is dead: no `except` of the product may stop it."""
+
+
+@dataclass(slots=True)
+class Life:
+    """Counts the calls of a process, and ends it before or after the one it is told to. None: it lives on."""
+
+    last: int | None = None
+    after: bool = False
+    calls: int = 0
+    dead: bool = False
+    said: str = ""
+
+    def spend(self, name: str, call: Callable[[], Any]) -> Any:
+        if self.dead:
+            raise KilledError
+        self.calls += 1
+        fatal = self.calls == self.last
+        if fatal and not self.after:
+            self._die(name)
+        result = call()
+        if fatal:
+            self._die(name)
+        return result
+
+    def _die(self, name: str) -> None:
+        self.dead, self.said = True, name
+        raise KilledError
+
+
+class Mortal:
+    """A port through which a process that has died does nothing more."""
+
+    def __init__(self, port: object, life: Life) -> None:
+        self._port = port
+        self._life = life
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        if name in {"journal", "issuer"}:
+            return lambda *args: Mortal(found(*args), self._life)
+        if name == "hold":
+            return partial(self._hold, found)
+        if not callable(found):
+            return found
+        return lambda *args, **more: self._life.spend(name, lambda: found(*args, **more))
+
+    @contextmanager
+    def _hold(self, hold: Callable[[str], Any], name: str) -> Iterator[Any]:
+        lease = hold(name)
+        held = lease.__enter__()
+        try:
+            yield held
+        finally:
+            # A dead process gives nothing back: its lease runs out.
+            if not self._life.dead:
+                lease.__exit__(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Servers, and processes that come and go."""
+
+    servers: Servers
+    environment: Environment
+
+    @contextmanager
+    def process(self, life: Life) -> Iterator[Flows]:
+        """A worker process as far as its flows go."""
+        settings = Worker.read(self.environment, queue_required=False)
+        wired = wiring.wire(settings, self.environment, time.sleep)
+        assert isinstance(wired.leases, Leases)
+        wired.leases._lifetime = LIFETIME
+        wired.leases._refresh_every = LIFETIME / 6
+        flows = wired.flows
+        ports = ("store", "leases", "staging", "publication")
+        renew: dict[str, Any] = {name: Mortal(getattr(flows.renew, name), life) for name in (*ports, "issuers")}
+        publish: dict[str, Any] = {name: Mortal(getattr(flows.publish, name), life) for name in ports}
+        try:
+            yield dataclasses.replace(
+                flows,
+                renew=dataclasses.replace(flows.renew, **renew),
+                publish=dataclasses.replace(flows.publish, **publish),
+            )
+        finally:
+            wired.close()
+
+    def sql(self, statement: str, *parameters: object) -> list[Any]:
+        with psycopg.connect(self.servers.database) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def wanted(self, count: int) -> dict[CertId, str]:
+        """New certificates on the list."""
+        names = [f"x{next(NUMBERS)}.knit.example" for _ in range(count)]
+        with psycopg.connect(self.servers.database) as connection:
+            connection.execute(ORIGINAL)
+            for name in names:
+                row = {"domains": name, "valkey_key": name, "cert_path": f"/{name}.crt", "key_path": f"/{name}.key"}
+                connection.execute(ROW, row)
+        with self.process(Life()) as flows:
+            flows.reconcile.run()
+        found = self.sql("select id, domains from knit_certs where domains = any(%s)", names)
+        return {CertId(number): name for number, name in found}
+
+
+@pytest.fixture
+def stage(knot: Knot, database_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
+    valkey.flush()
+    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
+        servers = Servers(ca=ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+        yield Stage(servers, Environment({**servers.settings(), "KNIT_QUEUE_URL": ""}))
+
+
+def whole_way(flows: Flows, cert_id: CertId) -> None:
+    """What a worker is told to do by the messages of one pass."""
+    flows.renew.run(cert_id)
+    flows.publish.one(cert_id)
+    flows.publish.everything()
+
+
+def calls_of_one_certificate(stage: Stage) -> int:
+    """How many calls one certificate takes from its order to its publication, but for what is done once a day."""
+    life = Life()
+    for cert_id in stage.wanted(2):
+        life = Life()
+        with stage.process(life) as flows:
+            whole_way(flows, cert_id)
+    return life.calls
+
+
+def dies(stage: Stage, cert_id: CertId, life: Life) -> str:
+    """One process that lives no longer than this; gives the call it died at."""
+    with stage.process(life) as flows, pytest.raises(KilledError):
+        whole_way(flows, cert_id)
+    return f"{'after' if life.after else 'before'} call {life.last}, {life.said}"
+
+
+@pytest.mark.timeout(180)
+def test_a_process_killed_at_any_call_leaves_what_the_next_one_finishes_with_one_finalized_order(stage: Stage) -> None:
+    total = calls_of_one_certificate(stage)
+    assert total >= 20
+    certificates = stage.wanted(2 * total)
+    deaths = {}
+    for cert_id, (last, after) in zip(certificates, itertools.product(range(1, total + 1), (False, True)), strict=True):
+        deaths[cert_id] = dies(stage, cert_id, Life(last=last, after=after))
+
+    time.sleep(LIFETIME)
+    stage.sql("delete from knit_marks")
+    with stage.process(Life()) as flows:
+        plan = flows.reconcile.run(deep=True)
+        for cert_id in {*plan.renew, *certificates}:
+            flows.renew.run(cert_id)
+            flows.publish.one(cert_id)
+        report = flows.publish.everything()
+    assert report.refused is None
+
+    ca = stage.servers.ca
+    assert isinstance(ca, ScriptedCA)
+    counts = ca.counts()["names"]
+    finalized = {deaths[cert_id]: counts[name]["finalized"] for cert_id, name in certificates.items()}
+    assert finalized == dict.fromkeys(finalized, 1)
+    again = {deaths[cert_id] for cert_id, name in certificates.items() if counts[name]["orders"] > 1}
+    assert all("ordered" in death for death in again), "only an order whose URL was not kept is made anew"
+    with closing(stage.servers.valkey.client()) as client:
+        assert client.smembers("knit:index") >= set(certificates.values())
+        assert list(client.scan_iter("knit:index:staging:*")) == []
+    assert stage.sql("select * from knit_attempts where ended_at is null") == []
+    assert txt_names(stage.servers.dns) == []
