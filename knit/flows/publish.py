@@ -120,8 +120,9 @@ class Publish:
         raise BundleMismatch(message)
 
     def _above(self, generation: int) -> int:
-        """A greater one, and never less than the clock's seconds: when Postgres and Valkey are both lost, what nodes
-        remember must not be greater than what comes after.
+        """A greater one, never below the clock's seconds.
+
+        When Postgres and Valkey are both lost, what nodes remember must not be greater than what comes after.
         """
         return max(generation + 1, int(self.clock().timestamp()))
 
