@@ -14,6 +14,7 @@ from knit.solvers.lego.table import table
 
 MODULES: dict[str, str] = {
     "azuredns": "azuredns",
+    "acmedns": "acmedns",
     "bunny": "bunny",
     "cloudflare": "cloudflare",
     "desec": "desec",

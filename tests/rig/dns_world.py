@@ -127,6 +127,10 @@ class Recursive(NameServer):
             self._cache[owner, kind] = (time.monotonic() + min(ttls, default=0), answer)
         return answer
 
+    def forget(self) -> None:
+        """Empty the cache, as time would."""
+        self._cache.clear()
+
     def _chase(self, answer: dns.message.Message, owner: str, kind: str) -> None:
         for _ in range(12):
             zone = self._world.zone_for(owner)
