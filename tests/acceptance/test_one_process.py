@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import time
 
-import pytest
-
 from tests.acceptance.scene import ZONE, Scene
 from tests.rig.installation import BIN
 from tests.rig.process import Process, wait_until
@@ -19,9 +17,8 @@ def renewing(scene: Scene) -> Process:
     return scene.knit.run("renew", [str(BIN / "knit"), "renew"], KNIT_QUEUE_URL="")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_daemon_that_is_told_to_stop_is_gone_in_seconds_and_its_successor_finishes_its_orders(
-    scripted: Scene, number: signal.Signals
+    scripted: Scene,
 ) -> None:
     scripted.insert(NAMES)
     ca = scripted.scripted
@@ -32,7 +29,7 @@ def test_a_daemon_that_is_told_to_stop_is_gone_in_seconds_and_its_successor_fini
     scripted.knit.wait_published(3)
 
     began = time.monotonic()
-    first.send(number)
+    first.send(signal.SIGTERM)
     assert first.wait(seconds=STOPS_WITHIN) == 0
     assert time.monotonic() - began < STOPS_WITHIN
     assert scripted.knit.published() < len(NAMES)
@@ -47,6 +44,6 @@ def test_a_daemon_that_is_told_to_stop_is_gone_in_seconds_and_its_successor_fini
     keys = [scripted.tls / f"{name}.key" for name in NAMES]
     wait_until(lambda: all(key.exists() for key in keys), "every pair on the node", seconds=20)
     wait_until(lambda: not scripted.challenges(), "no TXT record left")
-    node.send(number)
+    node.send(signal.SIGTERM)
     assert node.wait(seconds=STOPS_WITHIN) == 0
     assert 1 <= scripted.reloaded() < len(NAMES)
