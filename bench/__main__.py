@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -57,7 +59,16 @@ def _write(figures: list[Figure]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{markdown(figures)}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{_machine()}\n\n{markdown(figures)}\n{END}{after}", encoding="utf-8")
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"{platform.python_implementation()} {platform.python_version()}, everything on loopback; "
+        f"load average over the last 15 minutes {os.getloadavg()[2]:.1f}."
+    )
 
 
 if __name__ == "__main__":
