@@ -6,7 +6,7 @@ Unless said otherwise a method may block for as long as its adapter's own timeou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -244,6 +244,12 @@ class PassStore(Protocol):
 
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys of enabled certificates that have been published."""
+
+    def published_hashes(self) -> Mapping[str, str]:
+        """The recorded sha256 of every published value, by valkey_key."""
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """What was recorded of the values at these keys is no longer true."""
 
     def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
         """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.

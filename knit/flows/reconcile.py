@@ -45,7 +45,7 @@ class Reconcile:
         unpublished = published - (members - empty)
         if self.store.deep_check_due(force=deep):
             self.store.tidy()
-            unpublished |= self._damaged(published - unpublished)
+            unpublished |= self._look_into(published - unpublished)
         plan = self._decide(self.store.candidates(self.policy, unpublished))
         plan += tuple(self.store.orphaned_leftovers())
         log.info("pass planned", extra={"due": len(plan), "published": len(published), "lost": len(unpublished)})
@@ -80,18 +80,31 @@ class Reconcile:
             self.store.record_adopted(issued)
             log.info("published value adopted", extra={"cert": specs[key].id, "not_after": issued.not_after})
 
-    def _damaged(self, keys: frozenset[str]) -> frozenset[str]:
-        good = {key for key, raw in self.publication.live(sorted(keys)).items() if _intact(raw)}
-        return keys - good
+    def _look_into(self, keys: frozenset[str]) -> frozenset[str]:
+        """Keys whose value is damaged.
+
+        A sound one that is not the recorded one (an older Valkey was restored) is taken as it is: what is due must
+        follow from what is published.
+        """
+        recorded = self.store.published_hashes()
+        live = {key: _hash(raw) for key, raw in self.publication.live(sorted(keys)).items()}
+        damaged = frozenset(key for key in keys if live.get(key) is None)
+        strayed = {key for key in keys - damaged if live[key] != recorded.get(key)}
+        if strayed:
+            log.warning("values are not the ones last published: taken as they are", extra={"keys": len(strayed)})
+            self.store.forget(strayed)
+            self._adopt_values(strayed)
+        return damaged
 
 
-def _intact(raw: bytes) -> bool:
+def _hash(raw: bytes) -> str | None:
+    """The hash of a sound value, else None."""
     try:
         value = Value.from_wire(raw)
         value.verify()
     except BundleMismatch:
-        return False
-    return bool(value.privkey and value.fullchain)
+        return None
+    return value.sha256 if value.privkey and value.fullchain else None
 
 
 def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None, clock: Clock) -> Issued:

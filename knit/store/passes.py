@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -48,6 +48,14 @@ class Passes:
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys, as published, of enabled certificates."""
         return self._keys("published_keys")
+
+    def published_hashes(self) -> Mapping[str, str]:
+        """The recorded sha256 of every published value, by valkey_key."""
+        return {row["valkey_key"]: row["sha256"] for row in self._database.rows(self._sql["published_hashes"])}
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """What was recorded of the values at these keys is no longer true; each is looked at in this pass."""
+        self._database.write(self._sql["forget"], {"keys": list(keys)})
 
     def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""

@@ -20,6 +20,10 @@ with recorded as (
     where id = %(cert_id)s
     on conflict (cert_id) do nothing
     returning cert_id, valkey_key, cert_path, key_path
+), shown as (
+    update knit_certs c set not_after = %(not_after)s
+    from recorded
+    where c.id = recorded.cert_id and c.not_after is distinct from %(not_after)s
 )
 update knit_schedule s
 set moving = (c.valkey_key, c.cert_path, c.key_path)
@@ -51,6 +55,15 @@ union
 select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
 union
 select cert_id from knit_challenges where removed_at is null
+
+-- name: published_hashes
+select valkey_key, sha256 from knit_issued where published_at is not null
+
+-- name: forget
+with forgotten as (
+    delete from knit_issued where valkey_key = any(%(keys)s) returning cert_id
+)
+update knit_schedule s set check_at = '-infinity' from forgotten where s.cert_id = forgotten.cert_id
 
 -- name: candidates
 select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
