@@ -148,7 +148,7 @@ def _name(text: str) -> bytes:
 def _signed(message: bytes, key: dns.tsig.Key) -> tuple[bytes, bytes]:
     """The message with its TSIG record (RFC 8945 section 4.2), and the MAC that the answer's builds on."""
     number, now = struct.unpack("!H", message[:2])[0], int(time.time())
-    blank = TSIG(dns.rdataclass.ANY, dns.rdatatype.TSIG, key.algorithm, now, _FUDGE, b"", number, 0, b"")
+    blank = TSIG(dns.rdataclass.ANY, dns.rdatatype.TSIG, key.algorithm, now, _FUDGE, b"", number, 0, b"")  # type: ignore[no-untyped-call]
     record, _ = dns.tsig.sign(message, key, blank, now, b"")  # type: ignore[no-untyped-call]
     data = record.to_wire() or b""
     owner = key.name.to_wire() or b""
