@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from knit.ports import Sleep
     from knit.settings.central import Acme
     from knit.solvers.base import Runtime
-    from knit.solvers.check import Facts, Finding, Probe
+    from knit.solvers.check import Facts, Probe
+    from knit.solvers.dns01 import Exclusive
+    from knit.solvers.findings import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -42,7 +44,7 @@ def dns_command() -> None:
 def check(*, name: str, provider: str | None, as_records: bool) -> int:
     """Check whether an order for NAME would succeed: delegation, servers, CAA, leftovers; 1 if it would not."""
     from knit.core.names import normalise_one
-    from knit.solvers.check import failed
+    from knit.solvers.findings import failed
 
     identifier = normalise_one(name)
     stop = Event()
@@ -89,18 +91,35 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
         follow_cname=dns.follow_cname,
     )
     runtime = Runtime(clock=_now, sleep=sleep, resolvers=dns.resolvers or ())
-    probe = None if provider is None else _probe(env, provider, runtime)
-    return _judged(gather(identifier, DnsDelegation(looking, sleep), probe), env, acme, sleep)
+    with ExitStack() as held:
+        probe = None if provider is None else _probe(env, provider, runtime, held)
+        facts = gather(identifier, DnsDelegation(looking, sleep), probe)
+    return _judged(facts, env, acme, sleep)
 
 
-def _probe(env: Environment, provider: str, runtime: Runtime) -> Probe:
+def _probe(env: Environment, provider: str, runtime: Runtime, held: ExitStack) -> Probe:
     from knit.solvers.check import Probe
-    from knit.solvers.registry import Registry
+    from knit.solvers.registry import Registry, split
 
     solver = Registry(env, runtime).solver(provider)
     if sys.stderr.isatty():
         click.echo(f"writing a probe value; it may take {solver.timeout:.0f} s to be seen", err=True)
-    return Probe(solver=solver, value=secrets.token_urlsafe(32))
+    return Probe(code=split(provider)[0], solver=solver, exclusive=_exclusive(env, runtime, held))
+
+
+def _exclusive(env: Environment, runtime: Runtime, held: ExitStack) -> Exclusive:
+    """Takes turns with the workers, where this machine knows their database."""
+    from knit.settings.table import SETTINGS
+    from knit.solvers.exclusive import KeyedLocks, LeasedLocks
+    from knit.store.database import Database
+    from knit.store.leases import Leases
+
+    url = SETTINGS["KNIT_DB_URL"].read(env)
+    if url is None:
+        return KeyedLocks()
+    leases = Leases(held.enter_context(Database.open(url)))
+    held.callback(leases.stop)
+    return LeasedLocks(leases, runtime.sleep)
 
 
 def _now() -> datetime:
@@ -112,7 +131,7 @@ def _judged(facts: Facts, env: Environment, acme: Acme, sleep: Sleep) -> list[Fi
     from knit.errors import KnitError
     from knit.issuers.acme.identities import caa_identities
     from knit.solvers.caa import Authority
-    from knit.solvers.check import Finding, Verdict, judge
+    from knit.solvers.findings import Finding, Verdict, judge
 
     try:
         identities = caa_identities(acme.directory, acme.ca_files, _now, sleep)

@@ -23,7 +23,7 @@ class Caa:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """Who wants to issue: the names the CA answers to in CAA, and our account there (None: not registered yet)."""
+    """Who wants to issue: the names the CA answers to in CAA, and our account there (None: none is known here)."""
 
     identities: frozenset[str]
     account_uri: str | None
@@ -64,6 +64,7 @@ def _refusal(value: str, who: Authority) -> str | None:
     if methods is not None and who.method not in {method.strip().lower() for method in methods.split(",")}:
         return f"does not allow {who.method} (validationmethods={methods})"
     account = given.get("accounturi")
+    unknown = "not registered yet (or KNIT_DB_URL, which would tell it, is not set)"
     if account is not None and account != who.account_uri:
-        return f"is for the account {account}, ours is {who.account_uri or 'not registered yet'}"
+        return f"is for the account {account}, ours is {who.account_uri or unknown}"
     return None

@@ -1,58 +1,70 @@
-"""Would an order for this name succeed? The facts behind `knit dns check`, and what they mean.
+"""Would an order for this name succeed? The facts behind `knit dns check`; knit.solvers.findings says what they mean.
 
-`gather` asks the DNS and, if there is a solver, writes, reads back and deletes a probe value; `judge` turns the facts
-into findings and asks nobody.
+Asks the DNS and, if there is a solver, writes, reads back and deletes a probe value.
 """
 
 from __future__ import annotations
 
+import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from hashlib import sha256
 
+import dns.flags
+import dns.message
 import dns.rcode
 from dns.rdtypes.ANY.CAA import CAA
 
 from knit.core.model import Challenge, Record
 from knit.errors import KnitError
 from knit.ports import Solver
-from knit.solvers.base import session
-from knit.solvers.caa import Authority, Caa, objection
+from knit.solvers.base import Settles, session
+from knit.solvers.caa import Caa
 from knit.solvers.delegation import DnsDelegation
-from knit.solvers.dnsquery import NoReply, ask, find, txt_values
+from knit.solvers.dns01 import Exclusive, slots, writing
+from knit.solvers.dnsquery import (
+    Address,
+    NoReply,
+    NoRoute,
+    ask,
+    ask_unchecked,
+    find,
+    of_type,
+    refusal,
+    txt_values,
+)
 from knit.solvers.propagation import Server
+from knit.solvers.zones import explained
 
 _TRY = 3.0
-_MANY = 10
-
-
-class Verdict(StrEnum):
-    """Whether an order would go through."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line: what was looked at, how it stands, and what to do when it is not OK."""
-
-    subject: str
-    verdict: Verdict
-    text: str
+_LAME = "is lame: it does not hold this zone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What one server of the zone says of the zone: its serial, or the problem; and the TXT values it shows."""
+    """What one server of the zone says of the zone: its serial, or the problem; and the TXT values it shows.
+
+    `answered` and `routed` as in knit.solvers.propagation.Look.
+    """
 
     server: Server
     serial: int | None
     problem: str | None
+    answered: bool = True
+    routed: bool = True
     values: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverFacts:
+    """What one resolver says of the zone. `dnssec`: it would answer if it did not check signatures."""
+
+    resolver: Address
+    serial: int | None
+    problem: str | None
+    answered: bool = True
+    dnssec: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +77,46 @@ class CaaFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneFacts:
+    """What the servers of the last zone of the chain say, or why they could not be found.
+
+    `nameless` are name servers without an address. `wildcard` holds the TXT values that any name shows.
+    `waits`: a fixed wait stands for asking them. `exists` is whether there is any such name as the certificate's.
+    """
+
+    servers: tuple[ServerFacts, ...] = ()
+    nameless: tuple[str, ...] = ()
+    problem: str | None = None
+    resolvers: tuple[ResolverFacts, ...] = ()
+    wildcard: frozenset[str] = frozenset()
+    waits: bool = False
+    exists: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that was found out. `chain` holds (name, zone) to the end of the CNAME chain; empty with `problem`."""
+    """All that was found out. `chain` holds (name, zone) to the end of the CNAME chain; empty with `problem`.
+
+    `wildcard_alias`: the first CNAME comes from a wildcard record.
+    """
 
     name: str
     caa: CaaFacts
     chain: tuple[tuple[str, str], ...] = ()
+    wildcard_alias: bool = False
     problem: str | None = None
-    servers: tuple[ServerFacts, ...] = ()
-    servers_problem: str | None = None
+    zone: ZoneFacts = ZoneFacts()
     probed: bool = False
     probe: KnitError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How to try the provider: its solver, and a token that nobody else uses."""
+    """How to try the provider: its code and solver, and what keeps workers off the record set meanwhile."""
 
+    code: str
     solver: Solver
-    value: str
+    exclusive: Exclusive
 
 
 def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> Facts:
@@ -92,45 +125,108 @@ def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> Facts:
     caa = _caa(identifier, delegation)
     try:
         chain = delegation.chain(f"_acme-challenge.{identifier}")
+        alias = len(chain) > 1 and _is_wildcard(chain, delegation)
     except KnitError as e:
         return Facts(name=name, caa=caa, problem=str(e))
-    servers, trouble = _servers(chain[-1][0], chain[-1][1], delegation)
-    facts = Facts(name=name, caa=caa, chain=chain, servers=servers, servers_problem=trouble)
+    zone = _zone(identifier, chain[-1], delegation)
+    facts = Facts(name=name, caa=caa, chain=chain, wildcard_alias=alias, zone=zone)
     if probe is None:
         return facts
     return replace(facts, probed=True, probe=_try(probe, identifier, chain[-1], delegation))
 
 
-def judge(facts: Facts, who: Authority) -> list[Finding]:
-    """One finding per question; an order would fail if any is FAILED."""
-    findings = [_judge_chain(facts)]
-    if facts.chain:
-        findings += [*_judge_servers(facts), _judge_leftovers(facts)]
-    findings.append(_judge_caa(facts, who))
-    if facts.probed:
-        findings.append(_judge_probe(facts.probe))
-    return findings
+def _sibling(name: str) -> str:
+    """A name beside this one that nobody has made."""
+    return f"knit-{secrets.token_hex(8)}.{name.partition('.')[2]}"
 
 
-def _servers(fqdn: str, zone: str, delegation: DnsDelegation) -> tuple[tuple[ServerFacts, ...], str | None]:
+def _is_wildcard(chain: tuple[tuple[str, str], ...], delegation: DnsDelegation) -> bool:
+    """Whether any name there leads where this one leads."""
     try:
-        servers = delegation.servers(zone)
+        return delegation.chain(_sibling(chain[0][0]))[1:2] == chain[1:2]
+    except KnitError:
+        return False
+
+
+def _zone(identifier: str, place: tuple[str, str], delegation: DnsDelegation) -> ZoneFacts:
+    fqdn, zone = place
+    try:
+        found = delegation.name_servers(zone)
     except NoReply as e:
-        return (), str(e)
-    return tuple(_server(server, fqdn, zone) for server in servers), None
+        return ZoneFacts(problem=str(e), waits=delegation.waits)
+    addresses = [server for servers in found.values() for server in servers]
+    timeout = min(_TRY, delegation.timeout)
+    servers = tuple(_server(server, place, timeout) for server in addresses)
+    return ZoneFacts(
+        servers=servers,
+        nameless=tuple(name for name, servers in found.items() if not servers),
+        resolvers=tuple(_resolver(resolver, zone, timeout) for resolver in delegation.checked),
+        wildcard=_wildcard(servers, fqdn, timeout),
+        waits=delegation.waits,
+        exists=identifier == zone or not _is_unknown(identifier, delegation),
+    )
 
 
-def _server(server: Server, fqdn: str, zone: str) -> ServerFacts:
+def _server(server: Server, place: tuple[str, str], timeout: float) -> ServerFacts:
+    fqdn, zone = place
     try:
-        soa = ask(zone, "SOA", server.address, recurse=False, timeout=_TRY)
+        soa = ask(zone, "SOA", server.address, recurse=False, timeout=timeout)
         found = find(soa, zone, "SOA")
-        if found is None:
-            said = dns.rcode.to_text(soa.rcode())
-            return ServerFacts(server=server, serial=None, problem=f"does not hold the zone (answers {said})")
-        txt = ask(fqdn, "TXT", server.address, recurse=False, timeout=_TRY)
+        txt = ask(fqdn, "TXT", server.address, recurse=False, timeout=timeout)
     except NoReply as e:
-        return ServerFacts(server=server, serial=None, problem=str(e))
-    return ServerFacts(server=server, serial=found[0].serial, problem=None, values=txt_values(txt, fqdn))
+        routed = not isinstance(e, NoRoute)
+        return ServerFacts(server=server, serial=None, problem=str(e), answered=False, routed=routed)
+    problem = _refused(soa) or (None if found else _LAME) or _refused(txt)
+    serial = found[0].serial if found and not problem else None
+    return ServerFacts(server=server, serial=serial, problem=problem, values=txt_values(txt, fqdn))
+
+
+def _refused(answer: dns.message.Message) -> str | None:
+    """Why this answer would not count when a record is waited for."""
+    if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return refusal(answer, recurse=False)
+    return None if answer.flags & dns.flags.AA else _LAME
+
+
+def _resolver(resolver: Address, zone: str, timeout: float) -> ResolverFacts:
+    """Asked for the zone only: it would remember for an hour that the challenge name has no record yet."""
+    try:
+        answer = ask(zone, "SOA", resolver, recurse=True, timeout=timeout)
+    except NoReply as e:
+        return ResolverFacts(resolver=resolver, serial=None, problem=str(e), answered=False)
+    found = find(answer, zone, "SOA")
+    if found is not None:
+        return ResolverFacts(resolver=resolver, serial=found[0].serial, problem=None)
+    if answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return ResolverFacts(resolver=resolver, serial=None, problem="says that there is no such zone")
+    dnssec = answer.rcode() == dns.rcode.SERVFAIL and _answers_unchecked(resolver, zone, timeout)
+    return ResolverFacts(resolver=resolver, serial=None, problem=refusal(answer, recurse=True), dnssec=dnssec)
+
+
+def _answers_unchecked(resolver: Address, zone: str, timeout: float) -> bool:
+    try:
+        return find(ask_unchecked(zone, "SOA", resolver, timeout), zone, "SOA") is not None
+    except NoReply:
+        return False
+
+
+def _wildcard(servers: tuple[ServerFacts, ...], fqdn: str, timeout: float) -> frozenset[str]:
+    """Which of the values seen any name would show."""
+    showing = next((seen for seen in servers if seen.values), None)
+    if showing is None:
+        return frozenset()
+    name = _sibling(fqdn)
+    try:
+        return txt_values(ask(name, "TXT", showing.server.address, recurse=False, timeout=timeout), name)
+    except NoReply:
+        return frozenset()
+
+
+def _is_unknown(name: str, delegation: DnsDelegation) -> bool:
+    try:
+        return delegation.resolve(name, "SOA").rcode() == dns.rcode.NXDOMAIN
+    except NoReply:
+        return False
 
 
 def _caa(identifier: str, delegation: DnsDelegation) -> CaaFacts:
@@ -142,114 +238,53 @@ def _caa(identifier: str, delegation: DnsDelegation) -> CaaFacts:
         except NoReply as e:
             return CaaFacts(owner=name, problem=str(e))
         # A CNAME at the name is followed by the resolver, so the set may stand under another name.
-        sets = [rrset for rrset in answer.answer if any(isinstance(rdata, CAA) for rdata in rrset)]
-        if sets:
-            records = tuple(
-                Caa(flags=rdata.flags, tag=_text(rdata.tag), value=_text(rdata.value))
-                for rdata in sets[-1]
-                if isinstance(rdata, CAA)
-            )
+        found = (rdata for rrset in of_type(answer.answer, "CAA") for rdata in rrset if isinstance(rdata, CAA))
+        records = tuple(_caa_record(rdata) for rdata in found)
+        if records:
             return CaaFacts(owner=name, records=records)
         name = name.partition(".")[2]
     return CaaFacts(owner=None)
 
 
-def _try(probe: Probe, identifier: str, place: tuple[str, str], delegation: DnsDelegation) -> KnitError | None:
-    """Write, read back, delete. Deletes also what could not be read back."""
-    key_authorization = f"{probe.value}.{probe.value}"
-    value = urlsafe_b64encode(sha256(key_authorization.encode()).digest()).rstrip(b"=").decode()
-    challenge = Challenge(identifier=identifier, value=value, token=probe.value, key_authorization=key_authorization)
-    record = Record(challenge=challenge, fqdn=place[0], zone=place[1])
-    try:
-        with session(probe.solver) as solver:
-            return _write_and_delete(solver, record, delegation)
-    except KnitError as e:
-        return e
-
-
-def _write_and_delete(solver: Solver, record: Record, delegation: DnsDelegation) -> KnitError | None:
-    failure: KnitError | None = None
-    state: dict[str, str] | None = None
-    try:
-        state = solver.present(record)
-        delegation.wait_visible([record], timeout=solver.timeout, interval=solver.interval)
-    except KnitError as e:
-        failure = e
-    try:
-        solver.cleanup(record, state)
-    except KnitError as e:
-        failure = failure or e
-    return failure
-
-
-def _judge_chain(facts: Facts) -> Finding:
-    if facts.problem is not None:
-        return Finding(subject="delegation", verdict=Verdict.FAILED, text=facts.problem)
-    names = [name for name, _ in facts.chain]
-    text = f"{names[0]} is in zone {facts.chain[-1][1]}"
-    if len(names) > 1:
-        text = f"{' -> '.join(names)}, in zone {facts.chain[-1][1]}: the provider must serve that zone"
-    return Finding(subject="delegation", verdict=Verdict.OK, text=text)
-
-
-def _judge_servers(facts: Facts) -> list[Finding]:
-    zone = facts.chain[-1][1]
-    if not facts.servers:
-        why = f" ({facts.servers_problem})" if facts.servers_problem else ": its NS records are wrong or lack glue"
-        text = f"no name server of {zone} has an address{why}"
-        return [Finding(subject="servers", verdict=Verdict.FAILED, text=text)]
-    serials = {seen.serial for seen in facts.servers if seen.serial is not None}
-    return [_judge_server(seen, zone, serials) for seen in facts.servers]
-
-
-def _judge_server(seen: ServerFacts, zone: str, serials: set[int]) -> Finding:
-    subject = f"server {seen.server}"
-    if seen.problem is not None:
-        advice = f"repair it or take it out of the NS records of {zone}"
-        return Finding(subject=subject, verdict=Verdict.FAILED, text=f"{seen.problem}: {advice}")
-    if len(serials) > 1 and seen.serial != max(serials):
-        text = f"serial {seen.serial}, others have {max(serials)}: it lags, and the order waits for it"
-        return Finding(subject=subject, verdict=Verdict.WARNING, text=text)
-    return Finding(subject=subject, verdict=Verdict.OK, text=f"holds {zone}, serial {seen.serial}")
-
-
-def _judge_leftovers(facts: Facts) -> Finding:
-    count = len(frozenset[str]().union(*(seen.values for seen in facts.servers)))
-    fqdn = facts.chain[-1][0]
-    if count == 0:
-        return Finding(subject="leftovers", verdict=Verdict.OK, text="no TXT records from earlier challenges")
-    advice = "remove them unless an order is under way"
-    many = ", so many that CAs may refuse the answer" if count >= _MANY else ""
-    text = f"{count} TXT record(s) at {fqdn} already{many}: {advice}"
-    return Finding(subject="leftovers", verdict=Verdict.WARNING, text=text)
-
-
-def _judge_caa(facts: Facts, who: Authority) -> Finding:
-    caa = facts.caa
-    if caa.problem is not None:
-        text = f"cannot be read at {caa.owner} ({caa.problem}): the CA would refuse, too"
-        return Finding(subject="CAA", verdict=Verdict.FAILED, text=text)
-    if caa.owner is None:
-        return Finding(subject="CAA", verdict=Verdict.OK, text="no CAA records: every CA may issue")
-    refused = objection(caa.records, who, wildcard=facts.name.startswith("*."))
-    if refused is None:
-        return Finding(subject="CAA", verdict=Verdict.OK, text=f"the records at {caa.owner} allow this CA")
-    wanted = f'0 issue "{min(who.identities, default="<the CA>")}"'
-    text = f"{caa.owner} forbids it: {refused}; add {wanted} there or use the CA it names"
-    return Finding(subject="CAA", verdict=Verdict.FAILED, text=text)
-
-
-def _judge_probe(failure: KnitError | None) -> Finding:
-    if failure is None:
-        text = "a probe value was written, seen and deleted"
-        return Finding(subject="provider", verdict=Verdict.OK, text=text)
-    return Finding(subject="provider", verdict=Verdict.FAILED, text=str(failure))
+def _caa_record(rdata: CAA) -> Caa:
+    return Caa(flags=rdata.flags, tag=_text(rdata.tag), value=_text(rdata.value))
 
 
 def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def failed(findings: Sequence[Finding]) -> bool:
-    """Whether an order would fail."""
-    return any(finding.verdict is Verdict.FAILED for finding in findings)
+def _try(probe: Probe, identifier: str, place: tuple[str, str], delegation: DnsDelegation) -> KnitError | None:
+    """Write, read back, delete, as a worker does it. Deletes also what could not be read back."""
+    token = secrets.token_urlsafe(32)
+    key_authorization = f"{token}.{secrets.token_urlsafe(32)}"
+    value = urlsafe_b64encode(sha256(key_authorization.encode()).digest()).rstrip(b"=").decode()
+    challenge = Challenge(identifier=identifier, value=value, token=token, key_authorization=key_authorization)
+    record = Record(challenge=challenge, fqdn=place[0], zone=place[1])
+    try:
+        with ExitStack() as held, explained(record):
+            for name in slots(probe.code, probe.solver, record):
+                held.enter_context(probe.exclusive(name))
+            solver = held.enter_context(session(probe.solver))
+            return _write_and_delete(replace(probe, solver=solver), record, delegation)
+    except KnitError as e:
+        return e
+
+
+def _write_and_delete(probe: Probe, record: Record, delegation: DnsDelegation) -> KnitError | None:
+    solver, failure = probe.solver, None
+    state: dict[str, str] | None = None
+    try:
+        with writing(probe.code, solver, record, probe.exclusive):
+            state = solver.present(record)
+        if state is not None and isinstance(solver, Settles):
+            solver.settle([state])
+        delegation.wait_visible([record], timeout=solver.timeout, interval=solver.interval)
+    except KnitError as e:
+        failure = e
+    try:
+        with writing(probe.code, solver, record, probe.exclusive):
+            solver.cleanup(record, state)
+    except KnitError as e:
+        failure = failure or e
+    return failure

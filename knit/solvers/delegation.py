@@ -75,7 +75,7 @@ class DnsDelegation:
         self._looking = looking
         self._sleep = sleep
         self._resolvers = _addresses(looking.resolvers)
-        self._kept: dict[str, tuple[float, tuple[Server, ...]]] = {}
+        self._kept: dict[str, tuple[float, dict[str, tuple[Server, ...]]]] = {}
         self._lock = threading.Lock()
 
     def locate(self, challenge: Challenge) -> Record:
@@ -109,8 +109,22 @@ class DnsDelegation:
         if self._looking.wait is not None:
             self._sleep(self._looking.wait)
             return
-        resolvers = self._resolvers if self._looking.recursive_check else ()
-        Visibility(self.servers, resolvers, self._sleep, self._looking.timeout).wait(records, timeout, interval)
+        Visibility(self.servers, self.checked, self._sleep, self._looking.timeout).wait(records, timeout, interval)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds one question may take."""
+        return self._looking.timeout
+
+    @property
+    def waits(self) -> bool:
+        """Whether a fixed wait stands for the check."""
+        return self._looking.wait is not None
+
+    @property
+    def checked(self) -> tuple[Address, ...]:
+        """The resolvers that must show a record, too."""
+        return self._resolvers if self._looking.recursive_check and not self.waits else ()
 
     def is_gone(self, record: Record) -> bool:
         """Whether all servers of the zone answer, and each says that the value is not there."""
@@ -125,11 +139,15 @@ class DnsDelegation:
 
     def servers(self, zone: str) -> tuple[Server, ...]:
         """Every address of every name server of the zone; raises NoReply when they cannot be found."""
+        return tuple(server for addresses in self.name_servers(zone).values() for server in addresses)
+
+    def name_servers(self, zone: str) -> dict[str, tuple[Server, ...]]:
+        """The addresses of each name server of the zone, none for a name that has none; raises NoReply."""
         with self._lock:
             kept = self._kept.get(zone)
         if kept is not None and kept[0] > time.monotonic():
             return kept[1]
-        found = tuple(self._find_servers(zone))
+        found = self._find_servers(zone)
         with self._lock:
             self._kept[zone] = (time.monotonic() + _KEPT, found)
         return found
@@ -151,9 +169,8 @@ class DnsDelegation:
         return ""
 
     def _hop(self, name: str) -> Hop:
-        careful = self._looking.recursive_check and self._looking.wait is None
         try:
-            if careful:
+            if self.checked:
                 hop = self._ask_authority(name)
                 if hop is not None:
                     return hop
@@ -211,11 +228,11 @@ class DnsDelegation:
                 return answer
         return None
 
-    def _find_servers(self, zone: str) -> list[Server]:
+    def _find_servers(self, zone: str) -> dict[str, tuple[Server, ...]]:
         rrset = find(self.resolve(zone, "NS"), zone, "NS")
         names = sorted(text(rdata.target) for rdata in rrset or () if isinstance(rdata, NS))
         port = self._looking.authority_port
-        return [Server(name, Address(host, port)) for name in names for host in self._hosts(name)]
+        return {name: tuple(Server(name, Address(host, port)) for host in self._hosts(name)) for name in names}
 
     def _hosts(self, name: str) -> list[str]:
         """The server's addresses; a name that cannot be resolved has none, which the check then reports."""

@@ -17,6 +17,7 @@ from knit.errors import KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
 from knit.solvers.base import HoldsOneValue, ReplacesWhole, Settles, session
 from knit.solvers.registry import split
+from knit.solvers.zones import explained
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Dns01:
         # Registered before the call: a provider may have set the value although its answer was lost.
         cleanup = _Cleanup(self, solver, record, challenge)
         held.callback(cleanup.run)
-        with writing(self._code, solver, record, self._shared.exclusive):
+        with explained(record), writing(self._code, solver, record, self._shared.exclusive):
             cleanup.state = solver.present(record)
         if cleanup.state is not None:
             self._journal.presented(challenge, cleanup.state)

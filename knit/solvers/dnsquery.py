@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dns.entropy
@@ -29,6 +29,15 @@ _OPT = 11
 _RESPONSE = 0x80
 _CUT_SHORT = 0x02
 _LAST_RESORT = ("1.1.1.1", "1.0.0.1")
+
+_OF_RESOLVERS = {
+    dns.rcode.SERVFAIL: "a broken DNSSEC chain, or a dead name server",
+    dns.rcode.REFUSED: "it does not serve this machine",
+}
+_OF_AUTHORITIES = {
+    dns.rcode.SERVFAIL: "its copy of the zone is broken or has expired",
+    dns.rcode.REFUSED: "it does not hold this zone",
+}
 
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
 
@@ -64,6 +73,11 @@ class Address:
         """IPv4 or IPv6."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it means something else in every network (RFC 1918, RFC 4193), or is this machine."""
+        return ipaddress.ip_address(self.host).is_private
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host and self.port != 53 else self.host
         return host if self.port == 53 else f"{host}:{self.port}"
@@ -93,12 +107,15 @@ def ask(name: str, kind: str, where: Address, *, recurse: bool, timeout: float) 
 
     Raises NoReply; the answer's rcode is the caller's to look at.
     """
-    query = _query(name, kind, recurse=recurse)
-    try:
-        answer = _by_udp(query, where, timeout)
-        return _by_tcp(query, where, timeout) if answer[2] & _CUT_SHORT else dns.message.from_wire(answer)
-    except _BROKEN as e:
-        raise NoReply(_why(e)) from None
+    return _exchange(_query(name, kind, dns.flags.RD if recurse else 0), where, timeout)
+
+
+def ask_unchecked(name: str, kind: str, where: Address, timeout: float) -> dns.message.Message:
+    """Ask a resolver for the answer it would hold back because DNSSEC does not vouch for it (RFC 4035 section 3.2.2).
+
+    Raises NoReply.
+    """
+    return _exchange(_query(name, kind, dns.flags.RD | dns.flags.CD), where, timeout)
 
 
 def ask_any(name: str, kind: str, servers: Sequence[Address], *, recurse: bool, timeout: float) -> dns.message.Message:
@@ -120,22 +137,26 @@ def ask_any(name: str, kind: str, servers: Sequence[Address], *, recurse: bool, 
                 continue
             if answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
                 return answer
-            failures[server] = dns.rcode.to_text(answer.rcode())
+            failures[server] = refusal(answer, recurse=recurse)
         if "no answer in time" not in failures.values():
             raise NoReply(_listed(failures) or "there is no server to ask")
 
 
 def find(answer: dns.message.Message, name: str, kind: str) -> dns.rrset.RRset | None:
     """The record set of exactly this name and type in the answer section."""
-    rdtype = dns.rdatatype.from_text(kind)
     owner = dns.name.from_text(name)
-    return next((rrset for rrset in answer.answer if rrset.rdtype == rdtype and rrset.name == owner), None)
+    return next((rrset for rrset in of_type(answer.answer, kind) if rrset.name == owner), None)
 
 
 def authority(answer: dns.message.Message, kind: str) -> dns.rrset.RRset | None:
     """The first record set of this type in the authority section."""
+    return next(of_type(answer.authority, kind), None)
+
+
+def of_type(section: Iterable[dns.rrset.RRset], kind: str) -> Iterator[dns.rrset.RRset]:
+    """The record sets of this type. Another class than IN has other records under the same number."""
     rdtype = dns.rdatatype.from_text(kind)
-    return next((rrset for rrset in answer.authority if rrset.rdtype == rdtype), None)
+    return (rrset for rrset in section if rrset.rdtype == rdtype and rrset.rdclass == dns.rdataclass.IN)
 
 
 def text(name: dns.name.Name) -> str:
@@ -154,13 +175,32 @@ def is_within(name: str, zone: str) -> bool:
     return not zone or name == zone or name.endswith(f".{zone}")
 
 
-def _query(name: str, kind: str, *, recurse: bool) -> bytes:
+def refusal(answer: dns.message.Message, *, recurse: bool) -> str:
+    """What an answer that is neither NOERROR nor NXDOMAIN says, and what it usually means."""
+    said = dns.rcode.to_text(answer.rcode())
+    meant = (_OF_RESOLVERS if recurse else _OF_AUTHORITIES).get(answer.rcode())
+    return f"answers {said} ({meant})" if meant else f"answers {said}"
+
+
+def _exchange(query: bytes, where: Address, timeout: float) -> dns.message.Message:
+    try:
+        answer = _by_udp(query, where, timeout)
+        if not answer[2] & _CUT_SHORT:
+            return dns.message.from_wire(answer)
+    except _BROKEN as e:
+        raise NoReply(_why(e)) from None
+    try:
+        return _by_tcp(query, where, timeout)
+    except _BROKEN as e:
+        raise NoReply(f"its answer does not fit into UDP, and by TCP: {_why(e)}") from None
+
+
+def _query(name: str, kind: str, flags: int) -> bytes:
     """One question with EDNS (RFC 1035 section 4, RFC 6891), encoded here: a pass asks many thousand of them."""
     try:
         owner = dns.name.from_text(name).to_wire() or b""
     except dns.exception.DNSException as e:
         raise NoReply(f"{name} is no DNS name ({e})") from None
-    flags = dns.flags.RD if recurse else 0
     head = struct.pack("!HHHHHH", dns.entropy.random_16(), flags, 1, 0, 0, 1)
     question = struct.pack("!HH", dns.rdatatype.from_text(kind), dns.rdataclass.IN)
     return head + owner + question + struct.pack("!BHHIH", 0, dns.rdatatype.OPT, _PAYLOAD, 0, 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import dns.flags
 import dns.message
@@ -19,14 +20,22 @@ import dns.rcode
 from knit.core.model import Record
 from knit.errors import NotVisible
 from knit.ports import Sleep
-from knit.solvers.dnsquery import Address, NoReply, NoRoute, ask, authority, find, txt_values
+from knit.solvers.dnsquery import Address, NoReply, NoRoute, ask, authority, find, refusal, txt_values
 
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.02
 _GROWTH = 2.0
 _TRY = 2.0
-_HINT = "if this machine may not ask other DNS servers (port 53), set KNIT_DNS_PROPAGATION_WAIT to wait a fixed time"
+BLOCKED = "if this machine may not ask other DNS servers (port 53), set KNIT_DNS_PROPAGATION_WAIT to wait a fixed time"
+NO_ROUTE = (
+    "this machine has no way to them (only IPv6 addresses, and no IPv6 here?): set KNIT_DNS_PROPAGATION_WAIT to wait "
+    "a fixed time"
+)
+INSIDE = (
+    "these are addresses of a private network: if it has a view of the zone of its own (split horizon), set "
+    "KNIT_DNS_RESOLVERS to a resolver outside, or KNIT_DNS_PROPAGATION_WAIT to wait a fixed time"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +114,26 @@ class Visibility:
         try:
             servers = self._servers(record.zone)
         except NoReply as e:
-            return [f"the name servers of {record.zone} cannot be found ({e}); {_HINT}"]
+            return [f"the name servers of {record.zone} cannot be found ({e}); {BLOCKED}"]
         if not servers:
-            return [f"no name server of {record.zone} has an address: its NS records are wrong or lack glue; {_HINT}"]
+            return [f"no name server of {record.zone} has an address: its NS records are wrong or lack glue; {BLOCKED}"]
         looks = {server: self._look(server.address, record, recurse=False) for server in servers}
         if not any(seen.answered for seen in looks.values()):
-            return [f"no name server of {record.zone} can be reached: {_told(looks)}; {_HINT}"]
-        wrong = {server: seen for server, seen in _with_a_path(looks).items() if seen.problem is not None}
-        return [f"the TXT value for {record.fqdn} is not there yet: {_told(wrong)}"] if wrong else []
+            return [f"no name server of {record.zone} can be reached: {_told(looks)}; {unreachable(looks.values())}"]
+        asked = with_a_path(looks)
+        wrong = {server: seen for server, seen in asked.items() if seen.problem is not None}
+        hint = f"; {INSIDE}" if _all_inside(asked) else ""
+        return [f"the TXT value for {record.fqdn} is not there yet: {_told(wrong)}{hint}"] if wrong else []
 
     def _missing_at_resolvers(self, records: Sequence[Record], deadline: float) -> list[str]:
+        return [problem for record in records for problem in self._one_at_resolvers(record, deadline)]
+
+    def _one_at_resolvers(self, record: Record, deadline: float) -> list[str]:
+        looks = {resolver: self._look(resolver, record, recurse=True) for resolver in self._resolvers}
         return [
             f"resolver {resolver} does not show the TXT value for {record.fqdn}: {seen.problem} "
             "(its own servers do; KNIT_DNS_DISABLE_RECURSIVE_CHECK=true leaves resolvers out)"
-            for record in records
-            for resolver in self._resolvers
-            for seen in [self._look(resolver, record, recurse=True)]
+            for resolver, seen in _speaking(looks, record).items()
             if seen.problem is not None and not _hopeless(resolver, record, seen, deadline)
         ]
 
@@ -134,8 +147,7 @@ def _judge(answer: dns.message.Message, record: Record, *, recurse: bool) -> Loo
     if record.value in values:
         return Look(problem=None)
     if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        hint = " (a broken DNSSEC chain, or a dead name server)" if recurse else ""
-        return Look(problem=f"answers {dns.rcode.to_text(answer.rcode())}{hint}")
+        return Look(problem=refusal(answer, recurse=recurse))
     if not recurse and not answer.flags & dns.flags.AA:
         return Look(problem="is lame: it does not hold this zone")
     if values:
@@ -158,7 +170,29 @@ def _hopeless(resolver: Address, record: Record, seen: Look, deadline: float) ->
     return True
 
 
-def _with_a_path(looks: dict[Server, Look]) -> dict[Server, Look]:
+def _speaking(looks: dict[Address, Look], record: Record) -> dict[Address, Look]:
+    """Leave out resolvers that are silent while others answer: the CA does not ask them, either."""
+    if not any(seen.answered for seen in looks.values()):
+        return looks
+    for resolver in (resolver for resolver, seen in looks.items() if not seen.answered):
+        extra = {"resolver": str(resolver), "fqdn": record.fqdn, "why": looks[resolver].problem}
+        log.warning("resolver does not answer, not waiting for it", extra=extra)
+    return {resolver: seen for resolver, seen in looks.items() if seen.answered}
+
+
+class Heard(Protocol):
+    """What `with_a_path` must know of a server."""
+
+    @property
+    def routed(self) -> bool: ...
+    @property
+    def answered(self) -> bool: ...
+
+
+H = TypeVar("H", bound=Heard)
+
+
+def with_a_path(looks: Mapping[Server, H]) -> dict[Server, H]:
     """Leave out addresses without a route, and a whole address family when none of it answers but the other does.
 
     Many containers have an IPv6 route that leads nowhere.
@@ -166,6 +200,16 @@ def _with_a_path(looks: dict[Server, Look]) -> dict[Server, Look]:
     routed = {server: seen for server, seen in looks.items() if seen.routed}
     alive = {server.address.family for server, seen in routed.items() if seen.answered}
     return {server: seen for server, seen in routed.items() if server.address.family in alive}
+
+
+def unreachable(seen: Iterable[Heard]) -> str:
+    """What to set when no server has answered."""
+    return BLOCKED if any(each.routed for each in seen) else NO_ROUTE
+
+
+def _all_inside(looks: Mapping[Server, Look]) -> bool:
+    """Whether a network of its own may be all we see: private addresses, and nobody there has the value."""
+    return all(server.address.is_private and seen.absent for server, seen in looks.items())
 
 
 def _told(looks: dict[Server, Look]) -> str:

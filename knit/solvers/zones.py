@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -25,6 +26,27 @@ def candidates(record: Record) -> Iterator[str]:
     labels = record.fqdn.split(".")
     parents = (".".join(labels[start:]) for start in range(len(labels) - 1))
     yield from (name for name in parents if name != record.zone)
+
+
+@contextmanager
+def explained(record: Record) -> Iterator[None]:
+    """Adds to a refusal how the record came to stand where it does: provider and user may think of another zone."""
+    try:
+        yield
+    except Refused as e:
+        why = _why_there(record)
+        if not why:
+            raise
+        raise type(e)(f"{e}; {why}") from None
+
+
+def _why_there(record: Record) -> str:
+    name = record.challenge.name
+    if record.fqdn != name:
+        return f"{name} leads there by CNAME, and LEGO_DISABLE_CNAME_SUPPORT=true writes at that name itself"
+    if "." not in record.zone:
+        return f"only the top-level zone {record.zone} answers for {record.challenge.identifier}: is it registered?"
+    return ""
 
 
 def relative(fqdn: str, zone: str) -> str:

@@ -9,10 +9,13 @@ import pytest
 
 from knit.core.model import Record
 from knit.errors import CredentialsRejected
+from knit.ports import Solver
 from knit.solvers.base import Paced, Timing
 from knit.solvers.caa import Authority
-from knit.solvers.check import Finding, Probe, Verdict, failed, gather, judge
+from knit.solvers.check import Probe, gather
 from knit.solvers.delegation import DnsDelegation
+from knit.solvers.exclusive import KeyedLocks
+from knit.solvers.findings import Finding, Verdict, failed, judge
 from tests.rig.dns_world import World, Zone
 
 Make = Callable[..., DnsDelegation]
@@ -39,6 +42,10 @@ class ZoneSolver(Paced):
             self._zone.records.get((record.fqdn, "TXT"), []).clear()
 
 
+def trying(solver: Solver) -> Probe:
+    return Probe(code="zone", solver=solver, exclusive=KeyedLocks())
+
+
 def check(delegation: DnsDelegation, name: str = "example.org", probe: Probe | None = None) -> dict[str, Finding]:
     return {finding.subject: finding for finding in judge(gather(name, delegation, probe), US)}
 
@@ -49,7 +56,7 @@ def server(findings: dict[str, Finding], host: str) -> Finding:
 
 def test_a_good_zone_is_ok_all_over(world: World, delegation: Make) -> None:
     zone = world.zone("example.org", "127.0.0.2", "127.0.0.3")
-    findings = check(delegation(), probe=Probe(solver=ZoneSolver(zone), value="probe"))
+    findings = check(delegation(), probe=trying(ZoneSolver(zone)))
     assert {finding.verdict for finding in findings.values()} == {Verdict.OK}
     assert not failed(list(findings.values()))
     assert next(iter(findings)) == "delegation"
@@ -82,7 +89,7 @@ def test_a_silent_server_fails(world: World, delegation: Make) -> None:
 def test_a_lame_server_fails(world: World, delegation: Make) -> None:
     world.zone("example.org", "127.0.0.2", "127.0.0.3")
     del world.server("127.0.0.3").zones["example.org"]
-    assert "does not hold the zone (answers REFUSED)" in server(check(delegation()), "127.0.0.3").text
+    assert "answers REFUSED (it does not hold this zone)" in server(check(delegation()), "127.0.0.3").text
 
 
 def test_a_lagging_server_is_warned_about(world: World, delegation: Make) -> None:
@@ -151,7 +158,7 @@ def test_caa_that_cannot_be_read_fails(world: World, delegation: Make) -> None:
 def test_a_provider_that_refuses_is_told_in_its_words(world: World, delegation: Make) -> None:
     world.zone("example.org")
     solver = ZoneSolver(None, CredentialsRejected("desec does not accept the credential"))
-    findings = check(delegation(), probe=Probe(solver=solver, value="probe"))
+    findings = check(delegation(), probe=trying(solver))
     assert findings["provider"].verdict is Verdict.FAILED
     assert "does not accept" in findings["provider"].text
 
@@ -159,5 +166,5 @@ def test_a_provider_that_refuses_is_told_in_its_words(world: World, delegation: 
 def test_a_provider_whose_record_never_shows_fails_naming_the_server(world: World, delegation: Make) -> None:
     """Split horizon, or the zone of another account: the API says yes, the world sees nothing."""
     world.zone("example.org")
-    findings = check(delegation(), probe=Probe(solver=ZoneSolver(None), value="probe"))
+    findings = check(delegation(), probe=trying(ZoneSolver(None)))
     assert "ns1.example.org (127.0.0.2" in findings["provider"].text

@@ -52,7 +52,7 @@ def read(wire: bytes) -> None:
     below = delegation._referral(message, NAME, "example.org")
     for name in filter(None, (zone, target, below)):
         with suppress(dnsquery.NoReply):
-            dnsquery._query(name, "TXT", recurse=False)
+            dnsquery._query(name, "TXT", 0)
 
 
 def test_broken_packets_are_read_or_caught() -> None:
