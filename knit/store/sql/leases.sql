@@ -15,4 +15,5 @@ where l.name = held.name and l.epoch = held.epoch
 returning l.name, l.epoch
 
 -- name: release
-update knit_leases set expires_at = '-infinity', owner = '' where name = %(name)s and epoch = %(epoch)s
+-- Free from now on. The time tells how long nobody has had it: only long unused rows are tidied away.
+update knit_leases set expires_at = now(), owner = '' where name = %(name)s and epoch = %(epoch)s

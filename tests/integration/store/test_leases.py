@@ -52,6 +52,19 @@ def test_an_expired_lease_is_taken_over_with_a_higher_epoch(store: Store) -> Non
     other.stop()
 
 
+def test_tidying_takes_no_lease_away_whose_epochs_an_open_attempt_still_counts_on(store: Store) -> None:
+    spec = store.add()
+    for _ in range(3):
+        with store.leases.hold("cert:1"):
+            pass
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+    store.passes.tidy()
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        assert store.attempts.resume(lease, attempt).starts == attempt.starts + 1
+
+
 def test_the_release_of_a_lost_lease_leaves_the_new_owner_alone(store: Store) -> None:
     other = Leases(store.database)
     first = store.leases.hold("x")
