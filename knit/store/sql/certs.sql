@@ -115,8 +115,19 @@ select id from gone
 update knit_certs set enabled = %(enabled)s where id = %(id)s returning id
 
 -- name: request
+-- An attempt that has not got its certificate yet answers the request too: it must not lead to a second order.
 with asked as (
-    update knit_certs set requested_at = now() where id = %(id)s returning id
+    update knit_certs c
+    set requested_at = coalesce(
+        (
+            select a.started_at
+            from knit_attempts a
+            where a.cert_id = c.id and a.ended_at is null and a.step not in ('issued', 'publishing')
+        ),
+        now()
+    )
+    where c.id = %(id)s
+    returning c.id
 ), retried as (
     update knit_attempts a set retry_at = null from asked where a.cert_id = asked.id and a.ended_at is null
 ), scheduled as (

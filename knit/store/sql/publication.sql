@@ -124,14 +124,18 @@ from scheduled
 where c.id = scheduled.cert_id and c.last_error is not null and scheduled.failures = 0
 
 -- name: wanted_keys
--- Also where a certificate is still published while its move to another key is under way.
+-- Also where a certificate is still published while its move to another key is under way, or while nobody has looked
+-- at a change of its row yet, or its row has been left out since.
 select (select string_agg(valkey_key, E'\n') from knit_certs where enabled) as wanted,
        (
            select string_agg(i.valkey_key, E'\n')
-           from knit_schedule s
-           join knit_issued i on i.cert_id = s.cert_id
-           join knit_certs c on c.id = s.cert_id
-           where s.moving and c.enabled
+           from (
+               select cert_id as id from knit_schedule where moving
+               union select id from knit_certs where seen is distinct from wanted
+           ) as x
+           join knit_issued i on i.cert_id = x.id
+           join knit_certs c on c.id = x.id
+           where c.enabled
        ) as moving
 
 -- name: tombstones

@@ -105,6 +105,37 @@ def test_a_request_made_during_the_attempt_outlives_its_publication(store: Store
     assert store.spec(spec.id).requested_at is not None
 
 
+def test_a_request_made_while_the_certificate_is_still_being_ordered_makes_no_second_order(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        attempt = store.begin(lease, spec)
+        store.certs.request_renewal(spec.id)
+        requested, known = store.spec(spec.id).requested_at, store.attempts.load(spec.id).state.issued
+        assert requested is not None
+        assert known is not None
+        assert requested > known.issued_at
+        store.attempts.staged(lease, attempt)
+    store.passes.record_published(attempt, issued_for(spec, attempt, generation=2))
+    assert store.spec(spec.id).requested_at is None
+
+
+def test_what_is_published_stays_wanted_while_nobody_has_looked_at_a_change_of_its_key(store: Store) -> None:
+    store.publish(store.add())
+    store.certs.add(replace(new_cert(1), valkey_key="certs/new"))
+    assert store.passes.wanted_keys() == {"certs/1", "certs/new"}
+
+
+def test_what_is_published_stays_wanted_when_its_row_is_left_out_for_a_clash(store: Store) -> None:
+    first, second = store.add(1), store.add(2)
+    store.publish(first)
+    store.publish(second)
+    store.database.write("update knit_certs set valkey_key = 'new', domains = 'HOST1.example.org' where id = 2")
+    assert store.passes.adopt() == 1
+    assert store.passes.wanted_keys() == {"certs/1", "certs/2", "new"}
+
+
 def test_a_moved_certificate_is_found_until_the_move_is_recorded_and_its_old_key_is_pruned(store: Store) -> None:
     spec = store.add()
     store.publish(spec)
