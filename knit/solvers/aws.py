@@ -1,18 +1,25 @@
-"""Who we are at AWS: keys from the settings, from where the AWS SDK looks for them, or of a role taken on."""
+"""Who we are at AWS: keys from the settings, from where the AWS SDK looks for them, or of a role; through botocore."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from xml.etree import ElementTree as ET
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
-from knit.errors import CredentialsRejected, Misconfigured, Unreachable
+import requests
+
+from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Unreachable
+from knit.ports import Sleep
 from knit.solvers.base import Runtime, Timing, Values, Variable
 from knit.solvers.fresh import KEPT
-from knit.solvers.http import Account, Api, Body, Reply
-from knit.solvers.sigv4 import Keys, signer
+from knit.solvers.http import Signer
+
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
+    from botocore.exceptions import ClientError
+    from botocore.session import Session
 
 _ID = Variable(names=("AWS_ACCESS_KEY_ID",), help="access key id")
 _SECRET = Variable(names=("AWS_SECRET_ACCESS_KEY",), help="secret access key", secret=True)
@@ -26,110 +33,176 @@ _EXTERNAL = Variable(names=("AWS_EXTERNAL_ID",), help="external id the role asks
 
 VARIABLES = (_ID, _SECRET, _TOKEN, _REGION, _PROFILE, _SHARED, _LOAD, _ROLE, _EXTERNAL)
 
-Source = Callable[[], tuple[Keys, timedelta]]
-"""Gives keys, and for how long they may be used before asking again."""
-
+_CONNECT = 8.0
 _ROLE_KEPT = timedelta(minutes=45)
-_HOUR = "3600"
+_ROLE_LASTS = 3600
+_PAUSES = (0.5, 2.0)
+_THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded"}
+_TRUST = "sts:AssumeRole on this role, and the role must trust it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One AWS service, and the region that requests to it are signed for."""
+    """Where Route 53 is for this account, and the region that requests to it are signed for."""
 
     url: str
     region: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the account lives."""
+class Role:
+    """What AssumeRole is asked for; `url` only where STS is not at the address botocore knows."""
 
-    route53: Server
-    sts: Server
+    asked: Mapping[str, object]
+    region: str
+    url: str | None = None
 
 
-def place(values: Values) -> Place:
+class Login:
+    """Gives keys, which botocore finds and renews. Not safe between threads."""
+
+    def __init__(self, session: Session, role: Role | None, sleep: Sleep, *, rights: str) -> None:
+        self._session = session
+        self._role = role
+        self._sleep = sleep
+        self._rights = rights
+
+    def keys(self) -> tuple[ReadOnlyCredentials, timedelta]:
+        """Keys, and for how long they may be used before asking again.
+
+        Raises CredentialsRejected, RateLimited, Unreachable.
+        """
+        own = self._own()
+        return (own, KEPT) if self._role is None else (self._acting(own, self._role), _ROLE_KEPT)
+
+    def _own(self) -> ReadOnlyCredentials:
+        from botocore import exceptions
+
+        try:
+            found = self._session.get_credentials()
+            keys = None if found is None else found.get_frozen_credentials()
+        except exceptions.ClientError as e:
+            raise _refusal(e, str(e.response["Error"].get("Code")), self._rights) from None
+        except exceptions.BotoCoreError as e:
+            raise _failure(e) from None
+        if keys is None or not keys.access_key or not keys.secret_key:
+            raise CredentialsRejected(f"route53: the AWS SDK found no credentials; it needs {self._rights}")
+        return keys
+
+    def _acting(self, own: ReadOnlyCredentials, role: Role) -> ReadOnlyCredentials:
+        """Keys of the role (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)."""
+        from botocore.credentials import ReadOnlyCredentials
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        try:
+            sts = self._session.create_client("sts", region_name=role.region, endpoint_url=role.url)
+            granted = self._asked(sts, role)["Credentials"]
+            return ReadOnlyCredentials(granted["AccessKeyId"], granted["SecretAccessKey"], granted["SessionToken"])
+        except ClientError as e:
+            raise _refusal(e, _said(e, own), _TRUST) from None
+        except BotoCoreError as e:
+            raise _failure(e) from None
+        except (ResponseParserError, KeyError):
+            raise Unreachable("route53: the answer of STS is not as documented") from None
+
+    def _asked(self, sts: Any, role: Role) -> Any:
+        """An answer 5xx is asked for twice more; botocore itself tries once."""
+        from botocore.exceptions import ClientError
+
+        for pause in _PAUSES:
+            try:
+                return sts.assume_role(**role.asked)
+            except ClientError as e:
+                if _status(e) < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+            self._sleep(pause)
+        return sts.assume_role(**role.asked)
+
+
+def server(values: Values) -> Server:
     """AWS proper, China or GovCloud, by the region."""
-    region = values.get(_REGION) or "us-east-1"
+    region = _region(values)
     if region.startswith("cn-"):
-        home, suffix = Server(url="https://route53.amazonaws.com.cn", region="cn-northwest-1"), "amazonaws.com.cn"
-    elif region.startswith("us-gov-"):
-        home, suffix = Server(url="https://route53.us-gov.amazonaws.com", region="us-gov-west-1"), "amazonaws.com"
-    else:
-        home, suffix = Server(url="https://route53.amazonaws.com", region="us-east-1"), "amazonaws.com"
-    return Place(route53=home, sts=Server(url=f"https://sts.{region}.{suffix}", region=region))
+        return Server(url="https://route53.amazonaws.com.cn", region="cn-northwest-1")
+    if region.startswith("us-gov-"):
+        return Server(url="https://route53.us-gov.amazonaws.com", region="us-gov-west-1")
+    return Server(url="https://route53.amazonaws.com", region="us-east-1")
 
 
-def source(values: Values, runtime: Runtime, timing: Timing, *, rights: str) -> Source:
-    """Where the keys come from. Raises Misconfigured."""
-    own = _given(values) or _found(values, rights)
-    role = values.get(_ROLE)
-    if role is None:
-        return own
-    asked = {"RoleArn": role, "ExternalId": values.get(_EXTERNAL) or ""}
-    return assumed(own, asked, place(values).sts, runtime, timing)
-
-
-def assumed(own: Source, role: dict[str, str], server: Server, runtime: Runtime, timing: Timing) -> Source:
-    """Keys of a role, which `own` keys may take on (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)."""
-    asked = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleSessionName": "knit", "DurationSeconds": _HOUR}
-    form = asked | {name: value for name, value in role.items() if value}
-
-    def ask() -> tuple[Keys, timedelta]:
-        keys, _ = own()
-        sign = signer(keys, server.region, "sts", runtime.clock)
-        rights = "sts:AssumeRole on this role, and the role must trust it"
-        account = Account(provider="route53", rights=rights, sign=sign, secrets=keys.secrets)
-        reply = Api(server.url, account, runtime, timeout=timing.http).call("POST", "/", Body(form=form))
-        return _granted(reply), _ROLE_KEPT
-
-    return ask
-
-
-def _granted(reply: Reply) -> Keys:
+def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str, sts: str | None = None) -> Login:
+    """By the settings. Raises Misconfigured without botocore, or for half a key."""
     try:
-        answer = ET.fromstring(reply.body)  # noqa: S314 - expat itself bounds entities, the client bounds the size
-    except (ET.ParseError, ValueError):
-        raise Unreachable("route53: the answer of STS is not XML") from None
-    parts = [answer.findtext(f".//{{*}}{name}") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
-    if not all(parts):
-        raise Unreachable("route53: the answer of STS holds no keys")
-    found, secret, token = (part or "" for part in parts)
-    return Keys(id=found, secret=secret, token=token)
-
-
-def _given(values: Values) -> Source | None:
-    found, secret = values.get(_ID), values.get(_SECRET)
-    if found is None and secret is None:
-        return None
-    keys = Keys(id=values.text(_ID), secret=values.text(_SECRET), token=values.get(_TOKEN) or "")
-    return lambda: (keys, timedelta(days=1))
-
-
-def _found(values: Values, rights: str) -> Source:
-    """The chain of the AWS SDK: shared files, web identity, SSO, container, instance."""
-    try:
-        import botocore.exceptions
         import botocore.session
+        from botocore.config import Config
     except ImportError:
-        names = f"{_ID.name} and {_SECRET.name}"
-        raise Misconfigured(f"set {names}, or install knit[route53] to find credentials as the AWS SDK does") from None
+        raise Misconfigured("authentication at AWS needs boto3: pip install 'knit[route53]'") from None
     session = botocore.session.Session(profile=values.get(_PROFILE))
+    times = {"connect_timeout": min(_CONNECT, timing.http), "read_timeout": timing.http}
+    session.set_default_client_config(Config(**times, retries={"total_max_attempts": 1}))
     shared = values.get(_SHARED)
     if shared is not None:
         session.set_config_variable("credentials_file", shared)
+    if values.get(_ID) is not None or values.get(_SECRET) is not None:
+        session.set_credentials(values.text(_ID), values.text(_SECRET), values.get(_TOKEN))
+    return Login(session, _role(values, sts), runtime.sleep, rights=rights)
 
-    def ask() -> tuple[Keys, timedelta]:
-        try:
-            found: Any = session.get_credentials()
-            frozen: Any = None if found is None else found.get_frozen_credentials()
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as e:
-            raise CredentialsRejected(
-                f"route53: the AWS SDK found no usable credentials ({type(e).__name__})"
-            ) from None
-        if frozen is None or not frozen.access_key or not frozen.secret_key:
-            raise CredentialsRejected(f"route53: the AWS SDK found no credentials; it needs {rights}")
-        return Keys(id=frozen.access_key, secret=frozen.secret_key, token=frozen.token or ""), KEPT
 
-    return ask
+def signer(keys: ReadOnlyCredentials, region: str) -> Signer:
+    """Signs requests to Route 53 (Signature Version 4)."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    def sign(request: requests.PreparedRequest) -> None:
+        signed = AWSRequest(method=request.method, url=request.url, data=request.body or b"")
+        SigV4Auth(keys, "route53", region).add_auth(signed)
+        request.headers.update(signed.headers.items())
+
+    return sign
+
+
+def secrets(keys: ReadOnlyCredentials) -> tuple[str, ...]:
+    """What of these keys must never be shown."""
+    return tuple(text for text in (keys.secret_key, keys.token) if text)
+
+
+def _region(values: Values) -> str:
+    return values.get(_REGION) or "us-east-1"
+
+
+def _role(values: Values, url: str | None) -> Role | None:
+    arn, external = values.get(_ROLE), values.get(_EXTERNAL)
+    if arn is None:
+        return None
+    asked = {"RoleArn": arn, "RoleSessionName": "knit", "DurationSeconds": _ROLE_LASTS}
+    return Role(asked=asked | ({"ExternalId": external} if external else {}), region=_region(values), url=url)
+
+
+def _status(e: ClientError) -> int:
+    return int(e.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _said(e: ClientError, own: ReadOnlyCredentials) -> str:
+    """The words of STS: on a wrong signature it repeats the whole request, session token included."""
+    text = " ".join(str(e.response["Error"].get("Message")).split())
+    for secret in secrets(own):
+        text = text.replace(secret, "***")
+    return text[:300]
+
+
+def _refusal(e: ClientError, said: str, needs: str) -> KnitError:
+    status = _status(e)
+    if e.response["Error"].get("Code") in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited(f"route53: STS asks to slow down (HTTP {status}): {said}")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Unreachable(f"route53: STS cannot serve now (HTTP {status}): {said}")
+    return CredentialsRejected(f"route53: STS does not accept the credential (HTTP {status}): {said}; it needs {needs}")
+
+
+def _failure(e: Exception) -> KnitError:
+    """For errors whose text may hold URLs and paths: only what kind it is."""
+    from botocore import exceptions
+
+    if isinstance(e, exceptions.HTTPClientError | exceptions.ConnectionError):
+        return Unreachable(f"route53: no credentials, as AWS does not answer ({type(e).__name__})")
+    return CredentialsRejected(f"route53: the AWS SDK found no usable credentials ({type(e).__name__})")

@@ -17,7 +17,6 @@ from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.fresh import Fresh
 from knit.solvers.http import Account, Api, Body, Reply, paged, quoted, unquoted
 from knit.solvers.sets import Edit, Sets, Texts
-from knit.solvers.sigv4 import signer
 from knit.solvers.singles import Place
 from knit.solvers.zones import Zones
 
@@ -184,24 +183,24 @@ def _hint(options: Options) -> str:
 
 
 def _build(values: Values, runtime: Runtime) -> Solver:
-    timing, place = _KNOBS.timing(values), aws.place(values)
+    timing = _KNOBS.timing(values)
     options = Options(
         zone_id=values.get(_ZONE),
         private=values.flag(_PRIVATE),
         waits=values.flag(_WAIT),
         tries=max(1, values.integer(_RETRIES)),
     )
-    source = aws.source(values, runtime, timing, rights=_RIGHTS)
-    return Route53(access(source, place.route53, timing, runtime), timing, runtime, options)
+    login = aws.login(values, timing, runtime, rights=_RIGHTS)
+    return Route53(access(login, aws.server(values), timing, runtime), timing, runtime, options)
 
 
-def access(source: aws.Source, server: aws.Server, timing: Timing, runtime: Runtime) -> Fresh:
+def access(login: aws.Login, server: aws.Server, timing: Timing, runtime: Runtime) -> Fresh:
     """The API at `server`, signed with keys that are asked for again when they have become old."""
 
     def make() -> tuple[Api, timedelta]:
-        keys, good = source()
-        sign = signer(keys, server.region, "route53", runtime.clock)
-        account = Account(provider="route53", rights=_RIGHTS, sign=sign, secrets=keys.secrets)
+        keys, good = login.keys()
+        sign = aws.signer(keys, server.region)
+        account = Account(provider="route53", rights=_RIGHTS, sign=sign, secrets=aws.secrets(keys))
         return Api(server.url, account, runtime, timeout=timing.http), good
 
     return Fresh(runtime.clock, make)
@@ -217,7 +216,7 @@ PROVIDER = Provider(
     build=_build,
     rights=_RIGHTS,
     note=(
-        "Without AWS_ACCESS_KEY_ID, credentials are looked for as the AWS SDK does (profile, web identity, container, "
-        "instance): that needs `knit[route53]`."
+        "Needs `knit[route53]`. Without AWS_ACCESS_KEY_ID, credentials are looked for as the AWS SDK does (profile, "
+        "web identity, container, instance)."
     ),
 )

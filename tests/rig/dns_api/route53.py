@@ -106,6 +106,7 @@ class FakeRoute53(FakeApi):
             ("AccessKeyId", self.role_key),
             ("SecretAccessKey", self.role_secret),
             ("SessionToken", self.role_token),
+            ("Expiration", "2026-03-01T13:00:00Z"),
         )
         inner = "".join(f"<{name}>{text}</{name}>" for name, text in keys)
         told = f"<AssumeRoleResult><Credentials>{inner}</Credentials></AssumeRoleResult>"

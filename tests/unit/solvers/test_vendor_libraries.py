@@ -30,7 +30,8 @@ def test_a_missing_library_is_a_wrong_setting_that_names_the_extra(
         Registry({}, RUNTIME).solver(code)
 
 
-def test_aws_keys_of_the_settings_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_keys_of_the_settings_need_the_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore", None)
     given = {"AWS_ACCESS_KEY_ID__WEST": "id", "AWS_SECRET_ACCESS_KEY__WEST": "secret"}
-    Registry(given, RUNTIME).solver("route53@west")
+    with pytest.raises(Misconfigured, match=r"pip install 'knit\[route53\]'"):
+        Registry(given, RUNTIME).solver("route53@west")
