@@ -291,8 +291,17 @@ class PassStore(Protocol):
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
 
+    def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
+        """End an attempt whose bundle is of no use: one more failure, the next try, `last_error`."""
+
+    def complain(self, cert_id: CertId, error: BaseException) -> None:
+        """Show why this certificate could not be published; nothing else about it changes."""
+
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""
+
+    def published_at(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
+        """Enabled certificates that count as published under one of these keys, and are wanted there."""
 
     def record_refreshed(self, issued: Issued) -> None:
         """The value was published again with other metadata."""

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from knit.core import publication, x509
+from knit.core import publication, retry, x509
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
 from knit.core.value import Mark, Value
-from knit.errors import BundleMismatch, Transient, UnsafePublish
+from knit.errors import BundleMismatch, Refused, Transient, UnsafePublish
 from knit.ports import Clock, Leases, PassStore, Publication, Staging
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Publish:
                 message = "another process is publishing"
                 raise Transient(message)
             report = self._bundles(self.store.ready(None))
-            report = replace(report, refreshed=self._refresh())
+            report = self._refresh(report, self.store.moved())
             self._tidy()
             return self._prune(report)
 
@@ -75,9 +75,22 @@ class Publish:
                     published.append(attempt.cert_id)
             except BundleMismatch as error:
                 failed += 1
-                self.store.close(attempt, why=str(error))
+                self._give_up(ready, error)
+            except Refused as error:
+                # Its bundle keeps: the next pass tries again, and the others need not wait for it.
+                failed += 1
+                self.store.complain(attempt.cert_id, error)
                 log.error("bundle not published", extra={"cert": attempt.cert_id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
         return Report(published=tuple(published), failed=failed)
+
+    def _give_up(self, ready: Ready, error: BundleMismatch) -> None:
+        """The bundle is of no use. It has cost one of the CA's few certificates, so the next try is not soon."""
+        attempt = ready.attempt
+        at = retry.next_try(attempt.cert_id, len(retry.LADDER), self.clock())
+        self.store.give_up(attempt, error=error, retry_at=at)
+        self.staging.discard([attempt.id])
+        extra = {"cert": attempt.cert_id, "error": str(error), "next_try": at}
+        log.error("bundle not published", extra=extra)
 
     def _publish(self, ready: Ready) -> bool:
         """False when the bundle is not (or no longer) there: the next renewal of this certificate sees to it."""
@@ -131,9 +144,18 @@ class Publish:
         raw = self.publication.live([key]).get(key)
         return raw is not None and Value.from_wire(raw).sha256 == sha256
 
-    def _refresh(self) -> tuple[CertId, ...]:
+    def _refresh(self, report: Report, found: Sequence[tuple[CertSpec, Issued]]) -> Report:
         """Publish the same bytes under new metadata; nothing is ordered for a changed path or key."""
-        return tuple(spec.id for spec, issued in self.store.moved() if self._move(spec, issued))
+        refreshed, failed = [], 0
+        for spec, issued in found:
+            try:
+                if self._move(spec, issued):
+                    refreshed.append(spec.id)
+            except Refused as error:
+                failed += 1
+                self.store.complain(spec.id, error)
+                log.error("metadata not refreshed", extra={"cert": spec.id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
+        return replace(report, refreshed=(*report.refreshed, *refreshed), failed=report.failed + failed)
 
     def _move(self, spec: CertSpec, issued: Issued) -> bool:
         raw = self.publication.live([issued.valkey_key]).get(issued.valkey_key)
@@ -143,6 +165,9 @@ class Publish:
             old = Value.from_wire(raw)
             old.verify()
         except BundleMismatch:
+            return False
+        if old.sha256 != issued.sha256:
+            # Not what was recorded (an older Valkey came back): its dates are others than those known here.
             return False
         moved = replace(
             issued,
@@ -158,10 +183,15 @@ class Publish:
         return True
 
     def _prune(self, report: Report) -> Report:
-        """Removed and disabled ones at once; what nobody can explain only within the guard."""
+        """Removed and disabled ones at once; what nobody can explain only within the guard.
+
+        And the reverse: values that are there, but that the index has lost, are published again.
+        """
         index, _ = self.publication.survey()
-        tombstones = self.store.tombstones()
-        plan = publication.plan_prune(index=index, wanted=self.store.wanted_keys(), tombstones=tombstones)
+        tombstones, wanted = self.store.tombstones(), self.store.wanted_keys()
+        if unseen := wanted - index:
+            report = self._refresh(report, self.store.published_at(unseen))
+        plan = publication.plan_prune(index=index, wanted=wanted, tombstones=tombstones)
         self.publication.prune(sorted(plan.explained))
         self.store.clear_tombstones(tombstones)
         try:

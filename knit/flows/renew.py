@@ -125,7 +125,9 @@ class Renew:
         except KeyLost:
             return self._start_over(spec, state, attempt, lease)
         except (Refused, Misconfigured) as error:
-            at = retry.next_try(spec.id, state.failures + 1, self.clock())
+            # A bundle that does not fit has cost one of the few certificates that the CA gives for these names.
+            failures = len(retry.LADDER) if isinstance(error, BundleMismatch) else state.failures + 1
+            at = retry.next_try(spec.id, failures, self.clock())
             self.store.fail(lease, attempt, error=error, retry_at=at)
             self.staging.discard([attempt.id])
             return self._failed(spec, error, at)
@@ -204,6 +206,8 @@ class Renew:
 
 
 def _answers(attempt: Attempt, spec: CertSpec, policy: Policy) -> bool:
-    """Whether what this attempt asks for is still what is wanted."""
+    """Whether what this attempt asks for is still what is wanted; how names are proved, only until they are."""
+    if attempt.provider != spec.provider and attempt.step in BEFORE_FINALIZE:
+        return False
     asked = (sorted(attempt.names), attempt.issuer, attempt.directory, attempt.key_type, attempt.profile)
     return asked == (sorted(spec.names), spec.issuer, policy.directory, spec.key_type, spec.profile)

@@ -88,12 +88,12 @@ class Attempts:
     def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End the attempt as failed; without `retry_at`, it is not tried again before something is changed."""
         at = NOT_BEFORE_A_CHANGE if retry_at is None else retry_at
-        self._write("fail", lease, {"id": attempt.id, **_told(error), "retry_at": at})
+        self._write("fail", lease, {"id": attempt.id, **told(error), "retry_at": at})
 
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`."""
         counts = not isinstance(error, Interrupted)
-        self._write("postpone", lease, {"id": attempt.id, **_told(error), "retry_at": retry_at, "counts": counts})
+        self._write("postpone", lease, {"id": attempt.id, **told(error), "retry_at": retry_at, "counts": counts})
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure."""
@@ -187,7 +187,7 @@ def _lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"the lease {lease.name} or its attempt has passed to another worker")
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def told(error: BaseException) -> dict[str, str]:
     """Only our own errors are made to be shown: the text of any other may hold anything."""
     text = str(error) if isinstance(error, KnitError) else "unexpected error, see the log"
     return {"error_class": type(error).__name__, "error": text.replace("\0", "")[:LONGEST_ERROR]}

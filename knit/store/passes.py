@@ -10,7 +10,7 @@ from knit.core.model import Attempt, AttemptId, Candidate, CertId, CertSpec, Iss
 from knit.errors import LeaseLost
 from knit.store.accounts import Accounts
 from knit.store.adoption import Adopter, Reserved
-from knit.store.attempts import Attempts
+from knit.store.attempts import Attempts, told
 from knit.store.database import Database
 from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
@@ -111,6 +111,19 @@ class Passes:
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
         self._database.write(self._sql["close"], {"id": attempt.id, "why": why})
+
+    def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
+        """End an attempt whose bundle is of no use, as a failure."""
+        self._database.write(self._sql["give_up"], {"id": attempt.id, **told(error), "retry_at": retry_at})
+
+    def complain(self, cert_id: CertId, error: BaseException) -> None:
+        """Show why this certificate could not be published."""
+        self._database.write(self._sql["complain"], {"id": cert_id, "error": told(error)["error"]})
+
+    def published_at(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
+        """Enabled certificates that count as published under one of these keys, and are wanted there."""
+        found = self._database.rows(self._sql["published_at"], {"keys": list(keys)})
+        return tuple((spec_from(row), issued_from(row, "i_")) for row in found)
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""

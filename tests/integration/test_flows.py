@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from knit.core.model import CertId
+from knit.core.model import CertId, Failed, Renewed, Skipped
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.store.leases import Leases
@@ -199,3 +199,69 @@ def test_a_process_killed_at_any_call_leaves_what_the_next_one_finishes_with_one
         assert list(client.scan_iter("knit:index:staging:*")) == []
     assert stage.sql("select * from knit_attempts where ended_at is null") == []
     assert txt_names(stage.servers.dns) == []
+
+
+def spoil_what_is_staged(stage: Stage) -> None:
+    with closing(stage.servers.valkey.client()) as client:
+        (key,) = client.scan_iter("knit:index:staging:*")
+        client.hset(key, "fullchain", b"no chain")
+
+
+def test_a_bundle_that_cannot_be_used_is_given_up_where_all_can_see_it_and_not_ordered_again_soon(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        flows.renew.run(cert_id)
+        spoil_what_is_staged(stage)
+        assert flows.publish.everything().failed == 1
+        assert isinstance(flows.renew.run(cert_id), Skipped)
+    ((error, wait),) = stage.sql(
+        "select last_error, retry_at - now() from knit_certs join knit_schedule on cert_id = id where id = %s", cert_id
+    )
+    assert "the chain holds something besides certificates" in error
+    assert wait.total_seconds() > 12 * 3600
+    ca = stage.servers.ca
+    assert isinstance(ca, ScriptedCA)
+    assert ca.counts()["names"][name]["orders"] == 1
+
+
+def test_one_certificate_that_valkey_will_not_take_holds_up_no_other(stage: Stage) -> None:
+    refused, other = stage.wanted(2)
+    with stage.process(Life()) as flows:
+        for cert_id in (refused, other):
+            flows.renew.run(cert_id)
+        stage.sql("update knit_certs set valkey_key = 'knit:index:mine' where id = %s", refused)
+        report = flows.publish.everything()
+    assert (report.published, report.failed) == ((other,), 1)
+    ((error, step),) = stage.sql(
+        "select last_error, step from knit_certs c join knit_attempts a on cert_id = c.id where c.id = %s", refused
+    )
+    assert "is reserved" in error
+    assert step in {"issued", "publishing"}
+
+
+def test_a_value_that_the_index_has_lost_is_indexed_again_without_an_order(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        whole_way(flows, cert_id)
+        client.delete("knit:index", "knit:index:revisions")
+        assert flows.publish.everything().refreshed == (cert_id,)
+        assert client.smembers("knit:index") == {name}
+        assert flows.publish.everything().refreshed == ()
+
+
+def test_another_dns_provider_is_taken_up_by_an_attempt_that_has_not_proved_its_names(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    stage.sql("update knit_certs set provider = 'httpreq' where id = %s", cert_id)
+    stage.sql("update knit_certs set seen = wanted where id = %s", cert_id)
+    dead = {"HTTPREQ_ENDPOINT": "http://127.0.0.1:9", "HTTPREQ_PROPAGATION_TIMEOUT": "1"}
+    away = dataclasses.replace(stage, environment=Environment({**stage.environment, **dead}))
+    with away.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+    assert stage.sql("select provider from knit_attempts where ended_at is null") == [("httpreq",)]
+    stage.sql("update knit_certs set provider = 'rfc2136' where id = %s", cert_id)
+    with stage.process(Life()) as flows:
+        flows.reconcile.run()
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    ca = stage.servers.ca
+    assert isinstance(ca, ScriptedCA)
+    assert ca.counts()["names"][name]["finalized"] == 1

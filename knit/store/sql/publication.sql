@@ -94,6 +94,38 @@ where s.moving and c.enabled and c.names_key is not null and i.published_at is n
   and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
 order by c.id
 
+-- name: published_at
+select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
+       c.profile, c.preferred_chain, c.renew_before, c.requested_at,
+       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
+       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
+       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
+       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
+       i.key_path as i_key_path
+from knit_issued i
+join knit_certs c on c.id = i.cert_id
+where i.valkey_key = any(%(keys)s) and c.valkey_key = i.valkey_key and c.enabled and c.names_key is not null
+  and i.published_at is not null
+order by c.id
+
+-- name: give_up
+with ended as (
+    update knit_attempts
+    set step = 'failed', ended_at = now(), updated_at = now(), error_class = %(error_class)s, error = %(error)s,
+        retry_at = %(retry_at)s
+    where id = %(id)s and ended_at is null
+    returning cert_id
+), shown as (
+    update knit_certs c set last_error = %(error)s from ended where c.id = ended.cert_id returning c.id
+)
+insert into knit_schedule (cert_id, failures, retry_at)
+select id, 1, %(retry_at)s::timestamptz from shown
+on conflict (cert_id) do update
+set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, check_at = '-infinity'
+
+-- name: complain
+update knit_certs set last_error = %(error)s where id = %(id)s
+
 -- name: record_refreshed
 with before as (
     select cert_id, names_key, valkey_key from knit_issued where cert_id = %(cert_id)s
