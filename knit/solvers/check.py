@@ -262,7 +262,7 @@ def _try(probe: Probe, identifier: str, place: tuple[str, str], delegation: DnsD
     challenge = Challenge(identifier=identifier, value=value, token=token, key_authorization=key_authorization)
     record = Record(challenge=challenge, fqdn=place[0], zone=place[1])
     try:
-        with ExitStack() as held, explained(record):
+        with ExitStack() as held:
             for name in slots(probe.code, probe.solver, record):
                 held.enter_context(probe.exclusive(name))
             solver = held.enter_context(session(probe.solver))
@@ -275,7 +275,7 @@ def _write_and_delete(probe: Probe, record: Record, delegation: DnsDelegation) -
     solver, failure = probe.solver, None
     state: dict[str, str] | None = None
     try:
-        with writing(probe.code, solver, record, probe.exclusive):
+        with explained(record), writing(probe.code, solver, record, probe.exclusive):
             state = solver.present(record)
         if state is not None and isinstance(solver, Settles):
             solver.settle([state])

@@ -49,6 +49,11 @@ class Zone:
         values = self.records.get((owner, kind))
         return dns.rrset.from_text(f"{owner}.", ttl, "IN", kind, *values) if values else None
 
+    def by_wildcard(self, owner: str) -> Zone:
+        """The zone as if the owner had what `*` at the zone's name has (RFC 4592)."""
+        made = {(owner, kind): values for (name, kind), values in self.records.items() if name == f"*.{self.name}"}
+        return Zone(name=self.name, negative=self.negative, records={**self.records, **made})
+
     def soa(self) -> dns.rrset.RRset:
         """The SOA as it stands in the authority section."""
         text = f"ns1.{self.name}. hostmaster.{self.name}. 1 60 60 3600 {self.negative}"
@@ -138,7 +143,7 @@ class Recursive(NameServer):
                 answer.set_rcode(dns.rcode.NXDOMAIN)
                 return
             _fill(answer, zone, owner, kind)
-            cname = zone.rrset(owner, "CNAME")
+            cname = _alias(answer, owner)
             if cname is None or kind == "CNAME":
                 return
             owner = cname[0].target.to_text(omit_final_dot=True).lower()
@@ -165,6 +170,19 @@ class World:
             self.server(host).zones[name] = zone
         self.truth[name] = zone
         return zone
+
+    def another_resolver(self, host: str) -> Recursive:
+        """A second resolver, with a cache of its own."""
+        resolver = Recursive(host, self.port, self)
+        self._listen(resolver)
+        return resolver
+
+    def stop_tcp(self, host: str) -> None:
+        """The server at this address takes no more TCP connections."""
+        listening = (opened for opened in self._stack if opened.type == socket.SOCK_STREAM and opened.fileno() != -1)
+        for opened in [opened for opened in listening if opened.getsockname()[0] == host]:
+            opened.shutdown(socket.SHUT_RDWR)  # closing alone lets a waiting accept go on
+            opened.close()
 
     def server(self, host: str) -> NameServer:
         """The name server at this address, made and started when it is first asked for."""
@@ -204,6 +222,8 @@ class World:
 
 
 def _fill(answer: dns.message.Message, zone: Zone, owner: str, kind: str) -> None:
+    if not zone.has(owner) and zone.has(f"*.{zone.name}"):
+        zone = zone.by_wildcard(owner)
     cname = zone.rrset(owner, "CNAME")
     found = zone.rrset(owner, kind) or cname
     if found is not None:
@@ -212,6 +232,11 @@ def _fill(answer: dns.message.Message, zone: Zone, owner: str, kind: str) -> Non
     answer.authority.append(zone.soa())
     if not zone.has(owner):
         answer.set_rcode(dns.rcode.NXDOMAIN)
+
+
+def _alias(answer: dns.message.Message, owner: str) -> dns.rrset.RRset | None:
+    name = dns.name.from_text(owner)
+    return next((s for s in answer.answer if s.rdtype == dns.rdatatype.CNAME and s.name == name), None)
 
 
 def _found(rrset: dns.rrset.RRset | None) -> dns.rrset.RRset:
