@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import dns.flags
 import dns.message
@@ -75,7 +76,7 @@ def loop(site: Site) -> None:
 
 def long_chain(site: Site) -> None:
     names = [NAME, *(f"hop{number}.example.org" for number in range(HOPS + 1))]
-    for name, target in zip(names, names[1:], strict=False):
+    for name, target in pairwise(names):
         site.zone.add(name, "CNAME", f"{target}.")
 
 

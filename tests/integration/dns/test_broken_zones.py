@@ -41,9 +41,15 @@ def site(world: World) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def ca() -> Iterator[ScriptedCA]:
+def one_ca() -> Iterator[ScriptedCA]:
     with ScriptedCA() as ca:
         yield ca
+
+
+@pytest.fixture
+def ca(one_ca: ScriptedCA) -> ScriptedCA:
+    one_ca.reset()
+    return one_ca
 
 
 def looking(make: Make, site: Site, broken: Broken) -> DnsDelegation:
@@ -98,7 +104,6 @@ def test_a_renewal_fails_with_the_same_before_the_ca_looks(
     site: Site, delegation: Make, ca: ScriptedCA, broken: Broken
 ) -> None:
     broken.how(site)
-    ca.reset()
     if broken.ca is not None:
         detail = "CAA record for example.org prevents issuance"
         ca.behave(authz_problem={"type": broken.ca, "detail": detail, "status": 403})
