@@ -74,7 +74,7 @@ def _check_key(leaf: x509.Certificate, privkey: bytes) -> None:
 def _names(leaf: x509.Certificate) -> list[str]:
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return []
     return sorted(name.lower() for name in names.get_values_for_type(x509.DNSName))
 

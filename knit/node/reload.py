@@ -60,7 +60,7 @@ class Reload:
                 )
             open_output = _collect(process, output, _STEP) if open_output else _pause(process)
         # A daemon that the command leaves behind may hold the pipe open: what is there is all there is.
-        while open_output and _ready(process, 0):
+        while open_output and len(output) < MAX_OUTPUT and _ready(process, 0):
             open_output = _collect(process, output, 0)
         return None if process.returncode == 0 else _status(process.returncode)
 

@@ -32,11 +32,14 @@ class Signals:
             yield
         finally:
             self._shields -= 1
+            # Also when the step failed: a stop that was held back must not be forgotten.
+            self._stop_if_told()
+
+    def _stop_if_told(self) -> None:
         if self._stopping and not self._shields:
             raise SystemExit(0)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._stopping = True
-        if not self._shields:
-            raise SystemExit(0)
+        self._stop_if_told()

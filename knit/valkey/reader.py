@@ -13,6 +13,9 @@ from knit.errors import KnitError, Refused
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
 
+LONGEST_REVISION = 16
+"""Digits of 2**53, up to which a sorted set's scores are exact."""
+
 
 class ValkeyReader:
     """Values, index and change feed, each as the server has it now."""
@@ -25,7 +28,7 @@ class ValkeyReader:
         """The change feed's revision; None when no publisher writes one."""
         with self._link.talking() as client:
             text = cast("bytes | None", client.get(self._layout.revision))
-        return int(text) if text is not None and text.isdigit() else None
+        return int(text) if text is not None and text.isdigit() and len(text) <= LONGEST_REVISION else None
 
     def changed(self, since: int) -> set[str]:
         """Keys whose last change came after this revision."""

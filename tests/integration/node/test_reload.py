@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from knit.errors import Transient
 from knit.node.reload import MAX_OUTPUT, Reload
+from knit.node.signals import Signals
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, until
 
@@ -94,6 +97,27 @@ def test_a_daemon_left_behind_neither_blocks_nor_fails_the_reload() -> None:
     started = time.monotonic()
     assert run("sleep 7 & echo done") == (None, "done")
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.timeout(20)
+def test_a_daemon_left_behind_that_never_stops_talking_does_not_hold_the_node(tmp_path: Path) -> None:
+    talker = tmp_path / "talker"
+    failure, output = run(f"yes & echo $! > {talker}")
+    os.kill(int(talker.read_text()), signal.SIGKILL)
+    assert failure is None
+    assert len(output) <= MAX_OUTPUT
+
+
+def test_a_stop_during_a_step_that_fails_is_not_forgotten() -> None:
+    signals = Signals()
+
+    def step() -> None:
+        with signals.shield():
+            signals._received(signal.SIGTERM, None)
+            raise Transient("the disk is full")
+
+    with pytest.raises(SystemExit):
+        step()
 
 
 def test_a_flood_of_output_is_cut() -> None:
