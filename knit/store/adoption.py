@@ -15,6 +15,7 @@ from knit.core.names import key_of, split
 from knit.errors import Misconfigured
 from knit.store.database import Connection
 from knit.store.queries import Row, queries
+from knit.store.rows import key_type
 from knit.store.schema import lock_key
 
 LEFT_OUT = "left out: "
@@ -33,7 +34,7 @@ class Adopter:
     reserved: Reserved
 
     def run(self) -> int:
-        """Adopt what is new; give the number of rows left out. One query when nothing is new."""
+        """Adopt what is new; give the number of enabled rows left out. One query when nothing is new."""
         if not self._unseen():
             return 0
         self.lock()
@@ -43,7 +44,7 @@ class Adopter:
             bad |= self._one_by_one(rows, good)
         for row_id, why in bad.items():
             self._execute("leave_out", {"id": row_id, "error": f"{LEFT_OUT}{why}"})
-        return len(bad)
+        return sum(row["enabled"] for row in rows if row["id"] in bad)
 
     def lock(self) -> None:
         """One writer of the list at a time, so that what was checked still holds when it is written."""
@@ -67,6 +68,7 @@ class Adopter:
         for row in rows:
             try:
                 check_place(row, self.reserved)
+                key_type(row["key_type"])
                 good[row["id"]] = split(row["domains"])
             except Misconfigured as e:
                 bad[row["id"]] = str(e)

@@ -2,10 +2,11 @@
 select pg_advisory_xact_lock(%(key)s)
 
 -- name: unseen
-select id, domains, valkey_key, cert_path, key_path
+-- Of certificates that clash the first is adopted: one that is switched off never stands in the way.
+select id, domains, valkey_key, cert_path, key_path, key_type, enabled
 from knit_certs
 where seen is distinct from wanted
-order by id
+order by enabled desc, id
 
 -- name: adopt
 -- Something about these certificates is new: look at them now, whatever failed before the change.

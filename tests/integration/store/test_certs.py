@@ -215,6 +215,24 @@ def test_an_adopted_row_edited_into_a_clash_leaves_the_passes_but_what_it_publis
     assert store.passes.tombstones() == frozenset()
 
 
+def test_a_row_switched_off_never_keeps_an_enabled_one_with_the_same_names_out(store: Store) -> None:
+    row = "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path, enabled)"
+    store.database.write(f"{row} values ('b.example,a.example', 'exec', 'k', '/c', '/k', false)")
+    store.database.write(f"{row} values ('a.example,b.example', 'exec', 'k', '/c', '/k', true)")
+    assert store.passes.adopt() == 0
+    assert [spec.id for spec in store.passes.wanted()] == [2]
+    assert "same names" in (store.certs.one(CertId(1)).last_error or "")
+
+
+def test_a_key_type_that_knit_does_not_know_leaves_out_that_row_alone(store: Store) -> None:
+    store.add(1)
+    store.add(2)
+    store.database.write("update knit_certs set key_type = 'ed448' where id = 1")
+    assert store.passes.adopt() == 1
+    assert [spec.id for spec in store.passes.wanted()] == [2]
+    assert "'ed448' is not one of" in (store.certs.one(CertId(1)).last_error or "")
+
+
 def test_a_request_makes_it_due_whatever_failed_before(store: Store) -> None:
     spec = store.add()
     store.publish(spec)
