@@ -213,8 +213,8 @@ class Store(Protocol):
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`.
 
-        One more failure and `last_error`, as for `fail`, unless the error is Interrupted: then neither. This run
-        has ended in order, so `starts` is set back to 0.
+        One more failure and `last_error`, as for `fail`, unless the error is Interrupted: then neither, and it can
+        be gone on with at once. This run has ended in order, so `starts` is set back to 0.
         """
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:

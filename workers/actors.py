@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 SOON = timedelta(hours=3)
 """A next try within this gets a delayed message; a later one is found by a pass."""
 
+SLACK = timedelta(seconds=1)
+"""A hint a little late is good; one that another worker's clock finds early is lost until the next pass."""
+
 BUSY = timedelta(seconds=30)
 """When to look again at a certificate that another worker is on: a dead worker's message is back long before its lease
 is free, and without another look nothing would happen before the next pass."""
@@ -104,7 +107,7 @@ def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
     elif isinstance(outcome, Failed) and outcome.retry_at is not None and flows.follow_up:
         delay = outcome.retry_at - flows.clock()
         if delay < SOON:
-            queue.send(messages.renew(cert_id), delay=delay)
+            queue.send(messages.renew(cert_id), delay=delay + SLACK)
 
 
 def _publish(queue: Queue, flows: Flows, cert_id: int | None, tries: int) -> None:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 LIFETIME = 90.0
 REFRESH_EVERY = 20.0
 RETRY_AFTER = 5.0
+PARTING = 2.0
 
 
 class HeldLease:
@@ -72,10 +73,10 @@ class Leases:
             self._release(lease)
 
     def stop(self) -> None:
-        """End the thread. Leases still held expire by themselves."""
+        """End the thread, without waiting for a Postgres that does not answer. Leases still held expire."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(PARTING)
 
     def _take(self, name: str) -> HeldLease | None:
         good_until = time.monotonic() + self._lifetime
@@ -98,7 +99,7 @@ class Leases:
             self._database.write(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})
 
     def _ensure_thread(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._keep_alive, name="knit-leases", daemon=True)
             self._thread.start()
 

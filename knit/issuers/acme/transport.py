@@ -145,6 +145,8 @@ class Connection:
             raise self._unreachable("timed out") from error
         except OSError as error:
             raise self._unreachable(error.strerror or type(error).__name__) from error
+        except UnicodeError as error:
+            raise self._unreachable("its host is no name that can be looked up") from error
         finally:
             if not whole:
                 self.close()
@@ -159,6 +161,8 @@ class Connection:
             # What a silent connection has to say before it is asked is that it is closed.
             self.close()
         if self._socket is None:
+            # Threads may have waited for each other's vain connects: none begins another once the process stops.
+            self._sleep(0)
             self._socket = self._open()
         return self._socket
 

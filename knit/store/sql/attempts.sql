@@ -76,9 +76,10 @@ with ended as (
 select id from ended
 
 -- name: postpone
+-- What did not fail goes on at once, wherever, whatever the clocks of two workers say.
 with left_open as (
     update knit_attempts a
-    set starts = 0, retry_at = %(retry_at)s, updated_at = now(), error_class = %(error_class)s, error = %(error)s
+    set starts = 0, retry_at = case when %(counts)s then %(retry_at)s::timestamptz end, updated_at = now(), error_class = %(error_class)s, error = %(error)s
     from knit_leases l
     where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
     returning a.id, a.cert_id
