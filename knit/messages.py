@@ -6,8 +6,8 @@ most, and delivering it three times changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -113,8 +113,26 @@ def _redis(url: str) -> Queue:
 
 def _rabbitmq(url: str) -> Queue:
     try:
+        import pika
         from dramatiq.brokers.rabbitmq import RabbitmqBroker
     except ImportError:
         message = "KNIT_QUEUE_URL: amqp:// needs the extra knit[rabbitmq]"
         raise Misconfigured(message) from None
-    return Queue(RabbitmqBroker(url=url, middleware=[], confirm_delivery=True))
+    try:
+        broker = RabbitmqBroker(url=url, middleware=[], confirm_delivery=True)
+        pika.URLParameters(url)
+    except (ValueError, TypeError):
+        # The text may quote the password.
+        message = "KNIT_QUEUE_URL: not a valid URL of RabbitMQ: allowed is amqp://user:password@host[:port][/vhost]"
+        raise Misconfigured(message) from None
+    return Queue(broker, _looking_up)
+
+
+@contextmanager
+def _looking_up() -> Iterator[None]:
+    """RabbitMQ's client lets a host that cannot be looked up through as the system's own error."""
+    try:
+        yield
+    except OSError as error:
+        message = f"the queue does not answer ({error.strerror or type(error).__name__})"
+        raise Unreachable(message) from None

@@ -137,7 +137,7 @@ def url(*schemes: str) -> Callable[[str], str]:
         allowed = f"a URL starting with {' or '.join(s + '://' for s in schemes)}"
         try:
             parts = urlsplit(value)
-            whole = bool(parts.path if "unix" in parts.scheme else parts.hostname) and parts.port != 0
+            whole = bool(parts.path if "unix" in parts.scheme else _is_host(parts.hostname)) and parts.port != 0
         except ValueError:
             raise ValueError(allowed) from None
         if parts.scheme not in schemes or not whole or any(c.isspace() for c in value):
@@ -145,6 +145,11 @@ def url(*schemes: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def _is_host(name: str | None) -> bool:
+    """Whether this can be looked up: Python answers an impossible label with an error that no client expects."""
+    return bool(name) and all(0 < len(label) < 64 for label in str(name).removesuffix(".").split("."))
 
 
 def resolvers(value: str) -> tuple[str, ...]:

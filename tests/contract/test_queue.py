@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -122,6 +123,21 @@ def test_the_text_of_an_exception_stays_out_of_the_queue(queue_url: str) -> None
 def test_a_queue_that_is_away_is_named_and_shows_no_password(scheme: str) -> None:
     with pytest.raises(Unreachable) as caught:
         messages.connect(f"{scheme}://user:hunter2@127.0.0.1:{free_port()}/0").send(messages.reconcile())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_queue_whose_host_cannot_be_looked_up_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(Unreachable, match="the queue does not answer"):
+        messages.connect("amqp://user:hunter2@queue.invalid/").send(messages.reconcile())
+
+
+def test_a_url_that_rabbitmq_s_client_does_not_take_is_refused_without_its_password() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        messages.connect("amqp://user:hunter2@127.0.0.1/?x=1")
     assert "hunter2" not in str(caught.value)
 
 

@@ -170,6 +170,14 @@ def test_an_unknown_knit_variable_is_refused_with_the_nearest_name(read: Reader)
         read({"KNIT_VALKEY_URI": "redis://v"})
 
 
+@pytest.mark.parametrize("host", [f"{'a' * 64}.example", "db..example"])
+def test_a_host_that_can_have_no_address_is_refused_before_anybody_looks_it_up(host: str) -> None:
+    for name, url in (("KNIT_DB_URL", f"postgres://u:{SECRET}@{host}/d"), ("KNIT_ACME_DIRECTORY", f"https://{host}/d")):
+        with pytest.raises(Misconfigured, match=name) as caught:
+            worker({name: url})
+        assert SECRET not in str(caught.value)
+
+
 def test_foreign_variables_are_left_alone() -> None:
     assert central({"KNITTING": "1", "PATH": "/bin", "MY_KNIT_X": "y"}).db_url == BASE["KNIT_DB_URL"]
 
