@@ -35,8 +35,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(MODULES):
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
-    figures = [figure for name in arguments.names or MODULES for figure in _measured(name)]
-    sys.stdout.write("\n" + printed(figures))
+    figures: list[Figure] = []
+    try:
+        for name in arguments.names or MODULES:
+            figures += _measured(name)
+    finally:
+        sys.stdout.write("\n" + printed(figures))
     if arguments.write:
         _write(figures)
     return int(any(figure.missed for figure in figures))

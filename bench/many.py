@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from knit.core.digest import pair_digest
 from knit.core.model import Bundle, CertId
 from knit.core.value import Mark, Value
 from knit.settings.table import LETS_ENCRYPT
@@ -40,9 +41,9 @@ def issued(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     """What the journal knows of them once they are published."""
     before = datetime.now(UTC) - timedelta(days=1)
     connection.execute(
-        f"insert into knit_issued ({COLUMNS}) select id, names_key, issuer, %s, key_type, '01', %s, %s, %s, '', 1, "  # noqa: S608 -- constants
+        f"insert into knit_issued ({COLUMNS}) select id, names_key, issuer, %s, key_type, '01', %s, %s, %s, %s, 1, "  # noqa: S608 -- constants
         "valkey_key, cert_path, key_path, now() from knit_certs",
-        (LETS_ENCRYPT, before, before + LIFE, before),
+        (LETS_ENCRYPT, before, before + LIFE, before, pair_digest(_bundle().fullchain, _bundle().privkey)),
     )
     connection.execute("analyze")
 
