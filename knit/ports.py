@@ -39,12 +39,17 @@ Sleep = Callable[[float], None]
 
 
 class Lease(Protocol):
-    """The exclusive right to work on one thing, with a fencing number that only grows."""
+    """The exclusive right to work on one thing, with a fencing number that only grows.
+
+    `at` is when it was taken, on the database's clock.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def epoch(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
 
     def check(self) -> None:
         """Raise LeaseLost when the lease is known to have passed to another owner."""

@@ -60,11 +60,12 @@ class Renew:
         """Renew this certificate if it is due. Failures are recorded and returned, not raised.
 
         Raises Interrupted when the process is stopping and LeaseLost when another worker took over; in both
-        cases the journal says where to go on.
+        cases the journal says where to go on. Raises Transient, with nothing done, when the clock here is wrong.
         """
         with self.leases.hold(f"cert:{cert_id}") as lease:
             if lease is None:
                 return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
+            self._check_clock(lease)
             return self._renew(cert_id, lease)
 
     def _renew(self, cert_id: CertId, lease: Lease) -> Outcome:
@@ -83,6 +84,14 @@ class Renew:
         else:
             attempt = self.store.resume(lease, state.attempt)
         return self._attempt(spec, state, attempt, lease)
+
+    def _check_clock(self, lease: Lease) -> None:
+        """With a wrong clock everything would be due, and refused once the CA has spent a certificate on it."""
+        ahead = self.clock() - lease.at
+        if abs(ahead) > x509.CLOCK_TOLERANCE:
+            off = f"{ahead.total_seconds():+.0f} s"
+            message = f"the clock of this host is {off} off PostgreSQL's: nothing is renewed here"
+            raise Transient(message)
 
     def _relevant(self, spec: CertSpec | None, state: CertState, lease: Lease) -> CertState:
         """The state without an open attempt that no longer answers what is wanted, and with `published` looked up."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 
 from knit.errors import KnitError, LeaseLost, Transient
 from knit.store.database import Database
@@ -26,9 +27,10 @@ PARTING = 2.0
 class HeldLease:
     """A lease this process has taken. Its own clock only ever makes it doubt sooner than the database would."""
 
-    def __init__(self, name: str, epoch: int, *, good_until: float) -> None:
+    def __init__(self, name: str, epoch: int, at: datetime, *, good_until: float) -> None:
         self.name = name
         self.epoch = epoch
+        self.at = at
         self._good_until = good_until
 
     def check(self) -> None:
@@ -85,7 +87,7 @@ class Leases:
         row = self._database.row(self._sql["take"], {"name": name, "owner": owner, "seconds": self._lifetime})
         if row is None:
             return None
-        lease = HeldLease(name, row["epoch"], good_until=good_until)
+        lease = HeldLease(name, row["epoch"], row["at"], good_until=good_until)
         with self._lock:
             self._held[name, lease.epoch] = lease
             self._ensure_thread()

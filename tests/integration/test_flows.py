@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import psycopg
 import pytest
 
 from knit.core.model import CertId, Failed, Renewed, Skipped
+from knit.errors import Transient
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.store.leases import Leases
@@ -265,3 +267,16 @@ def test_another_dns_provider_is_taken_up_by_an_attempt_that_has_not_proved_its_
     ca = stage.servers.ca
     assert isinstance(ca, ScriptedCA)
     assert ca.counts()["names"][name]["finalized"] == 1
+
+
+@pytest.mark.parametrize("days", [-2, 400])
+def test_a_worker_whose_clock_is_wrong_orders_nothing(stage: Stage, days: int) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        wrong = dataclasses.replace(flows.renew, clock=lambda: wiring.now() + timedelta(days=days))
+        with pytest.raises(Transient, match="clock of this host"):
+            wrong.run(cert_id)
+        ca = stage.servers.ca
+        assert isinstance(ca, ScriptedCA)
+        assert name not in ca.counts()["names"]
+        assert isinstance(flows.renew.run(cert_id), Renewed)

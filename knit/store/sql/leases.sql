@@ -5,7 +5,7 @@ values (%(name)s, %(owner)s, 1, now() + %(seconds)s * interval '1 second')
 on conflict (name) do update
 set owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at
 where l.expires_at <= now() or l.owner = excluded.owner
-returning epoch
+returning epoch, now() as at
 
 -- name: refresh
 update knit_leases l

@@ -77,6 +77,7 @@ class MemoryLease:
 
     name: str
     epoch: int = 1
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def check(self) -> None:
         """Never lost."""
