@@ -1,0 +1,64 @@
+"""knit's processes in a DNS of the test's own: name servers listen at its port instead of 53, deSEC is on this machine.
+
+`python -m tests.acceptance.local_dns dns check …` is `knit dns check …`, and
+`dramatiq tests.acceptance.local_dns:worker` is a worker that frees a dead one's certificates after seconds.
+RIG_DNS_PORT and RIG_DESEC_URL say where they are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from knit import cli
+from knit.solvers import delegation, desec
+from tests.acceptance import hasty
+from tests.acceptance.scene import Scene
+from tests.rig.installation import ROOT, Result
+from tests.rig.process import Process
+from workers import wiring
+
+SECONDS = 60
+
+
+def _move() -> None:
+    looking: Any = partial(delegation.Looking, authority_port=int(os.environ["RIG_DNS_PORT"]))
+    vars(delegation)["Looking"] = vars(wiring)["Looking"] = looking
+    if "RIG_DESEC_URL" in os.environ:
+        vars(desec)["Desec"] = partial(desec.Desec, url=os.environ["RIG_DESEC_URL"])
+
+
+def worker() -> None:
+    """Set a worker process up."""
+    _move()
+    hasty.short_leases()
+
+
+def knit(scene: Scene, *words: str, env: Mapping[str, str]) -> Result:
+    """Run a `knit` command to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.acceptance.local_dns", *words],
+        env=scene.knit.environment(**env),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Result(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def start_worker(scene: Scene, queue: str, *, threads: int, env: Mapping[str, str]) -> Process:
+    """Start a worker for this queue."""
+    command = ["dramatiq", "tests.acceptance.local_dns:worker", "--queues", queue, "--processes", "1"]
+    options = ["--threads", str(threads), "--skip-logging", "--worker-shutdown-timeout", "10000"]
+    return scene.knit.run(f"local-{queue}", ["env", "dramatiq_worker_timeout=100", *command, *options], **env)
+
+
+if __name__ == "__main__":
+    _move()
+    cli.main()
