@@ -130,7 +130,7 @@ class Publish:
                 return replace(issued, sha256=value.sha256, generation=generation if found is None else found)
             generation = found + 1
         message = "Valkey's generation of this certificate keeps growing: is another knit publishing it?"
-        raise BundleMismatch(message)
+        raise Refused(message)
 
     def _above(self, generation: int) -> int:
         """A greater one, never below the clock's seconds.
@@ -142,7 +142,10 @@ class Publish:
     def _is_live(self, key: str, sha256: str) -> bool:
         """Whether an earlier run of this very publication got through."""
         raw = self.publication.live([key]).get(key)
-        return raw is not None and Value.from_wire(raw).sha256 == sha256
+        try:
+            return raw is not None and Value.from_wire(raw).sha256 == sha256
+        except BundleMismatch:
+            return False
 
     def _refresh(self, report: Report, found: Sequence[tuple[CertSpec, Issued]]) -> Report:
         """Publish the same bytes under new metadata; nothing is ordered for a changed path or key."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from knit.core.value import MAX_GENERATION
 from knit.errors import Refused
 from knit.ports import Publication
 from knit.valkey.connect import Link
@@ -26,7 +27,7 @@ local function bump()
 end
 """
 
-# A stored value that is no string, no JSON or has no mark of ours never stands in the way of a good one.
+# A stored value that is no string, no JSON or has no sensible mark of ours never stands in the way of a good one.
 _PUBLISH = (
     _BUMP
     + """
@@ -35,7 +36,7 @@ if type(stored) == 'string' then
   local readable, document = pcall(cjson.decode, stored)
   local mark = readable and type(document) == 'table' and document.knit
   local generation = type(mark) == 'table' and mark.generation
-  if type(generation) == 'number' and generation >= tonumber(ARGV[2]) then
+  if type(generation) == 'number' and generation >= tonumber(ARGV[2]) and generation <= tonumber(ARGV[4]) then
     return string.format('%.0f', generation)
   end
 end
@@ -104,7 +105,7 @@ class ValkeyPublication(Publication):
             raise Refused(f"valkey_key {key!r} is reserved: choose one that does not begin with {self._layout.index!r}")
         keys = [self._layout.index, self._layout.revision, self._layout.revisions, key]
         with self._link.talking():
-            found = self._publish(keys=keys, args=[value, generation, self._layout.channel])
+            found = self._publish(keys=keys, args=[value, generation, self._layout.channel, MAX_GENERATION])
         return None if found is None else int(cast("bytes", found))
 
     def survey(self) -> tuple[set[str], set[str]]:

@@ -280,3 +280,12 @@ def test_a_worker_whose_clock_is_wrong_orders_nothing(stage: Stage, days: int) -
         assert isinstance(ca, ScriptedCA)
         assert name not in ca.counts()["names"]
         assert isinstance(flows.renew.run(cert_id), Renewed)
+
+
+def test_a_bundle_survives_a_damaged_value_of_a_later_generation_in_its_place(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.renew.run(cert_id)
+        client.set(name, '{"knit": {"generation": 9000000000}}')
+        assert flows.publish.one(cert_id).published == (cert_id,)
+        assert "PRIVATE KEY" in str(client.get(name))

@@ -76,6 +76,8 @@ def test_a_value_as_new_or_newer_stays(publication: ValkeyPublication, link: Lin
         b"[" * 5000,
         b'{"knit":null}',
         b'{"knit":{"generation":"9"}}',
+        b'{"knit":{"generation":9007199254740992}}',
+        b'{"knit":{"generation":1e300}}',
         b'{"fullchain":"x"}',
     ],
 )
