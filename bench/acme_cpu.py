@@ -53,6 +53,7 @@ class Party:
     held: threading.Lock = field(default_factory=threading.Lock)
     name: str = ""
     epoch: int = 1
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def check(self) -> None: ...
 

@@ -18,7 +18,9 @@ from tests.rig.postgres import Postgres
 from tests.rig.process import Process, RigError, wait_until
 from tests.rig.valkey import Valkey
 
-ZONE = "knit.example"
+ZONES = tuple(f"zone{number}.example" for number in range(100))
+"""Many, because the DNS server lets an update wait for a second that meets another one in its zone."""
+
 BY_DNS_UPDATE = "dnsupdate"
 LOOK_EVERY = 0.05
 
@@ -70,7 +72,7 @@ class Centre:
 
     def _list(self, count: int) -> None:
         """Rows as any other software may write them."""
-        names = [f"n{number}.{ZONE}" for number in range(self._names, self._names + count)]
+        names = [name_of("n", number) for number in range(self._names, self._names + count)]
         self._names += count
         with self.connection.cursor() as cursor:
             cursor.executemany(
@@ -124,6 +126,11 @@ def centre(knot: Knot, authority: Authority, *, in_flight: int, **more: str) -> 
             publishing=publishing,
             connection=connection,
         )
+
+
+def name_of(prefix: str, number: int) -> str:
+    """A name in one of the zones, its neighbours in others."""
+    return f"{prefix}{number}.{ZONES[number % len(ZONES)]}"
 
 
 def dns(knot: Knot) -> Mapping[str, str]:

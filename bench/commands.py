@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import processes
-from bench.centre import ZONE, Authority, Run, centre, median
+from bench.centre import ZONES, Authority, Run, centre, median, name_of
 from bench.figures import Figure
 from tests.rig import debian
 from tests.rig.cache import cache_directory, exclusively
@@ -62,7 +62,7 @@ class Command:
 
 def measure() -> list[Figure]:
     """The rounds alternate."""
-    knot = Knot(ZONE)
+    knot = Knot(*ZONES)
     pebble = Pebble(PebbleOptions(always_valid=True, nonce_reject_percent=0, retry_after_authz=0, retry_after_order=0))
     try:
         knot.start()
@@ -84,7 +84,7 @@ def _compared(knot: Knot, pebble: Pebble) -> list[Figure]:
             for command, times in ((lego, LEGO), (certbot, CERTBOTS)):
                 if isinstance(command, Command):
                     for number in range(times + (turn == 0)):
-                        command.issue(f"{command.name}{turn}-{number}.{ZONE}")
+                        command.issue(name_of(f"{command.name}{turn}-", number))
     run = Run(wall=median([one.wall for one in ours]), cpu=median([one.cpu for one in ours]))
     return [
         _figure("CPU", "lego", run.cpu, lego if isinstance(lego, str) else lego.median.cpu, 0.25),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench import processes
-from bench.centre import ZONE, Authority, centre
+from bench.centre import ZONES, Authority, centre
 from bench.figures import Figure
 from tests.rig.knot import Knot
 from tests.rig.scripted_ca.client import ScriptedCA
@@ -19,7 +19,7 @@ WARM = 100
 
 def measure() -> list[Figure]:
     """Warm up with few, look at the memory, then fill the worker."""
-    knot = Knot(ZONE)
+    knot = Knot(*ZONES)
     try:
         knot.start()
         with ScriptedCA(delay_ms=DELAY_MS, default={"processing_polls": 1}) as ca:

@@ -17,7 +17,7 @@ import dns.rcode
 import dns.tsigkeyring
 import dns.update
 
-from bench.centre import ZONE, Authority, centre, median
+from bench.centre import ZONES, Authority, centre, median, name_of
 from bench.figures import Figure
 from bench.plain_acme import Plain, Setting
 from tests.rig.knot import Knot
@@ -30,7 +30,7 @@ CERTIFICATES = 80
 
 def measure() -> list[Figure]:
     """The rounds alternate; the first of each (account, connections, imports) is not counted."""
-    knot = Knot(ZONE)
+    knot = Knot(*ZONES)
     pebble = Pebble(
         PebbleOptions(dns_server=knot.address, nonce_reject_percent=0, retry_after_authz=0, retry_after_order=0)
     )
@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
             spent: list[tuple[float, float]] = []
             for turn in range(ROUNDS + 1):
                 before = time.process_time()
-                list(threads.map(plain.issue, [f"p{turn}-{number}.{ZONE}" for number in range(CERTIFICATES)]))
+                list(threads.map(plain.issue, [name_of(f"p{turn}-", number) for number in range(CERTIFICATES)]))
                 spent.append(((time.process_time() - before) / CERTIFICATES, ours.run(CERTIFICATES).cpu))
     finally:
         pebble.close()
@@ -64,16 +64,17 @@ def updates(knot: Knot) -> Setting:
     """Sets and removes a value by signed DNS updates, as a script would."""
     keyring = dns.tsigkeyring.from_text({knot.key.name: knot.key.secret})
 
-    def send(change: Callable[[dns.update.UpdateMessage], None]) -> None:
-        update = dns.update.UpdateMessage(ZONE, keyring=keyring, keyalgorithm=knot.key.algorithm)
+    def send(name: str, change: Callable[[dns.update.UpdateMessage], None]) -> None:
+        zone = next(zone for zone in ZONES if name.endswith(f".{zone}"))
+        update = dns.update.UpdateMessage(zone, keyring=keyring, keyalgorithm=knot.key.algorithm)
         change(update)
         answer = dns.query.tcp(update, "127.0.0.1", timeout=5, port=knot.port)
         assert answer.rcode() == dns.rcode.NOERROR
 
     @contextmanager
     def setting(name: str, value: str) -> Iterator[None]:
-        send(lambda update: update.add(f"{name}.", 120, "TXT", value))
+        send(name, lambda update: update.add(f"{name}.", 120, "TXT", value))
         yield
-        send(lambda update: update.delete(f"{name}.", "TXT", value))
+        send(name, lambda update: update.delete(f"{name}.", "TXT", value))
 
     return setting
