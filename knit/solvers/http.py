@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from knit.errors import CredentialsRejected, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers.base import Runtime
+from knit.solvers.turns import Turns
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -139,6 +141,7 @@ class Api:
         self._runtime = runtime
         self._timeout = timeout
         self._threads = threading.local()
+        self._turns = Turns(runtime)
 
     def get(self, path: str, params: Mapping[str, str] | None = None, *, ok: Iterable[int] = ()) -> Reply:
         """`call` for reading."""
@@ -152,13 +155,13 @@ class Api:
         Refused (any other status), in the provider's own words.
         """
         accepted = frozenset(ok)
-        for pause in _BACKOFF[: _TRIES - 1]:
-            reply = self._send(method, path, body or Body())
-            wait = self._worth_waiting(reply, pause) if reply.status not in accepted else None
-            if wait is None:
-                return self._checked(reply, accepted)
-            self._runtime.sleep(wait)
-        return self._checked(self._send(method, path, body or Body()), accepted)
+        with ExitStack() as turn:
+            turn.enter_context(self._turns.turn())
+            for pause in _BACKOFF[: _TRIES - 1]:
+                reply = self._send(method, path, body or Body())
+                if reply.status in accepted or not self._waited(reply, pause, turn):
+                    return self._checked(reply, accepted)
+            return self._checked(self._send(method, path, body or Body()), accepted)
 
     def fail(self, reply: Reply) -> Exception:
         """The error for an answer that says no; for APIs that say so with status 200, too."""
@@ -193,13 +196,18 @@ class Api:
             return reply
         raise self.fail(reply)
 
-    def _worth_waiting(self, reply: Reply, pause: float) -> float | None:
-        """Seconds to wait before the same request may work, or None when waiting here is no use."""
+    def _waited(self, reply: Reply, pause: float, turn: ExitStack) -> bool:
+        """Wait before the same request may work; False when waiting here is no use."""
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             retry_at = self._retry_at(reply)
-            wait = None if retry_at is None else (retry_at - self._runtime.clock()).total_seconds()
-            return wait if wait is not None and wait <= _SHORT_WAIT else None
-        return pause if reply.status in _PASSING and "retry-after" not in reply.headers else None
+            if retry_at is None or (retry_at - self._runtime.clock()).total_seconds() > _SHORT_WAIT:
+                return False
+            turn.enter_context(self._turns.wait_until(retry_at))
+            return True
+        if reply.status not in _PASSING or "retry-after" in reply.headers:
+            return False
+        self._runtime.sleep(pause)
+        return True
 
     def _retry_at(self, reply: Reply) -> datetime | None:
         """Retry-After (RFC 9110 section 10.2.3): seconds or a date; nonsense counts as absent."""

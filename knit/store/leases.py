@@ -132,6 +132,6 @@ class Leases:
         for key, lease in held.items():
             if key in kept:
                 lease.extend(good_until)
-            else:
+            elif key in self._held:  # and not given back by ourselves while Postgres was asked
                 lease.lose()
                 log.warning("lease lost", extra={"lease": lease.name, "epoch": lease.epoch})

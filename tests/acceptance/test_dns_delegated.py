@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Iterator
 
 import psycopg
@@ -127,9 +125,7 @@ def hosted(
     resolver = f"127.0.0.1:{world.port}"
     with ScriptedCA(dns_server=f"127.0.0.2:{world.port}", default={"validation": "dns"}) as ca:
         servers = Servers(ca=ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
-        yield from stage(
-            servers, KNIT_DNS_RESOLVERS=resolver, DESEC_TOKEN=desec.token, DESEC_PROPAGATION_TIMEOUT="20"
-        )
+        yield from stage(servers, KNIT_DNS_RESOLVERS=resolver, DESEC_TOKEN=desec.token, DESEC_PROPAGATION_TIMEOUT="20")
 
 
 def busiest_second(instants: list[float]) -> int:
@@ -140,14 +136,10 @@ def test_by_whole_record_sets_no_value_is_lost_and_the_provider_s_rate_is_kept(
     hosted: Scene, world: World, desec: HostedDesec
 ) -> None:
     insert(hosted, "desec")
-    began = time.monotonic()
     issue(hosted, {"RIG_DNS_PORT": str(world.port), "RIG_DESEC_URL": desec.url})
     all_is_well(hosted)
-    took = time.monotonic() - began
-    kinds = Counter(request.method for request in desec.requests)
-    print(f"{took:.1f} s, {kinds}, throttled {desec.throttled}, busiest {busiest_second(desec.writes)}")  # noqa: T201
     assert desec.values(SHARED) == ["foreign"]
     assert [name for name in {target(number) for number in range(COUNT)} - {SHARED} if desec.values(name)] == []
+    assert len(desec.writes) >= 2 * COUNT
     assert busiest_second(desec.writes) <= PER_SECOND
-    failed = hosted.sql("select names, error from knit_attempts where error is not null")
-    print(failed[:3], len(failed))
+    assert desec.throttled < COUNT / 2, "who has been sent away comes back alone"
