@@ -27,7 +27,7 @@ from workers.wiring import Wired, wire
 
 CONTROL_THREADS = 4
 IDLE = 100
-STOP = 10_000
+STOP = 7_000
 
 
 @dataclass(slots=True)
