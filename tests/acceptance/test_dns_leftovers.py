@@ -1,0 +1,80 @@
+"""A worker dies while the CA validates: what it has set is taken away by the next pass, and nothing else."""
+
+from __future__ import annotations
+
+import time
+
+import dns.query
+import dns.tsigkeyring
+import dns.update
+import pytest
+
+from tests.acceptance import hasty
+from tests.acceptance.scene import ZONE, Scene
+from tests.rig.knot import Knot
+from tests.rig.process import wait_until
+
+NAME = f"killed.{ZONE}"
+FQDN = f"_acme-challenge.{NAME}"
+FOREIGN = ["another-acme-client", "v=spf1 -all"]
+VALIDATION = 6000
+"""Milliseconds."""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def add_foreign(knot: Knot) -> None:
+    ring = dns.tsigkeyring.from_text({knot.key.name: knot.key.secret})
+    message = dns.update.UpdateMessage(ZONE, keyring=ring, keyname=knot.key.name, keyalgorithm=knot.key.algorithm)
+    for value in FOREIGN:
+        message.add(f"{FQDN}.", 60, "TXT", f'"{value}"')
+    assert dns.query.tcp(message, "127.0.0.1", port=knot.port, timeout=5).rcode() == 0
+
+
+def killed_while_the_ca_validates(scene: Scene) -> None:
+    """The worker's own value is left at the server, beside the foreign ones."""
+    add_foreign(scene.servers.dns)
+    scene.scripted.behave(validation_delay_ms=VALIDATION)
+    control = hasty.worker(scene.knit, "control")
+    renew = hasty.worker(scene.knit, "renew")
+    assert scene.knit.knit("renew", "--domains", NAME).code == 0
+    wait_until(lambda: scene.scripted.counts()["requests"].get("challenge") == 1, "the CA asked", seconds=30)
+    renew.kill()
+    control.kill()
+    assert len(scene.servers.dns.txt(FQDN)) == len(FOREIGN) + 1
+    assert scene.sql("select count(*) from knit_challenges where removed_at is null")[0][0] == 1
+    time.sleep(hasty.LIFETIME)
+
+
+@pytest.mark.parametrize(
+    ("then", "published"),
+    [
+        ([], 1),
+        (["remove", "--domains", NAME], 0),
+        (["disable", "--domains", NAME], 0),
+    ],
+    ids=["as it was", "removed meanwhile", "disabled meanwhile"],
+)
+def test_the_next_pass_removes_exactly_the_value_that_was_left(
+    scripted: Scene, then: list[str], published: int
+) -> None:
+    scripted.add(NAME)
+    killed_while_the_ca_validates(scripted)
+    if then:
+        assert scripted.knit.knit(*then).code == 0
+    done = scripted.once()
+    assert done.code == 0, done.err
+    assert scripted.servers.dns.txt(FQDN) == FOREIGN
+    assert scripted.sql("select count(*) from knit_challenges where removed_at is null")[0][0] == 0
+    assert scripted.knit.published() == published
+    assert scripted.scripted.counts()["totals"]["orders"] == 1
+
+
+def test_what_was_left_is_removed_by_the_provider_that_has_set_it(scripted: Scene) -> None:
+    scripted.add(NAME)
+    killed_while_the_ca_validates(scripted)
+    scripted.sql("update knit_certs set provider = 'desec'")
+    done = scripted.once()
+    assert done.code == 1
+    assert "DESEC_TOKEN" in done.err
+    assert scripted.servers.dns.txt(FQDN) == FOREIGN
