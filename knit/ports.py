@@ -87,9 +87,6 @@ class Journal(Protocol):
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
 
-    def issued(self, certificate_url: str) -> None:
-        """The CA has issued; the certificate can be downloaded from this URL from now on."""
-
 
 class Solver(Protocol):
     """One DNS provider with one set of credentials: sets and removes TXT values, by exact value.

@@ -132,7 +132,6 @@ class Attempt:
     key_type: KeyType
     profile: str | None
     order_url: str | None = None
-    certificate_url: str | None = None
     spki_sha256: str | None = None
     starts: int = 1
     started_at: datetime

@@ -173,14 +173,15 @@ class Renew:
 
     def _issue(self, spec: CertSpec, attempt: Attempt, lease: Lease) -> Outcome:
         bundle = self._key(spec, attempt, lease)
-        if not bundle.fullchain:
-            bundle = self._obtain(spec, attempt, lease, bundle)
-        x509.check(bundle, names=attempt.names, now=self.clock())
+        if bundle.fullchain:
+            x509.check(bundle, names=attempt.names, now=self.clock())
+        else:
+            self._obtain(spec, attempt, lease, bundle)
         self.store.staged(lease, attempt)
         log.info("certificate issued", extra={"cert": spec.id, "names": spec.names_key, "attempt": attempt.id})
         return Renewed(cert_id=spec.id, attempt_id=attempt.id)
 
-    def _obtain(self, spec: CertSpec, attempt: Attempt, lease: Lease, bundle: Bundle) -> Bundle:
+    def _obtain(self, spec: CertSpec, attempt: Attempt, lease: Lease, bundle: Bundle) -> None:
         journal = self.store.journal(lease, attempt)
         request = IssueRequest(
             names=attempt.names,
@@ -195,7 +196,6 @@ class Renew:
         x509.check(whole, names=attempt.names, now=self.clock())
         lease.check()
         self.staging.put(attempt.id, whole)
-        return whole
 
     def _key(self, spec: CertSpec, attempt: Attempt, lease: Lease) -> Bundle:
         """What this attempt staged earlier, or a new key, staged before anything is asked of the CA.

@@ -31,7 +31,7 @@ from knit.store.rows import attempt_from, known_from, leftover_from
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 LONGEST_ERROR = 2000
-NOTHING: Mapping[str, object] = {"step": None, "order_url": None, "certificate_url": None, "spki_sha256": None}
+NOTHING: Mapping[str, object] = {"step": None, "order_url": None, "spki_sha256": None}
 
 
 class Attempts:
@@ -158,10 +158,6 @@ class AttemptJournal:
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
         self._write(step=Step.FINALIZING.value)
-
-    def issued(self, certificate_url: str) -> None:
-        """The CA has issued. The step stays until the whole bundle is staged."""
-        self._write(certificate_url=certificate_url)
 
     def _write(self, **parameters: object) -> None:
         write(self._database, self._sql["write"], self._lease, {**NOTHING, "id": self._attempt.id, **parameters})

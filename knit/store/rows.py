@@ -86,7 +86,6 @@ def attempt_from(row: Row, prefix: str = "") -> Attempt:
         key_type=KeyType(row[f"{prefix}key_type"]),
         profile=row[f"{prefix}profile"],
         order_url=row[f"{prefix}order_url"],
-        certificate_url=row[f"{prefix}certificate_url"],
         spki_sha256=row[f"{prefix}spki_sha256"],
         starts=row[f"{prefix}starts"],
         started_at=row[f"{prefix}started_at"],

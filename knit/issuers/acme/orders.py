@@ -135,7 +135,6 @@ class Issuance:
         if order.status != VALID or order.certificate is None:
             message = f"the CA at {self.session.origin} calls the order {order.status!r} and gives no certificate"
             raise Garbled(message)
-        self.journal.issued(order.certificate)
         return download(self.session, order.certificate, self.request.preferred_chain)
 
     def _awaited(self, order: Order, *, while_in: tuple[str, ...]) -> Order:

@@ -84,7 +84,6 @@ create table knit_attempts (
     profile         text,
     account_uri     text,
     order_url       text,
-    certificate_url text,
     spki_sha256     text,
     starts          integer not null default 1,
     generation      bigint,

@@ -11,7 +11,7 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        i.key_path as i_key_path,
        a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
-       a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
+       a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
        coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
        i.cert_id is null or i.published_at is not null as published,
@@ -36,7 +36,7 @@ from knit_leases l
 where l.name = %(lease)s and l.epoch = %(epoch)s
 on conflict (cert_id) where ended_at is null do nothing
 returning id, cert_id, step, reason, names, provider, issuer, directory, key_type, profile, order_url,
-          certificate_url, spki_sha256, starts, started_at
+          spki_sha256, starts, started_at
 
 -- name: resume
 -- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more.
@@ -45,14 +45,13 @@ set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, up
 from knit_leases l
 where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %(lease)s and l.epoch = %(epoch)s
 returning a.id, a.cert_id, a.step, a.reason, a.names, a.provider, a.issuer, a.directory, a.key_type, a.profile,
-          a.order_url, a.certificate_url, a.spki_sha256, a.starts, a.started_at
+          a.order_url, a.spki_sha256, a.starts, a.started_at
 
 -- name: write
 -- A run that has handed a whole bundle over has ended in order, so its start no longer counts.
 update knit_attempts a
 set step = coalesce(%(step)s, a.step), starts = case when %(step)s = 'issued' then 0 else a.starts end,
     order_url = coalesce(%(order_url)s, a.order_url),
-    certificate_url = case when %(order_url)s::text is null then coalesce(%(certificate_url)s, a.certificate_url) end,
     spki_sha256 = coalesce(%(spki_sha256)s, a.spki_sha256), updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s

@@ -75,7 +75,7 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        i.key_path as i_key_path,
        a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
-       a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
+       a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
        coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,

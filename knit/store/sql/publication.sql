@@ -10,7 +10,7 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        i.key_path as i_key_path,
        a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
-       a.profile as a_profile, a.order_url as a_order_url, a.certificate_url as a_certificate_url,
+       a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at
 from knit_attempts a
 left join knit_certs c on c.id = a.cert_id and c.names_key is not null

@@ -109,9 +109,6 @@ class Notes:
     def finalizing(self) -> None:
         self._write("finalizing", "")
 
-    def issued(self, certificate_url: str) -> None:
-        self._write("issued", certificate_url)
-
     @property
     def steps(self) -> list[str]:
         return [step for step, _ in self.entries]

@@ -49,7 +49,7 @@ def test_a_wildcard_and_its_apex_are_issued_with_two_values_at_one_name(quick: P
     assert wanted.check(chain).names == {"knit.example", "*.knit.example"}
     assert [challenge.name for challenge in prover.proved] == ["_acme-challenge.knit.example"] * 2
     assert len({challenge.value for challenge in prover.proved}) == 2
-    assert notes.steps == ["ordered", "finalizing", "issued"]
+    assert notes.steps == ["ordered", "finalizing"]
 
 
 @pytest.mark.parametrize("percent", [5, 50])
@@ -65,7 +65,7 @@ def test_rejected_nonces_only_cost_more_requests(challtestsrv: ChallTestSrv, pro
         assert len(ca.finalized()) == len(ca.orders()) == 20
 
 
-@pytest.mark.parametrize("step", ["ordered", "finalizing", "issued"])
+@pytest.mark.parametrize("step", ["ordered", "finalizing"])
 def test_a_process_stopped_at_any_step_goes_on_with_the_same_order(quick: Pebble, prover: TxtProver, step: str) -> None:
     wanted, memory, notes = Wanted(names=("knit.example",)), Memory(), Notes(stop_at=step)
     with pytest.raises(Interrupted):

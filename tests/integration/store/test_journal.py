@@ -26,7 +26,6 @@ WRITES: dict[str, Write] = {
     "ordered": lambda s, lease, a: s.attempts.journal(lease, a).ordered("https://ca.example/order/1"),
     "presenting": lambda s, lease, a: s.attempts.journal(lease, a).presenting(RECORD),
     "finalizing": lambda s, lease, a: s.attempts.journal(lease, a).finalizing(),
-    "issued": lambda s, lease, a: s.attempts.journal(lease, a).issued("https://ca.example/cert/1"),
     "staged": lambda s, lease, a: s.attempts.staged(lease, a),
     "fail": lambda s, lease, a: s.attempts.fail(lease, a, error=Transient("x"), retry_at=LATER),
     "postpone": lambda s, lease, a: s.attempts.postpone(lease, a, error=Transient("x"), retry_at=LATER),
@@ -42,19 +41,18 @@ def test_each_step_is_in_postgres_before_the_next(store: Store) -> None:
         assert lease is not None
         journal = store.attempts.journal(lease, attempt)
         seen = []
-        for write in ("key staged", "ordered", "finalizing", "issued", "staged"):
+        for write in ("key staged", "ordered", "finalizing", "staged"):
             WRITES[write](store, lease, attempt)
             now = store.attempts.load(spec.id).state.attempt
             assert now is not None
-            seen.append((now.step, now.spki_sha256, now.order_url, now.certificate_url))
+            seen.append((now.step, now.spki_sha256, now.order_url))
         assert journal is not None
-    order, cert = "https://ca.example/order/1", "https://ca.example/cert/1"
+    order = "https://ca.example/order/1"
     assert seen == [
-        (Step.KEY_STAGED, "ab", None, None),
-        (Step.ORDERED, "ab", order, None),
-        (Step.FINALIZING, "ab", order, None),
-        (Step.FINALIZING, "ab", order, cert),
-        (Step.ISSUED, "ab", order, cert),
+        (Step.KEY_STAGED, "ab", None),
+        (Step.ORDERED, "ab", order),
+        (Step.FINALIZING, "ab", order),
+        (Step.ISSUED, "ab", order),
     ]
 
 
@@ -102,17 +100,6 @@ def test_resuming_counts_one_more_start_and_keeps_what_was_reached(store: Store)
         again = store.attempts.resume(_lease(lease), attempt)
     assert (again.id, again.starts, again.step) == (attempt.id, 2, Step.ORDERED)
     assert again.order_url == "https://ca.example/order/1"
-
-
-def test_a_new_order_forgets_the_certificate_url_of_the_old_one(store: Store) -> None:
-    spec = store.add()
-    with store.leases.hold("cert:1") as lease:
-        attempt = store.begin(lease, spec)
-        WRITES["issued"](store, _lease(lease), attempt)
-        WRITES["ordered"](store, _lease(lease), attempt)
-    now = store.attempts.load(spec.id).state.attempt
-    assert now is not None
-    assert now.certificate_url is None
 
 
 def test_a_failure_is_counted_shown_and_waited_for(store: Store) -> None:
