@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +119,8 @@ def measure() -> list[Figure]:
     few = Node.of(FEW)
     with few.opened:
         few_bytes = few.bytes_of_a_poll()
+        with _resting(few) as pid:
+            few_memory = _memory(pid, FEW)
     many = Node.of(MANY)
     with many.opened:
         spent = [(many.poll(), many.original()) for _ in range(ROUNDS)]
@@ -132,6 +135,7 @@ def measure() -> list[Figure]:
             ),
             _bytes(many.bytes_of_a_poll(), few_bytes),
             _sweep(many.sweep(), theirs),
+            few_memory,
             *_at_rest(many),
         ]
 
@@ -155,8 +159,9 @@ def _sweep(ours: float, theirs: float) -> Figure:
     )
 
 
-def _at_rest(node: Node) -> list[Figure]:
-    """Memory and processor of a real `knit watch`, from some seconds after its first look at everything."""
+@contextmanager
+def _resting(node: Node) -> Iterator[int]:
+    """The process id of a real `knit watch`, some seconds after its first look at everything."""
     state = temporary_directory("state")
     settings = {
         "KNIT_VALKEY_URL": node.valkey.url,
@@ -167,18 +172,20 @@ def _at_rest(node: Node) -> list[Figure]:
         process = installation.run("watch", [str(BIN / "knit"), "watch"])
         wait_until((state / "state.json").exists, "the node has looked at everything", seconds=START)
         time.sleep(SETTLE)
-        cpu, began = processes.fine_cpu(process.pid), time.monotonic()
+        yield process.pid
+
+
+def _memory(pid: int, count: int) -> Figure:
+    mib = processes.resident(pid) / 2**20
+    what = f"`knit watch` at rest, {count:,} pairs: memory"
+    return Figure(what=what, ours=f"{mib:.1f} MiB", number=mib, goal=40, unit="MiB")
+
+
+def _at_rest(node: Node) -> list[Figure]:
+    with _resting(node) as pid:
+        cpu, began = processes.fine_cpu(pid), time.monotonic()
         time.sleep(REST)
-        share = (processes.fine_cpu(process.pid) - cpu) / (time.monotonic() - began) * 100
-        mib = processes.resident(process.pid) / 2**20
-    title = f"`knit watch` at rest, {MANY:,} pairs"
-    return [
-        Figure(what=f"{title}: memory", ours=f"{mib:.1f} MiB", number=mib, goal=40, unit="MiB"),
-        Figure(
-            what=f"{title}: CPU between two looks at everything",
-            ours=f"{share:.3f} %",
-            number=share,
-            goal=0.1,
-            unit="%",
-        ),
-    ]
+        share = (processes.fine_cpu(pid) - cpu) / (time.monotonic() - began) * 100
+        memory = _memory(pid, MANY)
+    what = f"`knit watch` at rest, {MANY:,} pairs: CPU between two looks at everything"
+    return [memory, Figure(what=what, ours=f"{share:.3f} %", number=share, goal=0.1, unit="%")]
