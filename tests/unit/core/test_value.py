@@ -54,9 +54,7 @@ def test_line_separators_are_escaped_as_go_escapes_them() -> None:
 
 EARLIEST = WHEN.replace(tzinfo=None, year=1970)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
-times = st.datetimes(timezones=st.just(UTC), min_value=EARLIEST).map(
-    lambda when: when.replace(microsecond=0)
-)
+times = st.datetimes(timezones=st.just(UTC), min_value=EARLIEST).map(lambda when: when.replace(microsecond=0))
 marks = st.builds(
     Mark,
     cert_id=st.integers(0, MAX_GENERATION).map(CertId),
