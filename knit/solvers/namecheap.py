@@ -202,7 +202,7 @@ def _all(element: ET.Element, tag: str) -> Iterator[ET.Element]:
 def _parsed(reply: Reply) -> ET.Element:
     try:
         return ET.fromstring(reply.body)  # noqa: S314 - expat itself bounds entities, the client bounds the size
-    except (ET.ParseError, ValueError):
+    except (ET.ParseError, ValueError, LookupError):
         raise Unreachable("namecheap: the API's answer is not XML") from None
 
 

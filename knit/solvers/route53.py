@@ -149,7 +149,7 @@ def _add(changes: ET.Element, action: str, fqdn: str, texts: Texts[str]) -> None
 def _parsed(reply: Reply) -> ET.Element:
     try:
         return ET.fromstring(reply.body)  # noqa: S314 - expat itself bounds entities, the client bounds the size
-    except (ET.ParseError, ValueError):
+    except (ET.ParseError, ValueError, LookupError):
         raise Unreachable("route53: the API's answer is not XML") from None
 
 
@@ -159,7 +159,7 @@ def _code(reply: Reply) -> str:
         return ""
     try:
         return ET.fromstring(reply.body).findtext(".//{*}Code") or ""  # noqa: S314 - as above
-    except (ET.ParseError, ValueError):
+    except (ET.ParseError, ValueError, LookupError):
         return ""
 
 

@@ -10,15 +10,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+import dns.name
+import dns.query
+import dns.rcode
+import dns.tsigkeyring
+from dns.update import UpdateMessage
 
 from knit import cli
 from knit.solvers import delegation, desec
 from tests.acceptance import hasty
-from tests.acceptance.scene import Scene
+from tests.acceptance.scene import ZONE, Scene
 from tests.rig.installation import ROOT, Result
+from tests.rig.knot import Knot
 from tests.rig.process import Process
 from workers import wiring
 
@@ -50,6 +57,15 @@ def knit(scene: Scene, *words: str, env: Mapping[str, str]) -> Result:
         check=False,
     )
     return Result(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def update(knot: Knot, change: Callable[[UpdateMessage], None], zone: str = ZONE) -> None:
+    """Change a zone as its owner would."""
+    ring = dns.tsigkeyring.from_text({knot.key.name: knot.key.secret})
+    name = dns.name.from_text(knot.key.name)
+    message = UpdateMessage(zone, keyring=ring, keyname=name, keyalgorithm=knot.key.algorithm)
+    change(message)
+    assert dns.query.tcp(message, "127.0.0.1", port=knot.port, timeout=5).rcode() == dns.rcode.NOERROR
 
 
 def start_worker(scene: Scene, queue: str, *, threads: int, env: Mapping[str, str]) -> Process:

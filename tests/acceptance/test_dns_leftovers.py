@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import time
 
-import dns.query
-import dns.tsigkeyring
-import dns.update
 import pytest
 
-from tests.acceptance import hasty
+from tests.acceptance import hasty, local_dns
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.knot import Knot
 from tests.rig.process import wait_until
 
 NAME = f"killed.{ZONE}"
@@ -23,17 +19,10 @@ VALIDATION = 6000
 pytestmark = pytest.mark.timeout(120)
 
 
-def add_foreign(knot: Knot) -> None:
-    ring = dns.tsigkeyring.from_text({knot.key.name: knot.key.secret})
-    message = dns.update.UpdateMessage(ZONE, keyring=ring, keyname=knot.key.name, keyalgorithm=knot.key.algorithm)
-    for value in FOREIGN:
-        message.add(f"{FQDN}.", 60, "TXT", f'"{value}"')
-    assert dns.query.tcp(message, "127.0.0.1", port=knot.port, timeout=5).rcode() == 0
-
-
 def killed_while_the_ca_validates(scene: Scene) -> None:
     """The worker's own value is left at the server, beside the foreign ones."""
-    add_foreign(scene.servers.dns)
+    texts = [f'"{value}"' for value in FOREIGN]
+    local_dns.update(scene.servers.dns, lambda zone: zone.add(f"{FQDN}.", 60, "TXT", *texts))
     scene.scripted.behave(validation_delay_ms=VALIDATION)
     control = hasty.worker(scene.knit, "control")
     renew = hasty.worker(scene.knit, "renew")
