@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from knit.core.model import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.solvers import exec as program
 from knit.solvers.base import Runtime, Timing, Values
+from knit.solvers.delegation import DnsDelegation
+from knit.solvers.dns01 import Dns01, Shared
+from knit.solvers.exclusive import KeyedLocks
+from tests.integration.acme.parties import Notes
 from tests.integration.dns.conftest import challenge
+from tests.rig.dns_world import World
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 RECORD = Record(challenge=challenge("example.org", "-value"), fqdn="_acme-challenge.example.org", zone="example.org")
@@ -55,6 +61,19 @@ def test_the_program_is_called_as_lego_calls_it(tmp_path: Path) -> None:
         *("present", "_acme-challenge.example.org.", "-value"),
         *("cleanup", "_acme-challenge.example.org.", "-value"),
     ]
+
+
+def test_a_delegated_challenge_reaches_the_program_under_its_final_name(
+    tmp_path: Path, world: World, delegation: Callable[..., DnsDelegation]
+) -> None:
+    world.zone("example.org").add("_acme-challenge.example.org", "CNAME", "x.middle.test.")
+    world.zone("middle.test", "127.0.0.3").add("x.middle.test", "CNAME", "y.acme.test.")
+    world.zone("acme.test", "127.0.0.4").add("y.acme.test", "TXT", '"-value"')
+    shared = Shared(delegation=delegation(), exclusive=KeyedLocks())
+    prover = Dns01("exec", solver({"EXEC_PATH": recorder(tmp_path)}), Notes(), shared)
+    with prover.proving([challenge("example.org", "-value")]):
+        assert (tmp_path / "calls").read_text().split() == ["present", "y.acme.test.", "-value"]
+    assert (tmp_path / "calls").read_text().split()[3:] == ["cleanup", "y.acme.test.", "-value"]
 
 
 def test_raw_mode_passes_domain_token_and_key_authorization(tmp_path: Path) -> None:
