@@ -91,4 +91,6 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
+    note="deSEC counts writes for each domain (2 a second, 15 a minute, 100 an hour, 300 a day): more certificates "
+    "than that, delegated to one domain, take days.",
 )

@@ -78,6 +78,6 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="One TXT value for each Duck DNS name: a name and its wildcard need two certificates, renewed one after the "
-    "other, and a TXT value of your own is replaced.",
+    note="One TXT value for each Duck DNS name: a name and its wildcard are proved one after the other. A "
+    "TXT value of your own is replaced.",
 )
