@@ -81,7 +81,7 @@ class Watch:
         self._complaints: dict[str, KnitError] = {}
         self._missing: set[str] = set()
         self._crossed: set[str] = set()
-        self._claims: dict[str, str] = {}
+        self._claims: dict[str, str] | None = None
         self._written: list[str] = []
         self._patrol: list[str] = []
         self._settled: dict[str, int] = {}
@@ -96,13 +96,12 @@ class Watch:
         revision = self._reader.revision()
         keys = self._everything() if sweep or self._lost_the_thread(revision) else self._changes(revision)
         self._written = []
-        if keys:
-            self._claim_all()
         try:
             for chunk in _chunks(sorted(keys)):
                 self._look_at(chunk)
         finally:
             self._inspector.close()
+            self._claims = None
         self._disk.remember(revision)
         self._swept = True
         return self._report(len(keys))
@@ -141,13 +140,14 @@ class Watch:
         patrol, self._patrol = self._patrol[:PATROL], self._patrol[PATROL:]
         return patrol
 
-    def _claim_all(self) -> None:
+    def _claimed(self) -> dict[str, str]:
         """Which key has which file: those that are installed and still published."""
-        self._claims = {}
+        claims: dict[str, str] = {}
         for key in sorted(self._index & self._disk.installed.keys()):
             record = self._disk.installed[key]
             for path in (record.cert_path, record.key_path):
-                self._claims.setdefault(path, key)
+                claims.setdefault(path, key)
+        return claims
 
     def _look_at(self, keys: Sequence[str]) -> None:
         values = self._reader.values(keys)
@@ -232,6 +232,8 @@ class Watch:
             return None
 
     def _claim(self, offer: Offer) -> None:
+        if self._claims is None:
+            self._claims = self._claimed()
         for path in (offer.cert_path, offer.key_path):
             owner = self._claims.setdefault(path, offer.key)
             if owner != offer.key:

@@ -144,7 +144,7 @@ class Deployment:
                     raise Refused(
                         f"{part.path!r} is not a plain file: knit replaces no links, folders, pipes or devices"
                     )
-                files.create(folder, part.new, data, mode)
+                files.create(folder, part.new, [data], mode)
                 had_old = files.keep(folder, name, part.old)
                 os.fsync(folder)
             except OSError as error:

@@ -58,13 +58,13 @@ class Disk:
     def drifted(self, keys: Iterable[str]) -> set[str]:
         """Those whose files are perhaps no longer as installed: two calls of stat for each."""
         installed, signatures = self._state.installed, self._signatures
-        return {key for key in keys if signatures.get(key, 0) != _signature(installed[key])}
+        return {key for key in keys if signatures.get(key, 0) != _signature(installed.paths(key))}
 
     def holds(self, key: str) -> bool:
         """Whether the key's files are as installed, byte for byte."""
         record = self._state.installed[key]
         # Taken before the bytes are read, so that a change in between shows up as drift.
-        signature = _signature(record)
+        signature = _signature((record.cert_path, record.key_path))
         found = self.read(record.cert_path, record.key_path)
         same = found is not None and pair_digest(found.fullchain, found.privkey) == record.sha256
         self._signatures[key] = signature if same else 0
@@ -120,10 +120,10 @@ class Disk:
             return None
 
 
-def _signature(record: Installed) -> int:
+def _signature(paths: tuple[str, str]) -> int:
     """One number that changes whenever one of the two files is replaced or written to; 1 when one is missing."""
     try:
-        stats = [os.stat(path, follow_symlinks=False) for path in (record.cert_path, record.key_path)]  # noqa: PTH116 -- at each poll
+        stats = [os.stat(path, follow_symlinks=False) for path in paths]  # noqa: PTH116 -- at each poll
     except OSError:
         return 1
     return hash(tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 
 MAX_BYTES = 1024 * 1024
@@ -32,11 +33,11 @@ def read(folder: int, name: str) -> bytes | None:
         os.close(opened)
 
 
-def create(folder: int, name: str, data: bytes, mode: int) -> None:
+def create(folder: int, name: str, pieces: Iterable[bytes], mode: int) -> None:
     """Make a new file that nobody else can open before it has its final mode, and have it on disk."""
     opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     with os.fdopen(opened, "wb") as file:
-        file.write(data)
+        file.writelines(pieces)
         file.flush()
         os.fchmod(opened, mode)
         os.fsync(opened)
@@ -77,5 +78,5 @@ def _copy(folder: int, name: str, spare: str) -> bool:
     data = read(folder, name)
     if data is None:
         raise PermissionError(1, "the old file can be neither linked nor read", name)
-    create(folder, spare, data, stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode))
+    create(folder, spare, [data], stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode))
     return True

@@ -9,7 +9,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from knit.core.placement import Installed
 from knit.errors import Refused, Transient
 from knit.node import files
+from knit.node.records import Records, pack
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ VERSION = 1
 class State:
     """`installed` by Valkey key; `revision` of the change feed up to which everything has been looked at."""
 
-    installed: dict[str, Installed] = field(default_factory=dict)
+    installed: Records = field(default_factory=Records)
     revision: int | None = None
     reload_owed: bool = False
 
@@ -57,8 +58,8 @@ class StateFolder:
 
     def load(self) -> State:
         """The state; a fresh one when there is none or it cannot be read."""
-        document = self.read("state.json")
         try:
+            document = self.read("state.json", _packed)
             return State() if document is None else _state(document)
         except (KeyError, TypeError, ValueError, AttributeError):
             log.warning("node state is damaged, comparing with the files instead", extra={"folder": self._path})
@@ -66,17 +67,12 @@ class StateFolder:
 
     def save(self, state: State) -> None:
         """Keep it. Raises Transient when it cannot be written."""
-        # Piece by piece: ten thousand records as one tree of objects would stay in this process's memory for good.
-        records = ",".join(
-            f"{json.dumps(key)}:{json.dumps(record_out(installed))}" for key, installed in state.installed.items()
-        )
-        head = json.dumps({"v": VERSION, "revision": state.revision, "reload_owed": state.reload_owed})
-        self._replace("state.json", f'{head[:-1]}, "installed": {{{records}}}}}')
+        self._replace("state.json", _pieces(state))
 
-    def read(self, name: str) -> Mapping[str, Any] | None:
-        """The JSON object in this file, None when there is no such thing."""
+    def read(self, name: str, hook: Callable[[dict[str, Any]], object] | None = None) -> Mapping[str, Any] | None:
+        """The JSON object in this file, None when there is no such thing. `hook` may replace the objects in it."""
         try:
-            document = json.loads(Path(self._path, name).read_bytes())
+            document = json.loads(Path(self._path, name).read_bytes(), object_hook=hook)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError):
@@ -86,13 +82,13 @@ class StateFolder:
 
     def write(self, name: str, document: Mapping[str, object]) -> None:
         """Replace the file in one step, on disk. Raises Transient."""
-        self._replace(name, json.dumps(document))
+        self._replace(name, [json.dumps(document)])
 
-    def _replace(self, name: str, text: str) -> None:
+    def _replace(self, name: str, pieces: Iterable[str]) -> None:
         temporary = f"{name}.tmp"
         try:
             files.remove(self._folder, temporary)
-            files.create(self._folder, temporary, text.encode(), 0o600)
+            files.create(self._folder, temporary, (piece.encode() for piece in pieces), 0o600)
             files.replace(self._folder, temporary, name)
             os.fsync(self._folder)
         except OSError as error:
@@ -130,9 +126,28 @@ def record_in(document: Mapping[str, Any]) -> Installed:
     )
 
 
+def _pieces(state: State) -> Iterator[str]:
+    """The state as JSON. As one text, ten thousand records would stay in this process's memory for good."""
+    head = json.dumps({"v": VERSION, "revision": state.revision, "reload_owed": state.reload_owed})
+    yield f'{head[:-1]}, "installed": {{'
+    comma = ""
+    for key, installed in state.installed.items():
+        yield f"{comma}{json.dumps(key)}: {json.dumps(record_out(installed))}"
+        comma = ", "
+    yield "}}"
+
+
+def _packed(document: dict[str, Any]) -> object:
+    """Each record as soon as it is parsed: never are there ten thousand objects."""
+    return pack(record_in(document)) if "sha256" in document else document
+
+
 def _state(document: Mapping[str, Any]) -> State:
+    installed = document["installed"]
+    if not all(isinstance(record, bytes) for record in installed.values()):
+        raise ValueError("a record without its hash")
     return State(
-        installed={str(key): record_in(record) for key, record in document["installed"].items()},
+        installed=Records(installed),
         revision=None if document["revision"] is None else int(document["revision"]),
         reload_owed=bool(document["reload_owed"]),
     )
