@@ -50,17 +50,11 @@ class Login:
 
     def token(self) -> str:
         """A token that is good for some minutes. Raises CredentialsRejected, Unreachable."""
-        import requests
         from google.auth import exceptions
-        from google.auth.transport.requests import Request
 
         with self._lock:
             try:
-                credentials = self._loaded()
-                if not credentials.valid:
-                    with requests.Session() as session:
-                        request = partial(Request(session), timeout=self._timeout)
-                        credentials.refresh(request)  # type: ignore[no-untyped-call]
+                return self._fresh()
             except exceptions.DefaultCredentialsError as e:
                 raise CredentialsRejected(f"gcloud: {_said(e)}; it needs {self._rights}") from None
             except (exceptions.RefreshError, exceptions.MutualTLSChannelError) as e:
@@ -70,7 +64,17 @@ class Login:
                 raise CredentialsRejected(f"{said}; it needs {self._rights}") from None
             except exceptions.GoogleAuthError as e:
                 raise Unreachable(f"gcloud: no access token ({type(e).__name__})") from None
-            return str(credentials.token)
+
+    def _fresh(self) -> str:
+        import requests
+        from google.auth.transport.requests import Request
+
+        credentials = self._loaded()
+        if not credentials.valid:
+            with requests.Session() as session:
+                request = partial(Request(session), timeout=self._timeout)
+                credentials.refresh(request)  # type: ignore[no-untyped-call]
+        return str(credentials.token)
 
     def _loaded(self) -> Credentials:
         if self._credentials is None:
