@@ -81,7 +81,7 @@ class Watch:
         self._complaints: dict[str, KnitError] = {}
         self._missing: set[str] = set()
         self._crossed: set[str] = set()
-        self._claims: dict[str, str] | None = None
+        self._claims: dict[int, str] | None = None
         self._written: list[str] = []
         self._patrol: list[str] = []
         self._settled: dict[str, int] = {}
@@ -125,7 +125,7 @@ class Watch:
         self._missing &= index
         for key in self._complaints.keys() - index:
             del self._complaints[key]
-        return set(index)
+        return index
 
     def _changes(self, revision: int | None) -> set[str]:
         since = self._disk.revision
@@ -140,13 +140,13 @@ class Watch:
         patrol, self._patrol = self._patrol[:PATROL], self._patrol[PATROL:]
         return patrol
 
-    def _claimed(self) -> dict[str, str]:
-        """Which key has which file: those that are installed and still published."""
-        claims: dict[str, str] = {}
+    def _claimed(self) -> dict[int, str]:
+        """Which key has which file, by the path's hash: those that are installed and still published."""
+        claims: dict[int, str] = {}
         for key in sorted(self._index & self._disk.installed.keys()):
             record = self._disk.installed[key]
             for path in (record.cert_path, record.key_path):
-                claims.setdefault(path, key)
+                claims.setdefault(hash(path), key)
         return claims
 
     def _look_at(self, keys: Sequence[str]) -> None:
@@ -235,7 +235,7 @@ class Watch:
         if self._claims is None:
             self._claims = self._claimed()
         for path in (offer.cert_path, offer.key_path):
-            owner = self._claims.setdefault(path, offer.key)
+            owner = self._claims.setdefault(hash(path), offer.key)
             if owner != offer.key:
                 # The owner may have moved away or be gone: a look at everything tells.
                 if offer.key not in self._complaints:

@@ -232,6 +232,7 @@ def test_a_lost_state_is_rebuilt_from_equal_files_without_reload(node: Node, pub
         b"[]",
         b'{"v":1}',
         b'{"v":1,"installed":{"cert:a":{}},"revision":1,"reload_owed":false}',
+        b'{"v":1,"installed":{"cert:a":{"sha256":"ab"}},"revision":1,"reload_owed":false}',
     ):
         state.unlink() if damaged is None else state.write_bytes(damaged)
         assert node.once()
