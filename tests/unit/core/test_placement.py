@@ -35,6 +35,10 @@ def test_what_is_no_absolute_path_of_a_file_is_refused(path: str) -> None:
         target(path)
 
 
+ROOTS = "/root"
+"""The superuser's home."""
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -42,7 +46,7 @@ def test_what_is_no_absolute_path_of_a_file_is_refused(path: str) -> None:
         "/etc/cron.d/knit", "/etc/cron.daily/knit", "/etc/profile.d/x.sh", "/etc/sudoers.d/x", "/etc/pam.d/sshd",
         "/etc/systemd/system/x.service", "/usr/lib/systemd/system/x.service", "/lib/systemd/system/x.service",
         "/run/systemd/system/x.service", "/etc/rc.local", "/etc/rc2.d/S01x", "/etc/init.d/x", "/etc/udev/rules.d/x",
-        "/root/.ssh/authorized_keys", "/home/me/.ssh/id_rsa", "/srv/keys/authorized_keys", "/root/.bashrc",
+        f"{ROOTS}/.ssh/authorized_keys", "/home/me/.ssh/id_rsa", "/srv/keys/authorized_keys", f"{ROOTS}/.bashrc",
         "/home/me/.profile", "/home/me/.config/autostart/x.desktop", "/home/me/.config/systemd/user/x.service",
         "/usr/bin/knit", "/bin/sh", "/sbin/init", "/usr/local/bin/x", "/boot/grub/grub.cfg", "/sys/x", "/dev/sda",
         "/proc/sys/kernel/core_pattern", "/var/spool/cron/crontabs/root", "/srv/repo/.git/hooks/post-merge",
