@@ -19,4 +19,9 @@ def main() -> None:
     from knit.cli.app import app
     from knit.cli.edge import run
 
-    sys.exit(run(app, sys.argv[1:]))
+    try:
+        code = run(app, sys.argv[1:])
+    finally:
+        # The interpreter would look through all of it once more on its way out, and take a tenth of the time for it.
+        gc.freeze()
+    sys.exit(code)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 
 from knit.core.names import key_of, normalise, split
 from knit.errors import Misconfigured, NoSuchCertificate
-from knit.store.adoption import Adopter, Reserved, check_place
 from knit.store.database import Connection, Database
 from knit.store.queries import Row, queries
 
 if TYPE_CHECKING:
-    # A tenth of the time of `knit list` is spent on making the model's classes, and it needs none of them.
+    # A tenth of the time of `knit list` would be spent on making the model's classes, and it needs none of them.
     from knit.core.model import CertId, KeyType
+    from knit.store.adoption import Reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,8 @@ class Certs:
 
         Raises Misconfigured when a name, key or path is bad or belongs to another certificate.
         """
+        from knit.store.adoption import Adopter, check_place  # It needs the model: see above.
+
         names = normalise(new.names)
         row = {
             **asdict(new),
