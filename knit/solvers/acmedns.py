@@ -14,7 +14,7 @@ from knit.core.model import Record
 from knit.errors import NotVisible, Refused, Unreachable
 from knit.ports import Solver
 from knit.solvers.acmedns_accounts import Accounts, DnsAccount, FileAccounts, HttpAccounts
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import HoldsOneValue, Paced, Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import Account, Api, Body, anonymous
 
 _BASE = Variable(names=("ACME_DNS_API_BASE",), help="address of the acme-dns server")
@@ -51,7 +51,7 @@ class Server:
     follows: bool = True
 
 
-class AcmeDns(Paced):
+class AcmeDns(Paced, HoldsOneValue):
     """One acme-dns server and the accounts there."""
 
     def __init__(self, server: Server, accounts: Accounts, timing: Timing, runtime: Runtime) -> None:

@@ -7,10 +7,10 @@ knit (`NAME__WEST` for the second account `code@west`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from knit.core.model import Record
 from knit.errors import Misconfigured
@@ -246,18 +246,18 @@ class Paced:
         self.ttl = timing.ttl
 
 
-@runtime_checkable
-class ReplacesWhole(Protocol):
+class ReplacesWhole(ABC):
     """A solver whose API replaces more than one value at a time, so two writers would lose each other's values."""
 
+    @abstractmethod
     def replaces(self, record: Record) -> str:
         """Name what is replaced (the record set's name, or the zone): one writer at a time may change it."""
 
 
-@runtime_checkable
-class PerSet(Protocol):
+class PerSet(ABC):
     """A solver that keeps something open from the first value set to the last one removed."""
 
+    @abstractmethod
     def session(self) -> AbstractContextManager[Solver]:
         """The solver to use for one set of values, by the thread that opens it."""
 
@@ -267,17 +267,17 @@ def session(solver: Solver) -> AbstractContextManager[Solver]:
     return solver.session() if isinstance(solver, PerSet) else nullcontext(solver)
 
 
-@runtime_checkable
-class Settles(Protocol):
+class Settles(ABC):
     """A solver whose provider says when all its servers have a change; a look at the DNS reaches only the nearest."""
 
+    @abstractmethod
     def settle(self, states: Sequence[Mapping[str, str]]) -> None:
         """Wait for what `present` returned. What the DNS shows decides: running out of time is no error."""
 
 
-@runtime_checkable
-class HoldsOneValue(Protocol):
+class HoldsOneValue(ABC):
     """A solver whose provider can keep only one TXT value at a name: one challenge at a time, set to removed."""
 
+    @abstractmethod
     def slot(self, record: Record) -> str:
         """Name the place that only one challenge can have."""

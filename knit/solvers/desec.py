@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from knit.core.model import Record
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header, quoted, unquoted
 from knit.solvers.zones import Zones, relative
 
@@ -29,7 +29,7 @@ class _RecordSet(BaseModel):
     records: list[str]
 
 
-class Desec(Paced):
+class Desec(Paced, ReplacesWhole):
     """One deSEC account."""
 
     def __init__(self, token: str, timing: Timing, runtime: Runtime, *, url: str = "https://desec.io/api/v1") -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from knit.core.model import Record
 from knit.errors import KnitError, Refused, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import HoldsOneValue, Paced, Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import Account, Api, anonymous
 from knit.solvers.zones import relative
 
@@ -18,7 +18,7 @@ _KNOBS = knobs("DUCKDNS", timeout=60, interval=2, ttl=None, http=30)
 _RIGHTS = "the token of the account that holds this Duck DNS name"
 
 
-class DuckDns(Paced):
+class DuckDns(Paced, HoldsOneValue):
     """One account. `apex` is the zone in which the names are."""
 
     def __init__(

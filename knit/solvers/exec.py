@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from knit.core.model import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 
 _PATH = Variable(names=("EXEC_PATH",), help="path of the program")
 _MODE = Variable(names=("EXEC_MODE",), help="RAW: pass domain, token and key authorization instead of name and value")
@@ -37,7 +37,7 @@ class Program:
     raw: bool = False
 
 
-class Exec(Paced):
+class Exec(Paced, ReplacesWhole):
     """Runs the program in a process group of its own, which is killed as a whole at the deadline (seconds)."""
 
     def __init__(self, program: Program, timing: Timing, runtime: Runtime, *, deadline: float = _DEADLINE) -> None:

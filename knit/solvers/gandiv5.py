@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from knit.core.model import Record
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header, quoted, unquoted
 from knit.solvers.rewrite import rewrite
 from knit.solvers.zones import Zones, relative
@@ -42,7 +42,7 @@ class _Texts:
     values: tuple[str, ...]
 
 
-class Gandi(Paced):
+class Gandi(Paced, ReplacesWhole):
     """One personal access token (`scheme` Bearer) or API key (`scheme` Apikey)."""
 
     def __init__(self, secret: str, scheme: str, timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:

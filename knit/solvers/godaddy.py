@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from knit.core.model import Record
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header
 from knit.solvers.rewrite import rewrite
 from knit.solvers.zones import Zones, relative
@@ -42,7 +42,7 @@ class _Problem(BaseModel):
     code: str
 
 
-class GoDaddy(Paced):
+class GoDaddy(Paced, ReplacesWhole):
     """One key and secret."""
 
     def __init__(self, key: str, secret: str, timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from knit.core.model import Record
 from knit.errors import Misconfigured
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import Account, Api, Body, Signer, anonymous, basic
 
 _ENDPOINT = Variable(names=("HTTPREQ_ENDPOINT",), help="address of the server")
@@ -32,7 +32,7 @@ class Endpoint:
     raw: bool = False
 
 
-class HttpReq(Paced):
+class HttpReq(Paced, ReplacesWhole):
     """One server. A user name, a password and a query in its address are taken out of it and sent all the same."""
 
     def __init__(self, endpoint: Endpoint, timing: Timing, runtime: Runtime) -> None:

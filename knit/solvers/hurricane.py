@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from knit.core.model import Record
 from knit.errors import KnitError, Misconfigured, Refused, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import HoldsOneValue, Paced, Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import Account, Api, Body, anonymous
 
 _URL = "https://dyn.dns.he.net/nic/update"
@@ -27,7 +27,7 @@ _EMPTY = "."
 _TOO_OFTEN = {"interval", "abuse"}
 
 
-class Hurricane(Paced):
+class Hurricane(Paced, HoldsOneValue):
     """`tokens` by the record's full name."""
 
     def __init__(self, tokens: Mapping[str, str], timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from knit.core.model import Record
 from knit.errors import KnitError, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import Account, Api, Body, Reply, anonymous, paged
 from knit.solvers.rewrite import rewrite
 from knit.solvers.zones import Zones, listed, relative
@@ -54,7 +54,7 @@ class _Domain:
     hosts: tuple[_Host, ...]
 
 
-class Namecheap(Paced):
+class Namecheap(Paced, ReplacesWhole):
     """One account. The service at `address_url` says which public address we have: every call has to name it."""
 
     def __init__(

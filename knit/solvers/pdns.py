@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from knit.core.model import Record
 from knit.errors import Misconfigured
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header, quoted, unquoted
 from knit.solvers.rewrite import rewrite
 from knit.solvers.zones import Zones
@@ -73,7 +73,7 @@ class Server:
     name: str = "localhost"
 
 
-class PowerDns(Paced):
+class PowerDns(Paced, ReplacesWhole):
     """One server."""
 
     def __init__(self, server: Server, timing: Timing, runtime: Runtime) -> None:

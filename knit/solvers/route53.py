@@ -13,7 +13,7 @@ from knit.core.model import Record
 from knit.errors import Unreachable
 from knit.ports import Solver
 from knit.solvers import aws
-from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Provider, Runtime, Settles, Timing, Values, Variable, knobs
 from knit.solvers.fresh import Fresh
 from knit.solvers.http import Account, Api, Body, Reply, paged, quoted, unquoted
 from knit.solvers.sets import Edit, Sets, Texts
@@ -48,7 +48,7 @@ class Options:
     tries: int = 5
 
 
-class Route53(Sets[str]):
+class Route53(Sets[str], Settles):
     """One AWS account. Throttling (5 calls per second and account) is waited out, longer each time."""
 
     def __init__(self, access: Fresh, timing: Timing, runtime: Runtime, options: Options) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from knit.core.model import Record
-from knit.solvers.base import Paced, Runtime, Timing
+from knit.solvers.base import Paced, ReplacesWhole, Runtime, Timing
 from knit.solvers.rewrite import rewrite
 from knit.solvers.singles import Place
 from knit.solvers.zones import Zones
@@ -32,7 +32,7 @@ class Edit(Generic[V]):
     after: Texts[V]
 
 
-class Sets(Paced, ABC, Generic[V]):
+class Sets(Paced, ReplacesWhole, Generic[V]):
     """Adds and removes one value of a set; all others go back exactly as they came."""
 
     def __init__(self, timing: Timing, zones: Zones[str], runtime: Runtime) -> None:

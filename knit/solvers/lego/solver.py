@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from knit.core.model import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import Paced, Runtime, Timing
+from knit.solvers.base import HoldsOneValue, Paced, PerSet, ReplacesWhole, Runtime, Timing
 from knit.solvers.lego import answers
 from knit.solvers.lego.child import Child, Ended
 
@@ -38,7 +38,7 @@ class Setup:
     deadline: float = _DEADLINE
 
 
-class Lego(Paced):
+class Lego(Paced, PerSet, ReplacesWhole):
     """Starts a child for each session, and for each call outside of one."""
 
     def __init__(self, setup: Setup, timing: Timing, runtime: Runtime) -> None:
@@ -71,7 +71,7 @@ class Lego(Paced):
             session.cleanup(record, state)
 
 
-class LegoOneValue(Lego):
+class LegoOneValue(Lego, HoldsOneValue):
     """For providers that keep one TXT value at a name."""
 
     def slot(self, record: Record) -> str:
@@ -79,7 +79,7 @@ class LegoOneValue(Lego):
         return record.fqdn
 
 
-class _Session(Paced):
+class _Session(Paced, ReplacesWhole):
     """The children of one set of challenges: one, or two when only some of its names are delegated."""
 
     def __init__(self, setup: Setup, timing: Timing, runtime: Runtime) -> None:

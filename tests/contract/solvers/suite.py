@@ -13,9 +13,9 @@
    - `present` of a value that is there and `cleanup` of one that is not are done, not errors. Delete by exact value.
      Return the record's id as state only if it saves a lookup; `cleanup(record, None)` must work all the same
      (a crash may come between the write and the journal).
-   - One API write that replaces several values (a record set, a whole zone): add
-     `def replaces(self, record) -> str` naming what is replaced; callers then hold a lock over present and cleanup.
-     If the provider can keep only one value at a name: `def slot(self, record) -> str`.
+   - One API write that replaces several values (a record set, a whole zone): inherit `ReplacesWhole`, whose
+     `replaces` names what is replaced; callers then hold a lock over present and cleanup. If the provider can keep
+     only one value at a name: `HoldsOneValue`.
 2. `tests/rig/dns_api/acme.py`: `class FakeAcme(FakeApi)` (model: `desec.py` there), from the API's documentation, whose
    URL stands on top. Check method, path, authentication and body strictly; answer in the documented shapes; cut
    lists into pages of `page_size`. Wrong credentials get the documented status.

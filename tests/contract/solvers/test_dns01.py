@@ -14,7 +14,7 @@ import pytest
 from knit.core.model import CertId, Challenge, ChallengeId, Leftover, Record
 from knit.errors import Interrupted, LeaseLost, NotVisible, Refused, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import Paced, Runtime, Timing
+from knit.solvers.base import HoldsOneValue, Paced, Runtime, Settles, Timing
 from knit.solvers.desec import Desec
 from knit.solvers.dns01 import Dns01, Exclusive, Shared, sweep
 from knit.solvers.exclusive import KeyedLocks, LeasedLocks
@@ -171,7 +171,7 @@ def test_two_hundred_certificates_delegated_to_one_name_lose_no_value(api: FakeD
     assert api.values(NAME) == ["foreign"]
 
 
-class Settling(Desec):
+class Settling(Desec, Settles):
     """Says when all of its servers have what was set."""
 
     settled: Sequence[Mapping[str, str]] | None = None
@@ -190,7 +190,7 @@ def test_a_provider_that_knows_its_servers_is_asked_when_all_values_are_set(api:
         assert solver.settled == [{"value": "apex"}, {"value": "wildcard"}]
 
 
-class OneSlot(Paced):
+class OneSlot(Paced, HoldsOneValue):
     """A provider that keeps one value per name."""
 
     def __init__(self) -> None:
