@@ -25,11 +25,14 @@ CONNECT_SECONDS = 4.0
 REPLY_SECONDS = 30.0
 LISTEN_SECONDS = 2.0
 IDLE_SECONDS = 20.0
+BUSY_SECONDS = 1.0
+"""A connection used within this time is not asked whether it is still there."""
 LARGEST_HEAD = 64 * 1024
 LARGEST_BODY = 1024 * 1024
 # A URL from the CA ends up in a request line and in signed JSON: nothing but visible ASCII without quotes.
 URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
 STATUS_LINE = re.compile(r"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
+LARGEST_RECORD = 65536
 BODILESS = frozenset({204, 304})
 
 
@@ -96,13 +99,18 @@ def trust(ca_files: tuple[str, ...]) -> ssl.SSLContext:
 
 
 class Connection:
-    """The connection of one thread to one origin. Opened when first needed, and again after any failure."""
+    """The connection of one thread to one origin. Opened when first needed, and again after any failure.
+
+    The socket does not block, and is waited for here: with a timeout of its own it would be polled before and after
+    each read and write, and every system call is a chance for another thread to take the interpreter's lock away.
+    """
 
     def __init__(self, origin: Origin, context: ssl.SSLContext, sleep: Sleep) -> None:
         self.origin = origin
         self._context = context
         self._sleep = sleep
         self._socket: ssl.SSLSocket | None = None
+        self._input = select.poll()
         self._buffer = bytearray()
         self._deadline = 0.0
         self._used = 0.0
@@ -122,8 +130,7 @@ class Connection:
         """
         head = f"{method} {target} HTTP/1.1\r\nHost: {self.origin}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
         with self._whole_or_closed():
-            stream = self._ready()
-            stream.sendall(head.encode("ascii") + body)
+            self._send(self._ready(), head.encode("ascii") + body)
             reply = self._read(bodiless=method == "HEAD")
         self._used = time.monotonic()
         if reply.headers.get("connection", "").lower() == "close" or self._buffer:
@@ -157,7 +164,8 @@ class Connection:
     def _ready(self) -> ssl.SSLSocket:
         now = time.monotonic()
         self._deadline = now + REPLY_SECONDS
-        if self._socket is not None and (now - self._used > IDLE_SECONDS or _has_input(self._socket)):
+        idle = now - self._used
+        if self._socket is not None and (idle > IDLE_SECONDS or (idle > BUSY_SECONDS and self._input.poll(0))):
             # What a silent connection has to say before it is asked is that it is closed.
             self.close()
         if self._socket is None:
@@ -174,8 +182,25 @@ class Connection:
         except OSError:
             plain.close()
             raise
-        stream.settimeout(LISTEN_SECONDS)
+        stream.settimeout(0)
+        self._input = select.poll()
+        self._input.register(stream, select.POLLIN)
         return stream
+
+    def _send(self, stream: ssl.SSLSocket, data: bytes) -> None:
+        while data:
+            try:
+                data = data[stream.send(data) :]
+            except ssl.SSLWantWriteError:
+                self._await_room(stream)
+
+    def _await_room(self, stream: ssl.SSLSocket) -> None:
+        room = select.poll()
+        room.register(stream, select.POLLOUT)
+        while not room.poll(LISTEN_SECONDS * 1000):
+            if time.monotonic() > self._deadline:
+                raise TimeoutError
+            self._sleep(0)
 
     def _read(self, *, bodiless: bool) -> Reply:
         status, headers = self._head()
@@ -262,18 +287,16 @@ class Connection:
         while True:
             if time.monotonic() > self._deadline:
                 raise TimeoutError
-            try:
-                data = self._socket.recv(65536)
-            except TimeoutError:
+            if not self._input.poll(LISTEN_SECONDS * 1000):
                 self._sleep(0)
+                continue
+            try:
+                # At least a whole record, so that nothing stays behind where the poll would not see it.
+                data = self._socket.recv(LARGEST_RECORD)
+            except ssl.SSLWantReadError:
+                # Part of a record, or one that is not for us, such as a session ticket.
                 continue
             except ssl.SSLEOFError:
                 data = b""
             self._buffer += data
             return bool(data)
-
-
-def _has_input(stream: ssl.SSLSocket) -> bool:
-    poll = select.poll()
-    poll.register(stream, select.POLLIN)
-    return bool(poll.poll(0))
