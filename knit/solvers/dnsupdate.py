@@ -17,15 +17,17 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
 import dns.tsig
 import dns.tsigkeyring
 import dns.update
+from dns.rdtypes.ANY.TXT import TXT
 
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
 from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.dnsquery import resolved
-from knit.solvers.http import quoted
 
 _PREFIXES = ("DNSUPDATE", "RFC2136")
 
@@ -52,6 +54,7 @@ _KEY_FILE = re.compile(
     r'(?=[^}]*secret\s+"(?P<secret>[^"]+)"\s*;)'
 )
 _HEADER = 12
+_LARGEST = 2 + 65535
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
 
 
@@ -78,7 +81,7 @@ class DnsUpdate(Paced):
     ) -> None:
         zone = self._zone(record)
         update = dns.update.UpdateMessage(f"{zone}.", keyring=self._key)
-        value = dns.rdata.from_text("IN", "TXT", quoted(record.value))
+        value = TXT(dns.rdataclass.IN, dns.rdatatype.TXT, [record.value.encode()])
         change(update, dns.name.from_text(record.fqdn), value)
         rcode = self._exchange(update)
         if rcode != dns.rcode.NOERROR:
@@ -104,8 +107,7 @@ class DnsUpdate(Paced):
             connection.settimeout(self._timeout)
             wire = update.to_wire()
             connection.sendall(struct.pack("!H", len(wire)) + wire)
-            (length,) = struct.unpack("!H", _read(connection, 2))
-            answer = _read(connection, length)
+            answer = _answer(connection)
         if len(answer) < _HEADER or answer[:2] != wire[:2]:
             raise ValueError
         return answer
@@ -129,12 +131,15 @@ class DnsUpdate(Paced):
         return "the TSIG key" if self._key else "unsigned updates (set DNSUPDATE_TSIG_KEY and DNSUPDATE_TSIG_SECRET)"
 
 
-def _read(connection: socket.socket, count: int) -> bytes:
-    """So many bytes, or fewer when the other side closes."""
+def _answer(connection: socket.socket) -> bytes:
+    """One message behind its length (RFC 1035 section 4.2.2), or less when the other side closes."""
     data = b""
-    while len(data) < count and (more := connection.recv(count - len(data))):
+    while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
+        more = connection.recv(_LARGEST)
+        if not more:
+            break
         data += more
-    return data
+    return data[2 : 2 + int.from_bytes(data[:2])]
 
 
 def _is_signed(answer: bytes) -> bool:
