@@ -39,10 +39,10 @@ class Ours:
         self._party = party
 
     def issue(self, name: str) -> None:
-        key = x509.new_key(KeyType.EC256)
-        request = IssueRequest(names=(name,), csr_der=x509.csr(key, (name,)))
+        key = x509.Key.new(KeyType.EC256)
+        request = IssueRequest(names=(name,), csr_der=key.csr((name,)))
         chain = self._issuer.issue(request, self._party, self._party)
-        x509.check(Bundle(fullchain=chain, privkey=key), (name,), datetime.now(UTC))
+        x509.check(Bundle(fullchain=chain, privkey=key.pem), (name,), datetime.now(UTC), key)
 
 
 @dataclass

@@ -6,10 +6,11 @@ most, and delivering it three times changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,18 @@ HEARTBEAT = timedelta(seconds=20)
 
 EVERY_COMMAND = 1_000_000
 
+SHORTEST_PAUSE = 0.005
+"""Seconds between two looks at a queue that has just had something; doubled with each vain one."""
+
+LONGEST_PAUSE = 0.1
+"""Seconds between two looks at a queue that has nothing."""
+
+DELAYED = ".DQ"
+"""How Dramatiq calls the queue of messages that are to be delivered later."""
+
+DELAYED_PAUSE = 0.5
+"""Seconds between two looks there: none of them is wanted to the tenth of a second."""
+
 Message = dramatiq.Message[Any]
 
 
@@ -45,7 +58,7 @@ def renew(cert_id: CertId) -> Message:
 
 
 def publish(cert_id: CertId | None = None, *, tries: int = 0) -> Message:
-    """Publish what waits for this certificate; for None also refresh and prune."""
+    """Publish what waits, this certificate's bundle among it; for None also refresh and prune."""
     return _message(CONTROL, "publish", None if cert_id is None else int(cert_id), tries)
 
 
@@ -96,13 +109,64 @@ def connect(url: str) -> Queue:
     return queue
 
 
+class Prompt(dramatiq.Consumer):
+    """A consumer of a Redis queue that looks for the next message as soon as one is done.
+
+    Dramatiq's own sleeps while every place of its prefetch is taken, for up to the worker timeout, and a thread that
+    becomes free in that time idles for the rest of it. So its pause is made as short as it gets, and the waiting is
+    done here. `longest` is the longest pause, in seconds. RabbitMQ pushes, and needs none of this.
+    """
+
+    def __init__(self, consumer: dramatiq.Consumer, longest: float) -> None:
+        self._consumer = consumer
+        self._longest = longest
+        self._pause = SHORTEST_PAUSE
+        self._done = Event()
+
+    def __next__(self) -> dramatiq.MessageProxy | None:
+        found = next(self._consumer)
+        if found is not None:
+            self._pause = SHORTEST_PAUSE
+        elif self._done.wait(self._pause):
+            self._done.clear()
+            self._pause = SHORTEST_PAUSE
+        else:
+            self._pause = min(self._pause * 2, self._longest)
+        return found
+
+    def ack(self, message: dramatiq.MessageProxy) -> None:
+        """See dramatiq.Consumer."""
+        self._consumer.ack(message)
+        self._done.set()
+
+    def nack(self, message: dramatiq.MessageProxy) -> None:
+        """See dramatiq.Consumer."""
+        self._consumer.nack(message)
+        self._done.set()
+
+    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
+        """See dramatiq.Consumer."""
+        self._consumer.requeue(messages)
+
+    def close(self) -> None:
+        """See dramatiq.Consumer."""
+        self._consumer.close()
+
+
 def _redis(url: str) -> Queue:
     from dramatiq.brokers.redis import RedisBroker
 
     from knit.valkey.connect import connect as valkey
 
+    class PromptBroker(RedisBroker):
+        """Dramatiq's broker with our consumer around its own."""
+
+        def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+            longest = DELAYED_PAUSE if queue_name.endswith(DELAYED) else LONGEST_PAUSE
+            return Prompt(super().consume(queue_name, prefetch, timeout=1), longest)
+
     link = valkey(url, name="knit-queue", retries=0)
-    broker = RedisBroker(  # type: ignore[no-untyped-call]
+    broker = PromptBroker(  # type: ignore[no-untyped-call]
         client=link.client,
         middleware=[],
         heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),

@@ -24,15 +24,20 @@ from knit.core.model import (
     Issued,
     IssueRequest,
     Known,
+    Leaf,
     Leftover,
     Policy,
     Ready,
     Reason,
     Record,
 )
+from knit.core.value import Parcel
 
 Clock = Callable[[], datetime]
 """Returns the current time, aware, UTC."""
+
+NewValue = tuple[str, bytes, int]
+"""Something to publish: valkey_key, the JSON, its generation."""
 
 Sleep = Callable[[float], None]
 """Waits so many seconds, or raises Interrupted as soon as the process is told to stop."""
@@ -65,8 +70,8 @@ class Leases(Protocol):
 class Journal(Protocol):
     """One attempt's journal, written by the issuer and the solver while they work.
 
-    Every method commits before it returns, and raises LeaseLost instead of writing once another worker has
-    taken over. Each is called before the effect it allows.
+    Every method but `removed` commits before it returns, and raises LeaseLost instead of writing once another worker
+    has taken over. Each is called before the effect it allows.
     """
 
     def ordered(self, order_url: str) -> None:
@@ -79,13 +84,20 @@ class Journal(Protocol):
         """It was set; `state` is what the solver needs to remove it. Not called when it needs nothing."""
 
     def removed(self, challenge: ChallengeId) -> None:
-        """It was removed by exact value."""
+        """It was removed by exact value. Committed with the next step, or at the end: it allows nothing."""
 
     def check(self) -> None:
         """Raise LeaseLost when another worker may have taken over: nothing it relies on may be removed any more."""
 
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
+
+
+class OpenJournal(Journal, Protocol):
+    """A journal as whoever opened it sees it."""
+
+    def close(self) -> None:
+        """Commit what is not committed. Called at the end, however that came about; raises nothing."""
 
 
 class Solver(Protocol):
@@ -180,6 +192,9 @@ class Staging(Protocol):
     def get(self, attempt: AttemptId) -> Bundle | None:
         """What was put, or None when it is gone."""
 
+    def bundles(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, Bundle]:
+        """Those that are there and have a chain, in one round trip."""
+
     def discard(self, attempts: Iterable[AttemptId]) -> None:
         """Forget them."""
 
@@ -190,24 +205,40 @@ class Staging(Protocol):
 class Store(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
 
-    def load(self, cert_id: CertId) -> Known:
-        """What is wanted and what is known, in one statement."""
+    def hold(self, cert_id: CertId) -> AbstractContextManager[tuple[Lease, Known] | None]:
+        """Take the certificate's lease, as `Leases.hold` does, and read what is wanted and known, in one statement."""
 
     def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
         """TXT values set for this certificate and not removed."""
 
-    def begin(self, lease: Lease, spec: CertSpec, reason: Reason, directory: str) -> Attempt:
-        """Open a new attempt (step planned), counted before any work is done."""
+    def begin(
+        self,
+        lease: Lease,
+        spec: CertSpec,
+        reason: Reason,
+        directory: str,
+        spki_sha256: str,
+        *,
+        newest: AttemptId | None,
+    ) -> Attempt:
+        """Open a new attempt (step planned), counted before any work is done, for the key with this public half.
+
+        `newest` is the certificate's last attempt as far as is known; raises LeaseLost when there is another since.
+        """
 
     def resume(self, lease: Lease, attempt: Attempt) -> Attempt:
         """Take over an open attempt: count one more start, bind it to this lease's epoch."""
 
-    def key_staged(self, lease: Lease, attempt: Attempt, spki_sha256: str) -> None: ...
+    def key_staged(self, lease: Lease, attempt: Attempt, spki_sha256: str) -> None:
+        """Another key is in staging, in place of one that was lost before it was of any use."""
 
-    def journal(self, lease: Lease, attempt: Attempt) -> Journal: ...
+    def journal(self, lease: Lease, attempt: Attempt) -> OpenJournal: ...
 
-    def staged(self, lease: Lease, attempt: Attempt) -> None:
-        """The whole bundle is staged and checked: step issued, certificate handed over to publish."""
+    def hand_over(self, lease: Lease, attempt: Attempt, leaf: Leaf, sha256: str) -> None:
+        """The bundle with this hash is staged and checked: step issued, for publish to go on with.
+
+        The last write under this lease, which is given back by it.
+        """
 
     def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End the attempt as failed: its class and text, one more failure, the next try, `last_error`."""
@@ -281,14 +312,17 @@ class PassStore(Protocol):
     def wanted(self) -> Sequence[CertSpec]:
         """All enabled, adopted certificates."""
 
-    def ready(self, cert_id: CertId | None) -> Sequence[Ready]:
-        """What waits to be published (attempts at issued and publishing), of one certificate or all."""
+    def ready(self, *, begun: bool) -> Sequence[Ready]:
+        """What waits to be published (attempts at issued), and what a worker began to publish 15 s ago and did not end.
 
-    def publishing(self, attempt: Attempt, generation: int) -> None:
-        """This attempt's bundle is about to be published under this generation."""
+        With `begun` also what was begun just now.
+        """
 
-    def record_published(self, attempt: Attempt, issued: Issued) -> None:
-        """The value is published: end the attempt, clear failures and `last_error`."""
+    def publishing(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """These are about to be published; gives those that are still this worker's to publish."""
+
+    def record_published(self, parcels: Sequence[Parcel]) -> None:
+        """They are published: end their attempts, clear failures and `last_error`."""
 
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
@@ -324,10 +358,10 @@ class Publication(Protocol):
     def live(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The raw values at these keys; absent ones are left out."""
 
-    def publish(self, key: str, value: bytes, generation: int) -> int | None:
-        """Set value, index and change feed in one transaction.
+    def publish(self, values: Sequence[NewValue]) -> Sequence[int | None]:
+        """Set values, index and change feed in one transaction.
 
-        Gives None when done, or the generation found there when it is not older than this one (nothing written).
+        Gives for each None when done, or the generation found there when it is not older (nothing is written then).
         """
 
     def survey(self) -> tuple[set[str], set[str]]:
@@ -347,6 +381,8 @@ __all__ = [
     "Journal",
     "Lease",
     "Leases",
+    "NewValue",
+    "OpenJournal",
     "PassStore",
     "Prover",
     "Publication",

@@ -70,7 +70,7 @@ def test_a_node_imports_nothing_of_the_centre() -> None:
 def test_every_message_fits_its_actor(message: messages.Message) -> None:
     queue = messages.in_memory()
     nothing: Any = None
-    declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing))
+    declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing), nothing)
     actor = queue.broker.get_actor(message.actor_name)
     function: Callable[..., object] = actor.fn
     inspect.signature(function).bind(*message.args, **message.kwargs)

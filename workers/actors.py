@@ -54,8 +54,8 @@ class Flows:
     on_error: Callable[[Exception], None] = lambda _: None
 
 
-def declare(queue: Queue, flows: Flows) -> None:
-    """Declare the three actors on this queue."""
+def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None]) -> None:
+    """Declare the three actors on this queue. `handed_over` is called for each bundle that waits to be published."""
 
     def reconcile() -> None:
         with _edge(flows):
@@ -67,7 +67,7 @@ def declare(queue: Queue, flows: Flows) -> None:
 
     def renew(cert_id: int) -> None:
         with _edge(flows):
-            _renew(queue, flows, CertId(cert_id))
+            _renew(queue, flows, CertId(cert_id), handed_over)
 
     def publish(cert_id: int | None, tries: int) -> None:
         with _edge(flows):
@@ -93,7 +93,7 @@ def _edge(flows: Flows) -> Iterator[None]:
         raise
 
 
-def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
+def _renew(queue: Queue, flows: Flows, cert_id: CertId, handed_over: Callable[[CertId], None]) -> None:
     try:
         outcome = flows.renew.run(cert_id)
     except Interrupted:
@@ -101,7 +101,7 @@ def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
         return
     flows.on_outcome(outcome)
     if isinstance(outcome, Renewed):
-        queue.send(messages.publish(cert_id))
+        handed_over(cert_id)
     elif isinstance(outcome, Skipped) and outcome.busy and flows.follow_up:
         queue.send(messages.renew(cert_id), delay=BUSY)
     elif isinstance(outcome, Failed) and outcome.retry_at is not None and flows.follow_up:
@@ -112,7 +112,7 @@ def _renew(queue: Queue, flows: Flows, cert_id: CertId) -> None:
 
 def _publish(queue: Queue, flows: Flows, cert_id: int | None, tries: int) -> None:
     try:
-        report = flows.publish.everything() if cert_id is None else flows.publish.one(CertId(cert_id))
+        report = flows.publish.everything() if cert_id is None else flows.publish.waiting(begun=tries > 0)
     except Transient as error:
         if tries >= (len(PUBLISH_AGAIN) if flows.follow_up else PUBLISH_AT_ONCE):
             raise

@@ -21,7 +21,8 @@ from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from scheduler.main import serve
 from workers.actors import Flows, declare
-from workers.fetching import Promptly
+from workers.handing_over import EVERY as HANDING_OVER
+from workers.handing_over import HandingOver
 from workers.stopping import Stopping
 from workers.wiring import Wired, wire
 
@@ -95,8 +96,9 @@ def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | No
     workers: list[dramatiq.Worker] = []
     try:
         queue.broker.add_middleware(stopping)
-        queue.broker.add_middleware(Promptly())
-        declare(queue, wired.flows if heard is None else heard.listening(wired.flows))
+        handing_over = HandingOver(queue, HANDING_OVER if heard is None else 0)
+        queue.broker.add_middleware(handing_over)
+        declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over)
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
         # Dramatiq warns that both hook into one broker; each hears only of its own queue.

@@ -13,7 +13,7 @@ from knit.errors import KnitError, Misconfigured
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from workers.actors import declare
-from workers.fetching import Promptly
+from workers.handing_over import HandingOver
 from workers.stopping import Stopping
 from workers.wiring import wire
 
@@ -41,6 +41,12 @@ def _serve(settings: Worker, env: Environment) -> None:
     stopping.closes(wired.close)
     queue = messages.connect(settings.queue_url or "")
     queue.broker.add_middleware(stopping)
-    queue.broker.add_middleware(Promptly())
-    declare(queue, wired.flows)
+    handing_over = HandingOver(queue)
+    queue.broker.add_middleware(handing_over)
+    declare(queue, wired.flows, handing_over)
     dramatiq.set_broker(queue.broker)
+    try:
+        # What a worker that has died did not get to say.
+        queue.send(messages.publish())
+    except KnitError as error:
+        log.warning("queue not reached yet", extra={"error": str(error)})

@@ -66,15 +66,14 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
         _check(link, settings)
         layout = Layout(settings.index_key)
         publication, staging = ValkeyPublication(link, layout), ValkeyStaging(link, layout)
-        passes, store = Passes(database, layout.reserved), Attempts(database)
-        dns = _Dns(env, settings, leases, database, sleep)
+        passes, store = Passes(database, layout.reserved), Attempts(database, leases)
+        dns = _Dns(env, settings, leases, store, sleep)
         acme = _acme(settings, Accounts(database), leases, sleep)
         opened.callback(acme.close)
         flows = Flows(
             reconcile=Reconcile(store=passes, publication=publication, policy=settings.policy, clock=now),
             renew=Renew(
                 store=store,
-                leases=leases,
                 staging=staging,
                 publication=publication,
                 issuers=Issuers([acme]),
@@ -125,7 +124,7 @@ def _acme(settings: Worker, accounts: Accounts, leases: Leases, sleep: Sleep) ->
 class _Dns:
     """The DNS side of a worker: provers for attempts, and the sweep of what earlier ones left behind."""
 
-    def __init__(self, env: Environment, settings: Worker, leases: Leases, database: Database, sleep: Sleep) -> None:
+    def __init__(self, env: Environment, settings: Worker, leases: Leases, store: Attempts, sleep: Sleep) -> None:
         runtime = Runtime(clock=now, sleep=sleep, resolvers=settings.dns.resolvers or ())
         self._solvers = Solvers(env, runtime)
         looking = Looking(
@@ -138,7 +137,7 @@ class _Dns:
         self._exclusive = LeasedLocks(leases, sleep)
         self._delegation = DnsDelegation(looking, sleep)
         self._shared = Shared(delegation=self._delegation, exclusive=self._exclusive)
-        self._store = Attempts(database)
+        self._store = store
 
     def prover(self, provider: str, journal: Journal) -> Prover:
         return Dns01(split(provider)[0], self._solvers.solver(provider), journal, self._shared)

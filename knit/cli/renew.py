@@ -114,9 +114,9 @@ def _later(database: Database, central: Central, cert: Listed) -> Result | None:
     """Not due, where no worker will find it due: then there is nothing to wait for."""
     from knit.core.model import Wait
     from knit.core.renewal import decide
-    from knit.store.attempts import Attempts
+    from knit.store.attempts import load
 
-    known = Attempts(database).load(cert.id)
+    known = load(database, cert.id)
     if known.spec is None:
         return None
     verdict = decide(known.spec, known.state, central.policy, datetime.now(UTC))

@@ -164,20 +164,31 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted."""
+    """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted.
+
+    `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
+    """
 
     spec: CertSpec | None
     state: CertState
     leftovers: bool
+    newest: AttemptId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """An attempt whose bundle waits to be published, with what is wanted and what is published now."""
+    """An attempt whose bundle waits to be published, with what is wanted and what is published now.
+
+    `leaf` and `sha256` are what the bundle was found to be when it was handed over; None in an attempt that an older
+    knit handed over. `generation` is the one under which its publication began, if it did.
+    """
 
     attempt: Attempt
     spec: CertSpec | None
     issued: Issued | None
+    leaf: Leaf | None
+    sha256: str | None
+    generation: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

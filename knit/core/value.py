@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle, CertId
+from knit.core.model import Bundle, CertId, Issued, Ready
 from knit.errors import BundleMismatch
 
 MAX_BYTES = 256 * 1024
@@ -136,6 +136,44 @@ class Value:
                 "directory": self.mark.directory,
             }
         return members
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """A value on its way to be published, and the facts of it that are recorded once it is."""
+
+    ready: Ready
+    issued: Issued
+    value: Value
+
+    @classmethod
+    def of(cls, ready: Ready, bundle: Bundle, issued: Issued) -> Parcel:
+        """With the hash of this bundle among the facts."""
+        value = published_as(bundle, issued)
+        return cls(ready=ready, issued=replace(issued, sha256=value.sha256), value=value)
+
+    def under(self, generation: int) -> Parcel:
+        """The same under another generation, after a publication under this one was begun."""
+        issued = replace(self.issued, generation=generation)
+        begun = replace(self.ready, generation=self.issued.generation)
+        return Parcel(ready=begun, issued=issued, value=published_as(self.value.bundle, issued))
+
+
+def published_as(bundle: Bundle, issued: Issued) -> Value:
+    """The value that publishes this bundle with these facts."""
+    mark = Mark(
+        cert_id=issued.cert_id,
+        generation=issued.generation,
+        issued_at=issued.issued_at,
+        directory=issued.directory,
+    )
+    return Value.of(
+        bundle,
+        not_after=issued.not_after,
+        cert_path=issued.cert_path,
+        key_path=issued.key_path,
+        mark=mark,
+    )
 
 
 def _document(raw: bytes) -> dict[str, object]:

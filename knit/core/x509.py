@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
@@ -29,31 +30,41 @@ CLOCK_TOLERANCE: Final = timedelta(hours=1)
 BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
-def new_key(key_type: KeyType) -> bytes:
-    """A fresh key, unencrypted PEM in the traditional form, which is what the original knit published."""
-    key: CertificateKey
-    if key_type in CURVES:
-        key = ec.generate_private_key(CURVES[key_type]())
-    else:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A certificate's private key, read once: to read an RSA key again takes longer than all else about it.
 
-
-def csr(privkey: bytes, names: Sequence[str]) -> bytes:
-    """A certificate request (DER) for these DNS names, with an empty subject: CAs read the SAN, and a CN ends at 64.
-
-    Raises BundleMismatch for a key that cannot be used.
+    `pem` is unencrypted; `spki_sha256` is the lower-case hex SHA-256 of its public half (SubjectPublicKeyInfo).
     """
-    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    request = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(alternative, critical=False)
-    return request.sign(_private(privkey), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
+    pem: bytes = field(repr=False)
+    spki_sha256: str
+    _private: CertificateKey = field(repr=False)
 
-def spki_sha256(privkey: bytes) -> str:
-    """Lower-case hex SHA-256 of the public half (SubjectPublicKeyInfo). Raises BundleMismatch."""
-    return _fingerprint(_private(privkey).public_key())
+    @classmethod
+    def new(cls, key_type: KeyType) -> Key:
+        """A fresh one. Its PEM has the traditional form, which is what the original knit published."""
+        key: CertificateKey
+        if key_type in CURVES:
+            key = ec.generate_private_key(CURVES[key_type]())
+        else:
+            key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        return cls(pem, _fingerprint(key.public_key()), key)
+
+    @classmethod
+    def of(cls, pem: bytes) -> Key:
+        """Raises BundleMismatch for a key that cannot be used."""
+        key = _private(pem)
+        return cls(pem, _fingerprint(key.public_key()), key)
+
+    def csr(self, names: Sequence[str]) -> bytes:
+        """A certificate request (DER) for these DNS names; its subject is empty, for CAs read the SAN alone."""
+        alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        request = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(alternative, critical=False)
+        return request.sign(self._private, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def leaf(fullchain: bytes) -> Leaf:
@@ -61,15 +72,16 @@ def leaf(fullchain: bytes) -> Leaf:
     return _leaf(_certificates(fullchain)[0])
 
 
-def check(bundle: Bundle, names: Sequence[str], now: datetime) -> Leaf:
+def check(bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None) -> Leaf:
     """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
 
-    The key is the leaf's, the SAN set is the wanted set and nothing else, the dates are sound, the leaf is no CA,
-    each certificate is issued by the next, and nothing but certificates is in the chain.
+    The key (`key`, where it has been read already) is the leaf's, the SAN set is the wanted set and nothing else, the
+    dates are sound, the leaf is no CA, each certificate is issued by the next, and nothing but certificates is in the
+    chain.
     """
     chain = _certificates(bundle.fullchain)
     facts = _leaf(chain[0])
-    _check_key(chain[0], facts, bundle.privkey)
+    _check_key(chain[0], facts, key or Key.of(bundle.privkey))
     _check_names(facts, frozenset(names))
     _check_dates(facts, now)
     if _is_ca(chain[0]):
@@ -151,12 +163,12 @@ def _fingerprint(key: PublicKeyTypes) -> str:
     return sha256(encoded).hexdigest()
 
 
-def _check_key(certificate: x509.Certificate, facts: Leaf, privkey: bytes) -> None:
+def _check_key(certificate: x509.Certificate, facts: Leaf, key: Key) -> None:
     public = certificate.public_key()
     if isinstance(public, rsa.RSAPublicKey) and public.key_size > LARGEST_RSA_BITS:
         message = f"the issued certificate has an RSA key of {public.key_size} bits"
         raise BundleMismatch(message)
-    if facts.spki_sha256 != spki_sha256(privkey):
+    if facts.spki_sha256 != key.spki_sha256:
         message = "the issued certificate is for another key"
         raise BundleMismatch(message)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from knit.core import renewal, retry, x509
+from knit.core.digest import pair_digest
 from knit.core.model import (
     Attempt,
+    AttemptId,
     Bundle,
     CertId,
     CertSpec,
@@ -18,6 +21,7 @@ from knit.core.model import (
     Failed,
     Issued,
     IssueRequest,
+    Known,
     Leftover,
     Outcome,
     Policy,
@@ -28,7 +32,7 @@ from knit.core.model import (
 )
 from knit.core.value import Value
 from knit.errors import BundleMismatch, Interrupted, LeaseLost, Misconfigured, RateLimited, Refused, Transient
-from knit.ports import Clock, Issuers, Journal, Lease, Leases, Prover, Publication, Staging, Store
+from knit.ports import Clock, Issuers, Journal, Lease, Prover, Publication, Staging, Store
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +51,6 @@ class Renew:
     """The flow with its ports. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
 
     store: Store
-    leases: Leases
     staging: Staging
     publication: Publication
     issuers: Issuers
@@ -62,14 +65,14 @@ class Renew:
         Raises Interrupted when the process is stopping and LeaseLost when another worker took over; in both
         cases the journal says where to go on. Raises Transient, with nothing done, when the clock here is wrong.
         """
-        with self.leases.hold(f"cert:{cert_id}") as lease:
-            if lease is None:
+        with self.store.hold(cert_id) as held:
+            if held is None:
                 return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
+            lease, known = held
             self._check_clock(lease)
-            return self._renew(cert_id, lease)
+            return self._renew(cert_id, known, lease)
 
-    def _renew(self, cert_id: CertId, lease: Lease) -> Outcome:
-        known = self.store.load(cert_id)
+    def _renew(self, cert_id: CertId, known: Known, lease: Lease) -> Outcome:
         if known.leftovers:
             self.sweep(self.store.leftovers(cert_id))
         spec, state = known.spec, self._relevant(known.spec, known.state, lease)
@@ -80,10 +83,15 @@ class Renew:
             self.store.plan_check(cert_id, self.policy, until=verdict.until)
             return Skipped(cert_id=cert_id, reason=verdict.reason, until=verdict.until)
         if state.attempt is None:
-            attempt = self.store.begin(lease, spec, verdict.reason, self.policy.directory)
-        else:
-            attempt = self.store.resume(lease, state.attempt)
-        return self._attempt(spec, state, attempt, lease)
+            return self._begin(spec, state, verdict.reason, lease, known.newest)
+        return self._attempt(spec, state, self.store.resume(lease, state.attempt), lease)
+
+    def _begin(
+        self, spec: CertSpec, state: CertState, reason: Reason, lease: Lease, newest: AttemptId | None
+    ) -> Outcome:
+        key = x509.Key.new(spec.key_type)
+        attempt = self.store.begin(lease, spec, reason, self.policy.directory, key.spki_sha256, newest=newest)
+        return self._attempt(spec, state, attempt, lease, key)
 
     def _check_clock(self, lease: Lease) -> None:
         """With a wrong clock everything would be due, and refused once the CA has spent a certificate on it."""
@@ -116,12 +124,15 @@ class Renew:
             return False
         return value.sha256 == issued.sha256
 
-    def _attempt(self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease) -> Outcome:
+    def _attempt(
+        self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease, key: x509.Key | None = None
+    ) -> Outcome:
+        """`key` is one that is not staged yet, of an attempt that has just been opened for it."""
         try:
             if attempt.starts > retry.MAX_STARTS:
                 message = f"the worker died {attempt.starts - 1} times in a row in this attempt"
                 raise Transient(message)  # noqa: TRY301 -- recorded by the same handler as any other failure
-            return self._issue(spec, attempt, lease)
+            return self._issue(spec, attempt, lease, key)
         except LeaseLost:
             raise
         except Interrupted as error:
@@ -160,8 +171,7 @@ class Renew:
             return self._failed(spec, error, at)
         self.store.abandon(lease, attempt, why=KEY_LOST)
         log.warning("key lost, starting over", extra={"cert": spec.id, "attempt": attempt.id})
-        fresh = self.store.begin(lease, spec, Reason.UNFINISHED, self.policy.directory)
-        return self._attempt(spec, state, fresh, lease)
+        return self._begin(spec, state, Reason.UNFINISHED, lease, attempt.id)
 
     def _failed(self, spec: CertSpec, error: Exception, at: datetime) -> Failed:
         """Also what the log says of it: which certificate, what happened, what is kept, when the next try is."""
@@ -171,47 +181,48 @@ class Renew:
         )
         return Failed(cert_id=spec.id, error=str(error), retry_at=at)
 
-    def _issue(self, spec: CertSpec, attempt: Attempt, lease: Lease) -> Outcome:
-        bundle = self._key(spec, attempt, lease)
-        if bundle.fullchain:
-            x509.check(bundle, names=attempt.names, now=self.clock())
-        else:
-            self._obtain(spec, attempt, lease, bundle)
-        self.store.staged(lease, attempt)
+    def _issue(self, spec: CertSpec, attempt: Attempt, lease: Lease, fresh: x509.Key | None) -> Outcome:
+        key, staged = self._staged(attempt, lease) if fresh is None else self._stage(attempt, fresh)
+        chain = staged or self._obtained(spec, attempt, lease, key)
+        bundle = Bundle(fullchain=chain, privkey=key.pem)
+        leaf = x509.check(bundle, attempt.names, self.clock(), key)
+        if not staged:
+            lease.check()
+            self.staging.put(attempt.id, bundle)
+        self.store.hand_over(lease, attempt, leaf, pair_digest(bundle.fullchain, bundle.privkey))
         log.info("certificate issued", extra={"cert": spec.id, "names": spec.names_key, "attempt": attempt.id})
         return Renewed(cert_id=spec.id, attempt_id=attempt.id)
 
-    def _obtain(self, spec: CertSpec, attempt: Attempt, lease: Lease, bundle: Bundle) -> None:
-        journal = self.store.journal(lease, attempt)
+    def _obtained(self, spec: CertSpec, attempt: Attempt, lease: Lease, key: x509.Key) -> bytes:
         request = IssueRequest(
             names=attempt.names,
-            csr_der=x509.csr(bundle.privkey, attempt.names),
+            csr_der=key.csr(attempt.names),
             profile=attempt.profile,
             preferred_chain=spec.preferred_chain,
             order_url=attempt.order_url,
         )
         issuer = self.issuers.issuer(attempt.issuer)
-        chain = issuer.issue(request, journal, self.prover(attempt.provider, journal))
-        whole = Bundle(fullchain=chain, privkey=bundle.privkey)
-        x509.check(whole, names=attempt.names, now=self.clock())
-        lease.check()
-        self.staging.put(attempt.id, whole)
+        with closing(self.store.journal(lease, attempt)) as journal:
+            return issuer.issue(request, journal, self.prover(attempt.provider, journal))
 
-    def _key(self, spec: CertSpec, attempt: Attempt, lease: Lease) -> Bundle:
-        """What this attempt staged earlier, or a new key, staged before anything is asked of the CA.
+    def _staged(self, attempt: Attempt, lease: Lease) -> tuple[x509.Key, bytes]:
+        """What this attempt staged earlier, or a new key, staged before anything is asked of the CA; and its chain.
 
         A key lost after finalize cannot be had again: the order is given up, and a new one is made only while
         few were lost lately, so that a Valkey that forgets everything cannot use up the CA's limits.
         """
         staged = self.staging.get(attempt.id) if attempt.spki_sha256 is not None else None
-        if staged is not None and x509.spki_sha256(staged.privkey) == attempt.spki_sha256:
-            return staged
+        if staged is not None and (key := x509.Key.of(staged.privkey)).spki_sha256 == attempt.spki_sha256:
+            return key, staged.fullchain
         if attempt.spki_sha256 is not None and attempt.step not in BEFORE_FINALIZE:
             raise KeyLost
-        bundle = Bundle(fullchain=b"", privkey=x509.new_key(attempt.key_type))
-        self.staging.put(attempt.id, bundle)
-        self.store.key_staged(lease, attempt, x509.spki_sha256(bundle.privkey))
-        return bundle
+        key, _ = another = self._stage(attempt, x509.Key.new(attempt.key_type))
+        self.store.key_staged(lease, attempt, key.spki_sha256)
+        return another
+
+    def _stage(self, attempt: Attempt, key: x509.Key) -> tuple[x509.Key, bytes]:
+        self.staging.put(attempt.id, Bundle(fullchain=b"", privkey=key.pem))
+        return key, b""
 
 
 def _answers(attempt: Attempt, spec: CertSpec, policy: Policy) -> bool:

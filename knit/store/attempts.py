@@ -5,45 +5,61 @@ Every write is fenced: it is made only while the attempt carries this lease's ep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from psycopg.types.json import Jsonb
 
 from knit.core.model import (
     Attempt,
+    AttemptId,
     CertId,
     CertSpec,
     Challenge,
     ChallengeId,
     Known,
+    Leaf,
     Leftover,
     Policy,
     Reason,
     Record,
-    Step,
 )
 from knit.errors import Interrupted, KnitError, LeaseLost
 from knit.ports import Lease
 from knit.store.database import Database
+from knit.store.leases import Leases
 from knit.store.queries import Row, queries
 from knit.store.rows import attempt_from, known_from, leftover_from
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 LONGEST_ERROR = 2000
-NOTHING: Mapping[str, object] = {"step": None, "order_url": None, "spki_sha256": None}
+
+
+HOLD = (
+    f"with taken as ({queries('leases')['take']}) "  # noqa: S608 -- both are texts of ours
+    f"select taken.epoch, taken.at, known.* from taken cross join ({queries('attempts')['load']}) known"
+)
+
+
+def load(database: Database, cert_id: CertId) -> Known:
+    """What is wanted and known. `state.published` is what Postgres believes; only Valkey knows."""
+    return known_from(database.rows(queries("attempts")["load"], {"id": cert_id})[0])
 
 
 class Attempts:
     """The port `Store`: what renewing one certificate needs."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: Leases) -> None:
         self._database = database
+        self._leases = leases
         self._sql = queries("attempts")
 
-    def load(self, cert_id: CertId) -> Known:
-        """What is wanted and known. `state.published` is what Postgres believes; only Valkey knows."""
-        return known_from(self._database.rows(self._sql["load"], {"id": cert_id})[0])
+    @contextmanager
+    def hold(self, cert_id: CertId) -> Iterator[tuple[Lease, Known] | None]:
+        """See the port. What is known may be older than the lease, by the moment both took: see `begin`, `resume`."""
+        with self._leases.reading(f"cert:{cert_id}", HOLD, {"id": cert_id}) as taken:
+            yield None if taken is None else (taken[0], known_from(taken[1]))
 
     def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
         """TXT values set, or perhaps set, for this certificate and not removed."""
@@ -51,10 +67,19 @@ class Attempts:
 
     def removed(self, challenge: ChallengeId) -> None:
         """A leftover is gone. Written without a lease: nobody else can make it untrue."""
-        self._database.write(self._sql["removed"], {"challenge": challenge})
+        self._database.write(self._sql["removed"], {"gone": [challenge]})
 
-    def begin(self, lease: Lease, spec: CertSpec, reason: Reason, directory: str) -> Attempt:
-        """Open a new attempt. Raises LeaseLost also when another worker has opened one."""
+    def begin(
+        self,
+        lease: Lease,
+        spec: CertSpec,
+        reason: Reason,
+        directory: str,
+        spki_sha256: str,
+        *,
+        newest: AttemptId | None,
+    ) -> Attempt:
+        """Open a new attempt. Raises LeaseLost also when another worker has opened one since `newest`."""
         wanted = {
             "cert_id": spec.id,
             "reason": reason.value,
@@ -64,6 +89,8 @@ class Attempts:
             "directory": directory,
             "key_type": spec.key_type.value,
             "profile": spec.profile,
+            "spki_sha256": spki_sha256,
+            "newest": newest,
         }
         return attempt_from(self._fenced("begin", lease, wanted))
 
@@ -72,18 +99,18 @@ class Attempts:
         return attempt_from(self._fenced("resume", lease, {"id": attempt.id}))
 
     def key_staged(self, lease: Lease, attempt: Attempt, spki_sha256: str) -> None:
-        """The key is in staging. A key staged again, for an order not yet finalized, leaves the step as it is."""
-        first = attempt.step is Step.PLANNED
-        step = Step.KEY_STAGED.value if first else None
-        self._write("write", lease, {**NOTHING, "id": attempt.id, "step": step, "spki_sha256": spki_sha256})
+        """Another key is in staging. The step of an order that is not yet finalized stays as it is."""
+        self._write("key_staged", lease, {"id": attempt.id, "spki_sha256": spki_sha256})
 
     def journal(self, lease: Lease, attempt: Attempt) -> AttemptJournal:
         """The journal that the issuer and the solver write to."""
         return AttemptJournal(self._database, lease, attempt)
 
-    def staged(self, lease: Lease, attempt: Attempt) -> None:
-        """The checked bundle is in staging: it can be published."""
-        self._write("write", lease, {**NOTHING, "id": attempt.id, "step": Step.ISSUED.value})
+    def hand_over(self, lease: Lease, attempt: Attempt, leaf: Leaf, sha256: str) -> None:
+        """The checked bundle is in staging: it can be published. The lease is given back with it."""
+        facts = {name: getattr(leaf, name) for name in ("serial", "ari_id", "not_before", "not_after")}
+        self._write("hand_over", lease, {"id": attempt.id, **facts, "sha256": sha256})
+        self._leases.given_back(lease)
 
     def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End the attempt as failed; without `retry_at`, it is not tried again before something is changed."""
@@ -104,9 +131,8 @@ class Attempts:
         return int(self._database.rows(self._sql["key_losses"], {"id": cert_id})[0]["losses"])
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
-        """Nothing to decide before `until`; does nothing when what is wanted has changed since it was adopted."""
-        planned = {"id": cert_id, "until": until, "policy": policy.fingerprint}
-        self._database.write(self._sql["plan_check"], planned)
+        """Nothing to decide about this certificate before `until`."""
+        plan_check(self._database, cert_id, policy, until)
 
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
         return fenced(self._database, self._sql[name], lease, parameters)
@@ -116,17 +142,22 @@ class Attempts:
 
 
 class AttemptJournal:
-    """The port `Journal` for one attempt under one lease."""
+    """The port `OpenJournal` for one attempt under one lease.
+
+    What is gone from the DNS is noted with the next step, or by `close`: until then it only looks as if it were still
+    there, and whoever removes it again finds nothing.
+    """
 
     def __init__(self, database: Database, lease: Lease, attempt: Attempt) -> None:
         self._database = database
         self._lease = lease
         self._attempt = attempt
+        self._gone: list[ChallengeId] = []
         self._sql = queries("attempts")
 
     def ordered(self, order_url: str) -> None:
         """The CA has given this order."""
-        self._write(step=Step.ORDERED.value, order_url=order_url)
+        self._write("ordered", order_url=order_url)
 
     def presenting(self, record: Record) -> ChallengeId:
         """This TXT value is about to be set."""
@@ -148,8 +179,14 @@ class AttemptJournal:
         write(self._database, self._sql["presented"], self._lease, shown)
 
     def removed(self, challenge: ChallengeId) -> None:
-        """It was removed. Written without a lease: nobody else can make it untrue."""
-        self._database.write(self._sql["removed"], {"challenge": challenge})
+        """It was removed."""
+        self._gone.append(challenge)
+
+    def close(self) -> None:
+        """Note what has not been noted. Written without a lease: nobody else can make it untrue."""
+        if self._gone:
+            with suppress(KnitError):
+                self._database.write(self._sql["removed"], {"gone": self._gone})
 
     def check(self) -> None:
         """Raise LeaseLost when another worker may have taken over."""
@@ -157,10 +194,17 @@ class AttemptJournal:
 
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
-        self._write(step=Step.FINALIZING.value)
+        self._write("finalizing", gone=self._gone)
+        self._gone = []
 
-    def _write(self, **parameters: object) -> None:
-        write(self._database, self._sql["write"], self._lease, {**NOTHING, "id": self._attempt.id, **parameters})
+    def _write(self, name: str, **parameters: object) -> None:
+        write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
+
+
+def plan_check(database: Database, cert_id: CertId, policy: Policy, until: datetime) -> None:
+    """Nothing to decide before `until`; does nothing when what is wanted has changed since it was adopted."""
+    planned = {"id": cert_id, "until": until, "policy": policy.fingerprint}
+    database.write(queries("attempts")["plan_check"], planned)
 
 
 def fenced(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> Row:

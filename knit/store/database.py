@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
 import psycopg
@@ -33,7 +33,8 @@ REPEATABLE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetect
 class Source(Protocol):
     """Where connections come from."""
 
-    def connection(self) -> AbstractContextManager[Connection]: ...
+    def take(self) -> Connection: ...
+    def give(self, connection: Connection) -> None: ...
     def close(self) -> None: ...
 
 
@@ -45,12 +46,18 @@ class One:
         self._lock = threading.RLock()
         self._connection = connect(dsn)
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        with self._lock:
+    def take(self) -> Connection:
+        self._lock.acquire()
+        try:
             if self._connection.closed:
                 self._connection = connect(self._dsn)
-            yield self._connection
+        except BaseException:
+            self._lock.release()
+            raise
+        return self._connection
+
+    def give(self, connection: Connection) -> None:
+        self._lock.release()
 
     def close(self) -> None:
         self._connection.close()
@@ -71,8 +78,11 @@ class Shared:
             open=True,
         )
 
-    def connection(self) -> AbstractContextManager[Connection]:
-        return self._pool.connection()
+    def take(self) -> Connection:
+        return self._pool.getconn()
+
+    def give(self, connection: Connection) -> None:
+        self._pool.putconn(connection)
 
     def close(self) -> None:
         self._pool.close(timeout=2)
@@ -94,7 +104,7 @@ class Database:
         with ExitStack() as undo:
             first = One(dsn)
             undo.callback(first.close)
-            with first.connection() as connection:
+            with _lent(first) as connection:
                 schema.bring_up_to_date(connection)
             if connections > 1:
                 return cls(Shared(dsn, connections))
@@ -132,7 +142,7 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Several statements that hold together. Nothing but statements belongs inside."""
         try:
-            with self._source.connection() as connection, connection.transaction():
+            with _lent(self._source) as connection, connection.transaction():
                 yield connection
         except psycopg.Error as e:
             raise in_our_words(e) from None
@@ -141,12 +151,22 @@ class Database:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with self._source.connection() as connection:
+                with _lent(self._source) as connection:
                     return take(connection.execute(statement, parameters))
             except psycopg.Error as e:
                 if not _worth_repeating(e) or time.monotonic() > deadline:
                     raise in_our_words(e) from None
             time.sleep(PAUSE)
+
+
+@contextmanager
+def _lent(source: Source) -> Iterator[Connection]:
+    """A connection for as long as the block takes: it commits each statement by itself, so there is nothing to end."""
+    connection = source.take()
+    try:
+        yield connection
+    finally:
+        source.give(connection)
 
 
 def _fetched(cursor: Cursor) -> Sequence[Row]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from knit.errors import KnitError, LeaseLost, Transient
+from knit.ports import Lease
 from knit.store.database import Database
-from knit.store.queries import queries
+from knit.store.queries import Row, queries
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Leases:
         self._refresh_every = refresh_every
         self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._sql = queries("leases")
+        self._takings = itertools.count()
         self._lock = threading.Lock()
         self._held: dict[tuple[str, int], HeldLease] = {}
         self._stopping = threading.Event()
@@ -65,14 +68,22 @@ class Leases:
     @contextmanager
     def hold(self, name: str) -> Iterator[HeldLease | None]:
         """Take the lease, or give None at once while another owner holds it. Released on exit."""
-        lease = self._take(name)
-        if lease is None:
+        with self.reading(name, self._sql["take"], {}) as taken:
+            yield None if taken is None else taken[0]
+
+    @contextmanager
+    def reading(
+        self, name: str, statement: str, parameters: Mapping[str, object]
+    ) -> Iterator[tuple[HeldLease, Row] | None]:
+        """As `hold`, by a statement that reads something along with it: given beside the lease."""
+        taken = self._take(name, statement, parameters)
+        if taken is None:
             yield None
             return
         try:
-            yield lease
+            yield taken
         finally:
-            self._release(lease)
+            self._release(taken[0])
 
     def stop(self) -> None:
         """End the thread, without waiting for a Postgres that does not answer. Leases still held expire."""
@@ -80,22 +91,28 @@ class Leases:
         if self._thread is not None:
             self._thread.join(PARTING)
 
-    def _take(self, name: str) -> HeldLease | None:
+    def _take(self, name: str, statement: str, parameters: Mapping[str, object]) -> tuple[HeldLease, Row] | None:
         good_until = time.monotonic() + self._lifetime
         # One owner per taking, not per process: two threads of one process exclude each other too.
-        owner = f"{self._process}:{secrets.token_hex(4)}"
-        row = self._database.row(self._sql["take"], {"name": name, "owner": owner, "seconds": self._lifetime})
+        owner = f"{self._process}:{next(self._takings)}"
+        wanted = {"name": name, "owner": owner, "seconds": self._lifetime, **parameters}
+        row = self._database.row(statement, wanted)
         if row is None:
             return None
         lease = HeldLease(name, row["epoch"], row["at"], good_until=good_until)
         with self._lock:
             self._held[name, lease.epoch] = lease
             self._ensure_thread()
-        return lease
+        return lease, row
 
-    def _release(self, lease: HeldLease) -> None:
+    def given_back(self, lease: Lease) -> bool:
+        """The last statement written under it has given it back. False when that is not the first time it is said."""
         with self._lock:
-            self._held.pop((lease.name, lease.epoch), None)
+            return self._held.pop((lease.name, lease.epoch), None) is not None
+
+    def _release(self, lease: Lease) -> None:
+        if not self.given_back(lease):
+            return
         # It expires by itself; an error here must not hide how the work it guarded ended.
         with suppress(KnitError):
             self._database.write(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})

@@ -13,6 +13,7 @@ from knit.core.model import (
     Issued,
     KeyType,
     Known,
+    Leaf,
     Leftover,
     Ready,
     Record,
@@ -107,7 +108,7 @@ def state_from(row: Row) -> CertState:
 def known_from(row: Row) -> Known:
     """The joined columns of `state_from`, and of knit_certs (`c_`)."""
     spec = None if row["c_id"] is None else spec_from(row, "c_")
-    return Known(spec=spec, state=state_from(row), leftovers=row["leftovers"])
+    return Known(spec=spec, state=state_from(row), leftovers=row["leftovers"], newest=row["newest"])
 
 
 def ready_from(row: Row) -> Ready:
@@ -116,6 +117,20 @@ def ready_from(row: Row) -> Ready:
         attempt=attempt_from(row, "a_"),
         spec=None if row["c_id"] is None else spec_from(row, "c_"),
         issued=None if row["i_cert_id"] is None else issued_from(row, "i_"),
+        leaf=None if row["a_serial"] is None else _leaf_from(row),
+        sha256=row["a_sha256"],
+        generation=row["a_generation"],
+    )
+
+
+def _leaf_from(row: Row) -> Leaf:
+    return Leaf(
+        names=frozenset(row["a_names"]),
+        not_before=row["a_not_before"],
+        not_after=row["a_not_after"],
+        serial=row["a_serial"],
+        ari_id=row["a_ari_id"],
+        spki_sha256=row["a_spki_sha256"],
     )
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from knit.core.value import MAX_GENERATION
 from knit.errors import Refused
-from knit.ports import Publication
+from knit.ports import NewValue, Publication
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
 
@@ -31,21 +31,32 @@ end
 _PUBLISH = (
     _BUMP
     + """
-local stored = redis.pcall('GET', KEYS[4])
-if type(stored) == 'string' then
+local function as_new(key, wanted)
+  local stored = redis.pcall('GET', key)
+  if type(stored) ~= 'string' then return false end
   local readable, document = pcall(cjson.decode, stored)
   local mark = readable and type(document) == 'table' and document.knit
   local generation = type(mark) == 'table' and mark.generation
-  if type(generation) == 'number' and generation >= tonumber(ARGV[2]) and generation <= tonumber(ARGV[4]) then
-    return string.format('%.0f', generation)
-  end
+  local sensible = type(generation) == 'number' and generation <= tonumber(ARGV[2])
+  return sensible and generation >= tonumber(wanted) and string.format('%.0f', generation)
 end
-redis.call('SET', KEYS[4], ARGV[1])
-redis.call('SADD', KEYS[1], KEYS[4])
-local revision = bump()
-redis.call('ZADD', KEYS[3], revision, KEYS[4])
-redis.call('PUBLISH', ARGV[3], revision)
-return false
+local answers, changed = {}, {}
+for place = 4, #KEYS do
+  local key, value, generation = KEYS[place], ARGV[place * 2 - 5], ARGV[place * 2 - 4]
+  local found = as_new(key, generation)
+  if not found then
+    redis.call('SET', key, value)
+    redis.call('SADD', KEYS[1], key)
+    changed[#changed + 1] = key
+  end
+  answers[#answers + 1] = found or ''
+end
+if #changed > 0 then
+  local revision = bump()
+  for _, key in ipairs(changed) do redis.call('ZADD', KEYS[3], revision, key) end
+  redis.call('PUBLISH', ARGV[1], revision)
+end
+return answers
 """
 )
 
@@ -99,14 +110,17 @@ class ValkeyPublication(Publication):
             found.update((key, value) for key, value in zip(chunk, values, strict=True) if value is not None)
         return found
 
-    def publish(self, key: str, value: bytes, generation: int) -> int | None:
+    def publish(self, values: Sequence[NewValue]) -> Sequence[int | None]:
         """See the port. Raises Refused for a key that knit itself needs."""
-        if self._layout.reserved(key):
-            raise Refused(f"valkey_key {key!r} is reserved: choose one that does not begin with {self._layout.index!r}")
-        keys = [self._layout.index, self._layout.revision, self._layout.revisions, key]
+        for key, _, _ in values:
+            if self._layout.reserved(key):
+                allowed = f"choose one that does not begin with {self._layout.index!r}"
+                raise Refused(f"valkey_key {key!r} is reserved: {allowed}")
+        keys = [self._layout.index, self._layout.revision, self._layout.revisions, *(key for key, _, _ in values)]
+        pairs = [part for _, value, generation in values for part in (value, generation)]
         with self._link.talking():
-            found = self._publish(keys=keys, args=[value, generation, self._layout.channel, MAX_GENERATION])
-        return None if found is None else int(cast("bytes", found))
+            answers = self._publish(keys=keys, args=[self._layout.channel, MAX_GENERATION, *pairs])
+        return [int(found) if found else None for found in cast("list[bytes]", answers)]
 
     def survey(self) -> tuple[set[str], set[str]]:
         """See the port; worked out on the server."""

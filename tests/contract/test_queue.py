@@ -93,6 +93,18 @@ def test_a_delayed_message_comes_later(working: Working) -> None:
     assert time.monotonic() - began >= 0.9
 
 
+def test_a_thread_that_becomes_free_has_the_next_message_at_once(working: Working) -> None:
+    """However long the consumer has been idle because every place of its prefetch was taken."""
+    for _ in range(8):
+        working.queue.send(messages.renew(CertId(-1)))
+    assert working.busy.wait(10)
+    time.sleep(1)
+    began = time.monotonic()
+    working.free.set()
+    assert len(working.wait(8)) == 8
+    assert time.monotonic() - began < 0.5
+
+
 def test_renewals_that_wait_do_not_delay_a_publication(working: Working) -> None:
     for _ in range(6):
         working.queue.send(messages.renew(CertId(-1)))

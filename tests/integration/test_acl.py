@@ -133,7 +133,7 @@ def refused(url: str, command: str) -> bool:
 
 def published(primary: Server, key: str) -> None:
     with closing(connect(primary.url("worker"), name="knit-test")) as link:
-        ValkeyPublication(link, LAYOUT).publish(key, VALUE, 1)
+        ValkeyPublication(link, LAYOUT).publish([(key, VALUE, 1)])
 
 
 def test_the_publisher_stages_publishes_surveys_and_prunes(primary: Server) -> None:
@@ -142,7 +142,7 @@ def test_the_publisher_stages_publishes_surveys_and_prunes(primary: Server) -> N
         staging.put(AttemptId(1), Bundle(fullchain=b"", privkey=b"key"))
         assert staging.get(AttemptId(1)) == Bundle(fullchain=b"", privkey=b"key")
         staging.discard([AttemptId(1)])
-        assert publication.publish("certs:one", VALUE, 1) is None
+        assert publication.publish([("certs:one", VALUE, 1)]) == [None]
         assert publication.live(["certs:one"]) == {"certs:one": VALUE}
         assert "certs:one" in publication.survey()[0]
         publication.prune(["certs:one"])

@@ -107,9 +107,9 @@ class Stage:
         wired.leases._lifetime = LIFETIME
         wired.leases._refresh_every = LIFETIME / 6
         flows = wired.flows
-        ports = ("store", "leases", "staging", "publication")
+        ports = ("store", "staging", "publication")
         renew: dict[str, Any] = {name: Mortal(getattr(flows.renew, name), life) for name in (*ports, "issuers")}
-        publish: dict[str, Any] = {name: Mortal(getattr(flows.publish, name), life) for name in ports}
+        publish: dict[str, Any] = {name: Mortal(getattr(flows.publish, name), life) for name in (*ports, "leases")}
         try:
             yield dataclasses.replace(
                 flows,
@@ -149,7 +149,7 @@ def stage(knot: Knot, database_url: str, valkey: Valkey, queue_valkey: Valkey) -
 def whole_way(flows: Flows, cert_id: CertId) -> None:
     """What a worker is told to do by the messages of one pass."""
     flows.renew.run(cert_id)
-    flows.publish.one(cert_id)
+    flows.publish.waiting()
     flows.publish.everything()
 
 
@@ -185,7 +185,7 @@ def test_a_process_killed_at_any_call_leaves_what_the_next_one_finishes_with_one
         plan = flows.reconcile.run(deep=True)
         for cert_id in {*plan.renew, *certificates}:
             flows.renew.run(cert_id)
-            flows.publish.one(cert_id)
+            flows.publish.waiting()
         report = flows.publish.everything()
     assert report.refused is None
 
@@ -209,21 +209,44 @@ def spoil_what_is_staged(stage: Stage) -> None:
         client.hset(key, "fullchain", b"no chain")
 
 
-def test_a_bundle_that_cannot_be_used_is_given_up_where_all_can_see_it_and_not_ordered_again_soon(stage: Stage) -> None:
+AS_AN_OLDER_KNIT = "update knit_attempts set serial = null, sha256 = null where cert_id = %s"
+"""It handed bundles over without a word about them."""
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence"),
+    [("select %s", "not what was handed over"), (AS_AN_OLDER_KNIT, "the chain holds something besides certificates")],
+    ids=["handed over with its hash", "handed over by an older knit"],
+)
+def test_a_bundle_that_cannot_be_used_is_given_up_where_all_can_see_it_and_not_ordered_again_soon(
+    stage: Stage, before: str, sentence: str
+) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows:
         flows.renew.run(cert_id)
+        stage.sql(before, cert_id)
         spoil_what_is_staged(stage)
         assert flows.publish.everything().failed == 1
         assert isinstance(flows.renew.run(cert_id), Skipped)
     ((error, wait),) = stage.sql(
         "select last_error, retry_at - now() from knit_certs join knit_schedule on cert_id = id where id = %s", cert_id
     )
-    assert "the chain holds something besides certificates" in error
+    assert sentence in error
     assert wait.total_seconds() > 12 * 3600
     ca = stage.servers.ca
     assert isinstance(ca, ScriptedCA)
     assert ca.counts()["names"][name]["orders"] == 1
+
+
+def test_a_bundle_that_an_older_knit_handed_over_is_looked_at_and_published(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.renew.run(cert_id)
+        stage.sql(AS_AN_OLDER_KNIT, cert_id)
+        assert flows.publish.waiting().published == (cert_id,)
+        assert "PRIVATE KEY" in str(client.get(name))
+    ((serial,),) = stage.sql("select serial from knit_issued where cert_id = %s", cert_id)
+    assert serial
 
 
 def test_one_certificate_that_valkey_will_not_take_holds_up_no_other(stage: Stage) -> None:
@@ -287,5 +310,5 @@ def test_a_bundle_survives_a_damaged_value_of_a_later_generation_in_its_place(st
     with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
         flows.renew.run(cert_id)
         client.set(name, '{"knit": {"generation": 9000000000}}')
-        assert flows.publish.one(cert_id).published == (cert_id,)
+        assert flows.publish.waiting().published == (cert_id,)
         assert "PRIVATE KEY" in str(client.get(name))

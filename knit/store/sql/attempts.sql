@@ -15,7 +15,13 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
        coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
        i.cert_id is null or i.published_at is not null as published,
-       exists (select 1 from knit_challenges h where h.cert_id = %(id)s and h.removed_at is null) as leftovers
+       exists (select 1 from knit_challenges h where h.cert_id = %(id)s and h.removed_at is null) as leftovers,
+       (
+           select last.id from knit_attempts last
+           where last.cert_id = %(id)s
+           order by last.started_at desc
+           limit 1
+       ) as newest
 from (select %(id)s::bigint as id) x
 left join knit_certs c on c.id = x.id and c.names_key is not null
 left join knit_issued i on i.cert_id = x.id
@@ -29,11 +35,15 @@ where cert_id = %(id)s and removed_at is null
 order by id
 
 -- name: begin
-insert into knit_attempts (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile)
+insert into knit_attempts
+    (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile, spki_sha256)
 select %(cert_id)s, l.epoch, l.owner, 'planned', %(reason)s, %(names)s, %(provider)s, %(issuer)s, %(directory)s,
-       %(key_type)s, %(profile)s
+       %(key_type)s, %(profile)s, %(spki_sha256)s
 from knit_leases l
 where l.name = %(lease)s and l.epoch = %(epoch)s
+  and not exists (
+      select 1 from knit_attempts other where other.cert_id = %(cert_id)s and other.id > coalesce(%(newest)s, 0)
+  )
 on conflict (cert_id) where ended_at is null do nothing
 returning id, cert_id, step, reason, names, provider, issuer, directory, key_type, profile, order_url,
           spki_sha256, starts, started_at
@@ -47,14 +57,43 @@ where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %
 returning a.id, a.cert_id, a.step, a.reason, a.names, a.provider, a.issuer, a.directory, a.key_type, a.profile,
           a.order_url, a.spki_sha256, a.starts, a.started_at
 
--- name: write
--- A run that has handed a whole bundle over has ended in order, so its start no longer counts.
+-- name: key_staged
 update knit_attempts a
-set step = coalesce(%(step)s, a.step), starts = case when %(step)s = 'issued' then 0 else a.starts end,
-    order_url = coalesce(%(order_url)s, a.order_url),
-    spki_sha256 = coalesce(%(spki_sha256)s, a.spki_sha256), updated_at = now()
+set step = case when a.step = 'planned' then 'key_staged' else a.step end, spki_sha256 = %(spki_sha256)s,
+    updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
+-- name: ordered
+update knit_attempts a
+set step = 'ordered', order_url = %(order_url)s, updated_at = now()
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
+-- name: finalizing
+-- The records that are gone by now are gone, fence or no fence.
+with gone as (
+    update knit_challenges set removed_at = now() where id = any(%(gone)s)
+)
+update knit_attempts a
+set step = 'finalizing', updated_at = now()
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
+-- name: hand_over
+-- This run has ended in order, so its start no longer counts; nothing more is written under its lease, which is free
+-- from now on.
+with handed as (
+    update knit_attempts a
+    set step = 'issued', starts = 0, serial = %(serial)s, ari_id = %(ari_id)s, not_before = %(not_before)s,
+        not_after = %(not_after)s, sha256 = %(sha256)s, updated_at = now()
+    from knit_leases l
+    where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+    returning a.id
+)
+update knit_leases set expires_at = now(), owner = ''
+from handed
+where name = %(lease)s and epoch = %(epoch)s
 
 -- name: fail
 with ended as (
@@ -134,4 +173,4 @@ where c.id = %(challenge)s and l.name = %(lease)s and l.epoch = %(epoch)s
 
 -- name: removed
 -- Not fenced: a record that is gone is gone, whoever removed it.
-update knit_challenges set removed_at = now() where id = %(challenge)s
+update knit_challenges set removed_at = now() where id = any(%(gone)s)

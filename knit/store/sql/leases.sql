@@ -8,10 +8,11 @@ where l.expires_at <= now() or l.owner = excluded.owner
 returning epoch, now() as at
 
 -- name: refresh
+-- One that was given back while this was on its way stays free.
 update knit_leases l
 set expires_at = now() + %(seconds)s * interval '1 second'
 from unnest(%(names)s::text[], %(epochs)s::bigint[]) as held (name, epoch)
-where l.name = held.name and l.epoch = held.epoch
+where l.name = held.name and l.epoch = held.epoch and l.owner <> ''
 returning l.name, l.epoch
 
 -- name: release

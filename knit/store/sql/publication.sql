@@ -11,38 +11,55 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
        a.profile as a_profile, a.order_url as a_order_url,
-       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at
+       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at, a.serial as a_serial,
+       a.ari_id as a_ari_id, a.not_before as a_not_before, a.not_after as a_not_after, a.sha256 as a_sha256,
+       a.generation as a_generation
 from knit_attempts a
 left join knit_certs c on c.id = a.cert_id and c.names_key is not null
 left join knit_issued i on i.cert_id = a.cert_id
-where a.ended_at is null and a.step in ('issued', 'publishing')
-  and (%(cert_id)s::bigint is null or a.cert_id = %(cert_id)s)
+where a.ended_at is null
+  and (a.step = 'issued' or a.step = 'publishing' and (%(begun)s or a.updated_at < now() - interval '15 seconds'))
 order by a.id
 
 -- name: publishing
-update knit_attempts
-set step = 'publishing', generation = %(generation)s, updated_at = now()
-where id = %(id)s and ended_at is null and step in ('issued', 'publishing')
+-- Of two that have read the same attempt, the second finds that its generation has changed and leaves it alone; with
+-- the very same generation it may be the first one again, whose answer was lost, and there is no harm in two.
+update knit_attempts a
+set step = 'publishing', generation = p.generation, updated_at = now()
+from unnest(%(ids)s::bigint[], %(generations)s::bigint[], %(before)s::bigint[]) as p (id, generation, before)
+where a.id = p.id and a.ended_at is null and a.step in ('issued', 'publishing')
+  and (a.generation is not distinct from p.before or a.generation = p.generation)
+returning a.id
 
 -- name: record_published
 -- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune.
-with ended as (
-    update knit_attempts
-    set step = 'published', ended_at = now(), updated_at = now(), generation = %(generation)s,
-        error_class = null, error = null, retry_at = null
-    where id = %(attempt_id)s and ended_at is null
-    returning cert_id, started_at
+with published as (
+    select *
+    from jsonb_to_recordset(%(published)s) as p (
+        attempt_id bigint, cert_id bigint, names_key text, issuer text, directory text, key_type text, profile text,
+        serial text, ari_id text, not_before timestamptz, not_after timestamptz, issued_at timestamptz, sha256 text,
+        generation bigint, valkey_key text, cert_path text, key_path text
+    )
+), ended as (
+    update knit_attempts a
+    set step = 'published', ended_at = now(), updated_at = now(), generation = p.generation, error_class = null,
+        error = null, retry_at = null
+    from published p
+    where a.id = p.attempt_id and a.ended_at is null
+    returning p.*, a.started_at
 ), before as (
-    select i.cert_id, i.names_key, i.valkey_key from knit_issued i join ended on ended.cert_id = i.cert_id
+    select i.cert_id, i.names_key, i.valkey_key
+    from knit_issued i
+    join ended e on e.cert_id = i.cert_id
+    where i.valkey_key <> e.valkey_key
 ), recorded as (
     insert into knit_issued as i
         (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
          sha256, generation, valkey_key, cert_path, key_path, published_at, attempt_id)
-    select c.id, %(names_key)s, %(issuer)s, %(directory)s, %(key_type)s, %(profile)s, %(serial)s, %(ari_id)s,
-           %(not_before)s, %(not_after)s, %(issued_at)s, %(sha256)s, %(generation)s, %(valkey_key)s, %(cert_path)s,
-           %(key_path)s, now(), %(attempt_id)s
-    from ended
-    join knit_certs c on c.id = ended.cert_id
+    select c.id, e.names_key, e.issuer, e.directory, e.key_type, e.profile, e.serial, e.ari_id, e.not_before,
+           e.not_after, e.issued_at, e.sha256, e.generation, e.valkey_key, e.cert_path, e.key_path, now(), e.attempt_id
+    from ended e
+    join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
     set names_key = excluded.names_key, issuer = excluded.issuer, directory = excluded.directory,
         key_type = excluded.key_type, profile = excluded.profile, serial = excluded.serial, ari_id = excluded.ari_id,
@@ -53,26 +70,25 @@ with ended as (
     where i.generation <= excluded.generation
 ), buried as (
     insert into knit_tombstones (valkey_key, cert_id, names_key)
-    select valkey_key, cert_id, names_key from before where valkey_key <> %(valkey_key)s
+    select valkey_key, cert_id, names_key from before
     union all
-    select %(valkey_key)s, ended.cert_id, %(names_key)s
-    from ended
-    where not exists (select 1 from knit_certs c where c.id = ended.cert_id)
+    select e.valkey_key, e.cert_id, e.names_key
+    from ended e
+    where not exists (select 1 from knit_certs c where c.id = e.cert_id)
     on conflict (valkey_key) do nothing
 ), scheduled as (
     insert into knit_schedule (cert_id, moving)
-    select c.id,
-           (c.valkey_key, c.cert_path, c.key_path) is distinct from (%(valkey_key)s, %(cert_path)s, %(key_path)s)
-    from ended
-    join knit_certs c on c.id = ended.cert_id
+    select c.id, (c.valkey_key, c.cert_path, c.key_path) is distinct from (e.valkey_key, e.cert_path, e.key_path)
+    from ended e
+    join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
     set check_at = '-infinity', failures = 0, retry_at = null, ari_at = null, moving = excluded.moving
 )
 update knit_certs c
-set not_after = %(not_after)s, last_renewed = now(), last_error = null,
-    requested_at = case when c.requested_at > ended.started_at then c.requested_at end
-from ended
-where c.id = ended.cert_id
+set not_after = e.not_after, last_renewed = now(), last_error = null,
+    requested_at = case when c.requested_at > e.started_at then c.requested_at end
+from ended e
+where c.id = e.cert_id
 
 -- name: close
 update knit_attempts

@@ -40,7 +40,7 @@ def revision(link: Link) -> int:
 
 
 def test_publishing_sets_value_index_and_feed(publication: ValkeyPublication, link: Link) -> None:
-    assert publication.publish("cert:a", value(1), 1) is None
+    assert publication.publish([("cert:a", value(1), 1)]) == [None]
     assert publication.live(["cert:a", "cert:absent"]) == {"cert:a": value(1)}
     assert publication.survey() == ({"cert:a"}, set())
     assert link.client.zscore(LAYOUT.revisions, "cert:a") == revision(link)
@@ -51,17 +51,40 @@ def test_each_publication_is_announced_with_its_revision(publication: ValkeyPubl
     with PubSub(link.client.connection_pool, ignore_subscribe_messages=True) as hints:
         hints.subscribe(LAYOUT.channel)
         hints.get_message(timeout=1)
-        publication.publish("cert:a", value(1), 1)
+        publication.publish([("cert:a", value(1), 1)])
         hint = hints.get_message(timeout=1)
     assert hint is not None
     assert int(hint["data"]) == revision(link)
 
 
+def test_many_are_published_together_under_one_revision(publication: ValkeyPublication, link: Link) -> None:
+    publication.publish([("cert:b", value(9, "newer"), 9)])
+    before = revision(link)
+    some = [(f"cert:{name}", value(number), number) for number, name in enumerate("abc", start=1)]
+    assert publication.publish(some) == [None, 9, None]
+    assert publication.live(["cert:a", "cert:b", "cert:c"]) == {
+        "cert:a": value(1),
+        "cert:b": value(9, "newer"),
+        "cert:c": value(3),
+    }
+    assert publication.survey() == ({"cert:a", "cert:b", "cert:c"}, set())
+    assert revision(link) > before
+    scores = {key: link.client.zscore(LAYOUT.revisions, key) for key in ("cert:a", "cert:b", "cert:c")}
+    assert scores == {"cert:a": revision(link), "cert:b": before, "cert:c": revision(link)}
+
+
+def test_nothing_new_leaves_the_feed_alone(publication: ValkeyPublication, link: Link) -> None:
+    publication.publish([("cert:a", value(2), 2), ("cert:b", value(2), 2)])
+    before = revision(link)
+    assert publication.publish([("cert:a", value(1), 1), ("cert:b", value(2), 2)]) == [2, 2]
+    assert revision(link) == before
+
+
 @pytest.mark.parametrize("stored", [5, 6, 2**53 - 1])
 def test_a_value_as_new_or_newer_stays(publication: ValkeyPublication, link: Link, stored: int) -> None:
-    publication.publish("cert:a", value(stored), stored)
+    publication.publish([("cert:a", value(stored), stored)])
     before = revision(link)
-    assert publication.publish("cert:a", value(5, "other"), 5) == stored
+    assert publication.publish([("cert:a", value(5, "other"), 5)]) == [stored]
     assert publication.live(["cert:a"]) == {"cert:a": value(stored)}
     assert revision(link) == before
 
@@ -85,33 +108,33 @@ def test_a_damaged_value_or_one_of_another_publisher_is_replaced(
     publication: ValkeyPublication, link: Link, stored: bytes
 ) -> None:
     link.client.set("cert:a", stored)
-    assert publication.publish("cert:a", value(1), 1) is None
+    assert publication.publish([("cert:a", value(1), 1)]) == [None]
     assert publication.live(["cert:a"]) == {"cert:a": value(1)}
 
 
 def test_a_key_that_holds_no_string_is_replaced(publication: ValkeyPublication, link: Link) -> None:
     link.client.sadd("cert:a", "x")
     assert publication.live(["cert:a"]) == {}
-    assert publication.publish("cert:a", value(1), 1) is None
+    assert publication.publish([("cert:a", value(1), 1)]) == [None]
     assert publication.live(["cert:a"]) == {"cert:a": value(1)}
 
 
 def test_the_revision_grows_also_when_the_clock_has_stepped_back(publication: ValkeyPublication, link: Link) -> None:
     link.client.set(LAYOUT.revision, 9_000_000_000_000_000)
-    publication.publish("cert:a", value(1), 1)
-    publication.publish("cert:b", value(1), 1)
+    publication.publish([("cert:a", value(1), 1)])
+    publication.publish([("cert:b", value(1), 1)])
     assert revision(link) == 9_000_000_000_000_002
 
 
 @pytest.mark.parametrize("key", [LAYOUT.index, LAYOUT.revision, LAYOUT.staging(3)])
 def test_no_certificate_is_published_under_a_name_knit_needs(publication: ValkeyPublication, key: str) -> None:
     with pytest.raises(Refused, match="reserved"):
-        publication.publish(key, value(1), 1)
+        publication.publish([(key, value(1), 1)])
 
 
 def test_racing_publishers_leave_the_newest(publication: ValkeyPublication, link: Link) -> None:
     def publish(generation: int) -> None:
-        publication.publish("cert:a", value(generation), generation)
+        publication.publish([("cert:a", value(generation), generation)])
 
     threads = [threading.Thread(target=publish, args=(generation,)) for generation in range(1, 25)]
     for thread in threads:
@@ -122,7 +145,7 @@ def test_racing_publishers_leave_the_newest(publication: ValkeyPublication, link
 
 
 def test_members_without_a_value_are_found(publication: ValkeyPublication, link: Link) -> None:
-    publication.publish("cert:a", value(1), 1)
+    publication.publish([("cert:a", value(1), 1)])
     link.client.sadd(LAYOUT.index, "cert:lost", "", b"cert:\xff")
     assert publication.survey() == ({"cert:a", "cert:lost", "", "cert:\udcff"}, {"cert:lost", "", "cert:\udcff"})
 
@@ -135,7 +158,7 @@ def test_prune_removes_value_member_and_feed_entry_of_these_keys_alone(
     publication: ValkeyPublication, link: Link
 ) -> None:
     for key in ("cert:a", "cert:b", "cert:c"):
-        publication.publish(key, value(1), 1)
+        publication.publish([(key, value(1), 1)])
     before = revision(link)
     publication.prune(["cert:a", "cert:b", "cert:never"])
     assert publication.survey() == ({"cert:c"}, set())
@@ -145,7 +168,7 @@ def test_prune_removes_value_member_and_feed_entry_of_these_keys_alone(
 
 
 def test_prune_of_a_name_knit_needs_leaves_the_key_itself(publication: ValkeyPublication, link: Link) -> None:
-    publication.publish("cert:a", value(1), 1)
+    publication.publish([("cert:a", value(1), 1)])
     link.client.sadd(LAYOUT.index, LAYOUT.index, LAYOUT.revision)
     publication.prune([LAYOUT.index, LAYOUT.revision])
     assert publication.survey() == ({"cert:a"}, set())
@@ -176,7 +199,7 @@ def test_a_server_that_takes_no_writes_is_named_by_its_code_and_nothing_else(
     link = connect(own_valkey.url, name="knit-test")
     link.client.config_set(setting, setting_value)
     with pytest.raises(error, match=code) as caught:
-        ValkeyPublication(link, LAYOUT).publish("cert:a", SECRET, 1)
+        ValkeyPublication(link, LAYOUT).publish([("cert:a", SECRET, 1)])
     assert SECRET.decode() not in str(caught.value)
     assert caught.value.__suppress_context__
     assert str(own_valkey.port) in str(caught.value)
@@ -189,7 +212,7 @@ def test_a_replica_says_readonly(own_valkey: Valkey) -> None:
         replica.start()
         link = connect(replica.url, name="knit-test")
         with pytest.raises(Unreachable, match="READONLY"):
-            ValkeyPublication(link, LAYOUT).publish("cert:a", SECRET, 1)
+            ValkeyPublication(link, LAYOUT).publish([("cert:a", SECRET, 1)])
         link.close()
     finally:
         replica.close()
@@ -202,7 +225,7 @@ def test_a_user_without_rights_or_a_wrong_password_is_told_apart_from_a_dead_ser
     )
     reader = connect(own_valkey.url_of(user="reader", password="pass"), name="knit-test")
     with pytest.raises(CredentialsRejected, match="NOPERM"):
-        ValkeyPublication(reader, LAYOUT).publish("cert:a", SECRET, 1)
+        ValkeyPublication(reader, LAYOUT).publish([("cert:a", SECRET, 1)])
     wrong = connect(own_valkey.url_of(user="reader", password="hunter2"), name="knit-test")
     with pytest.raises(CredentialsRejected, match="WRONGPASS") as caught:
         ValkeyPublication(wrong, LAYOUT).survey()

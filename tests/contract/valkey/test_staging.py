@@ -50,6 +50,24 @@ def test_what_was_never_put_or_is_discarded_is_none(staging: ValkeyStaging) -> N
     assert staging.get(TWO) == KEY
 
 
+def test_many_are_got_back_together_but_keys_alone_are_not(staging: ValkeyStaging, link: Link) -> None:
+    staging.put(ONE, KEY)
+    staging.put(TWO, WHOLE)
+    staging.put(AttemptId(3), WHOLE)
+    assert staging.bundles([ONE, TWO, AttemptId(3), AttemptId(4)]) == {TWO: WHOLE, AttemptId(3): WHOLE}
+    assert staging.bundles([]) == {}
+
+
+def test_what_is_no_bundle_of_ours_hides_none_of_the_others_and_fits_nothing(
+    staging: ValkeyStaging, link: Link
+) -> None:
+    link.client.set(Layout().staging(ONE), "of another kind")
+    staging.put(TWO, WHOLE)
+    found = staging.bundles([ONE, TWO])
+    assert found[TWO] == WHOLE
+    assert found[ONE].privkey == b""
+
+
 def test_staged_bundles_are_not_published_and_never_expire(staging: ValkeyStaging, link: Link) -> None:
     staging.put(ONE, WHOLE)
     assert ValkeyPublication(link, Layout()).survey() == (set(), set())

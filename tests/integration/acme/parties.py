@@ -163,7 +163,7 @@ class Wanted:
     """One certificate under way: its key and request stay the same over all tries."""
 
     names: tuple[str, ...]
-    privkey: bytes = field(default_factory=lambda: x509.new_key(KeyType.EC256))
+    privkey: bytes = field(default_factory=lambda: x509.Key.new(KeyType.EC256).pem)
     profile: str | None = None
     preferred_chain: str | None = None
     replaces: str | None = None
@@ -171,7 +171,7 @@ class Wanted:
     def request(self, order_url: str | None = None) -> IssueRequest:
         return IssueRequest(
             names=self.names,
-            csr_der=x509.csr(self.privkey, self.names),
+            csr_der=x509.Key.of(self.privkey).csr(self.names),
             profile=self.profile,
             preferred_chain=self.preferred_chain,
             order_url=order_url,

@@ -38,7 +38,7 @@ class Publisher:
         self._publication = ValkeyPublication(self.link, LAYOUT)
 
     def publish(self, key: str, raw: bytes, generation: int = 1) -> None:
-        assert self._publication.publish(key, raw, generation) is None
+        assert self._publication.publish([(key, raw, generation)]) == [None]
 
     def pair(self, key: str, bundle: Bundle, generation: int = 1, name: str = "www") -> None:
         self.publish(key, pki.value(bundle, self.folder, name, generation=generation), generation)

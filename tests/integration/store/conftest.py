@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from knit.core.model import Attempt, CertId, CertSpec, Issued, KeyType, Policy, Reason
+from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, KeyType, Known, Leaf, Policy, Ready, Reason
+from knit.core.value import Parcel, published_as
 from knit.ports import Lease
-from knit.store.attempts import Attempts
+from knit.store.attempts import Attempts, load
 from knit.store.certs import Certs, NewCert
 from knit.store.database import Database
 from knit.store.leases import Leases
@@ -19,6 +20,16 @@ from tests.rig.postgres import Postgres
 DIRECTORY = "https://ca.example/directory"
 TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"
 POLICY = Policy(directory=DIRECTORY)
+SHA256 = "0" * 64
+BUNDLE = Bundle(fullchain=b"chain", privkey=b"key")
+LEAF = Leaf(
+    names=frozenset({"host1.example.org"}),
+    not_before=datetime(2026, 1, 1, tzinfo=UTC),
+    not_after=datetime(2100, 1, 1, tzinfo=UTC),
+    serial="01",
+    ari_id="a.b",
+    spki_sha256="ab",
+)
 
 
 def reserved(key: str) -> bool:
@@ -53,7 +64,7 @@ def issued_for(spec: CertSpec, attempt: Attempt | None = None, *, generation: in
         not_before=now,
         not_after=now + timedelta(days=90),
         issued_at=now if attempt is None else attempt.started_at,
-        sha256="0" * 64,
+        sha256=SHA256,
         generation=generation,
         valkey_key=spec.valkey_key,
         cert_path=spec.cert_path,
@@ -68,8 +79,8 @@ class Store:
         self.database = database
         self.certs = Certs(database, reserved)
         self.passes = Passes(database, reserved)
-        self.attempts = Attempts(database)
         self.leases = Leases(database)
+        self.attempts = Attempts(database, self.leases)
 
     def add(self, number: int = 1, *names: str) -> CertSpec:
         """Add and adopt a certificate."""
@@ -79,25 +90,40 @@ class Store:
 
     def spec(self, cert_id: CertId) -> CertSpec:
         """What is wanted of a certificate that is there."""
-        spec = self.attempts.load(cert_id).spec
+        spec = self.load(cert_id).spec
         assert spec is not None
         return spec
 
-    def begin(self, lease: Lease | None, spec: CertSpec) -> Attempt:
-        """A first attempt."""
+    def load(self, cert_id: CertId) -> Known:
+        """All that is known."""
+        return load(self.database, cert_id)
+
+    def begin(self, lease: Lease | None, spec: CertSpec, reason: Reason = Reason.NEVER_ISSUED) -> Attempt:
+        """Another attempt."""
         assert lease is not None
-        return self.attempts.begin(lease, spec, Reason.NEVER_ISSUED, DIRECTORY)
+        newest = self.load(spec.id).newest
+        return self.attempts.begin(lease, spec, reason, DIRECTORY, "ab", newest=newest)
+
+    def hand_over(self, lease: Lease | None, attempt: Attempt) -> None:
+        """Its bundle waits."""
+        assert lease is not None
+        self.attempts.hand_over(lease, attempt, LEAF, SHA256)
+
+    def parcel(self, spec: CertSpec, attempt: Attempt, *, generation: int = 1) -> Parcel:
+        """What a worker would publish."""
+        issued = issued_for(spec, attempt, generation=generation)
+        ready = Ready(attempt=attempt, spec=spec, issued=None, leaf=LEAF, sha256=SHA256, generation=None)
+        return Parcel(ready=ready, issued=issued, value=published_as(BUNDLE, issued))
 
     def publish(self, spec: CertSpec, *, generation: int = 1) -> Issued:
         """Take a certificate all the way to published, as the worker does."""
         with self.leases.hold(f"cert:{spec.id}") as lease:
             attempt = self.begin(lease, spec)
-            assert lease is not None
-            self.attempts.staged(lease, attempt)
-        self.passes.publishing(attempt, generation)
-        issued = issued_for(spec, attempt, generation=generation)
-        self.passes.record_published(attempt, issued)
-        return issued
+            self.hand_over(lease, attempt)
+        parcel = self.parcel(spec, attempt, generation=generation)
+        assert self.passes.publishing([parcel]) == [parcel]
+        self.passes.record_published([parcel])
+        return parcel.issued
 
     def candidate_ids(self, *unpublished: str, policy: Policy = POLICY) -> list[CertId]:
         """Who may be due."""

@@ -244,7 +244,7 @@ def test_a_request_makes_it_due_whatever_failed_before(store: Store) -> None:
     assert store.candidate_ids() == []
     store.certs.request_renewal(spec.id)
     assert store.candidate_ids() == [spec.id]
-    state, wanted = store.attempts.load(spec.id).state, store.spec(spec.id)
+    state, wanted = store.load(spec.id).state, store.spec(spec.id)
     assert state.retry_at is None
     assert wanted.requested_at is not None
     store.publish(wanted, generation=2)

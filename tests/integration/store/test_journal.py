@@ -26,7 +26,7 @@ WRITES: dict[str, Write] = {
     "ordered": lambda s, lease, a: s.attempts.journal(lease, a).ordered("https://ca.example/order/1"),
     "presenting": lambda s, lease, a: s.attempts.journal(lease, a).presenting(RECORD),
     "finalizing": lambda s, lease, a: s.attempts.journal(lease, a).finalizing(),
-    "staged": lambda s, lease, a: s.attempts.staged(lease, a),
+    "hand over": lambda s, lease, a: s.hand_over(lease, a),
     "fail": lambda s, lease, a: s.attempts.fail(lease, a, error=Transient("x"), retry_at=LATER),
     "postpone": lambda s, lease, a: s.attempts.postpone(lease, a, error=Transient("x"), retry_at=LATER),
     "abandon": lambda s, lease, a: s.attempts.abandon(lease, a, why="x"),
@@ -41,9 +41,9 @@ def test_each_step_is_in_postgres_before_the_next(store: Store) -> None:
         assert lease is not None
         journal = store.attempts.journal(lease, attempt)
         seen = []
-        for write in ("key staged", "ordered", "finalizing", "staged"):
+        for write in ("key staged", "ordered", "finalizing", "hand over"):
             WRITES[write](store, lease, attempt)
-            now = store.attempts.load(spec.id).state.attempt
+            now = store.load(spec.id).state.attempt
             assert now is not None
             seen.append((now.step, now.spki_sha256, now.order_url))
         assert journal is not None
@@ -70,7 +70,7 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(store: Store, write:
                 WRITES[write](store, _lease(stale), attempt)
             assert store.database.rows("select * from knit_attempts") == before
             assert not store.attempts.leftovers(spec.id)
-            assert store.attempts.load(spec.id).state.failures == 0
+            assert store.load(spec.id).state.failures == 0
 
 
 @pytest.mark.parametrize("write", sorted(WRITES.keys() - {"resume"}))
@@ -108,7 +108,7 @@ def test_a_failure_is_counted_shown_and_waited_for(store: Store) -> None:
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         store.attempts.fail(_lease(lease), attempt, error=error, retry_at=LATER)
-    state = store.attempts.load(spec.id).state
+    state = store.load(spec.id).state
     assert (state.attempt, state.failures, state.retry_at) == (None, 1, LATER)
     assert store.certs.one(spec.id).last_error == str(error)
     assert store.candidate_ids() == []
@@ -123,7 +123,7 @@ def test_a_failure_without_a_next_try_waits_for_a_change_and_no_longer(store: St
     store.database.write("update knit_certs set provider = 'desec'")
     store.passes.adopt()
     assert store.candidate_ids() == [spec.id]
-    assert store.attempts.load(spec.id).state.failures == 0
+    assert store.load(spec.id).state.failures == 0
 
 
 def test_a_postponed_attempt_stays_open_and_counts_unless_the_process_was_only_stopping(store: Store) -> None:
@@ -131,11 +131,11 @@ def test_a_postponed_attempt_stays_open_and_counts_unless_the_process_was_only_s
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         store.attempts.postpone(_lease(lease), attempt, error=Interrupted("stopping"), retry_at=datetime.now(UTC))
-        stopped = store.attempts.load(spec.id).state
+        stopped = store.load(spec.id).state
         assert (stopped.failures, stopped.retry_at) == (0, None)
         assert store.certs.one(spec.id).last_error is None
         store.attempts.postpone(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
-    state = store.attempts.load(spec.id).state
+    state = store.load(spec.id).state
     assert state.attempt is not None
     assert (state.attempt.starts, state.failures, state.retry_at) == (0, 1, LATER)
     assert store.certs.one(spec.id).last_error == "no answer"
@@ -170,7 +170,52 @@ def test_a_challenge_record_is_a_leftover_from_before_it_is_set_until_it_is_remo
         (leftover,) = store.attempts.leftovers(spec.id)
         assert (leftover.record, leftover.state, leftover.provider) == (RECORD, {"rrset": "7"}, "exec")
         journal.removed(first)
+        journal.close()
         assert not store.attempts.leftovers(spec.id)
+
+
+def test_what_is_gone_from_the_dns_is_noted_with_the_next_step(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        journal = store.attempts.journal(_lease(lease), store.begin(lease, spec))
+        journal.removed(journal.presenting(RECORD))
+        assert store.attempts.leftovers(spec.id)
+        journal.finalizing()
+        assert not store.attempts.leftovers(spec.id)
+
+
+def test_a_bundle_handed_over_gives_its_lease_back_for_good(store: Store) -> None:
+    spec = store.add()
+    with store.attempts.hold(spec.id) as held:
+        assert held is not None
+        lease, known = held
+        assert known.spec == spec
+        store.hand_over(lease, store.begin(lease, spec))
+        store.leases._refresh()
+        with store.attempts.hold(spec.id) as next_one:
+            assert next_one is not None
+            assert next_one[0].epoch == lease.epoch + 1
+            state = next_one[1].state
+            assert state.attempt is not None
+            assert (state.attempt.step, state.attempt.starts) == (Step.ISSUED, 0)
+    with store.attempts.hold(spec.id) as free:
+        assert free is not None
+
+
+def test_nothing_is_begun_on_knowledge_that_another_attempt_has_made_old(store: Store) -> None:
+    spec = store.add()
+    with store.attempts.hold(spec.id) as held:
+        assert held is not None
+        lease, old = held
+    store.publish(spec)
+    with store.attempts.hold(spec.id) as held:
+        assert held is not None
+        lease, fresh = held
+        with pytest.raises(LeaseLost):
+            store.attempts.begin(lease, spec, Reason.WINDOW, DIRECTORY, "ab", newest=old.newest)
+        begun = store.attempts.begin(lease, spec, Reason.WINDOW, DIRECTORY, "ab", newest=fresh.newest)
+        assert fresh.newest is not None
+        assert begun.id > fresh.newest
 
 
 def test_leftovers_of_a_removed_certificate_are_still_known(store: Store) -> None:
@@ -184,16 +229,16 @@ def test_leftovers_of_a_removed_certificate_are_still_known(store: Store) -> Non
 
 
 def test_the_state_of_an_unknown_certificate_is_empty(store: Store) -> None:
-    state = store.attempts.load(CertId(77)).state
+    state = store.load(CertId(77)).state
     assert (state.issued, state.attempt, state.failures) == (None, None, 0)
-    assert store.attempts.load(CertId(77)).spec is None
+    assert store.load(CertId(77)).spec is None
 
 
 def test_a_check_planned_for_later_clears_an_error_that_is_over_but_not_that_of_a_failure(store: Store) -> None:
     fine, failed = store.add(1), store.add(2)
     store.database.write("update knit_certs set last_error = 'Valkey was away'")
     with store.leases.hold("cert:2") as lease:
-        attempt = store.attempts.begin(_lease(lease), failed, Reason.WINDOW, DIRECTORY)
+        attempt = store.begin(lease, failed, Reason.WINDOW)
         store.attempts.fail(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
     for spec in (fine, failed):
         store.attempts.plan_check(spec.id, POLICY, until=datetime.now(UTC) + timedelta(days=1))

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from knit.core.model import Policy, Step
-from knit.errors import LeaseLost
-from tests.integration.store.conftest import POLICY, Store, issued_for, new_cert
+from tests.integration.store.conftest import LEAF, POLICY, SHA256, Store, issued_for, new_cert
 
 
 def test_a_new_certificate_is_a_candidate_until_its_next_check_is_planned(store: Store) -> None:
@@ -69,12 +66,12 @@ def test_publishing_ends_the_attempt_and_clears_what_went_wrong_before(store: St
     store.database.write("update knit_schedule set failures = 3, retry_at = now() - interval '1 s'")
     store.database.write("update knit_certs set last_error = 'x'")
     issued = store.publish(spec)
-    state, row = store.attempts.load(spec.id).state, store.certs.one(spec.id)
+    state, row = store.load(spec.id).state, store.certs.one(spec.id)
     assert (state.issued, state.attempt, state.failures, state.retry_at) == (issued, None, 0, None)
     assert (row.last_error, row.not_after) == (None, issued.not_after)
     assert row.last_renewed is not None
-    assert store.passes.ready(None) == ()
-    assert store.attempts.load(spec.id).state.issued == issued
+    assert store.passes.ready(begun=True) == ()
+    assert store.load(spec.id).state.issued == issued
 
 
 def test_recording_a_publication_twice_or_late_changes_nothing(store: Store) -> None:
@@ -82,16 +79,67 @@ def test_recording_a_publication_twice_or_late_changes_nothing(store: Store) -> 
     with store.leases.hold("cert:1") as lease:
         assert lease is not None
         attempt = store.begin(lease, spec)
-        store.attempts.staged(lease, attempt)
-    assert [ready.attempt.step for ready in store.passes.ready(spec.id)] == [Step.ISSUED]
-    store.passes.publishing(attempt, 5)
-    store.passes.record_published(attempt, issued_for(spec, attempt, generation=5))
-    store.passes.record_published(attempt, issued_for(spec, attempt, generation=6))
-    recorded = store.attempts.load(spec.id).state.issued
+        store.hand_over(lease, attempt)
+    assert [ready.attempt.step for ready in store.passes.ready(begun=False)] == [Step.ISSUED]
+    fifth, sixth = (store.parcel(spec, attempt, generation=generation) for generation in (5, 6))
+    store.passes.publishing([fifth])
+    store.passes.record_published([fifth])
+    store.passes.record_published([sixth])
+    recorded = store.load(spec.id).state.issued
     assert recorded is not None
     assert recorded.generation == 5
-    with pytest.raises(LeaseLost):
-        store.passes.publishing(attempt, 7)
+    assert store.passes.publishing([sixth]) == []
+
+
+def test_a_bundle_that_waits_is_known_by_what_was_found_in_it(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        store.hand_over(lease, store.begin(lease, spec))
+    (ready,) = store.passes.ready(begun=False)
+    assert (ready.leaf, ready.sha256, ready.generation) == (LEAF, SHA256, None)
+
+
+def test_of_two_who_publish_one_bundle_the_second_finds_it_taken(store: Store) -> None:
+    parcels = []
+    for number in (1, 2):
+        spec = store.add(number)
+        with store.leases.hold(f"cert:{spec.id}") as lease:
+            attempt = store.begin(lease, spec)
+            store.hand_over(lease, attempt)
+        parcels.append([store.parcel(spec, attempt, generation=generation) for generation in (7, 8)])
+    (first, first_by_another), (_, second_by_another) = parcels
+    assert store.passes.publishing([first]) == [first]
+    assert store.passes.publishing([first_by_another, second_by_another]) == [second_by_another]
+    assert store.passes.publishing([first]) == [first], "asked again because the answer was lost"
+    assert store.passes.publishing([first.under(9)]) == [first.under(9)]
+
+
+def test_what_a_worker_began_to_publish_waits_again_once_it_has_had_its_time(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.hand_over(lease, attempt)
+    store.passes.publishing([store.parcel(spec, attempt, generation=3)])
+    assert store.passes.ready(begun=False) == ()
+    assert [ready.generation for ready in store.passes.ready(begun=True)] == [3]
+    store.database.write("update knit_attempts set updated_at = now() - interval '20 seconds'")
+    assert [ready.attempt.step for ready in store.passes.ready(begun=False)] == [Step.PUBLISHING]
+
+
+def test_many_are_recorded_together(store: Store) -> None:
+    parcels = []
+    for number in range(1, 4):
+        spec = store.add(number)
+        with store.leases.hold(f"cert:{spec.id}") as lease:
+            attempt = store.begin(lease, spec)
+            store.hand_over(lease, attempt)
+        parcels.append(store.parcel(spec, attempt, generation=number))
+    store.database.write("delete from knit_certs where id = 2")
+    store.passes.record_published(parcels)
+    recorded = [store.load(parcel.issued.cert_id).state.issued for parcel in parcels]
+    assert recorded == [parcels[0].issued, None, parcels[2].issued]
+    assert store.passes.tombstones() == {"certs/2"}
+    assert store.passes.ready(begun=True) == ()
 
 
 def test_a_request_made_during_the_attempt_outlives_its_publication(store: Store) -> None:
@@ -99,9 +147,9 @@ def test_a_request_made_during_the_attempt_outlives_its_publication(store: Store
     with store.leases.hold("cert:1") as lease:
         assert lease is not None
         attempt = store.begin(lease, spec)
-        store.attempts.staged(lease, attempt)
+        store.hand_over(lease, attempt)
     store.certs.request_renewal(spec.id)
-    store.passes.record_published(attempt, issued_for(spec, attempt))
+    store.passes.record_published([store.parcel(spec, attempt)])
     assert store.spec(spec.id).requested_at is not None
 
 
@@ -112,12 +160,12 @@ def test_a_request_made_while_the_certificate_is_still_being_ordered_makes_no_se
         assert lease is not None
         attempt = store.begin(lease, spec)
         store.certs.request_renewal(spec.id)
-        requested, known = store.spec(spec.id).requested_at, store.attempts.load(spec.id).state.issued
+        requested, known = store.spec(spec.id).requested_at, store.load(spec.id).state.issued
         assert requested is not None
         assert known is not None
         assert requested > known.issued_at
-        store.attempts.staged(lease, attempt)
-    store.passes.record_published(attempt, issued_for(spec, attempt, generation=2))
+        store.hand_over(lease, attempt)
+    store.passes.record_published([store.parcel(spec, attempt, generation=2)])
     assert store.spec(spec.id).requested_at is None
 
 
@@ -165,7 +213,7 @@ def test_a_disabled_certificate_is_pruned_once_and_is_unpublished_afterwards(sto
     store.passes.clear_tombstones(["certs/1"])
     assert store.passes.tombstones() == frozenset()
     store.certs.switch(spec.id, enabled=True)
-    assert not store.attempts.load(spec.id).state.published
+    assert not store.load(spec.id).state.published
 
 
 def test_a_tombstone_of_a_key_that_another_certificate_now_wants_is_ignored(store: Store) -> None:
@@ -181,9 +229,9 @@ def test_a_bundle_published_for_a_certificate_removed_meanwhile_gets_a_tombstone
     with store.leases.hold("cert:1") as lease:
         assert lease is not None
         attempt = store.begin(lease, spec)
-        store.attempts.staged(lease, attempt)
+        store.hand_over(lease, attempt)
     store.database.write("delete from knit_certs")
-    store.passes.record_published(attempt, issued_for(spec, attempt))
+    store.passes.record_published([store.parcel(spec, attempt)])
     assert store.passes.tombstones() == {"certs/1"}
 
 
@@ -193,7 +241,7 @@ def test_a_value_found_published_is_recorded_once_and_then_known(store: Store) -
     issued = issued_for(spec)
     store.passes.record_adopted(issued)
     store.passes.record_adopted(replace(issued, serial="02"))
-    assert store.attempts.load(spec.id).state.issued == issued
+    assert store.load(spec.id).state.issued == issued
     assert store.passes.unrecorded() == ()
     assert store.passes.published_keys() == {"certs/1"}
 
@@ -209,9 +257,10 @@ def test_a_closed_attempt_is_not_ready_and_a_new_one_can_begin(store: Store) -> 
     with store.leases.hold("cert:1") as lease:
         assert lease is not None
         attempt = store.begin(lease, spec)
-        store.attempts.staged(lease, attempt)
-        store.passes.close(attempt, why="bundle gone")
-        assert store.passes.ready(None) == ()
+        store.hand_over(lease, attempt)
+    store.passes.close(attempt, why="bundle gone")
+    assert store.passes.ready(begun=True) == ()
+    with store.leases.hold("cert:1") as lease:
         assert store.begin(lease, spec).id != attempt.id
 
 

@@ -1,0 +1,93 @@
+"""Bundles that wait are spoken of at once, but not once each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import dramatiq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+
+from knit import messages
+from knit.core.model import CertId
+from knit.errors import Unreachable
+from knit.messages import Queue
+from workers.handing_over import HandingOver
+
+EVERY = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(Queue):
+    """Notes which certificate each message names, or is away."""
+
+    broker: dramatiq.Broker = field(default_factory=StubBroker)
+    ids: list[int] = field(default_factory=list)
+    away: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, message: messages.Message, *, delay: timedelta | None = None) -> None:
+        if self.away.is_set():
+            raise Unreachable("the queue does not answer")
+        self.ids.append(message.args[0])
+
+
+@pytest.fixture
+def queue() -> Sent:
+    return Sent()
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 20 * EVERY
+    while time.monotonic() < end and not holds():
+        time.sleep(0.01)
+    return holds()
+
+
+def test_the_first_is_spoken_of_at_once_and_all_that_follow_together(queue: Sent) -> None:
+    handing_over = HandingOver(queue, EVERY)
+    for number in range(1, 30):
+        handing_over(CertId(number))
+    assert queue.ids == [1]
+    assert soon(lambda: len(queue.ids) == 2)
+    time.sleep(2 * EVERY)
+    assert queue.ids == [1, 29]
+    handing_over(CertId(30))
+    assert queue.ids == [1, 29, 30]
+
+
+def test_what_is_owed_when_the_worker_stops_is_said_then_and_each_one_afterwards(queue: Sent) -> None:
+    handing_over = HandingOver(queue, 60)
+    handing_over(CertId(1))
+    handing_over(CertId(2))
+    stopping: Any = None
+    handing_over.before_worker_shutdown(stopping, stopping)
+    assert queue.ids == [1, 2]
+    for number in (3, 4):
+        handing_over(CertId(number))
+    assert queue.ids == [1, 2, 3, 4]
+
+
+def test_without_a_pause_each_one_is_spoken_of(queue: Sent) -> None:
+    handing_over = HandingOver(queue, 0)
+    for number in (1, 2, 3):
+        handing_over(CertId(number))
+    assert queue.ids == [1, 2, 3]
+
+
+def test_a_queue_that_is_away_breaks_nothing_later(queue: Sent) -> None:
+    handing_over = HandingOver(queue, EVERY)
+    handing_over(CertId(1))
+    handing_over(CertId(2))
+    queue.away.set()
+    time.sleep(2 * EVERY)
+    with pytest.raises(Unreachable):
+        handing_over(CertId(3))
+    queue.away.clear()
+    time.sleep(EVERY)
+    handing_over(CertId(4))
+    assert queue.ids == [1, 4]
