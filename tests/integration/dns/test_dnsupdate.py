@@ -5,11 +5,19 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dns.message
+import dns.rdataclass
+import dns.rdatatype
+import dns.tsig
 import pytest
+from dns.rdtypes.ANY.TXT import TXT
+from dns.update import UpdateMessage
+from hypothesis import given
+from hypothesis import strategies as st
 
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
@@ -79,6 +87,30 @@ def test_a_value_with_quotes_and_backslashes_is_kept_as_it_is(server: Server) ->
     assert server.txt(odd.fqdn) == ['a"b\\c d']
     solver(server).cleanup(odd, None)
     assert server.txt(odd.fqdn) == []
+
+
+LABELS = st.lists(st.from_regex(r"[a-z0-9_]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True), min_size=1, max_size=6)
+
+
+@given(labels=LABELS, cut=st.integers(0, 5), value=st.text(st.characters(max_codepoint=0x7E), max_size=255))
+def test_the_library_reads_in_an_update_what_was_meant(labels: list[str], cut: int, value: str) -> None:
+    fqdn, zone = ".".join(labels), ".".join(labels[min(cut, len(labels) - 1) :])
+    wanted = Record(challenge=challenge(fqdn, value), fqdn=fqdn, zone=zone)
+    key = dns.tsig.Key("knit-key.", "c2VjcmV0", "hmac-sha256.")
+    txt = TXT(dns.rdataclass.IN, dns.rdatatype.TXT, [value.encode()])
+    changes: dict[dns.rdataclass.RdataClass, Callable[[UpdateMessage], None]] = {
+        dns.rdataclass.IN: lambda theirs: theirs.add(f"{fqdn}.", 120, txt),
+        dns.rdataclass.NONE: lambda theirs: theirs.delete(f"{fqdn}.", txt),
+    }
+    for rdclass, change in changes.items():
+        ours = dnsupdate.message(zone, wanted, rdclass, 120 if rdclass == dns.rdataclass.IN else 0)
+        wire, mac = dnsupdate.signed(ours, key)
+        theirs = UpdateMessage(f"{zone}.", id=int.from_bytes(ours[:2]))
+        change(theirs)
+        read = dns.message.from_wire(wire, keyring=key)
+        assert dns.message.from_wire(ours) == theirs
+        assert (read.keyname, read.mac) == (key.name, mac)
+        assert read.sections == theirs.sections
 
 
 def test_a_wrong_secret_is_a_rejected_credential(server: Server) -> None:
