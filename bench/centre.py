@@ -40,7 +40,7 @@ class Centre:
     installation: Installation
     knot: Knot
     queue: messages.Queue
-    renewing: Process
+    renewing: tuple[Process, ...]
     publishing: Process
     connection: psycopg.Connection[tuple[int]]
     _names: int = 0
@@ -49,7 +49,7 @@ class Centre:
         """List so many certificates and publish them in one pass; `meanwhile` is called while they are under way."""
         goal = self._published() + count
         self._list(count)
-        leaders = (self.renewing.pid, self.publishing.pid)
+        leaders = [process.pid for process in (*self.renewing, self.publishing)]
         cpu, began = processes.cpu(*leaders), time.monotonic()
         self.queue.send(messages.reconcile())
 
@@ -65,10 +65,9 @@ class Centre:
         wall = time.monotonic() - began
         return Run(wall=wall / count, cpu=(processes.cpu(*leaders) - cpu) / count)
 
-    @property
-    def worker(self) -> int:
-        """The process id of the renewing worker itself: not of what starts and watches it."""
-        return max(processes.session(self.renewing.pid), key=processes.resident)
+    def memory(self) -> int:
+        """Bytes that the renewing workers themselves have in RAM: not what starts and watches them."""
+        return sum(max(map(processes.resident, processes.session(process.pid))) for process in self.renewing)
 
     def _list(self, count: int) -> None:
         """Rows as any other software may write them."""
@@ -95,8 +94,8 @@ class Authority:
 
 
 @contextmanager
-def centre(knot: Knot, authority: Authority, *, in_flight: int, **more: str) -> Iterator[Centre]:
-    """Start it all, and end it all."""
+def centre(knot: Knot, authority: Authority, *, in_flight: int, workers: int = 1, **more: str) -> Iterator[Centre]:
+    """Start it all, and end it all. So many renewing workers have as many certificates in flight together."""
     with ExitStack() as opened:
         postgres, certificates, queue = Postgres(), Valkey(), Valkey()
         for server in (postgres, certificates, queue):
@@ -108,12 +107,13 @@ def centre(knot: Knot, authority: Authority, *, in_flight: int, **more: str) -> 
             "KNIT_QUEUE_URL": queue.url,
             "KNIT_ACME_DIRECTORY": authority.directory_url,
             "KNIT_ACME_CA_FILE": str(authority.ca_file),
-            "KNIT_RENEW_CONCURRENCY": str(in_flight),
+            "KNIT_RENEW_CONCURRENCY": str(in_flight // workers),
             **dns(knot),
             **more,
         }
         installation = opened.enter_context(Installation(settings=settings))
-        renewing, publishing = (installation.start(name) for name in ("worker-renew", "worker-control"))
+        renewing = tuple(installation.start("worker-renew") for _ in range(workers))
+        publishing = installation.start("worker-control")
         connection = opened.enter_context(psycopg.connect(settings["KNIT_DB_URL"], autocommit=True))
         wait_until(lambda: _is_ready(installation, connection), "both workers ready", seconds=30)
         sending = messages.connect(queue.url)

@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Final
@@ -105,6 +106,12 @@ def ari_id(certificate: x509.Certificate) -> str | None:
     return f"{_b64(found)}.{_b64(serial)}"
 
 
+@lru_cache(maxsize=64)
+def _certificate(block: bytes) -> x509.Certificate:
+    """Remembered for the sake of the issuers' certificates: a CA has few of them."""
+    return x509.load_pem_x509_certificate(block)
+
+
 def _certificates(fullchain: bytes) -> list[x509.Certificate]:
     if BLOCK.sub(b"", fullchain).strip():
         message = "the chain holds something besides certificates"
@@ -113,10 +120,13 @@ def _certificates(fullchain: bytes) -> list[x509.Certificate]:
         message = f"the chain holds more than {MOST_CERTIFICATES} certificates"
         raise BundleMismatch(message)
     try:
-        return x509.load_pem_x509_certificates(fullchain)
-    except ValueError as error:
+        found = [_certificate(block) for block in BLOCK.findall(fullchain)]
+    except ValueError:
+        found = []
+    if not found:
         message = "the chain does not parse as PEM certificates"
-        raise BundleMismatch(message) from error
+        raise BundleMismatch(message)
+    return found
 
 
 def _leaf(certificate: x509.Certificate) -> Leaf:

@@ -22,7 +22,6 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.tsig
 import dns.tsigkeyring
-from dns.rdtypes.ANY.TSIG import TSIG
 
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
@@ -59,6 +58,8 @@ _ADDITIONAL = 10
 _OPCODE = 11
 _FUDGE = 300
 """Seconds that the two clocks may differ (RFC 8945 section 10)."""
+_NO_ERROR = struct.pack("!HH", 0, 0)
+"""The TSIG error field, and the length of what might follow it."""
 _LARGEST = 2 + 65535
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
 
@@ -149,12 +150,15 @@ def message(zone: str, record: Record, rdclass: dns.rdataclass.RdataClass, ttl: 
 
 def signed(update: bytes, key: dns.tsig.Key) -> tuple[bytes, bytes]:
     """The message with its TSIG record (RFC 8945 section 4.2), and the MAC that its answer's builds on."""
-    (number,), now = struct.unpack("!H", update[:2]), int(time.time())
-    blank = TSIG(dns.rdataclass.ANY, dns.rdatatype.TSIG, key.algorithm, now, _FUDGE, b"", number, 0, b"")  # type: ignore[no-untyped-call]
-    record, _ = dns.tsig.sign(update, key, blank, now, b"")  # type: ignore[no-untyped-call]
-    data, owner = record.to_wire() or b"", key.name.to_wire() or b""
-    last = owner + struct.pack("!HHIH", dns.rdatatype.TSIG, dns.rdataclass.ANY, 0, len(data)) + data
-    return update[:_ADDITIONAL] + struct.pack("!H", 1) + update[_HEADER:] + last, record.mac
+    owner, algorithm = key.name.to_digestable(), key.algorithm.to_digestable()
+    rdclass, now = dns.rdataclass.ANY, int(time.time())
+    at = struct.pack("!HIH", now >> 32, now & 0xFFFFFFFF, _FUDGE)
+    context = dns.tsig.get_context(key)  # type: ignore[no-untyped-call]
+    context.update(update + owner + struct.pack("!HI", rdclass, 0) + algorithm + at + _NO_ERROR)
+    mac: bytes = context.sign()
+    data = algorithm + at + struct.pack("!H", len(mac)) + mac + update[:2] + _NO_ERROR
+    last = owner + struct.pack("!HHIH", dns.rdatatype.TSIG, rdclass, 0, len(data)) + data
+    return update[:_ADDITIONAL] + struct.pack("!H", 1) + update[_HEADER:] + last, mac
 
 
 def _name(text: str) -> bytes:

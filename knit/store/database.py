@@ -151,8 +151,11 @@ class Database:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with _lent(self._source) as connection:
+                connection = self._source.take()
+                try:
                     return take(connection.execute(statement, parameters))
+                finally:
+                    self._source.give(connection)
             except psycopg.Error as e:
                 if not _worth_repeating(e) or time.monotonic() > deadline:
                     raise in_our_words(e) from None

@@ -26,7 +26,8 @@ class Pace:
     total: float = 120.0
 
 
-VALIDATION: Final = Pace(first=0.015)
+# A CA near by decides within a few milliseconds, a public one within seconds: soon, and then ever more rarely.
+VALIDATION: Final = Pace(first=0.005, growth=3.0)
 # Reading an order within 20 ms of its finalization is what locks Pebble up for good.
 ISSUANCE: Final = Pace(first=0.02)
 

@@ -32,7 +32,7 @@ LARGEST_BODY = 1024 * 1024
 # A URL from the CA ends up in a request line and in signed JSON: nothing but visible ASCII without quotes.
 URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
 STATUS_LINE = re.compile(r"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
-LARGEST_RECORD = 65536
+LARGEST_RECORD = 16 * 1024
 BODILESS = frozenset({204, 304})
 
 

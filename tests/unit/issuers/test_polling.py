@@ -46,7 +46,7 @@ def poll(time: Time, replies: list[Reply], pace: Pace) -> int:
 def test_waits_begin_short_and_grow_up_to_the_longest() -> None:
     time = Time()
     poll(time, [Reply(200, {}, b"")] * 12, VALIDATION)
-    assert time.sleeps[0] == pytest.approx(0.015)
+    assert time.sleeps[0] == pytest.approx(0.005)
     assert time.sleeps == sorted(time.sleeps)
     assert time.sleeps[-1] == VALIDATION.longest
 
