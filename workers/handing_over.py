@@ -29,39 +29,50 @@ class HandingOver(dramatiq.Middleware):
     def __init__(self, queue: Queue, every: float = EVERY) -> None:
         self._queue = queue
         self._every = every
-        self._lock = threading.Lock()
+        self._change = threading.Condition()
         self._next_at = 0.0
         self._owed: CertId | None = None
-        self._timer: threading.Timer | None = None
+        self._thread: threading.Thread | None = None
 
     def __call__(self, cert_id: CertId) -> None:
         """This certificate's bundle waits. Raises Unreachable."""
-        with self._lock:
-            wait = self._next_at - time.monotonic()
-            if wait > 0:
-                self._owe(cert_id, wait)
+        with self._change:
+            if time.monotonic() < self._next_at:
+                self._owed = cert_id
+                self._wake_thread()
                 return
             self._next_at = time.monotonic() + self._every
         self._queue.send(messages.publish(cert_id))
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """From now on each bundle has a message of its own, at once."""
-        self._every = 0.0
-        self._catch_up()
-
-    def _owe(self, cert_id: CertId, wait: float) -> None:
-        if self._owed is None:
-            self._timer = threading.Timer(wait, self._catch_up)
-            self._timer.daemon = True
-            self._timer.start()
-        self._owed = cert_id
-
-    def _catch_up(self) -> None:
-        with self._lock:
+        with self._change:
+            self._every = self._next_at = 0.0
             owed, self._owed = self._owed, None
+        self._say(owed)
+
+    def _wake_thread(self) -> None:
+        # One for good: a queue may keep a connection for each thread that ever sent something.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._catch_up_forever, name="knit-handing-over", daemon=True)
+            self._thread.start()
+        self._change.notify()
+
+    def _catch_up_forever(self) -> None:
+        while True:
+            self._say(self._due())
+
+    def _due(self) -> CertId | None:
+        with self._change:
+            while self._owed is None:
+                self._change.wait()
+            while (wait := self._next_at - time.monotonic()) > 0:
+                self._change.wait(wait)
             self._next_at = time.monotonic() + self._every
-            if self._timer is not None:
-                self._timer.cancel()
+            owed, self._owed = self._owed, None
+            return owed
+
+    def _say(self, owed: CertId | None) -> None:
         if owed is None:
             return
         try:

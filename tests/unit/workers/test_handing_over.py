@@ -29,11 +29,13 @@ class Sent(Queue):
     broker: dramatiq.Broker = field(default_factory=StubBroker)
     ids: list[int] = field(default_factory=list)
     away: threading.Event = field(default_factory=threading.Event)
+    threads: set[int] = field(default_factory=set)
 
     def send(self, message: messages.Message, *, delay: timedelta | None = None) -> None:
         if self.away.is_set():
             raise Unreachable("the queue does not answer")
         self.ids.append(message.args[0])
+        self.threads.add(threading.get_ident())
 
 
 @pytest.fixture
@@ -58,6 +60,16 @@ def test_the_first_is_spoken_of_at_once_and_all_that_follow_together(queue: Sent
     assert queue.ids == [1, 29]
     handing_over(CertId(30))
     assert queue.ids == [1, 29, 30]
+
+
+def test_later_messages_all_come_from_one_thread_because_a_queue_may_keep_a_connection_for_each(queue: Sent) -> None:
+    handing_over = HandingOver(queue, 0.02)
+    for number in range(100):
+        handing_over(CertId(number))
+        time.sleep(0.005)
+    assert soon(lambda: queue.ids[-1] == 99)
+    assert len(queue.ids) < 60
+    assert len(queue.threads) == 2
 
 
 def test_what_is_owed_when_the_worker_stops_is_said_then_and_each_one_afterwards(queue: Sent) -> None:
