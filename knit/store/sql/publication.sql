@@ -173,17 +173,23 @@ where c.id = scheduled.cert_id and c.last_error is not null and scheduled.failur
 
 -- name: wanted_keys
 -- Also where a certificate is still published while its move to another key is under way, or while nobody has looked
--- at a change of its row yet, or its row has been left out since.
+-- at a change of its row yet, or its row has been left out since. These are few: each is looked up by itself, where a
+-- join would read all that is published.
 select (select string_agg(valkey_key, E'\n') from knit_certs where enabled) as wanted,
        (
-           select string_agg(i.valkey_key, E'\n')
+           select string_agg(
+               (
+                   select i.valkey_key
+                   from knit_issued i
+                   join knit_certs c on c.id = i.cert_id
+                   where i.cert_id = x.id and c.enabled
+               ),
+               E'\n'
+           )
            from (
                select cert_id as id from knit_schedule where moving
                union select id from knit_certs where seen is distinct from wanted
            ) as x
-           join knit_issued i on i.cert_id = x.id
-           join knit_certs c on c.id = x.id
-           where c.enabled
        ) as moving
 
 -- name: tombstones

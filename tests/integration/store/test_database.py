@@ -18,6 +18,7 @@ from tests.rig.postgres import Postgres
 
 SHOWN = "select name, setting from pg_settings where name = any(%(names)s)"
 LIMITS = {
+    "jit": "off",
     "statement_timeout": "8000",
     "lock_timeout": "5000",
     "idle_in_transaction_session_timeout": "30000",
