@@ -144,19 +144,19 @@ class Parcel:
 
     ready: Ready
     issued: Issued
-    value: Value
+    bundle: Bundle
+    wire: bytes = field(repr=False)
 
     @classmethod
     def of(cls, ready: Ready, bundle: Bundle, issued: Issued) -> Parcel:
-        """With the hash of this bundle among the facts."""
+        """With the hash of this bundle among the facts. Raises BundleMismatch when it makes no value."""
         value = published_as(bundle, issued)
-        return cls(ready=ready, issued=replace(issued, sha256=value.sha256), value=value)
+        return cls(ready=ready, issued=replace(issued, sha256=value.sha256), bundle=bundle, wire=value.to_wire())
 
     def under(self, generation: int) -> Parcel:
         """The same under another generation, after a publication under this one was begun."""
-        issued = replace(self.issued, generation=generation)
         begun = replace(self.ready, generation=self.issued.generation)
-        return Parcel(ready=begun, issued=issued, value=published_as(self.value.bundle, issued))
+        return Parcel.of(begun, self.bundle, replace(self.issued, generation=generation))
 
 
 def published_as(bundle: Bundle, issued: Issued) -> Value:

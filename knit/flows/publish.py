@@ -266,4 +266,4 @@ def _facts(spec: CertSpec, attempt: Attempt, leaf: Leaf, generation: int) -> Iss
 
 
 def _new_value(parcel: Parcel) -> NewValue:
-    return parcel.issued.valkey_key, parcel.value.to_wire(), parcel.issued.generation
+    return parcel.issued.valkey_key, parcel.wire, parcel.issued.generation

@@ -40,23 +40,25 @@ local function as_new(key, wanted)
   local sensible = type(generation) == 'number' and generation <= tonumber(ARGV[2])
   return sensible and generation >= tonumber(wanted) and string.format('%.0f', generation)
 end
-local answers, changed = {}, {}
+local answers, changed, refused = {}, {}, false
 for place = 4, #KEYS do
   local key, value, generation = KEYS[place], ARGV[place * 2 - 5], ARGV[place * 2 - 4]
   local found = as_new(key, generation)
   if not found then
-    redis.call('SET', key, value)
+    local reply = redis.pcall('SET', key, value)
+    if reply.err then refused = reply; break end
     redis.call('SADD', KEYS[1], key)
     changed[#changed + 1] = key
   end
   answers[#answers + 1] = found or ''
 end
+-- What was set before one was refused is published all the same: nothing takes a script back.
 if #changed > 0 then
   local revision = bump()
   for _, key in ipairs(changed) do redis.call('ZADD', KEYS[3], revision, key) end
   redis.call('PUBLISH', ARGV[1], revision)
 end
-return answers
+return refused or answers
 """
 )
 

@@ -218,6 +218,28 @@ def test_a_replica_says_readonly(own_valkey: Valkey) -> None:
         replica.close()
 
 
+def test_of_many_one_that_is_refused_leaves_no_value_that_the_feed_does_not_tell(own_valkey: Valkey) -> None:
+    admin = redis.Redis.from_url(own_valkey.url)
+    admin.acl_setuser(
+        "narrow",
+        enabled=True,
+        passwords=["+pass"],
+        keys=["knit:index*", "cert:a"],
+        channels=["*"],
+        categories=["+@all"],
+    )
+    link = connect(own_valkey.url_of(user="narrow", password="pass"), name="knit-test")
+    publication = ValkeyPublication(link, LAYOUT)
+    with pytest.raises(CredentialsRejected):
+        publication.publish([("cert:a", value(1), 1), ("cert:b", value(1), 1)])
+    assert admin.get("cert:b") is None
+    assert (admin.get("cert:a") is None) == (admin.zscore(LAYOUT.revisions, "cert:a") is None)
+    publication.publish([("cert:a", value(2), 2)])
+    assert admin.zscore(LAYOUT.revisions, "cert:a") is not None
+    link.close()
+    admin.close()
+
+
 def test_a_user_without_rights_or_a_wrong_password_is_told_apart_from_a_dead_server(own_valkey: Valkey) -> None:
     admin = redis.Redis.from_url(own_valkey.url)
     admin.acl_setuser(

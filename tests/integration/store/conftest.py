@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from knit.core.digest import pair_digest
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, KeyType, Known, Leaf, Policy, Ready, Reason
-from knit.core.value import Parcel, published_as
+from knit.core.value import Parcel
 from knit.ports import Lease
 from knit.store.attempts import Attempts, load
 from knit.store.certs import Certs, NewCert
@@ -20,8 +21,8 @@ from tests.rig.postgres import Postgres
 DIRECTORY = "https://ca.example/directory"
 TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"
 POLICY = Policy(directory=DIRECTORY)
-SHA256 = "0" * 64
 BUNDLE = Bundle(fullchain=b"chain", privkey=b"key")
+SHA256 = pair_digest(BUNDLE.fullchain, BUNDLE.privkey)
 LEAF = Leaf(
     names=frozenset({"host1.example.org"}),
     not_before=datetime(2026, 1, 1, tzinfo=UTC),
@@ -113,7 +114,7 @@ class Store:
         """What a worker would publish."""
         issued = issued_for(spec, attempt, generation=generation)
         ready = Ready(attempt=attempt, spec=spec, issued=None, leaf=LEAF, sha256=SHA256, generation=None)
-        return Parcel(ready=ready, issued=issued, value=published_as(BUNDLE, issued))
+        return Parcel.of(ready, BUNDLE, issued)
 
     def publish(self, spec: CertSpec, *, generation: int = 1) -> Issued:
         """Take a certificate all the way to published, as the worker does."""
