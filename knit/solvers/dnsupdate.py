@@ -9,7 +9,7 @@ import binascii
 import re
 import socket
 import struct
-import time
+from datetime import datetime
 from pathlib import Path
 
 import dns.entropy
@@ -25,6 +25,7 @@ import dns.tsigkeyring
 
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
+from knit.ports import Clock
 from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.dnsquery import resolved
 
@@ -67,8 +68,11 @@ _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.err
 class DnsUpdate(Paced):
     """Updates at one primary server (`server` as host or host:port), signed with `key` unless None."""
 
-    def __init__(self, server: str, key: dns.tsig.Key | None, timing: Timing, *, zones: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, server: str, key: dns.tsig.Key | None, timing: Timing, clock: Clock, *, zones: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(timing)
+        self._clock = clock
         self._server = server
         self._key = key
         self._zones = zones
@@ -86,7 +90,7 @@ class DnsUpdate(Paced):
         zone = self._zone(record)
         update, mac = message(zone, record, rdclass, ttl), b""
         if self._key is not None:
-            update, mac = signed(update, self._key)
+            update, mac = signed(update, self._key, self._clock())
         rcode = self._exchange(update, mac)
         if rcode != dns.rcode.NOERROR:
             raise self._refusal(rcode, record, zone)
@@ -148,11 +152,11 @@ def message(zone: str, record: Record, rdclass: dns.rdataclass.RdataClass, ttl: 
     return head + _name(zone) + soa + _name(record.fqdn) + change
 
 
-def signed(update: bytes, key: dns.tsig.Key) -> tuple[bytes, bytes]:
+def signed(update: bytes, key: dns.tsig.Key, now: datetime) -> tuple[bytes, bytes]:
     """The message with its TSIG record (RFC 8945 section 4.2), and the MAC that its answer's builds on."""
     owner, algorithm = key.name.to_digestable(), key.algorithm.to_digestable()
-    rdclass, now = dns.rdataclass.ANY, int(time.time())
-    at = struct.pack("!HIH", now >> 32, now & 0xFFFFFFFF, _FUDGE)
+    rdclass, seconds = dns.rdataclass.ANY, int(now.timestamp())
+    at = struct.pack("!HIH", seconds >> 32, seconds & 0xFFFFFFFF, _FUDGE)
     context = dns.tsig.get_context(key)  # type: ignore[no-untyped-call]
     context.update(update + owner + struct.pack("!HI", rdclass, 0) + algorithm + at + _NO_ERROR)
     mac: bytes = context.sign()
@@ -225,13 +229,13 @@ def _key_file(path: str) -> tuple[str, str, str]:
     return found["name"], found["secret"], found["algorithm"]
 
 
-def _build(values: Values, runtime: Runtime) -> DnsUpdate:  # noqa: ARG001 - all builders look alike
+def _build(values: Values, runtime: Runtime) -> DnsUpdate:
     if values.get(_GSS) is not None:
         raise Misconfigured(f"{_GSS.name}: GSS-TSIG is not served; use a TSIG key")
     timing = _KNOBS.timing(values)
     timing = Timing(timeout=timing.timeout, interval=timing.interval, ttl=timing.ttl, http=values.seconds(_TIMEOUT))
     zones = tuple(zone.strip().rstrip(".").lower() for zone in (values.get(_ZONES) or "").split(",") if zone.strip())
-    return DnsUpdate(values.text(_NAMESERVER), _key(values), timing, zones=zones)
+    return DnsUpdate(values.text(_NAMESERVER), _key(values), timing, runtime.clock, zones=zones)
 
 
 PROVIDER = Provider(

@@ -47,13 +47,11 @@ class One:
         self._connection = connect(dsn)
 
     def take(self) -> Connection:
-        self._lock.acquire()
-        try:
+        with ExitStack() as held:
+            held.enter_context(self._lock)
             if self._connection.closed:
                 self._connection = connect(self._dsn)
-        except BaseException:
-            self._lock.release()
-            raise
+            held.pop_all()
         return self._connection
 
     def give(self, connection: Connection) -> None:

@@ -104,7 +104,7 @@ def test_the_library_reads_in_an_update_what_was_meant(labels: list[str], cut: i
     }
     for rdclass, change in changes.items():
         ours = dnsupdate.message(zone, wanted, rdclass, 120 if rdclass == dns.rdataclass.IN else 0)
-        wire, mac = dnsupdate.signed(ours, key)
+        wire, mac = dnsupdate.signed(ours, key, datetime.now(UTC))
         theirs = UpdateMessage(f"{zone}.", id=int.from_bytes(ours[:2]))
         change(theirs)
         read = dns.message.from_wire(wire, keyring=key)
