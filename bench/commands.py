@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 
 from bench import processes
+from bench.alone import Alone
 from bench.centre import ZONES, Authority, Run, centre, median, name_of
 from bench.figures import Figure
 from tests.rig import debian
@@ -69,16 +70,20 @@ class Command:
 def measure() -> list[Figure]:
     """The rounds alternate."""
     with _servers(always_valid=False) as (knot, pebble):
-        lego, certbot = _lego(knot, pebble), _certbot(knot, pebble)
-        ours = _rounds(knot, pebble, ((lego, LEGO), (certbot, CERTBOTS)))
+        lego, certbot, alone = _lego(knot, pebble), _certbot(knot, pebble), Alone(knot, pebble)
+        alone.round(OURS, IN_FLIGHT)
+        ours = _rounds(knot, pebble, ((lego, LEGO), (certbot, CERTBOTS)), lambda: alone.round(OURS, IN_FLIGHT))
+        same = Run(wall=0, cpu=alone.cpu)
     with _servers(always_valid=True) as (knot, pebble):
         easy_lego = _lego(knot, pebble)
         easy = _rounds(knot, pebble, ((easy_lego, LEGO),))
     return [
-        _figure("CPU per certificate", lego, ours, 0.25),
-        _figure("CPU per certificate", certbot, ours, 1 / 60),
-        _figure("time per certificate", lego, ours, 1 / 50),
-        _figure("time per certificate where the CA does not look", easy_lego, easy),
+        _figure("CPU per certificate: what the command does, too", lego, same, 0.25),
+        _figure("CPU per certificate: what the command does, too", certbot, same, 1 / 60),
+        _figure("CPU per certificate: worker path", lego, ours, 0.25),
+        _figure("CPU per certificate: worker path", certbot, ours, 1 / 60),
+        _figure("time per certificate: worker path", lego, ours, 1 / 50),
+        _figure("time per certificate where the CA does not look: worker path", easy_lego, easy),
     ]
 
 
@@ -102,13 +107,19 @@ def _servers(*, always_valid: bool) -> Iterator[tuple[Knot, Pebble]]:
         knot.close()
 
 
-def _rounds(knot: Knot, pebble: Pebble, others: Sequence[tuple[Command | str, int]]) -> Run:
+def _rounds(
+    knot: Knot,
+    pebble: Pebble,
+    others: Sequence[tuple[Command | str, int]],
+    besides: Callable[[], None] = lambda: None,
+) -> Run:
     ours: list[Run] = []
     authority = Authority(directory_url=pebble.directory_url, ca_file=Path(pebble.ca_file))
     with centre(knot, authority, in_flight=IN_FLIGHT) as workers:
         workers.run(OURS)
         for turn in range(ROUNDS):
             ours.append(workers.run(OURS))
+            besides()
             for command, times in others:
                 if isinstance(command, Command):
                     for number in range(times + (turn == 0)):
@@ -119,7 +130,7 @@ def _rounds(knot: Knot, pebble: Pebble, others: Sequence[tuple[Command | str, in
 def _figure(what: str, other: Command | str, ours: Run, goal: float | None = None) -> Figure:
     """`other` is a text where the command cannot be had."""
     name = other.name if isinstance(other, Command) else "other"
-    title = f"{what}: worker path, {IN_FLIGHT} in flight / `{name}` command"
+    title = f"{what}, {IN_FLIGHT} in flight / `{name}` command"
     if isinstance(other, str):
         return Figure.skipped(title, other)
     mine, theirs = (run.cpu if what.startswith("CPU") else run.wall for run in (ours, other.typical))
