@@ -21,7 +21,9 @@ from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.store.leases import Leases
 from tests.acceptance.scene import ORIGINAL, ROW, Servers, txt_names
+from tests.rig.installation import Installation
 from tests.rig.knot import Knot
+from tests.rig.process import wait_until
 from tests.rig.scripted_ca.client import ScriptedCA
 from tests.rig.valkey import Valkey
 from workers import wiring
@@ -247,6 +249,15 @@ def test_a_bundle_that_an_older_knit_handed_over_is_looked_at_and_published(stag
         assert "PRIVATE KEY" in str(client.get(name))
     ((serial,),) = stage.sql("select serial from knit_issued where cert_id = %s", cert_id)
     assert serial
+
+
+def test_a_worker_that_starts_publishes_what_nobody_spoke_of(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    with Installation(settings=stage.servers.settings()) as knit, closing(stage.servers.valkey.client()) as client:
+        knit.start("worker-control")
+        wait_until(lambda: bool(client.exists(name)), "what waited is published", seconds=30)
 
 
 def test_one_certificate_that_valkey_will_not_take_holds_up_no_other(stage: Stage) -> None:

@@ -191,6 +191,8 @@ def test_a_bundle_handed_over_gives_its_lease_back_for_good(store: Store) -> Non
         lease, known = held
         assert known.spec == spec
         store.hand_over(lease, store.begin(lease, spec))
+        # A refresh that was on its way when the lease went back.
+        store.leases._held[lease.name, lease.epoch] = lease  # type: ignore[assignment]
         store.leases._refresh()
         with store.attempts.hold(spec.id) as next_one:
             assert next_one is not None
