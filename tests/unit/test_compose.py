@@ -51,13 +51,13 @@ def test_a_container_is_read_only_without_rights_and_no_root(service: str) -> No
     assert user[1] not in {"root", "0"}
 
 
-@pytest.mark.parametrize("service", SERVICES.keys() - {"setup"})
+@pytest.mark.parametrize("service", sorted(SERVICES.keys() - {"setup"}))
 def test_a_container_sees_its_own_secrets_only(service: str) -> None:
     shared = {"worker-control": "worker", "worker-renew": "worker", "valkey-replica": "replica"}
     assert secrets(SERVICES[service]) <= {shared.get(service, service)}
 
 
-@pytest.mark.parametrize("service", SERVICES.keys() - {"setup", "pebble", "challtestsrv"})
+@pytest.mark.parametrize("service", sorted(SERVICES.keys() - {"setup", "pebble", "challtestsrv"}))
 def test_a_container_that_stays_is_asked_how_it_is(service: str) -> None:
     assert "healthcheck:" in whole(SERVICES[service])
 

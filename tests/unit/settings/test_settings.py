@@ -123,7 +123,7 @@ ANYTHING_GOES = {"KNIT_INDEX_KEY", "KNIT_ACME_EMAIL", "KNIT_ACME_EAB_KID", "KNIT
 
 def _plain(value: object) -> str:
     """A test's id: the same in every process, which a function's address is not."""
-    return value.__name__ if callable(value) else str(value)[:40]
+    return getattr(value, "__name__", str(value)[:40])
 
 
 @pytest.mark.parametrize(("name", "value", "seen", "without", "with_it"), FLIPS, ids=_plain)
