@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 # pytest's options, for example `make test T="tests/unit -x"`.
 T ?= tests
 
+# Test processes side by side: one more than there are cores, for most tests wait for servers.
+JOBS ?= $(shell expr $$(nproc) + 1)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench lock clean
 
@@ -19,7 +22,7 @@ demo: $(READY) ## Issue three certificates on this machine and watch them arrive
 
 test: $(READY) ## Get the servers the tests need, then run every test
 	$(BIN)/python -m tests.rig.provision
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(T)
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .
