@@ -7,98 +7,18 @@ path is checked against rules that are the node's own.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 
 from knit.core.digest import pair_digest
+from knit.core.forbidden import never, replaceable
 from knit.core.model import Bundle, CertId
 from knit.core.value import Value
 from knit.errors import Refused
 
 MAX_PATH = 4096
-
-_NEVER_FILES = frozenset(
-    {
-        "/etc/anacrontab",
-        "/etc/bash.bashrc",
-        "/etc/crontab",
-        "/etc/environment",
-        "/etc/fstab",
-        "/etc/group",
-        "/etc/gshadow",
-        "/etc/hosts",
-        "/etc/inittab",
-        "/etc/ld.so.cache",
-        "/etc/ld.so.conf",
-        "/etc/ld.so.preload",
-        "/etc/nsswitch.conf",
-        "/etc/passwd",
-        "/etc/profile",
-        "/etc/rc.local",
-        "/etc/resolv.conf",
-        "/etc/shadow",
-        "/etc/shells",
-        "/etc/subgid",
-        "/etc/subuid",
-        "/etc/sudoers",
-        "/etc/sudo.conf",
-    },
-)
-_NEVER_BELOW = (
-    "/bin/",
-    "/boot/",
-    "/etc/apt/",
-    "/etc/cron.",
-    "/etc/dbus-1/",
-    "/etc/init.d/",
-    "/etc/init/",
-    "/etc/ld.so.conf.d/",
-    "/etc/logrotate.d/",
-    "/etc/modprobe.d/",
-    "/etc/modules-load.d/",
-    "/etc/pam.d/",
-    "/etc/polkit-1/",
-    "/etc/profile.d/",
-    "/etc/rc",
-    "/etc/security/",
-    "/etc/sudoers.d/",
-    "/etc/sysctl.d/",
-    "/etc/systemd/",
-    "/etc/tmpfiles.d/",
-    "/etc/udev/",
-    "/etc/update-motd.d/",
-    "/etc/xdg/",
-    "/lib/",
-    "/lib32/",
-    "/lib64/",
-    "/proc/",
-    "/run/systemd/",
-    "/run/udev/",
-    "/sbin/",
-    "/sys/",
-    "/usr/bin/",
-    "/usr/local/bin/",
-    "/usr/local/sbin/",
-    "/usr/sbin/",
-    "/var/lib/dpkg/",
-    "/var/lib/rpm/",
-    "/var/spool/cron/",
-)
-_NEVER_PARTS = frozenset({".ssh", ".gnupg", ".git", "autostart", "systemd", "udev"})
-_NEVER_NAMES = (
-    "authorized_keys",
-    ".bash",
-    ".profile",
-    ".zsh",
-    ".zprofile",
-    ".login",
-    ".cshrc",
-    ".pam_environment",
-    ".netrc",
-    ".rhosts",
-    ".knit-",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +94,23 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """A pair to be written, and what to remember then."""
+    """A pair to be written, and what to remember then.
+
+    `known` is what this node installed for the key before; `paired`: what lies there was found to be a pair.
+    """
 
     key: str
     bundle: Bundle
     record: Installed
+    known: Installed | None = None
+    paired: bool = False
+
+    def may_replace(self, path: str, occupant: Callable[[], bytes | None]) -> bool:
+        """Whether what lies there is this node's own, or a certificate or key; not, when nobody can read it."""
+        if self.known is not None and path in {self.known.cert_path, self.known.key_path}:
+            return True
+        data = occupant()
+        return data is not None and replaceable(data, paired=self.paired)
 
 
 def target(path: str) -> str:
@@ -194,18 +126,6 @@ def target(path: str) -> str:
     if never(clean):
         _refuse(f"{clean!r} is a file that knit never writes")
     return clean
-
-
-def never(path: str) -> bool:
-    """Whether this file can make a system run code, let somebody in, or fail to boot. Nothing allows it."""
-    *folders, name = path.split("/")
-    return (
-        path in _NEVER_FILES
-        or (path.startswith("/dev/") and not path.startswith("/dev/shm/"))  # noqa: S108 -- a path to judge, not to use
-        or path.startswith(_NEVER_BELOW)
-        or not _NEVER_PARTS.isdisjoint(folders)
-        or name.startswith(_NEVER_NAMES)
-    )
 
 
 def judge(offer: Offer, facts: Facts, *, known: Installed | None, found: Facts | None, now: datetime) -> list[str]:

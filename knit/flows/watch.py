@@ -207,7 +207,7 @@ class Watch:
         record = offer.seen(known)
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             log.warning("files differ from what was installed", extra={"key": offer.key, "path": offer.cert_path})
-            return Placement(key=offer.key, bundle=offer.value.bundle, record=record)
+            return Placement(key=offer.key, bundle=offer.value.bundle, record=record, known=known)
         self._disk.adopt(offer.key, record)
         return None
 
@@ -220,10 +220,16 @@ class Watch:
             # Taken note of how the files look, or every poll would take them for changed.
             self._disk.holds(offer.key)
             return None
-        there = None if known is not None else self._facts_of(found)
+        there = self._facts_of(found)
         for warning in judge(offer, facts, known=known, found=there, now=self._clock()):
             log.warning("date of a published certificate", extra={"key": offer.key, "cause": warning})
-        return Placement(key=offer.key, bundle=offer.value.bundle, record=offer.record(facts, known))
+        return Placement(
+            key=offer.key,
+            bundle=offer.value.bundle,
+            record=offer.record(facts, known),
+            known=known,
+            paired=there is not None,
+        )
 
     def _facts_of(self, found: Bundle | None) -> Facts | None:
         try:

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import secrets
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -131,19 +132,17 @@ class Deployment:
         contents = ((placement.bundle.privkey, KEY_MODE), (placement.bundle.fullchain, CHAIN_MODE))
         try:
             pairs = zip(move.parts, contents, strict=True)
-            return replace(move, parts=tuple(self._stage(part, data, mode) for part, (data, mode) in pairs))
+            staged = (self._stage(placement, part, data, mode) for part, (data, mode) in pairs)
+            return replace(move, parts=tuple(staged))
         except KnitError as error:
             failures[move.key] = error
             self._clean(move)
             return None
 
-    def _stage(self, part: Part, data: bytes, mode: int) -> Part:
+    def _stage(self, placement: Placement, part: Part, data: bytes, mode: int) -> Part:
         with self._folders.parent(part.path) as (folder, name):
             try:
-                if not files.is_plain_or_absent(folder, name):
-                    raise Refused(
-                        f"{part.path!r} is not a plain file: knit replaces no links, folders, pipes or devices"
-                    )
+                _check(placement, part.path, folder, name)
                 files.create(folder, part.new, [data], mode)
                 had_old = files.keep(folder, name, part.old)
                 os.fsync(folder)
@@ -228,6 +227,20 @@ class Deployment:
             if _holds(folder, part.new, part.sha256):
                 return "move"
             return "none" if _holds(folder, name, part.sha256) else "lost"
+
+
+def _check(placement: Placement, path: str, folder: int, name: str) -> None:
+    """Raise Refused when something lies there that knit does not replace."""
+    there = files.about(folder, name)
+    if there is None:
+        return
+    if not stat.S_ISREG(there.st_mode):
+        raise Refused(f"{path!r} is not a plain file: knit replaces no links, folders, pipes or devices")
+    if not placement.may_replace(path, lambda: files.read(folder, name)):
+        raise Refused(
+            f"{path!r} was there before and is no certificate or key in PEM, or an authority's: "
+            "move it away if the pair belongs there"
+        )
 
 
 def _holds(folder: int, name: str, sha256: str) -> bool:

@@ -43,12 +43,12 @@ def create(folder: int, name: str, pieces: Iterable[bytes], mode: int) -> None:
         os.fsync(opened)
 
 
-def is_plain_or_absent(folder: int, name: str) -> bool:
-    """Whether the name is free or a plain file: not a link, folder, pipe or device."""
+def about(folder: int, name: str) -> os.stat_result | None:
+    """What lies there, a link for itself; None when the name is free."""
     try:
-        return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return True
+        return None
 
 
 def keep(folder: int, name: str, spare: str) -> bool:

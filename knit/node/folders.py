@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from knit.core.placement import never
+from knit.core.forbidden import never
 from knit.errors import KnitError, Refused, Transient
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

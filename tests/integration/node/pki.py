@@ -31,6 +31,8 @@ def _sign(
     issuer: x509.Name,
     dates: tuple[datetime, datetime],
     names: list[str],
+    *,
+    authority: bool = False,
 ) -> x509.Certificate:
     builder = x509.CertificateBuilder(
         issuer_name=issuer,
@@ -43,6 +45,8 @@ def _sign(
     if names:
         alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         builder = builder.add_extension(alternative, critical=False)
+    if authority:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     return builder.sign(issuer_key, hashes.SHA256())
 
 
@@ -57,12 +61,24 @@ def pair(*names: str, age: float = 1, days: float = 90, self_issued: bool = Fals
     else:
         authority_key, authority = _authority()
         chain = [_sign(key, subject, authority_key, authority.subject, dates, wanted), authority]
+    return _bundle(key, chain)
+
+
+def _bundle(key: ec.EllipticCurvePrivateKey, chain: list[x509.Certificate]) -> Bundle:
     return Bundle(
         fullchain=b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain),
         privkey=key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
     )
+
+
+def authority() -> Bundle:
+    """An authority's certificate, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody's authority")])
+    dates = (NOW - timedelta(days=10), NOW + timedelta(days=1000))
+    return _bundle(key, [_sign(key, name, key, name, dates, [], authority=True)])
 
 
 def value(bundle: Bundle, folder: object, name: str = "www", *, generation: int | None = 1, cert_id: int = 1) -> bytes:

@@ -79,11 +79,67 @@ def test_only_plain_files_are_replaced(
 def test_a_file_with_other_names_is_replaced_under_this_one_alone(
     node: Node, publisher: Publisher, tmp_path: Path
 ) -> None:
-    (tmp_path / "elsewhere").write_text("precious")
+    precious = pki.pair(age=30).fullchain
+    (tmp_path / "elsewhere").write_bytes(precious)
     os.link(tmp_path / "elsewhere", node.folder / "www.pem")
     publisher.pair("cert:a", pki.pair())
     assert node.once()
-    assert (tmp_path / "elsewhere").read_text() == "precious"
+    assert (tmp_path / "elsewhere").read_bytes() == precious
+
+
+@pytest.mark.parametrize("roots", [True, False])
+@pytest.mark.parametrize("name", ["www.pem", "www.key"])
+@pytest.mark.parametrize(
+    "occupant",
+    [
+        b"a-host-name\n",
+        b"\x7fELF\x02",
+        b"<ca>\n" + pki.pair().fullchain,
+        pki.authority().fullchain,
+        b"x" * 2_000_000,
+        b"",
+    ],
+)
+def test_what_others_put_there_is_replaced_only_when_it_is_a_certificate_or_a_key(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture, roots: bool, name: str, occupant: bytes
+) -> None:
+    (node.folder / name).write_bytes(occupant)
+    publisher.pair("cert:a", pki.pair())
+    assert not node.with_settings(roots=(str(node.folder),) if roots else None).once()
+    assert "no certificate or key in PEM" in cause(caplog)
+    assert (node.folder / name).read_bytes() == occupant
+    assert node.files() == {name}
+    assert node.reload_count == 0
+
+
+def test_what_this_node_installed_is_repaired_whatever_it_was_turned_into(node: Node, publisher: Publisher) -> None:
+    bundle = pki.pair()
+    publisher.pair("cert:a", bundle)
+    assert node.once()
+    (node.folder / "www.key").write_bytes(b"junk")
+    assert node.once()
+    assert node.pair() == bundle
+
+
+def test_an_authority_s_placeholder_is_replaced_with_the_key_beside_it(node: Node, publisher: Publisher) -> None:
+    placeholder, bundle = pki.authority(), pki.pair()
+    (node.folder / "www.pem").write_bytes(placeholder.fullchain)
+    (node.folder / "www.key").write_bytes(placeholder.privkey)
+    publisher.pair("cert:a", bundle)
+    assert node.once()
+    assert node.pair() == bundle
+
+
+def test_a_root_and_a_linked_folder_lead_to_no_trust_store(
+    node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "store").symlink_to("/etc/ssl/certs")
+    publisher.publish("cert:a", pki.value(pki.pair(), "/etc/ssl/certs", "knit-test"))
+    publisher.publish("cert:b", pki.value(pki.pair(), tmp_path / "store", "knit-test"))
+    for roots in (("/etc/ssl", str(tmp_path)), ("/etc/ssl/certs", str(tmp_path / "store")), None):
+        assert not node.with_settings(roots=roots).once()
+    assert "never writes" in cause(caplog)
+    assert not Path("/etc/ssl/certs/knit-test.pem").exists()
 
 
 def test_without_roots_a_linked_folder_is_followed_but_not_to_a_forbidden_place(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.placement import never, target
+from knit.core.forbidden import never
+from knit.core.placement import target
 from knit.errors import Refused
 
 
