@@ -20,6 +20,7 @@ from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.settings.table import LETS_ENCRYPT
 from knit.store.database import Database
+from knit.store.issuers import IssuerMemory
 from knit.store.leases import Leases
 from knit.store.passes import Passes
 from knit.valkey.connect import connect
@@ -95,7 +96,8 @@ def _pass(database: Database, valkey: Valkey, opened: ExitStack) -> Pass:
     opened.callback(link.close)
     layout = Layout()
     passes, publication = Passes(database, layout.reserved), ValkeyPublication(link, layout)
-    reconcile = Reconcile(store=passes, publication=publication, policy=Policy(directory=LETS_ENCRYPT), clock=_now)
+    memory, policy = IssuerMemory(database), Policy(directory=LETS_ENCRYPT)
+    reconcile = Reconcile(store=passes, memory=memory, publication=publication, policy=policy, clock=_now)
     staging = ValkeyStaging(link, layout)
     publish = Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=_now)
 

@@ -202,6 +202,16 @@ class Staging(Protocol):
         """All attempts that have something here. It reads the name of every key there is: for now and then."""
 
 
+class IssuerMemory(Protocol):
+    """Where each issuer's certificates come from, as PostgreSQL remembers it from its first use on."""
+
+    def recall(self, issuer: str) -> str | None:
+        """The directory, or None before the first use."""
+
+    def remember(self, issuer: str, directory: str) -> str:
+        """This issuer is about to be used for the first time; gives the directory of whoever was first."""
+
+
 class Store(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
 
@@ -377,6 +387,7 @@ __all__ = [
     "Delegation",
     "Issued",
     "Issuer",
+    "IssuerMemory",
     "Issuers",
     "Journal",
     "Lease",

@@ -55,7 +55,7 @@ class Heard:
     @property
     def failed(self) -> int:
         """Certificates that failed in the pass, and other things a person must look at."""
-        unadoptable = sum(plan.unadoptable for plan in self.plans)
+        unadoptable = sum(plan.unadoptable + (plan.refused is not None) for plan in self.plans)
         refused = sum(report.failed + (report.refused is not None) for report in self.reports)
         return unadoptable + refused + len(self.errors) + sum(isinstance(o, Failed) for o in self.outcomes)
 

@@ -39,6 +39,8 @@ def _serve(settings: Worker, env: Environment) -> None:
     stopping = Stopping()
     wired = wire(settings, env, stopping.sleep)
     stopping.closes(wired.close)
+    if refused := wired.flows.reconcile.refusal():
+        log.error("nothing is issued", extra={"reason": refused})
     queue = messages.connect(settings.queue_url or "")
     queue.broker.add_middleware(stopping)
     handing_over = HandingOver(queue)

@@ -27,6 +27,7 @@ from knit.solvers.registry import split
 from knit.store.accounts import Accounts
 from knit.store.attempts import Attempts
 from knit.store.database import Database
+from knit.store.issuers import IssuerMemory
 from knit.store.leases import Leases
 from knit.store.passes import Passes
 from knit.valkey.connect import Link, check_keeps_values, connect, same_server
@@ -67,13 +68,17 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
         layout = Layout(settings.index_key)
         publication, staging = ValkeyPublication(link, layout), ValkeyStaging(link, layout)
         passes, store = Passes(database, layout.reserved), Attempts(database, leases)
+        memory = IssuerMemory(database)
         dns = _Dns(env, settings, leases, store, sleep)
         acme = _acme(settings, Accounts(database), leases, sleep)
         opened.callback(acme.close)
         flows = Flows(
-            reconcile=Reconcile(store=passes, publication=publication, policy=settings.policy, clock=now),
+            reconcile=Reconcile(
+                store=passes, memory=memory, publication=publication, policy=settings.policy, clock=now
+            ),
             renew=Renew(
                 store=store,
+                memory=memory,
                 staging=staging,
                 publication=publication,
                 issuers=Issuers([acme]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ import click
 
 from knit.cli.edge import DONE, FAILED
 from knit.cli.flags import Command
+from knit.cli.issuers import directory_of
 from knit.cli.output import json_flag
 from knit.cli.result import Result, report
 from knit.cli.session import check_selection, connected, listed_in, selected, selecting, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.core.model import CertId, Outcome
+    from knit.core.model import CertId, Outcome, Policy
     from knit.settings.central import Central
     from knit.store.certs import Certs, Listed
     from knit.store.database import Database
@@ -44,6 +46,7 @@ def renew_command(
     _refuse({"--once": once}, "without --id and --domains")
     central = settings()
     with connected(central) as database:
+        directory = directory_of(database, central, here=central.queue_url is None)
         certs = listed_in(database, central)
         before = _renewable(certs, selected(certs, cert_id, domains))
         if force:
@@ -51,7 +54,8 @@ def renew_command(
         if central.queue_url is None:
             result = _here(certs, before)
         else:
-            later = _later(database, central, before) if wait else Result(word="queued")
+            policy = replace(central.policy, directory=directory)
+            later = _later(database, policy, before) if wait else Result(word="queued")
             _send(central, before.id, force=force)
             result = later or _followed(certs, before)
     return report(result, before, as_records=as_records)
@@ -72,6 +76,9 @@ def _pass() -> int:
     worker = Worker.read(env, queue_required=False)
     setup(worker.log_level)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    central = settings()
+    with connected(central) as database:
+        directory_of(database, central, here=True)
     failed = local.once(worker, env)
     if failed:
         click.echo(f"knit: the pass is done; failed: {failed} (`knit list` says why)", err=True)
@@ -110,7 +117,7 @@ def _followed(certs: Certs, before: Listed) -> Result:
     return follow(certs, before)
 
 
-def _later(database: Database, central: Central, cert: Listed) -> Result | None:
+def _later(database: Database, policy: Policy, cert: Listed) -> Result | None:
     """Not due, where no worker will find it due: then there is nothing to wait for."""
     from knit.core.model import Wait
     from knit.core.renewal import decide
@@ -119,7 +126,7 @@ def _later(database: Database, central: Central, cert: Listed) -> Result | None:
     known = load(database, cert.id)
     if known.spec is None:
         return None
-    verdict = decide(known.spec, known.state, central.policy, datetime.now(UTC))
+    verdict = decide(known.spec, known.state, policy, datetime.now(UTC))
     return Result(word="not due", until=verdict.until) if isinstance(verdict, Wait) else None
 
 

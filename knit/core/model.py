@@ -167,12 +167,14 @@ class Known:
     """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted.
 
     `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
+    `directory` is where its issuer's certificates come from; None before that issuer's first use.
     """
 
     spec: CertSpec | None
     state: CertState
     leftovers: bool
     newest: AttemptId | None
+    directory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +302,7 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Nothing was done, because; `until` when known. `busy`: another worker is on it, or has died on it."""
+    """Nothing was done, because; `until` when known. `busy`: it is another worker's, alive or dead."""
 
     cert_id: CertId
     reason: str

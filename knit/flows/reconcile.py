@@ -7,21 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from knit.core import renewal, x509
+from knit.core import issuers, renewal, x509
 from knit.core.model import Candidate, CertId, CertSpec, Due, Issued, Policy
 from knit.core.value import Value
 from knit.errors import BundleMismatch
-from knit.ports import Clock, PassStore, Publication
+from knit.ports import Clock, IssuerMemory, PassStore, Publication
 
 log = logging.getLogger(__name__)
+
+ISSUER = "acme"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassPlan:
-    """Which certificates a pass gives to workers. `unadoptable` rows clash with others and were left out."""
+    """Which certificates a pass gives to workers. `unadoptable` rows clash with others and were left out.
+
+    `refused` says why this process may not have anything issued.
+    """
 
     renew: tuple[CertId, ...]
     unadoptable: int
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +35,7 @@ class Reconcile:
     """The flow with its ports."""
 
     store: PassStore
+    memory: IssuerMemory
     publication: Publication
     policy: Policy
     clock: Clock
@@ -39,6 +46,9 @@ class Reconcile:
         Raises Unreachable when Postgres or Valkey cannot be asked: nothing is decided without both.
         """
         unadoptable = self.store.adopt()
+        if refused := self.refusal():
+            log.error("nothing is issued", extra={"reason": refused})
+            return PassPlan(renew=(), unadoptable=unadoptable, refused=refused)
         members, empty = self.publication.survey()
         self._adopt_values(members - empty)
         published = self.store.published_keys()
@@ -50,6 +60,10 @@ class Reconcile:
         plan += tuple(self.store.orphaned_leftovers())
         log.info("pass planned", extra={"due": len(plan), "published": len(published), "lost": len(unpublished)})
         return PassPlan(renew=plan, unadoptable=unadoptable)
+
+    def refusal(self) -> str | None:
+        """Why this process may not have anything issued, if it may not."""
+        return issuers.refusal(ISSUER, self.memory.recall(ISSUER), self.policy.directory)
 
     def _decide(self, candidates: Sequence[Candidate]) -> tuple[CertId, ...]:
         now = self.clock()
@@ -70,6 +84,7 @@ class Reconcile:
         specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in members}
         if not specs:
             return
+        self.memory.remember(ISSUER, self.policy.directory)
         host = self.store.original_account_host()
         for key, raw in self.publication.live(list(specs)).items():
             try:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from knit.core import renewal, retry, x509
+from knit.core import issuers, renewal, retry, x509
 from knit.core.digest import pair_digest
 from knit.core.model import (
     Attempt,
@@ -32,7 +32,7 @@ from knit.core.model import (
 )
 from knit.core.value import Value
 from knit.errors import BundleMismatch, Interrupted, LeaseLost, Misconfigured, RateLimited, Refused, Transient
-from knit.ports import Clock, Issuers, Journal, Lease, Prover, Publication, Staging, Store
+from knit.ports import Clock, IssuerMemory, Issuers, Journal, Lease, Prover, Publication, Staging, Store
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Renew:
     """The flow with its ports. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
 
     store: Store
+    memory: IssuerMemory
     staging: Staging
     publication: Publication
     issuers: Issuers
@@ -70,6 +71,8 @@ class Renew:
                 return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
             lease, known = held
             self._check_clock(lease)
+            if known.spec is not None and (why := self._refusal(known.spec, known.directory)):
+                return Skipped(cert_id=cert_id, reason=why, busy=True)
             return self._renew(cert_id, known, lease)
 
     def _renew(self, cert_id: CertId, known: Known, lease: Lease) -> Outcome:
@@ -92,6 +95,12 @@ class Renew:
         key = x509.Key.new(spec.key_type)
         attempt = self.store.begin(lease, spec, reason, self.policy.directory, key.spki_sha256, newest=newest)
         return self._attempt(spec, state, attempt, lease, key)
+
+    def _refusal(self, spec: CertSpec, remembered: str | None) -> str | None:
+        """Why this process issues nothing, and touches no attempt of those that may. Remembers a first use."""
+        directory = self.policy.directory
+        remembered = remembered or self.memory.remember(spec.issuer, directory)
+        return issuers.refusal(spec.issuer, remembered, directory)
 
     def _check_clock(self, lease: Lease) -> None:
         """With a wrong clock everything would be due, and refused once the CA has spent a certificate on it."""

@@ -90,8 +90,9 @@ TABLE: tuple[Setting, ...] = (
         "KNIT_ACME_DIRECTORY",
         parse.url("https"),
         LETS_ENCRYPT,
-        "Directory URL of the CA (RFC 8555 section 7.1.1). Changing it makes every certificate due.",
-        CENTRE,
+        "Directory URL of the CA (RFC 8555 section 7.1.1). A switch to another one has to be confirmed with "
+        "`knit issuers accept acme`, and makes every certificate due.",
+        (LIST, *ISSUING),
     ),
     Setting(
         "KNIT_ACME_EMAIL",

@@ -108,7 +108,13 @@ def state_from(row: Row) -> CertState:
 def known_from(row: Row) -> Known:
     """The joined columns of `state_from`, and of knit_certs (`c_`)."""
     spec = None if row["c_id"] is None else spec_from(row, "c_")
-    return Known(spec=spec, state=state_from(row), leftovers=row["leftovers"], newest=row["newest"])
+    return Known(
+        spec=spec,
+        state=state_from(row),
+        leftovers=row["leftovers"],
+        newest=row["newest"],
+        directory=row["directory"],
+    )
 
 
 def ready_from(row: Row) -> Ready:

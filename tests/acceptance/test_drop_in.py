@@ -216,7 +216,7 @@ def test_an_empty_database_prunes_nothing_and_says_so(scene: Scene, postgres: Po
     assert scene.values() == before
 
 
-def test_another_acme_directory_makes_every_certificate_due_and_registers_anew(
+def test_another_acme_directory_once_accepted_makes_every_certificate_due_and_registers_anew(
     scene: Scene, production: Pebble
 ) -> None:
     scene.insert(["www.knit.example", "api.knit.example"])
@@ -224,6 +224,7 @@ def test_another_acme_directory_makes_every_certificate_due_and_registers_anew(
     staging = scene.values()
 
     switched = {"KNIT_ACME_DIRECTORY": production.directory_url, "KNIT_ACME_CA_FILE": str(production.ca_file)}
+    assert scene.knit.knit("issuers", "accept", "acme", env=switched).code == 0
     done = scene.once(**switched)
     assert done.code == 0, done.err
     assert len(production.finalized()) == 2

@@ -12,6 +12,7 @@ from knit.errors import Misconfigured
 from knit.store import schema
 from knit.store.accounts import Accounts
 from knit.store.database import Database
+from knit.store.issuers import IssuerMemory
 from knit.store.passes import Passes
 
 ORIGINAL = """
@@ -179,3 +180,27 @@ def test_a_failing_migration_leaves_nothing_behind(database_url: str) -> None:
 
 def test_migrations_are_numbered_without_gaps() -> None:
     assert [migration.version for migration in schema.migrations()] == list(range(1, len(schema.migrations()) + 1))
+
+
+def test_a_database_of_an_earlier_knit_remembers_where_its_newest_certificate_came_from(database_url: str) -> None:
+    known = schema.migrations()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        schema.bring_up_to_date(connection, known[:3])
+    execute(
+        database_url,
+        ORIGINAL.split("INSERT INTO knit_acme_account", maxsplit=1)[0]
+        + """
+        insert into knit_issued
+            (cert_id, names_key, issuer, directory, key_type, serial, not_before, not_after, issued_at, sha256,
+             generation, valkey_key, cert_path, key_path)
+        select id, domains, 'acme', 'https://ca' || id || '.example/dir', 'ec256', '1', now(), now(),
+               now() - id * interval '1 day', 'x', 1, valkey_key, cert_path, key_path
+        from knit_certs;
+        insert into knit_accounts (directory, issuer, email, private_key, created_at)
+        values ('https://later.example/dir', 'acme', '', 'PEM', now());
+        """,
+    )
+    with Database.open(database_url) as database:
+        memory = IssuerMemory(database)
+        assert memory.recall("acme") == "https://ca1.example/dir"
+        assert memory.remember("acme", "https://other.example/dir") == "https://ca1.example/dir"

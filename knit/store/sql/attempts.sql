@@ -21,7 +21,8 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
            where last.cert_id = %(id)s
            order by last.started_at desc
            limit 1
-       ) as newest
+       ) as newest,
+       (select known.directory from knit_issuers known where known.name = c.issuer) as directory
 from (select %(id)s::bigint as id) x
 left join knit_certs c on c.id = x.id and c.names_key is not null
 left join knit_issued i on i.cert_id = x.id

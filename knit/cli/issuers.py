@@ -1,0 +1,102 @@
+"""issuers: where certificates come from, as PostgreSQL remembers it, and the confirmation of a switch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from knit.cli.flags import ANSWERS_HELP, Command
+from knit.cli.output import as_json, clean, instant, json_flag, table
+from knit.cli.session import connected, settings
+from knit.settings.environment import Environment
+
+if TYPE_CHECKING:
+    from knit.settings.central import Central
+    from knit.store.database import Database
+
+ISSUER = "acme"
+
+
+@click.group(
+    name="issuers",
+    invoke_without_command=True,
+    context_settings=ANSWERS_HELP,
+    epilog="A process whose KNIT_ACME_DIRECTORY differs from what is shown here issues nothing.",
+)
+@json_flag
+@click.pass_context
+def issuers_command(ctx: click.Context, *, as_records: bool) -> None:
+    """Show where certificates come from, or confirm a switch to another CA."""
+    if ctx.invoked_subcommand is None:
+        _show(as_records=as_records)
+
+
+@issuers_command.command(cls=Command, name="accept")
+@click.argument("name", metavar="NAME")
+@json_flag
+def accept(*, name: str, as_records: bool) -> None:
+    """Confirm that issuer NAME is from now on the CA of this shell's KNIT_ACME_DIRECTORY.
+
+    Certificates from another directory are due at the next pass, and stay published until their successors are.
+    """
+    from knit.errors import Misconfigured
+    from knit.store.issuers import IssuerMemory
+
+    if name != ISSUER:
+        raise Misconfigured(f"no issuer is called {name!r}; the only one is {ISSUER}")
+    central = settings()
+    with connected(central) as database:
+        memory = IssuerMemory(database)
+        before = memory.recall(name)
+        due = memory.accept(name, central.directory)
+    if as_records:
+        as_json({"result": "accepted", "name": name, "directory": central.directory, "before": before, "due": due})
+    else:
+        click.echo(_sentence(name, before, central.directory, due))
+
+
+def _sentence(name: str, before: str | None, directory: str, due: int) -> str:
+    if before == directory:
+        return f"issuer {name} is {directory} already"
+    instead = "" if before is None else f", no longer {clean(before)}"
+    return f"issuer {name} is now {directory}{instead}; certificates due at the next pass because of it: {due}"
+
+
+def _show(*, as_records: bool) -> None:
+    from knit.core.issuers import agree
+    from knit.store.issuers import IssuerMemory
+
+    central = settings()
+    with connected(central) as database:
+        found = IssuerMemory(database).all()
+    if as_records:
+        as_json(
+            [
+                {"name": one.name, "kind": one.kind, "directory": one.directory, "since": one.since}
+                | {"agrees": agree(one.directory, central.directory)}
+                for one in found
+            ]
+        )
+    elif not found:
+        click.echo("no issuer has been used yet")
+    else:
+        rows = [(one.name, one.kind, clean(one.directory), instant(one.since)) for one in found]
+        click.echo("\n".join(table([("NAME", "KIND", "DIRECTORY", "SINCE"), *rows])))
+
+
+def directory_of(database: Database, central: Central, *, here: bool) -> str:
+    """The directory that decides. `here`: this process is the one that would issue, else workers are.
+
+    Raises Misconfigured when it is not the one remembered; a shell that names none has no say in what workers do.
+    """
+    from knit.core.issuers import refusal
+    from knit.errors import Misconfigured
+    from knit.store.issuers import IssuerMemory
+
+    remembered = IssuerMemory(database).recall(ISSUER)
+    if not here and "KNIT_ACME_DIRECTORY" not in Environment.of_process():
+        return remembered or central.directory
+    if why := refusal(ISSUER, remembered, central.directory):
+        raise Misconfigured(why)
+    return central.directory

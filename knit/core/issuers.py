@@ -1,0 +1,26 @@
+"""Where an issuer's certificates come from: remembered at its first use, so that no stray setting can switch it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def of_host(host: str) -> str:
+    """A directory of which only the host is known: that of the account the Go knit registered."""
+    return f"https://{host}/"
+
+
+def agree(remembered: str, directory: str) -> bool:
+    """Whether these are one directory, as far as is known."""
+    host = urlsplit(directory).hostname
+    return remembered == directory or (host is not None and remembered == of_host(host))
+
+
+def refusal(name: str, remembered: str | None, directory: str) -> str | None:
+    """Why a process with this directory issues nothing; None when it may. `remembered` is None before the first use."""
+    if remembered is None or agree(remembered, directory):
+        return None
+    return (
+        f"KNIT_ACME_DIRECTORY is {directory} here, but the certificates of issuer {name} come from {remembered}: "
+        f"nothing is issued before `knit issuers accept {name}` confirms the switch"
+    )
