@@ -66,10 +66,8 @@ class Node:
             opened.callback(state.close)
             link = connect(valkey.url, name=NAME)
             opened.callback(link.close)
-            reader = ValkeyReader(link, Layout())
-            opened.callback(reader.close)
             watch = Watch(
-                reader=reader,
+                reader=ValkeyReader(link, Layout()),
                 disk=Disk(Folders((str(folder),), "/nowhere"), state, nullcontext),
                 inspector=Inspector({}),
                 clock=lambda: datetime.now(UTC),

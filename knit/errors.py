@@ -4,7 +4,9 @@ KnitError
 ├── Misconfigured            a setting or an argument is wrong: the process must not start (exit code 2)
 ├── Transient                trying again later may help; `retry_at` when the other side said when
 │   ├── Unreachable          a service did not answer, or answered that it cannot serve now
+│   │   └── OrderKept        a certificate may have been issued already: its order and key are kept and asked for again
 │   ├── RateLimited          the CA or the DNS provider asked to wait
+│   │   └── AccountLimited   the CA asked the account to wait, so all its certificates
 │   ├── NotVisible           a TXT record was not seen on every server before the deadline
 │   ├── Interrupted          this process is stopping; the journal says where to go on
 │   └── LeaseLost            another worker has taken over; nothing more may be written
@@ -43,8 +45,20 @@ class Unreachable(Transient):
     """A service did not answer, or answered that it cannot serve now."""
 
 
+class OrderKept(Unreachable):
+    """A certificate may have been issued already, and cannot be used yet: its order and its key are kept."""
+
+
 class RateLimited(Transient):
     """The other side asked to wait until `retry_at`."""
+
+
+class AccountLimited(RateLimited):
+    """The CA asked the account to wait. `names_only`: it said that it is because of these names, or their set."""
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None, names_only: bool = False) -> None:
+        super().__init__(message, retry_at=retry_at)
+        self.names_only = names_only
 
 
 class NotVisible(Transient):

@@ -26,6 +26,7 @@ from knit.core.model import (
     Known,
     Leaf,
     Leftover,
+    Pause,
     Policy,
     Ready,
     Reason,
@@ -96,6 +97,12 @@ class Journal(Protocol):
 class OpenJournal(Journal, Protocol):
     """A journal as whoever opened it sees it."""
 
+    def validating(self, names: Sequence[str], most: int) -> None:
+        """The CA is about to look for proofs of these names: counted as failed until `finalizing` tells otherwise.
+
+        Raises RateLimited while one of them would have failed more than `most` times within an hour.
+        """
+
     def close(self) -> None:
         """Commit what is not committed. Called at the end, however that came about; raises nothing."""
 
@@ -154,13 +161,16 @@ class Issuer(Protocol):
 
     name: str
     directory: str
+    roots: bytes
+    """PEM: whose signature alone makes a certificate whole. Empty: a certificate comes with its issuer's."""
 
     def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
         """Return the full chain, leaf first, PEM.
 
         Goes on with `request.order_url` when given (and makes a new order, journalled, only when the CA no
         longer knows that order or says it is invalid). At most one finalize per order.
-        Raises RateLimited, Unreachable, NotVisible, Interrupted, IdentifierRejected, CredentialsRejected.
+        Raises AccountLimited, Unreachable, NotVisible, Interrupted, IdentifierRejected, CredentialsRejected. Once the
+        CSR may have been sent, what does not say in the CA's own words that the order is over is OrderKept.
         """
 
 
@@ -256,9 +266,26 @@ class Store(Protocol):
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`.
 
-        One more failure and `last_error`, as for `fail`, unless the error is Interrupted: then neither, and it can
-        be gone on with at once. This run has ended in order, so `starts` is set back to 0.
+        One more failure and `last_error`, as for `fail`; but being asked to wait (RateLimited) is no failure, and
+        Interrupted is nothing to show either: then it can be gone on with at once. This run has ended in order, so
+        `starts` is set back to 0.
         """
+
+    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: str, retry_at: datetime) -> None:
+        """Nothing was begun: show why, and look again at `retry_at`. No failure; only while the CA is this one."""
+
+    def admit(self, cert_id: CertId, issuer: str, directory: str) -> Pause | None:
+        """The pause that this CA has asked for, if it is not over.
+
+        When it is over, the first certificate to ask gets None, and may try; the others, a pause of a minute, until
+        that one has an order or is refused.
+        """
+
+    def refused(self, attempt: Attempt, said: str) -> int:
+        """The CA has said "too many requests": all wait a minute at least. Gives how often in a row it has said so."""
+
+    def pause(self, attempt: Attempt, until: datetime) -> None:
+        """They wait until then."""
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure: it no longer answers what is wanted."""

@@ -22,7 +22,6 @@ from knit.solvers.base import Runtime
 from knit.solvers.delegation import DnsDelegation, Looking
 from knit.solvers.dns01 import Dns01, Shared, sweep
 from knit.solvers.exclusive import LeasedLocks
-from knit.solvers.pauses import Pauses
 from knit.solvers.registry import Registry as Solvers
 from knit.solvers.registry import split
 from knit.store.accounts import Accounts
@@ -123,7 +122,7 @@ def _refuse_shared(link: Link, queue_url: str | None) -> None:
 def _acme(settings: Worker, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:
     acme = settings.acme
     holder = Holder(email=acme.email, eab_kid=acme.eab_kid, eab_hmac=acme.eab_hmac)
-    site = Site(directory=acme.directory, ca_files=acme.ca_files, holder=holder)
+    site = Site(directory=acme.directory, ca_files=acme.ca_files, hosts=acme.hosts, holder=holder)
     return AcmeIssuer(site, accounts, leases, now, sleep)
 
 
@@ -142,7 +141,7 @@ class _Dns:
         )
         self._exclusive = LeasedLocks(leases, sleep)
         self._delegation = DnsDelegation(looking, sleep)
-        self._shared = Shared(delegation=self._delegation, exclusive=self._exclusive, pauses=Pauses(sleep))
+        self._shared = Shared(delegation=self._delegation, exclusive=self._exclusive)
         self._store = store
 
     def prover(self, provider: str, journal: Journal) -> Prover:

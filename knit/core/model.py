@@ -167,7 +167,9 @@ class Known:
     """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted.
 
     `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
-    `directory` is where its issuer's certificates come from; None before that issuer's first use.
+    `directory` is where its issuer's certificates come from; None before that issuer's first use. `tries` is how often
+    in a row the open attempt has been put off, from its finalization on; `refused`, that what the CA issued in it was
+    not fit to be published when it was last looked at.
     """
 
     spec: CertSpec | None
@@ -175,6 +177,16 @@ class Known:
     leftovers: bool
     newest: AttemptId | None
     directory: str | None = None
+    tries: int = 0
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A CA has said "too many requests" and is left alone. `said` is its own sentence."""
+
+    until: datetime
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,13 +262,17 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueRequest:
-    """What an issuer is asked for. With `order_url` it goes on with that order instead of making a new one."""
+    """What an issuer is asked for. With `order_url` it goes on with that order instead of making a new one.
+
+    `finalized`: the request may have been sent for that order, so it may have cost a certificate already.
+    """
 
     names: tuple[str, ...]
     csr_der: bytes
     profile: str | None = None
     preferred_chain: str | None = None
     order_url: str | None = None
+    finalized: bool = False
     replaces: str | None = None
 
 

@@ -11,6 +11,10 @@ LADDER = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), t
 SPREAD = 0.2
 SHORTEST = timedelta(seconds=1)
 LONGEST = timedelta(hours=48)
+APART = timedelta(seconds=30)
+"""Certificates that wait for one instant come back one after the other within this."""
+FLOOR = timedelta(minutes=1)
+LONGEST_FLOOR = timedelta(hours=1)
 MAX_STARTS = 3
 
 
@@ -29,3 +33,13 @@ def next_try(cert_id: CertId, failures: int, now: datetime, asked: datetime | No
         return min(max(asked, now + SHORTEST), now + LONGEST)
     step = LADDER[min(max(failures, 1), len(LADDER)) - 1]
     return now + step * (1 + SPREAD * (2 * fraction(cert_id, f"retry {failures}") - 1))
+
+
+def limited(refusals: int, now: datetime, asked: datetime | None) -> datetime:
+    """The end of the wait after being told `refusals` times in a row (at least once) that we ask too often.
+
+    `asked` is what the other side said in Retry-After: it can make the wait longer, up to 48 hours. Without it, or
+    when it is soon, the wait is a minute, and twice as long each time up to an hour.
+    """
+    floor = min(FLOOR * (1 << min(max(refusals, 1) - 1, 10)), LONGEST_FLOOR)
+    return now + floor if asked is None else min(max(asked, now + floor), now + LONGEST)

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import sha256
 from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+from knit.core.chain import LARGEST_RSA_BITS, fingerprint, issued_by
 from knit.core.model import Bundle, KeyType, Leaf
 from knit.errors import BundleMismatch
 
@@ -25,8 +24,9 @@ CertificateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 CURVES: Final[dict[KeyType, type[ec.EllipticCurve]]] = {KeyType.EC256: ec.SECP256R1, KeyType.EC384: ec.SECP384R1}
 RSA_BITS: Final = {KeyType.RSA2048: 2048, KeyType.RSA3072: 3072, KeyType.RSA4096: 4096}
-LARGEST_RSA_BITS: Final = 8192
 MOST_CERTIFICATES: Final = 10
+LARGEST_CHAIN: Final = 192 * 1024
+"""Bytes of a chain. What is published has room for little more."""
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
 BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
@@ -53,13 +53,13 @@ class Key:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
-        return cls(pem, _fingerprint(key.public_key()), key)
+        return cls(pem, fingerprint(key.public_key()), key)
 
     @classmethod
     def of(cls, pem: bytes) -> Key:
         """Raises BundleMismatch for a key that cannot be used."""
         key = _private(pem)
-        return cls(pem, _fingerprint(key.public_key()), key)
+        return cls(pem, fingerprint(key.public_key()), key)
 
     def csr(self, names: Sequence[str]) -> bytes:
         """A certificate request (DER) for these DNS names; its subject is empty, for CAs read the SAN alone."""
@@ -73,12 +73,12 @@ def leaf(fullchain: bytes) -> Leaf:
     return _leaf(_certificates(fullchain)[0])
 
 
-def check(bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None) -> Leaf:
+def check(bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None, *, roots: bytes = b"") -> Leaf:
     """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
 
     The key (`key`, where it has been read already) is the leaf's, the SAN set is the wanted set and nothing else, the
     dates are sound, the leaf is no CA, each certificate is issued by the next, and nothing but certificates is in the
-    chain.
+    chain. A leaf may come alone when one of `roots` (PEM) has issued it.
     """
     chain = _certificates(bundle.fullchain)
     facts = _leaf(chain[0])
@@ -88,7 +88,7 @@ def check(bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None =
     if _is_ca(chain[0]):
         message = "the issued certificate is a CA certificate"
         raise BundleMismatch(message)
-    _check_chain(chain)
+    _check_chain(chain, roots)
     return facts
 
 
@@ -113,6 +113,9 @@ def _certificate(block: bytes) -> x509.Certificate:
 
 
 def _certificates(fullchain: bytes) -> list[x509.Certificate]:
+    if len(fullchain) > LARGEST_CHAIN:
+        message = f"the chain has {len(fullchain)} bytes, more than {LARGEST_CHAIN}"
+        raise BundleMismatch(message)
     if BLOCK.sub(b"", fullchain).strip():
         message = "the chain holds something besides certificates"
         raise BundleMismatch(message)
@@ -137,7 +140,7 @@ def _leaf(certificate: x509.Certificate) -> Leaf:
             not_after=certificate.not_valid_after_utc,
             serial=f"{certificate.serial_number:x}",
             ari_id=ari_id(certificate),
-            spki_sha256=_fingerprint(certificate.public_key()),
+            spki_sha256=fingerprint(certificate.public_key()),
         )
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         message = "the issued certificate cannot be read"
@@ -166,11 +169,6 @@ def _private(privkey: bytes) -> CertificateKey:
         return key
     message = "the private key is neither EC nor RSA"
     raise BundleMismatch(message)
-
-
-def _fingerprint(key: PublicKeyTypes) -> str:
-    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return sha256(encoded).hexdigest()
 
 
 def _check_key(certificate: x509.Certificate, facts: Leaf, key: Key) -> None:
@@ -214,26 +212,29 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         raise BundleMismatch(message) from error
 
 
-def _check_chain(chain: Sequence[x509.Certificate]) -> None:
-    if len(chain) == 1:
-        message = "the CA sent the certificate without its issuer's"
+def _check_chain(chain: Sequence[x509.Certificate], roots: bytes) -> None:
+    if len(chain) == 1 and not _is_rooted(chain[0], roots):
+        signer = chain[0].issuer.rfc4514_string()[:200]
+        message = (
+            f"the CA sent the certificate without its issuer's ({signer!r}); if that root signs certificates directly, "
+            "add it to KNIT_ACME_CA_FILE"
+        )
         raise BundleMismatch(message)
     for place, (issued, issuer) in enumerate(pairwise(chain), start=1):
         _check_link(issued, issuer, place)
+
+
+def _is_rooted(leaf: x509.Certificate, roots: bytes) -> bool:
+    return any(_is_ca(root) and issued_by(leaf, root) for root in map(_certificate, BLOCK.findall(roots)))
 
 
 def _check_link(issued: x509.Certificate, issuer: x509.Certificate, place: int) -> None:
     if not _is_ca(issuer):
         message = f"certificate {place + 1} of the chain is not a CA certificate"
         raise BundleMismatch(message)
-    try:
-        issued.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    if not issued_by(issued, issuer):
         message = f"certificate {place} of the chain is not issued by the one after it"
-        raise BundleMismatch(message) from error
-    except UnsupportedAlgorithm:
-        # Names matched; a signature scheme newer than our library is for the clients to judge.
-        return
+        raise BundleMismatch(message)
 
 
 def _b64(data: bytes) -> str:

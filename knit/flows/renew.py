@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +12,6 @@ from knit.core import issuers, renewal, retry, x509
 from knit.core.digest import pair_digest
 from knit.core.model import (
     Attempt,
-    AttemptId,
     Bundle,
     CertId,
     CertSpec,
@@ -22,6 +21,7 @@ from knit.core.model import (
     Issued,
     IssueRequest,
     Known,
+    Leaf,
     Leftover,
     Outcome,
     Policy,
@@ -31,14 +31,27 @@ from knit.core.model import (
     Step,
 )
 from knit.core.value import Value
-from knit.errors import BundleMismatch, Interrupted, LeaseLost, Misconfigured, RateLimited, Refused, Transient
-from knit.ports import Clock, IssuerMemory, Issuers, Journal, Lease, Prover, Publication, Staging, Store
+from knit.errors import (
+    AccountLimited,
+    BundleMismatch,
+    Interrupted,
+    LeaseLost,
+    Misconfigured,
+    OrderKept,
+    RateLimited,
+    Refused,
+    Transient,
+)
+from knit.flows.limits import Limits
+from knit.flows.proving import Counted
+from knit.ports import Clock, Issuer, IssuerMemory, Issuers, Journal, Lease, Prover, Publication, Staging, Store
 
 log = logging.getLogger(__name__)
 
 MAX_KEY_LOSSES = 2
 KEY_LOST = "key lost"
 KEPT = "what is published stays"
+UNFIT = "it is kept and looked at again; `knit renew --force` orders another"
 BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED)
 
 
@@ -78,23 +91,30 @@ class Renew:
     def _renew(self, cert_id: CertId, known: Known, lease: Lease) -> Outcome:
         if known.leftovers:
             self.sweep(self.store.leftovers(cert_id))
-        spec, state = known.spec, self._relevant(known.spec, known.state, lease)
+        spec, known = known.spec, replace(known, state=self._relevant(known, lease))
         if spec is None or not spec.enabled:
             return Skipped(cert_id=cert_id, reason="removed or disabled")
-        verdict = renewal.decide(spec, state, self.policy, self.clock())
+        verdict = renewal.decide(spec, known.state, self.policy, self.clock())
         if not isinstance(verdict, Due):
             self.store.plan_check(cert_id, self.policy, until=verdict.until)
             return Skipped(cert_id=cert_id, reason=verdict.reason, until=verdict.until)
-        if state.attempt is None:
-            return self._begin(spec, state, verdict.reason, lease, known.newest)
-        return self._attempt(spec, state, self.store.resume(lease, state.attempt), lease)
+        attempt = known.state.attempt
+        if attempt is not None and attempt.step not in BEFORE_FINALIZE:
+            return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
+        if (paused := self._limits.pause(spec, self.policy.directory, lease)) is not None:
+            return paused
+        if attempt is None:
+            return self._begin(spec, known, verdict.reason, lease)
+        return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
 
-    def _begin(
-        self, spec: CertSpec, state: CertState, reason: Reason, lease: Lease, newest: AttemptId | None
-    ) -> Outcome:
+    def _begin(self, spec: CertSpec, known: Known, reason: Reason, lease: Lease) -> Outcome:
         key = x509.Key.new(spec.key_type)
-        attempt = self.store.begin(lease, spec, reason, self.policy.directory, key.spki_sha256, newest=newest)
-        return self._attempt(spec, state, attempt, lease, key)
+        attempt = self.store.begin(lease, spec, reason, self.policy.directory, key.spki_sha256, newest=known.newest)
+        return self._attempt(spec, replace(known, tries=0), attempt, lease, key)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(store=self.store, clock=self.clock)
 
     def _refusal(self, spec: CertSpec, remembered: str | None) -> str | None:
         """Why this process issues nothing, and touches no attempt of those that may. Remembers a first use."""
@@ -110,11 +130,12 @@ class Renew:
             message = f"the clock of this host is {off} off PostgreSQL's: nothing is renewed here"
             raise Transient(message)
 
-    def _relevant(self, spec: CertSpec | None, state: CertState, lease: Lease) -> CertState:
+    def _relevant(self, known: Known, lease: Lease) -> CertState:
         """The state without an open attempt that no longer answers what is wanted, and with `published` looked up."""
+        spec, state = known.spec, known.state
         attempt = state.attempt
-        if attempt is not None and (spec is None or not spec.enabled or not _answers(attempt, spec, self.policy)):
-            self.store.abandon(lease, attempt, why="what is wanted has changed")
+        if attempt is not None and (why := _needless(attempt, known, self.policy)) is not None:
+            self.store.abandon(lease, attempt, why=why)
             self.staging.discard([attempt.id])
             attempt = None
         published = spec is None or state.issued is None or self._is_published(spec, state.issued)
@@ -134,7 +155,7 @@ class Renew:
         return value.sha256 == issued.sha256
 
     def _attempt(
-        self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease, key: x509.Key | None = None
+        self, spec: CertSpec, known: Known, attempt: Attempt, lease: Lease, key: x509.Key | None = None
     ) -> Outcome:
         """`key` is one that is not staged yet, of an attempt that has just been opened for it."""
         try:
@@ -147,29 +168,32 @@ class Renew:
         except Interrupted as error:
             self.store.postpone(lease, attempt, error=error, retry_at=self.clock())
             raise
-        except Transient as error:
-            at = self._next_try(spec, state, error)
+        except (Transient, BundleMismatch) as error:
+            at = self._next_try(spec, known, attempt, error)
             self.store.postpone(lease, attempt, error=error, retry_at=at)
             return self._failed(spec, error, at)
         except KeyLost:
-            return self._start_over(spec, state, attempt, lease)
+            return self._start_over(spec, known, attempt, lease)
         except (Refused, Misconfigured) as error:
-            # A bundle that does not fit has cost one of the few certificates that the CA gives for these names.
-            failures = len(retry.LADDER) if isinstance(error, BundleMismatch) else state.failures + 1
-            at = retry.next_try(spec.id, failures, self.clock())
+            at = retry.next_try(spec.id, known.state.failures + 1, self.clock())
             self.store.fail(lease, attempt, error=error, retry_at=at)
             self.staging.discard([attempt.id])
             return self._failed(spec, error, at)
 
-    def _next_try(self, spec: CertSpec, state: CertState, error: Transient) -> datetime:
-        """What a rate limit says wins over the ladder; another error's Retry-After only makes the wait longer."""
-        ladder = retry.next_try(spec.id, state.failures + 1, self.clock())
-        if error.retry_at is None:
-            return ladder
-        asked = retry.next_try(spec.id, state.failures + 1, self.clock(), error.retry_at)
-        return asked if isinstance(error, RateLimited) else max(ladder, asked)
+    def _next_try(self, spec: CertSpec, known: Known, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
+        """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
+        if isinstance(error, AccountLimited):
+            self._limits.begin_pause(attempt, error)
+        if isinstance(error, RateLimited):
+            return retry.limited(known.tries + 1, self.clock(), error.retry_at)
+        failures = known.state.failures + 1
+        if isinstance(error, OrderKept | BundleMismatch):
+            failures = 1 if attempt.step in BEFORE_FINALIZE else known.tries + 1
+        ladder = retry.next_try(spec.id, failures, self.clock())
+        asked = error.retry_at if isinstance(error, Transient) else None
+        return ladder if asked is None else max(ladder, retry.next_try(spec.id, failures, self.clock(), asked))
 
-    def _start_over(self, spec: CertSpec, state: CertState, attempt: Attempt, lease: Lease) -> Outcome:
+    def _start_over(self, spec: CertSpec, known: Known, attempt: Attempt, lease: Lease) -> Outcome:
         if self.store.key_losses(spec.id) >= MAX_KEY_LOSSES:
             error = Refused(
                 f"the key of a finished order is gone from Valkey, for the {MAX_KEY_LOSSES + 1}th time in 7 days: "
@@ -180,7 +204,7 @@ class Renew:
             return self._failed(spec, error, at)
         self.store.abandon(lease, attempt, why=KEY_LOST)
         log.warning("key lost, starting over", extra={"cert": spec.id, "attempt": attempt.id})
-        return self._begin(spec, state, Reason.UNFINISHED, lease, attempt.id)
+        return self._begin(spec, replace(known, newest=attempt.id), Reason.UNFINISHED, lease)
 
     def _failed(self, spec: CertSpec, error: Exception, at: datetime) -> Failed:
         """Also what the log says of it: which certificate, what happened, what is kept, when the next try is."""
@@ -191,28 +215,54 @@ class Renew:
         return Failed(cert_id=spec.id, error=str(error), retry_at=at)
 
     def _issue(self, spec: CertSpec, attempt: Attempt, lease: Lease, fresh: x509.Key | None) -> Outcome:
-        key, staged = self._staged(attempt, lease) if fresh is None else self._stage(attempt, fresh)
-        chain = staged or self._obtained(spec, attempt, lease, key)
-        bundle = Bundle(fullchain=chain, privkey=key.pem)
-        leaf = x509.check(bundle, attempt.names, self.clock(), key)
-        if not staged:
-            lease.check()
-            self.staging.put(attempt.id, bundle)
-        self.store.hand_over(lease, attempt, leaf, pair_digest(bundle.fullchain, bundle.privkey))
+        with nullcontext() if attempt.step in BEFORE_FINALIZE else _keeping():
+            key, staged = self._staged(attempt, lease) if fresh is None else self._stage(attempt, fresh)
+            issuer = self.issuers.issuer(attempt.issuer)
+        leaf = self._fit(staged, key, attempt, issuer)
+        if leaf is None:
+            staged = self._obtained(spec, attempt, lease, key, issuer)
+            with _keeping():
+                leaf = self._received(staged, key, attempt, lease, issuer)
+        with _keeping():
+            self.store.hand_over(lease, attempt, leaf, pair_digest(staged, key.pem))
         log.info("certificate issued", extra={"cert": spec.id, "names": spec.names_key, "attempt": attempt.id})
         return Renewed(cert_id=spec.id, attempt_id=attempt.id)
 
-    def _obtained(self, spec: CertSpec, attempt: Attempt, lease: Lease, key: x509.Key) -> bytes:
+    def _fit(self, chain: bytes, key: x509.Key, attempt: Attempt, issuer: Issuer) -> Leaf | None:
+        """The facts of a chain that an earlier run has staged, unless there is none, or it is not fit for use."""
+        try:
+            return self._checked(chain, key, attempt, issuer) if chain else None
+        except BundleMismatch:
+            return None
+
+    def _received(self, chain: bytes, key: x509.Key, attempt: Attempt, lease: Lease, issuer: Issuer) -> Leaf:
+        """Keep what the CA has issued, whatever it is: it has cost one of the few that the CA gives for these names."""
+        lease.check()
+        self.staging.put(attempt.id, Bundle(fullchain=chain, privkey=key.pem))
+        return self._checked(chain, key, attempt, issuer)
+
+    def _checked(self, chain: bytes, key: x509.Key, attempt: Attempt, issuer: Issuer) -> Leaf:
+        """Raises BundleMismatch, for a person to look at; Refused for a chain that has run out while it was kept."""
+        now = self.clock()
+        try:
+            return x509.check(Bundle(fullchain=chain, privkey=key.pem), attempt.names, now, key, roots=issuer.roots)
+        except BundleMismatch as error:
+            if attempt.started_at < x509.leaf(chain).not_after <= now:
+                raise Refused(f"{error}; it was kept until it ran out") from error
+            raise BundleMismatch(f"{error}; {UNFIT}") from error
+
+    def _obtained(self, spec: CertSpec, attempt: Attempt, lease: Lease, key: x509.Key, issuer: Issuer) -> bytes:
         request = IssueRequest(
             names=attempt.names,
             csr_der=key.csr(attempt.names),
             profile=attempt.profile,
             preferred_chain=spec.preferred_chain,
             order_url=attempt.order_url,
+            finalized=attempt.step not in BEFORE_FINALIZE,
         )
-        issuer = self.issuers.issuer(attempt.issuer)
         with closing(self.store.journal(lease, attempt)) as journal:
-            return issuer.issue(request, journal, self.prover(attempt.provider, journal))
+            prover = Counted(open_prover=lambda: self.prover(attempt.provider, journal), journal=journal)
+            return issuer.issue(request, journal, prover)
 
     def _staged(self, attempt: Attempt, lease: Lease) -> tuple[x509.Key, bytes]:
         """What this attempt staged earlier, or a new key, staged before anything is asked of the CA; and its chain.
@@ -221,7 +271,7 @@ class Renew:
         few were lost lately, so that a Valkey that forgets everything cannot use up the CA's limits.
         """
         staged = self.staging.get(attempt.id) if attempt.spki_sha256 is not None else None
-        if staged is not None and (key := x509.Key.of(staged.privkey)).spki_sha256 == attempt.spki_sha256:
+        if staged is not None and (key := _key_of(staged, attempt)) is not None:
             return key, staged.fullchain
         if attempt.spki_sha256 is not None and attempt.step not in BEFORE_FINALIZE:
             raise KeyLost
@@ -232,6 +282,40 @@ class Renew:
     def _stage(self, attempt: Attempt, key: x509.Key) -> tuple[x509.Key, bytes]:
         self.staging.put(attempt.id, Bundle(fullchain=b"", privkey=key.pem))
         return key, b""
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Once a certificate may have been issued, nothing that is wrong on our side ends its order."""
+    try:
+        yield
+    except BundleMismatch:
+        raise
+    except (Refused, Misconfigured) as error:
+        raise OrderKept(f"{error}; the order and its key are kept") from error
+
+
+def _key_of(staged: Bundle, attempt: Attempt) -> x509.Key | None:
+    try:
+        key = x509.Key.of(staged.privkey)
+    except BundleMismatch:
+        return None
+    return key if key.spki_sha256 == attempt.spki_sha256 else None
+
+
+def _needless(attempt: Attempt, known: Known, policy: Policy) -> str | None:
+    """Why an open attempt is given up, if it is."""
+    spec = known.spec
+    if spec is None or not spec.enabled or not _answers(attempt, spec, policy):
+        return "what is wanted has changed"
+    enough = 1 if known.refused else len(retry.LADDER)
+    if attempt.step is Step.FINALIZING and known.tries >= enough and _asked_since(attempt, spec):
+        return "another certificate was asked for"
+    return None
+
+
+def _asked_since(attempt: Attempt, spec: CertSpec) -> bool:
+    return spec.requested_at is not None and spec.requested_at >= attempt.started_at
 
 
 def _answers(attempt: Attempt, spec: CertSpec, policy: Policy) -> bool:

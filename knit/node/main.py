@@ -16,9 +16,8 @@ from knit.node.signals import Signals
 from knit.node.state import StateFolder
 from knit.settings.node import NodeSettings
 from knit.valkey.connect import connect
-from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
-from knit.valkey.reader import ValkeyReader
+from knit.valkey.reader import Hints, ValkeyReader
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +43,14 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
     link = connect(settings.valkey_url, name="knit-watch")
     opened.callback(link.close)
     layout = Layout(index=settings.index_key)
-    hints, reader = Hints(link, layout), ValkeyReader(link, layout)
+    hints = Hints(link, layout)
     opened.callback(hints.close)
-    opened.callback(reader.close)
     state_folder = StateFolder(settings.state_dir)
     opened.callback(state_folder.close)
     folders = Folders(settings.roots, settings.state_dir)
     disk = Disk(folders, state_folder, signals.shield)
     inspector = Inspector(settings.child_environment)
-    watch = Watch(reader=reader, disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
+    watch = Watch(reader=ValkeyReader(link, layout), disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
     return Loop(
         watch=watch,
         disk=disk,

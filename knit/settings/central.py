@@ -76,6 +76,7 @@ class Acme:
     directory: str
     email: str | None
     ca_files: tuple[str, ...]
+    hosts: tuple[str, ...]
     eab_kid: str | None
     eab_hmac: str | None = field(repr=False)
 
@@ -90,6 +91,7 @@ class Acme:
             directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
             email=SETTINGS["KNIT_ACME_EMAIL"].read(env),
             ca_files=_ca_files(env),
+            hosts=SETTINGS["KNIT_ACME_HOSTS"].read(env) or (),
             eab_kid=kid,
             eab_hmac=hmac,
         )

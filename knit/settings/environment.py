@@ -179,6 +179,21 @@ def _split_port(item: str) -> tuple[str, str]:
     return host, port if colon else "53"
 
 
+def hosts(value: str) -> tuple[str, ...]:
+    """Host names, each with or without a port, separated by commas."""
+    found = tuple(item.strip().lower() for item in value.split(","))
+    for item in found:
+        parts = urlsplit(f"https://{item}")
+        try:
+            whole = parts.hostname is not None and parts.netloc == item and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole or "@" in item or not item.isascii():
+            message = "host names, each with or without a port, separated by commas"
+            raise ValueError(message)
+    return found
+
+
 def directories(value: str) -> tuple[str, ...]:
     """Colon-separated absolute directories."""
     found = tuple(item for item in value.split(":") if item)

@@ -106,9 +106,19 @@ TABLE: tuple[Setting, ...] = (
         "KNIT_ACME_CA_FILE",
         parse.readable_file,
         None,
-        "PEM file with the roots that vouch for the CA's own web server. `LEGO_CA_CERTIFICATES` works too.",
+        "PEM file with the roots that vouch for the CA's own web server, and whose signature alone makes a certificate "
+        "whole when a CA sends it without its issuer's. `LEGO_CA_CERTIFICATES` works too.",
         ISSUING,
         unset="the system's roots",
+    ),
+    Setting(
+        "KNIT_ACME_HOSTS",
+        parse.hosts,
+        None,
+        "More hosts of the CA, `host` or `host:port`, separated by commas: where its orders may lead besides the host "
+        "of the directory and those of the endpoints named in it.",
+        ISSUING,
+        unset="none",
     ),
     Setting(
         "KNIT_ACME_EAB_KID",

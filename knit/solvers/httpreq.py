@@ -49,8 +49,8 @@ class HttpReq(Paced, ReplacesWhole):
         self._raw = endpoint.raw
 
     def replaces(self, record: Record) -> str:
-        """What the server behind it rewrites is its affair, and may be a whole zone file."""
-        return record.zone
+        """The server may well read, change and write the whole set: no two calls work on one name."""
+        return record.fqdn
 
     def present(self, record: Record) -> None:
         """POST /present."""

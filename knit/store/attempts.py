@@ -21,11 +21,12 @@ from knit.core.model import (
     Known,
     Leaf,
     Leftover,
+    Pause,
     Policy,
     Reason,
     Record,
 )
-from knit.errors import Interrupted, KnitError, LeaseLost
+from knit.errors import Interrupted, KnitError, LeaseLost, RateLimited
 from knit.ports import Lease
 from knit.store.database import Database
 from knit.store.leases import Leases
@@ -119,8 +120,30 @@ class Attempts:
 
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`."""
-        counts = not isinstance(error, Interrupted)
-        self._write("postpone", lease, {"id": attempt.id, **told(error), "retry_at": retry_at, "counts": counts})
+        shown = not isinstance(error, Interrupted)
+        counts = shown and not isinstance(error, RateLimited)
+        written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts}
+        self._write("postpone", lease, {"id": attempt.id, **told(error), **written})
+
+    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: str, retry_at: datetime) -> None:
+        """Nothing was begun for this certificate; look at it again at `retry_at`."""
+        self._write("put_off", lease, {"cert_id": spec.id, "directory": directory, "error": why, "retry_at": retry_at})
+
+    def admit(self, cert_id: CertId, issuer: str, directory: str) -> Pause | None:
+        """Whether this CA may be asked for anything now; of those that wait, one may try once the pause is over."""
+        row = self._database.row(self._sql["admit"], {"cert_id": cert_id, "issuer": issuer, "directory": directory})
+        return None if row is None else Pause(until=row["until"], said=row["said"])
+
+    def refused(self, attempt: Attempt, said: str) -> int:
+        """The CA has said that it is asked too often; gives how often in a row it has."""
+        ca = {"issuer": attempt.issuer, "directory": attempt.directory}
+        rows = self._database.rows(self._sql["refused"], {**ca, "cert_id": attempt.cert_id, "said": said})
+        return int(rows[0]["refusals"])
+
+    def pause(self, attempt: Attempt, until: datetime) -> None:
+        """Nobody asks this CA for anything before `until`."""
+        ca = {"issuer": attempt.issuer, "directory": attempt.directory}
+        self._database.write(self._sql["pause"], {**ca, "until": until})
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure."""
@@ -153,6 +176,7 @@ class AttemptJournal:
         self._lease = lease
         self._attempt = attempt
         self._gone: list[ChallengeId] = []
+        self._charged: dict[str, datetime] = {}
         self._sql = queries("attempts")
 
     def ordered(self, order_url: str) -> None:
@@ -194,8 +218,18 @@ class AttemptJournal:
 
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
-        self._write("finalizing", gone=self._gone)
+        self._write("finalizing", gone=self._gone, charged=list(self._charged), at=list(self._charged.values()))
         self._gone = []
+
+    def validating(self, names: Sequence[str], most: int) -> None:
+        """The CA is about to look for the proofs of these names. Raises RateLimited while one has failed too often."""
+        asked = {"id": self._attempt.id, "names": list(names), "most": most}
+        row = fenced(self._database, self._sql["validating"], self._lease, asked)
+        if row["refused"] is not None:
+            message = f"{row['refused']}: proofs of this name have failed as often as is safe for one hour"
+            raise RateLimited(message, retry_at=row["until"])
+        for name in names:
+            self._charged[name] = row["at"]
 
     def _write(self, name: str, **parameters: object) -> None:
         write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})

@@ -68,10 +68,11 @@ class Passes:
     def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
         lost = list(unpublished)
-        due = self._database.rows(self._sql["due"], {"policy": policy.fingerprint, "unpublished": lost})
+        here = {"directory": policy.directory, "unpublished": lost}
+        due = self._database.rows(self._sql["due"], {**here, "policy": policy.fingerprint})
         if not due:
             return ()
-        asked = {"ids": [row["cert_id"] for row in due], "unpublished": lost}
+        asked = {**here, "ids": [row["cert_id"] for row in due]}
         return tuple(
             Candidate(spec=spec_from(row), state=state_from(row), leftovers=row["leftovers"])
             for row in self._database.rows(self._sql["candidates"], asked)

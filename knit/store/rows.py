@@ -114,6 +114,8 @@ def known_from(row: Row) -> Known:
         leftovers=row["leftovers"],
         newest=row["newest"],
         directory=row["directory"],
+        tries=row["tries"],
+        refused=row["refused"],
     )
 
 

@@ -1,11 +1,10 @@
 """The account at one directory: found, taken over from the original knit, or registered. One per directory and issuer.
 
-The only user of the `acme` library's client: registration is rare, and the library knows its messages well.
+The only user of the `acme` library: it knows well what a registration says. What the CA answers is read here.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import time
@@ -13,17 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import josepy
 import pydantic
-import requests
-from acme import client, errors, messages
+from acme import messages
 
 from knit.core.model import Account
 from knit.errors import CredentialsRejected, Unreachable
+from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.signing import Signer, new_account_key
-from knit.issuers.acme.transport import Origin, Reply
-from knit.issuers.acme.wire import Directory, Garbled, same_origin
+from knit.issuers.acme.transport import Origin
+from knit.issuers.acme.wire import Directory
 from knit.ports import Accounts, Leases, Sleep
 
 log = logging.getLogger(__name__)
@@ -46,19 +44,6 @@ class Registration(pydantic.BaseModel):
 
     uri: str
     body: dict[str, Any] = pydantic.Field(default_factory=dict)
-
-
-class LibraryNetwork(client.ClientNetwork):
-    """The library's network, carried by ours."""
-
-    def __init__(self, network: Network, signer: Signer) -> None:
-        super().__init__(key=signer.key, alg=signer.algorithm)
-        self._network = network
-
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Takes the URL and the message, and ignores the library's other wishes."""
-        url, message = args[0], kwargs.get("obj") or args[1]
-        return _as_library_response(self._network.post(url, message.json_dumps().encode()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,24 +104,19 @@ class Registrar:
         return replace(ours, uri=uri)
 
     def _registered(self, known: Account, network: Network, directory: Directory) -> Account:
+        if directory.new_account is None:
+            message = f"the directory of the CA at {directory.hosts} names no https URL as newAccount"
+            raise Garbled(message)
         signer = Signer(known.private_key)
         network.sign_as(signer, None, directory.new_nonce)
-        library = client.ClientV2(
-            messages.Directory.from_json(dict(directory.document)), LibraryNetwork(network, signer)
-        )
-        try:
-            made = library.new_account(self._message(signer, directory))
-            uri, body = made.uri, made.body.to_json()
-        except errors.ConflictError as existing:
-            uri, body = existing.location, {}
-        except (errors.Error, josepy.Error) as error:
-            message = "the CA's answer to the registration cannot be understood"
-            raise Garbled(message) from error
-        same_origin(uri, "the account's URL", network.origin)
+        wanted = self._message(signer, directory, directory.new_account)
+        reply = network.post(directory.new_account, wanted.json_dumps().encode())
+        uri = directory.hosts.own(reply.headers.get("location"), "the account's URL")
         log.info("ACME account registered", extra={"account": uri, "directory": self.directory_url})
-        return replace(known, uri=uri, registration=json.dumps({"body": body, "uri": uri}))
+        # In lego's form, with nothing in it that is the CA's own text: that there is an account is all that matters.
+        return replace(known, uri=uri, registration=json.dumps({"body": {"status": "valid"}, "uri": uri}))
 
-    def _message(self, signer: Signer, directory: Directory) -> messages.NewRegistration:
+    def _message(self, signer: Signer, directory: Directory, url: str) -> messages.NewRegistration:
         wanted: dict[str, Any] = {"terms_of_service_agreed": True}
         if self.holder.email is not None:
             wanted["email"] = self.holder.email
@@ -145,7 +125,7 @@ class Registrar:
                 signer.public,
                 self.holder.eab_kid,
                 self.holder.eab_hmac.replace("+", "-").replace("/", "_"),
-                messages.Directory({"newAccount": directory.new_account}),
+                messages.Directory({"newAccount": url}),
             )
         elif directory.account_binding:
             message = (
@@ -161,11 +141,3 @@ def _registered_at(registration: str) -> str | None:
         return Registration.model_validate_json(registration).uri
     except pydantic.ValidationError:
         return None
-
-
-def _as_library_response(reply: Reply) -> requests.Response:
-    response = requests.Response()
-    response.status_code = reply.status
-    response.headers.update(reply.headers)
-    response.raw = io.BytesIO(reply.body)
-    return response

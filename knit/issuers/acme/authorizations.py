@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from knit.core.model import Challenge
 from knit.errors import IdentifierRejected
+from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.polling import VALIDATION, Waiting
 from knit.issuers.acme.problems import ProblemReply, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer, txt_value
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import PENDING, VALID, Authorization, DnsChallenge, Garbled, Order
+from knit.issuers.acme.wire import PENDING, VALID, Authorization, DnsChallenge, Order
 from knit.ports import Prover
 
 EMPTY: Final = b"{}"
 
 
-def prove(session: Session, order: Order, prover: Prover) -> None:
-    """Return when every authorization of the order is valid.
+def prove(session: Session, order: Order, names: Collection[str], prover: Prover) -> None:
+    """Return when every authorization of the order, which is one for these names, is valid.
 
     Raises IdentifierRejected with the CA's reason, what the prover raises, ProblemReply, Unreachable.
     """
-    found = [_expected(session.authorization(url), order) for url in order.authorizations]
+    found = [session.authorization(url) for url in order.authorizations()]
     pending = [authorization for authorization in found if authorization.status == PENDING]
     for authorization in found:
         if authorization.status not in (PENDING, VALID):
             raise _lost(authorization)
-    wanted = {_challenge(authorization, session.signer): authorization for authorization in pending}
+    wanted = {_challenge(_expected(item, names), session.signer): item for item in pending}
     for challenges in prover.rounds(tuple(wanted)) if wanted else ():
         with prover.proving(challenges):
             _settle(session, [wanted[challenge] for challenge in challenges])
 
 
-def _expected(authorization: Authorization, order: Order) -> Authorization:
-    if authorization.subject in order.names:
+def _expected(authorization: Authorization, names: Collection[str]) -> Authorization:
+    if authorization.subject in names:
         return authorization
     message = f"the CA wants proof for {authorization.subject[:260]!r}, which was not ordered: refused"
     raise Garbled(message)
@@ -52,7 +53,7 @@ def _challenge(authorization: Authorization, signer: Signer) -> Challenge:
     token = _offer(authorization).token
     key_authorization = signer.key_authorization(token)
     return Challenge(
-        identifier=authorization.name,
+        identifier=authorization.name or "",
         value=txt_value(key_authorization),
         token=token,
         key_authorization=key_authorization,
@@ -84,7 +85,7 @@ def _settle(session: Session, pending: Sequence[Authorization]) -> None:
 def _decided(session: Session, waiting: Waiting, url: str) -> Authorization:
     def look() -> tuple[Authorization, Reply]:
         reply = session.network.post(url)
-        return Authorization.from_reply(reply, session.origin, url), reply
+        return Authorization.from_reply(reply, session.hosts, url), reply
 
     return waiting.until(look, lambda found: found.status != PENDING)
 

@@ -8,41 +8,45 @@ from typing import Final
 
 from cryptography import x509
 
+from knit.core.chain import canonical
+from knit.errors import BundleMismatch, Unreachable
+from knit.issuers.acme.problems import ProblemReply
 from knit.issuers.acme.session import Session
-from knit.issuers.acme.wire import Garbled, links
+from knit.issuers.acme.wire import links
 
 log = logging.getLogger(__name__)
 
 MOST_ALTERNATES: Final = 10
 
 
-def download(session: Session, url: str, preferred: str | None) -> bytes:
-    """The default chain, or the first whose topmost issuer has the preferred common name.
+def download(session: Session, url: str, csr_der: bytes, preferred: str | None) -> bytes:
+    """The default chain of what was requested, or the first whose topmost issuer has the preferred name.
 
-    When none has it the default is taken, with a warning: a certificate on another chain beats none.
+    When none has it, or can be had, the default is taken, with a warning: a certificate on another chain beats none.
+    Raises ProblemReply, Unreachable, BundleMismatch.
     """
     reply = session.network.post(url)
-    if preferred is None or preferred in topmost_issuers(reply.body):
-        return reply.body
-    alternates = links(reply, "alternate", session.origin)[:MOST_ALTERNATES]
-    for chain in _each(session, alternates):
+    default = canonical(reply.body, csr_der)
+    if preferred is None or preferred in topmost_issuers(default):
+        return default
+    alternates = links(reply, "alternate", session.hosts)[:MOST_ALTERNATES]
+    for chain in _each(session, alternates, csr_der):
         if preferred in topmost_issuers(chain):
             return chain
     log.warning("CA offers no chain of the preferred name", extra={"preferred": preferred, "offered": len(alternates)})
-    return reply.body
+    return default
 
 
 def topmost_issuers(chain: bytes) -> list[str]:
-    """Common names of the issuer of the last certificate. Raises Garbled."""
-    try:
-        last = x509.load_pem_x509_certificates(chain)[-1]
-        attributes = last.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        return [str(attribute.value) for attribute in attributes]
-    except ValueError as error:
-        message = "the CA sent a chain that is not PEM certificates"
-        raise Garbled(message) from error
+    """Common names of the issuer of the last certificate."""
+    last = x509.load_pem_x509_certificates(chain)[-1]
+    attributes = last.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return [str(attribute.value) for attribute in attributes]
 
 
-def _each(session: Session, urls: list[str]) -> Iterator[bytes]:
+def _each(session: Session, urls: list[str], csr_der: bytes) -> Iterator[bytes]:
     for url in urls:
-        yield session.network.post(url).body
+        try:
+            yield canonical(session.network.post(url).body, csr_der)
+        except (ProblemReply, Unreachable, BundleMismatch) as error:
+            log.warning("alternate chain not to be had", extra={"url": url, "reason": str(error)})

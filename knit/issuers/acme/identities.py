@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from knit.errors import Misconfigured
+from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import ProblemReply, error_of
 from knit.issuers.acme.transport import Connection, Origin, trust
@@ -19,14 +20,10 @@ def caa_identities(directory: str, ca_files: tuple[str, ...], clock: Clock, slee
         origin = Origin.of(directory)
     except ValueError:
         raise Misconfigured(f"KNIT_ACME_DIRECTORY: {directory!r}: an https URL is needed") from None
-    network = Network(Connection(origin, trust(ca_files), sleep), clock, sleep)
+    network = Network(lambda each: Connection(each, trust(ca_files), sleep), Hosts(origin), clock, sleep)
     try:
-        meta = Directory.from_reply(network.get(directory), origin).document.get("meta")
+        return Directory.from_reply(network.get(directory), Hosts(origin)).caa_identities
     except ProblemReply as refused:
         raise error_of(refused.problem) from None
     finally:
         network.close()
-    named = meta.get("caaIdentities") if isinstance(meta, dict) else None
-    return (
-        frozenset(name.lower() for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
-    )

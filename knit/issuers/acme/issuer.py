@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from knit.core.model import Account, IssueRequest
-from knit.errors import CredentialsRejected, Misconfigured
+from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
 from knit.issuers.acme.accounts import Holder, Registrar
+from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.polling import Poller
-from knit.issuers.acme.problems import ProblemReply, error_of
+from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, error_of, kept
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
-from knit.issuers.acme.transport import Connection, Origin, trust
+from knit.issuers.acme.transport import Connection, Origin, roots, trust
 from knit.issuers.acme.wire import Directory
 from knit.ports import Accounts, Clock, Journal, Leases, Prover, Sleep
 
@@ -28,11 +29,25 @@ DIRECTORY_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One CA: its directory, the roots of its TLS (none: the system's), and who the account is for."""
+    """One CA: its directory, its roots (none: the system's), other hosts that are its own, who the account is for."""
 
     directory: str
     ca_files: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     holder: Holder = field(default_factory=Holder)
+
+    def all_hosts(self) -> Hosts:
+        """Where requests may go. Raises Misconfigured."""
+        try:
+            home = Origin.of(self.directory)
+        except ValueError:
+            message = f"KNIT_ACME_DIRECTORY: {self.directory!r}: an https URL is needed"
+            raise Misconfigured(message) from None
+        try:
+            return Hosts(home, frozenset(Origin.of(f"https://{host}") for host in self.hosts))
+        except ValueError:
+            message = f"KNIT_ACME_HOSTS: {','.join(self.hosts)!r}: hosts are needed, each with or without a port"
+            raise Misconfigured(message) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +72,14 @@ class AcmeIssuer:
         """Raises Misconfigured for a directory that is not https, or roots that cannot be read."""
         self.directory = site.directory
         try:
-            self._origin = Origin.of(site.directory)
+            self._hosts = Hosts(
+                Origin.of(site.directory), frozenset(Origin.of(f"https://{host}") for host in site.hosts)
+            )
         except ValueError:
             message = f"KNIT_ACME_DIRECTORY: {site.directory!r}: an https URL is needed"
             raise Misconfigured(message) from None
         self._context = trust(site.ca_files)
+        self.roots = roots(site.ca_files)
         self._registrar = Registrar(
             directory_url=site.directory,
             issuer=self.name,
@@ -78,18 +96,32 @@ class AcmeIssuer:
     def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
         """See ports.Issuer. Besides what is listed there, Refused for a CSR or a profile the CA will not have."""
         with self._network() as network:
+            session = self._ready(network, request)
             try:
-                return Issuance(self._session(network), request, journal, prover).run()
+                return Issuance(session, request, journal, prover).run()
             except ProblemReply as refused:
-                error = error_of(refused.problem)
-                if isinstance(error, CredentialsRejected):
-                    self._forget()
-                raise error from None
+                raise self._error(refused.problem, request) from None
 
     def close(self) -> None:
         """End the connections that nobody uses."""
         while self._idle:
             self._idle.pop().close()
+
+    def _ready(self, network: Network, request: IssueRequest) -> Session:
+        """Whatever is wrong with the directory or the account, an order that has been finalized is not over for it."""
+        try:
+            return self._session(network)
+        except ProblemReply as refused:
+            error = self._error(refused.problem, request)
+            raise kept(refused.problem) if request.finalized else error from None
+        except CredentialsRejected as error:
+            raise OrderKept(f"{error}; {KEPT}") if request.finalized else error from None
+
+    def _error(self, problem: Problem, request: IssueRequest) -> KnitError:
+        error = error_of(problem, request.names)
+        if isinstance(error, CredentialsRejected):
+            self._forget()
+        return error
 
     def _session(self, network: Network) -> Session:
         shared = self._learned(network)
@@ -106,11 +138,14 @@ class AcmeIssuer:
         try:
             network = self._idle.pop()
         except IndexError:
-            network = Network(Connection(self._origin, self._context, self._sleep), self._clock, self._sleep)
+            network = Network(self._connection, self._hosts, self._clock, self._sleep)
         try:
             yield network
         finally:
             self._idle.append(network)
+
+    def _connection(self, origin: Origin) -> Connection:
+        return Connection(origin, self._context, self._sleep)
 
     def _learned(self, network: Network) -> _Shared:
         shared = self._shared
@@ -122,7 +157,7 @@ class AcmeIssuer:
             return self._shared or self._learn(network)
 
     def _learn(self, network: Network) -> _Shared:
-        directory = Directory.from_reply(network.get(self.directory), self._origin)
+        directory = Directory.from_reply(network.get(self.directory), self._hosts)
         account = self._registrar.account(network, directory)
         return _Shared(
             directory=directory, signer=Signer(account.private_key), account=account, read_at=time.monotonic()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 import knit
 from knit.errors import Unreachable
+from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.problems import Problem, ProblemReply
 from knit.issuers.acme.signing import Signer
-from knit.issuers.acme.transport import Connection, Reply
-from knit.issuers.acme.wire import Garbled
+from knit.issuers.acme.transport import Connection, Origin, Reply
 from knit.ports import Clock, Sleep
 from knit.retries import acme_call
 
@@ -24,9 +25,11 @@ SIGNED: Final = f"{COMMON}Content-Type: application/jose+json\r\n"
 class Network:
     """One thread's way to the CA. `account` is the account's URL, None until there is one."""
 
-    def __init__(self, connection: Connection, clock: Clock, sleep: Sleep) -> None:
-        self.origin = connection.origin
-        self._connection = connection
+    def __init__(self, connect: Callable[[Origin], Connection], hosts: Hosts, clock: Clock, sleep: Sleep) -> None:
+        self.hosts = hosts
+        self._connect = connect
+        self._home = connect(hosts.home)
+        self._others: dict[Origin, Connection] = {}
         self._clock = clock
         self._nonce: str | None = None
         self._new_nonce = ""
@@ -39,8 +42,9 @@ class Network:
         self._signer, self._account, self._new_nonce = signer, account, new_nonce
 
     def close(self) -> None:
-        """End the connection; a later request opens another."""
-        self._connection.close()
+        """End the connections; a later request opens another."""
+        for connection in (self._home, *self._others.values()):
+            connection.close()
 
     def get(self, url: str) -> Reply:
         """An unsigned GET, as the directory takes it. Raises ProblemReply and Unreachable."""
@@ -67,7 +71,7 @@ class Network:
             except ProblemReply as refused:
                 if refused.problem.code != "badNonce":
                     raise
-        message = f"the CA at {self.origin} refused {NONCE_TRIES} fresh nonces in a row"
+        message = f"the CA at {self.hosts} refused {NONCE_TRIES} fresh nonces in a row"
         raise Unreachable(message)
 
     def _signed(self, url: str, payload: bytes) -> Reply:
@@ -76,18 +80,26 @@ class Network:
             raise RuntimeError(message)
         nonce, self._nonce = self._nonce or self._fresh_nonce(), None
         body = self._signer.sign(url, nonce, payload, self._account)
-        return self._checked(self._connection.exchange("POST", _target(url), SIGNED, body))
+        return self._checked(self._to(url).exchange("POST", _target(url), SIGNED, body))
 
     def _fresh_nonce(self) -> str:
         self._plain("HEAD", self._new_nonce)
         nonce, self._nonce = self._nonce, None
         if nonce is None:
-            message = f"the CA at {self.origin} gave no nonce"
+            message = f"the CA at {self.hosts} gave no nonce"
             raise Garbled(message)
         return nonce
 
     def _plain(self, method: str, url: str) -> Reply:
-        return self._checked(self._connection.exchange(method, _target(url), COMMON))
+        return self._checked(self._to(url).exchange(method, _target(url), COMMON))
+
+    def _to(self, url: str) -> Connection:
+        if self._home.origin.holds(url):
+            return self._home
+        origin = Origin.of(url)
+        if origin not in self._others:
+            self._others[origin] = self._connect(origin)
+        return self._others[origin]
 
     def _checked(self, reply: Reply) -> Reply:
         nonce = reply.headers.get("replay-nonce", "")
@@ -106,5 +118,5 @@ def _target(url: str) -> str:
 
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ProblemReply):
-        return error.momentary
+        return error.problem.momentary
     return isinstance(error, Unreachable) and not isinstance(error, Garbled)

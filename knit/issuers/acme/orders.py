@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
+from knit.core.chain import NoCertificates
 from knit.core.model import IssueRequest
-from knit.errors import Refused, Unreachable
+from knit.errors import OrderKept, Refused, Unreachable
 from knit.issuers.acme.authorizations import prove
 from knit.issuers.acme.chains import download
-from knit.issuers.acme.polling import ISSUANCE
-from knit.issuers.acme.problems import ProblemReply, rejection
+from knit.issuers.acme.hosts import Garbled
+from knit.issuers.acme.polling import ANSWER, ISSUANCE
+from knit.issuers.acme.problems import ACCOUNT, KEPT, Problem, ProblemReply, kept, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Garbled, Order
+from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Order
 from knit.ports import Journal, Prover
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 FINALIZE_TRIES: Final = 3
 UNKNOWN_ORDER: Final = frozenset({400, 401, 403, 404, 410})
+FORGOTTEN_ORDER: Final = frozenset({400, 404, 410})
 NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
 
 
@@ -43,37 +51,73 @@ class Issuance:
         """The chain, PEM. Raises ProblemReply besides what the port allows."""
         order = self._resumed() or self._ordered()
         if order.status == PENDING:
-            prove(self.session, order, self.prover)
+            prove(self.session, order, self.request.names, self.prover)
             order = replace(order, status=READY)
         if order.status == READY:
+            order = self._finalizable(order)
             self.journal.finalizing()
-            order = self._finalized(order)
-        return self._collected(order)
+        with _keeping():
+            return self._collected(self._finalized(order))
+
+    def _finalizable(self, order: Order) -> Order:
+        """The order with a place for the CSR, which some CAs tell only when it is time for it. Raises Garbled."""
+        found = order if order.has_finalize else self.session.order(order.url)
+        found.finalize_url()
+        return replace(found, status=READY) if found.status == PENDING else found
 
     def _resumed(self) -> Order | None:
         """The journal's order, or None when it can no longer lead to this certificate."""
         url = self.request.order_url
-        if url is None or not self.session.origin.holds(url):
+        if url is None:
             return None
         try:
-            order = self.session.order(url)
+            order = self._known(url)
         except ProblemReply as refused:
-            if refused.problem.status not in UNKNOWN_ORDER or refused.problem.code == "accountDoesNotExist":
-                raise
+            if not self._is_over(refused.problem):
+                raise kept(refused.problem) if self.request.finalized else refused from None
             log.warning("order is not known to the CA", extra={"order": url, "reason": str(refused)})
             return None
-        if order.status == INVALID or order.names != frozenset(self.request.names):
-            log.warning("order is of no use any more", extra={"order": url, "status": order.status})
+        if order is None or order.status == INVALID or order.names not in (None, frozenset(self.request.names)):
+            log.warning("order is of no use any more", extra={"order": url, "status": order and order.status})
             return None
         return order
 
+    def _known(self, url: str) -> Order | None:
+        if not self.request.finalized and not self.session.hosts.holds(url):
+            return None
+        with _keeping() if self.request.finalized else nullcontext():
+            own = self.session.hosts.own(url, "the order's URL")
+            return self._insist("the order", lambda: self.session.order(own))
+
+    def _is_over(self, problem: Problem) -> bool:
+        """Whether the CA knows the order no more: of one that may be a certificate, only its own word counts."""
+        if problem.code == "accountDoesNotExist":
+            return False
+        if self.request.finalized:
+            return bool(problem.code) and problem.code not in ACCOUNT and problem.status in FORGOTTEN_ORDER
+        return problem.status in UNKNOWN_ORDER
+
+    def _insist(self, what: str, ask: Callable[[], T]) -> T:
+        """What `ask` gives, once the CSR may have been sent: an answer that makes no sense is asked for again."""
+        waiting = self.session.poller.begin(ANSWER, f"{what} for {self.request.names[0]}")
+        return waiting.insist(ask, _may_come)
+
+    def _insisted(self, what: str, ask: Callable[[], T]) -> T:
+        """The same, where no problem that the CA may have with the request says that the order is over."""
+        try:
+            return self._insist(what, ask)
+        except ProblemReply as refused:
+            raise kept(refused.problem) from None
+
     def _ordered(self) -> Order:
         """A new order, journalled before anything is asked of it."""
-        order = Order.from_reply(self._new_order(), self.session.origin)
+        order = Order.from_reply(self._new_order(), self.session.hosts)
         self.journal.ordered(order.url)
-        if order.names != frozenset(self.request.names):
+        if order.names not in (None, frozenset(self.request.names)):
             message = "the CA made an order for other names than were asked for: refused"
             raise Garbled(message)
+        if order.has_finalize:
+            order.finalize_url()
         return order
 
     def _new_order(self) -> Reply:
@@ -100,47 +144,78 @@ class Issuance:
         if profile in profiles:
             return profile
         offers = f"it offers: {', '.join(sorted(profiles))}" if profiles else "it offers none"
-        message = f"the CA at {self.session.origin} has no profile {profile!r}; {offers}"
+        message = f"the CA at {self.session.hosts} has no profile {profile!r}; {offers}"
         raise Refused(message)
 
     def _finalized(self, order: Order) -> Order:
         """Send the CSR; again only while the CA shows that it has not taken it."""
+        if order.status != READY:
+            return order
+        last = ""
         for _ in range(FINALIZE_TRIES):
-            order, taken = self._finalize(order)
-            if taken:
+            try:
+                return self._finalize(order)
+            except (ProblemReply, Unreachable) as error:
+                # The reply is lost or senseless, perhaps not the request: only the order tells whether the CSR arrived.
+                last = _unless_final(error)
+            order = self._awaited(order, while_in=(PENDING,))
+            if order.status not in (PENDING, READY):
                 return order
-        message = f"the CA at {self.session.origin} did not take the CSR; the order is kept"
+        message = f"the CA at {self.session.hosts} did not take the CSR ({last})"
         raise Unreachable(message)
 
-    def _finalize(self, order: Order) -> tuple[Order, bool]:
+    def _finalize(self, order: Order) -> Order:
         payload = json.dumps({"csr": b64(self.request.csr_der)}).encode()
-        try:
-            reply = self.session.network.post_once(order.finalize, payload)
-        except ProblemReply as refused:
-            if refused.problem.code != "orderNotReady" and not refused.momentary:
-                raise
-            order = self._awaited(order, while_in=(PENDING,))
-        except Unreachable:
-            # The reply is lost, perhaps not the request: only the order tells whether the CSR arrived.
-            order = self.session.order(order.url)
-        else:
-            return Order.from_reply(reply, self.session.origin, order.url), True
-        return order, order.status not in (PENDING, READY)
+        reply = self.session.network.post_once(order.finalize_url(), payload)
+        return Order.from_reply(reply, self.session.hosts, order.url)
 
     def _collected(self, order: Order) -> bytes:
-        if order.status not in (VALID, INVALID):
+        if order.status not in (VALID, INVALID) or order.certificate is None:
             order = self._awaited(order, while_in=(PENDING, READY, PROCESSING))
         if order.status == INVALID:
             raise rejection(f"order for {self.request.names[0]}", order.error)
-        if order.status != VALID or order.certificate is None:
-            message = f"the CA at {self.session.origin} calls the order {order.status!r} and gives no certificate"
+        if order.status != VALID:
+            message = f"the CA at {self.session.hosts} calls the order {order.status!r} and gives no certificate"
             raise Garbled(message)
-        return download(self.session, order.certificate, self.request.preferred_chain)
+        return self._insisted("the certificate", partial(self._download, order.certificate_url()))
+
+    def _download(self, url: str) -> bytes:
+        return download(self.session, url, self.request.csr_der, self.request.preferred_chain)
 
     def _awaited(self, order: Order, *, while_in: tuple[str, ...]) -> Order:
         def look() -> tuple[Order, Reply]:
             reply = self.session.network.post(order.url)
-            return Order.from_reply(reply, self.session.origin, order.url), reply
+            return Order.from_reply(reply, self.session.hosts, order.url), reply
+
+        def settled(found: Order) -> bool:
+            return found.status not in while_in and (found.status != VALID or found.certificate is not None)
 
         waiting = self.session.poller.begin(ISSUANCE, f"the order for {self.request.names[0]}")
-        return waiting.until(look, lambda found: found.status not in while_in)
+        return waiting.until(lambda: self._insisted("the order", look), settled)
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Whatever cannot be had from here on, the order may be a certificate already."""
+    try:
+        yield
+    except OrderKept:
+        raise
+    except Unreachable as error:
+        raise OrderKept(f"{error}; {KEPT}", retry_at=error.retry_at) from error
+
+
+def _unless_final(error: ProblemReply | Unreachable) -> str:
+    """The error's text. Raises it when the CA refuses the CSR itself, or when asking at once again is of no use."""
+    if isinstance(error, ProblemReply) and error.problem.is_refusal:
+        raise error
+    if isinstance(error, ProblemReply) and error.problem.is_wait:
+        raise kept(error.problem) from None
+    return str(error)
+
+
+def _may_come(error: Exception) -> bool:
+    """Whether what the CA did not give may be there a moment later."""
+    if isinstance(error, ProblemReply):
+        return not error.problem.is_wait
+    return isinstance(error, Garbled | NoCertificates)

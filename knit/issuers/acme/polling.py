@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from knit.errors import Unreachable
-from knit.issuers.acme.problems import retry_at
+from knit.errors import KnitError, Transient, Unreachable
+from knit.issuers.acme.problems import Problem, ProblemReply, retry_at
 from knit.issuers.acme.transport import Reply
 from knit.ports import Clock, Sleep
 
@@ -30,6 +30,8 @@ class Pace:
 VALIDATION: Final = Pace(first=0.005, growth=3.0)
 # Reading an order within 20 ms of its finalization is what locks Pebble up for good.
 ISSUANCE: Final = Pace(first=0.02)
+# An answer that should be there and is not: most CAs need a moment, and those that need a minute are asked again later.
+ANSWER: Final = Pace(first=0.5, total=8.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,19 @@ class Waiting:
                 return found
             wait, asked = min(wait * self.pace.growth, self.pace.longest), self.poller.asked(reply)
 
+    def insist(self, ask: Callable[[], T], passing: Callable[[Exception], bool]) -> T:
+        """What `ask` gives; asked again after an error that `passing` says may pass, while there is time for it."""
+        wait = self.pace.first
+        while True:
+            try:
+                return ask()
+            except (KnitError, ProblemReply) as error:
+                pause = max(wait, self.poller.left(error))
+                if not passing(error) or self.poller.monotonic() + pause > self.end:
+                    raise
+            self.poller.sleep(pause)
+            wait = min(wait * self.pace.growth, self.pace.longest)
+
     def _pause(self, seconds: float) -> None:
         if self.poller.monotonic() + seconds > self.end:
             text = f"the CA has not decided on {self.what} yet; it will be asked again where it was left"
@@ -75,6 +90,12 @@ class Poller:
 
     def asked(self, reply: Reply) -> float:
         """Seconds that the CA wants to be left alone for."""
-        now = self.clock()
-        instant = retry_at(reply, now)
-        return 0.0 if instant is None else (instant - now).total_seconds()
+        return self._until(retry_at(reply, self.clock()))
+
+    def left(self, error: Exception) -> float:
+        """The same, when the CA said so with an error."""
+        told = error.problem if isinstance(error, ProblemReply) else error
+        return self._until(told.retry_at if isinstance(told, Problem | Transient) else None)
+
+    def _until(self, instant: datetime | None) -> float:
+        return 0.0 if instant is None else (instant - self.clock()).total_seconds()

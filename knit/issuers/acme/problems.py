@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from knit.errors import CredentialsRejected, IdentifierRejected, KnitError, RateLimited, Refused, Unreachable
+from knit.errors import (
+    AccountLimited,
+    CredentialsRejected,
+    IdentifierRejected,
+    KnitError,
+    OrderKept,
+    RateLimited,
+    Refused,
+    Transient,
+    Unreachable,
+)
 from knit.issuers.acme.transport import Reply
 
 PREFIX: Final = "urn:ietf:params:acme:error:"
 LONGEST_TEXT: Final = 2000
 LONGEST_WAIT: Final = timedelta(days=7)
 SUBPROBLEMS: Final = 20
+KEPT: Final = "the order and its key are kept"
 TOO_MANY_REQUESTS: Final = 429
 
 ACCOUNT: Final = frozenset(
@@ -62,6 +74,26 @@ class Problem:
         text = f"HTTP status {reply.status} without a reason"
         return cls(code=found.code, text=text, status=reply.status, retry_at=found.retry_at)
 
+    @property
+    def is_limit(self) -> bool:
+        """Whether the CA was asked too often, or for too much."""
+        return self.code == "rateLimited" or self.status == TOO_MANY_REQUESTS
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the CA itself, in ACME's words, refuses this very thing: not the account, not for now."""
+        return bool(self.code) and self.status < 500 and not self.is_limit and self.code not in ACCOUNT | AGAIN
+
+    @property
+    def is_wait(self) -> bool:
+        """Whether asking the same at once is of no use: a limit, an account to be mended, an instant to wait for."""
+        return self.is_limit or self.code in ACCOUNT - {"unauthorized"} or (self.status >= 500 and not self.momentary)
+
+    @property
+    def momentary(self) -> bool:
+        """Whether the same request may well succeed a moment later."""
+        return self.status >= 500 and self.retry_at is None
+
     def __str__(self) -> str:
         return f"{self.text} ({self.code})" if self.code else self.text
 
@@ -73,17 +105,12 @@ class ProblemReply(Exception):
         super().__init__(str(problem))
         self.problem = problem
 
-    @property
-    def momentary(self) -> bool:
-        """Whether the same request may well succeed a moment later."""
-        return self.problem.status >= 500 and self.problem.retry_at is None
 
-
-def error_of(problem: Problem) -> KnitError:
-    """The knit error for a request that the CA refused."""
+def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
+    """The knit error for a request about these names that the CA refused."""
     text = f"the CA says: {problem}"
-    if problem.code == "rateLimited" or problem.status == TOO_MANY_REQUESTS:
-        return RateLimited(text, retry_at=problem.retry_at)
+    if problem.is_limit:
+        return AccountLimited(text, retry_at=problem.retry_at, names_only=_concerns(problem, names))
     if problem.code in AGAIN or problem.status >= 500:
         return Unreachable(text, retry_at=problem.retry_at)
     if problem.code in ACCOUNT:
@@ -93,6 +120,12 @@ def error_of(problem: Problem) -> KnitError:
     if 300 <= problem.status < 400:
         return Unreachable(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")
     return Refused(text)
+
+
+def kept(problem: Problem) -> Transient:
+    """The knit error for a problem that does not end an order which may be a certificate already."""
+    text = f"the CA says: {problem}; {KEPT}"
+    return (AccountLimited if problem.is_limit else OrderKept)(text, retry_at=problem.retry_at)
 
 
 def rejection(subject: str, document: object) -> KnitError:
@@ -120,6 +153,20 @@ def retry_at(reply: Reply, now: datetime) -> datetime | None:
         return None
     aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
     return min(max(aware, now), now + LONGEST_WAIT)
+
+
+def _concerns(problem: Problem, names: Collection[str]) -> bool:
+    """Whether the CA names one of these, or a domain above it, or their set, as what there has been too much of.
+
+    A guess at the CA's words only ever makes the wait of the other certificates shorter.
+    """
+    said = problem.text.lower()
+    return "exact set" in said or any(domain in said for name in names for domain in _domains(name))
+
+
+def _domains(name: str) -> list[str]:
+    labels = name.removeprefix("*.").split(".")
+    return [".".join(labels[start:]) for start in range(max(len(labels) - 1, 1))]
 
 
 def plain(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.polling import Poller
 from knit.issuers.acme.signing import Signer
-from knit.issuers.acme.transport import Origin
 from knit.issuers.acme.wire import Authorization, Directory, Order
 
 
@@ -21,14 +21,14 @@ class Session:
     poller: Poller
 
     @property
-    def origin(self) -> Origin:
-        """The one host and port that is spoken to."""
-        return self.network.origin
+    def hosts(self) -> Hosts:
+        """The hosts that are spoken to."""
+        return self.directory.hosts
 
     def order(self, url: str) -> Order:
         """Read an order. Raises ProblemReply, Unreachable."""
-        return Order.from_reply(self.network.post(url), self.origin, url)
+        return Order.from_reply(self.network.post(url), self.hosts, url)
 
     def authorization(self, url: str) -> Authorization:
         """Read an authorization. Raises ProblemReply, Unreachable."""
-        return Authorization.from_reply(self.network.post(url), self.origin, url)
+        return Authorization.from_reply(self.network.post(url), self.hosts, url)

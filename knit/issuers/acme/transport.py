@@ -98,6 +98,13 @@ def trust(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
+def roots(ca_files: tuple[str, ...]) -> bytes:
+    """The certificates in the files, PEM: who may have signed a certificate directly."""
+    context = trust(ca_files) if ca_files else None
+    found = context.get_ca_certs(binary_form=True) if context else []
+    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in found).encode()
+
+
 class Connection:
     """The connection of one thread to one origin. Opened when first needed, and again after any failure.
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from knit.errors import Unreachable
+from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.transport import Origin, Reply
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
 LINK: Final = re.compile(r'<([^<>]*)>\s*;[^<]*?\brel="?([a-z-]+)"?')
 MOST_NAMES: Final = 1000
+ENDPOINTS: Final = ("newNonce", "newAccount", "newOrder", "renewalInfo", "revokeCert", "keyChange")
 
 PENDING: Final = "pending"
 READY: Final = "ready"
@@ -25,69 +26,93 @@ VALID: Final = "valid"
 INVALID: Final = "invalid"
 
 
-class Garbled(Unreachable):
-    """The CA's answer is not what RFC 8555 says it is. Asking again later may help; acting on it never would."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Where to send what. `profiles` by name, as the CA describes them."""
+    """Where to send what. `profiles` by name, as the CA describes them; `hosts` are the CA's, as it says itself."""
 
+    hosts: Hosts
     new_nonce: str
-    new_account: str
+    new_account: str | None
     new_order: str
     renewal_info: str | None
-    profiles: Mapping[str, str]
+    profiles: Mapping[str, object]
     account_binding: bool
-    document: Mapping[str, Any]
+    caa_identities: frozenset[str]
 
     @classmethod
-    def from_reply(cls, reply: Reply, origin: Origin) -> Directory:
+    def from_reply(cls, reply: Reply, hosts: Hosts) -> Directory:
         """Raises Garbled."""
         fields = _object(reply, "directory")
-        meta = fields.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
-        profiles = meta.get("profiles")
-        renewal_info = fields.get("renewalInfo")
+        meta = _dict(fields.get("meta"))
+        urls = {key: url for key in ENDPOINTS if (url := https(fields.get(key))) is not None}
+        for key in ("newNonce", "newOrder"):
+            if key not in urls:
+                message = f"the directory of the CA at {hosts} names no https URL as {key}"
+                raise Garbled(message)
+        named = meta.get("caaIdentities")
         return cls(
-            new_nonce=_url(fields, "newNonce", origin),
-            new_account=_url(fields, "newAccount", origin),
-            new_order=_url(fields, "newOrder", origin),
-            renewal_info=None if renewal_info is None else _url(fields, "renewalInfo", origin),
-            profiles=profiles if isinstance(profiles, dict) else {},
+            hosts=hosts.including(urls.values()),
+            new_nonce=urls["newNonce"],
+            new_account=urls.get("newAccount"),
+            new_order=urls["newOrder"],
+            renewal_info=urls.get("renewalInfo"),
+            profiles=_dict(meta.get("profiles")),
             account_binding=meta.get("externalAccountRequired") is True,
-            document=fields,
+            caa_identities=frozenset(
+                name.lower() for name in (named if isinstance(named, list) else ()) if isinstance(name, str)
+            ),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order and where it lives."""
+    """An order and where it lives. What the CA left out, or gave in a form that makes no sense, is None.
+
+    Only what the next step needs is asked for, by the methods that raise.
+    """
 
     url: str
     status: str
-    names: frozenset[str]
-    authorizations: tuple[str, ...]
-    finalize: str
+    names: frozenset[str] | None
     certificate: str | None
     error: object
+    fields: Mapping[str, Any]
+    hosts: Hosts
 
     @classmethod
-    def from_reply(cls, reply: Reply, origin: Origin, url: str | None = None) -> Order:
-        """`url` unless the reply tells it (newOrder). Raises Garbled."""
+    def from_reply(cls, reply: Reply, hosts: Hosts, url: str | None = None) -> Order:
+        """`url` unless the reply tells it (newOrder). Raises Garbled without a status."""
         fields = _object(reply, "order")
-        certificate = fields.get("certificate")
         return cls(
-            url=same_origin(reply.headers.get("location"), "the order's Location", origin) if url is None else url,
+            url=hosts.own(reply.headers.get("location"), "the order's Location") if url is None else url,
             status=_text(fields, "status"),
-            names=frozenset(_identifier(item) for item in _list(fields, "identifiers")),
-            authorizations=tuple(
-                same_origin(item, "an authorization's URL", origin) for item in _list(fields, "authorizations")
-            ),
-            finalize=_url(fields, "finalize", origin),
-            certificate=None if certificate is None else _url(fields, "certificate", origin),
+            names=_names(fields.get("identifiers")),
+            certificate=fields.get("certificate") or None,
             error=fields.get("error"),
+            fields=fields,
+            hosts=hosts,
         )
+
+    def authorizations(self) -> tuple[str, ...]:
+        """URLs of what is to be proved. Raises Garbled."""
+        found: list[object] = _typed(self.fields.get("authorizations"), list, "authorizations")
+        if len(found) > MOST_NAMES:
+            message = f"the CA's authorizations are more than {MOST_NAMES}"
+            raise Garbled(message)
+        return tuple(self.hosts.own(item, "an authorization's URL") for item in found)
+
+    @property
+    def has_finalize(self) -> bool:
+        """Whether the CA has named a place for the CSR."""
+        return bool(self.fields.get("finalize"))
+
+    def finalize_url(self) -> str:
+        """Where the CSR goes. Raises Garbled."""
+        return self.hosts.own(self.fields.get("finalize"), "finalize")
+
+    def certificate_url(self) -> str:
+        """Where the chain is. Raises Garbled."""
+        return self.hosts.own(self.certificate, "certificate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,57 +126,67 @@ class DnsChallenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """Proof of control of one name. `error` is that of whichever challenge failed."""
+    """Proof of control of one name. `error` is that of whichever challenge failed.
+
+    `name` is None, and so is `challenge`, unless the CA says them in a way that can be acted on: one that is valid
+    already need not.
+    """
 
     url: str
     status: str
-    name: str
+    name: str | None
     wildcard: bool
     challenge: DnsChallenge | None
     error: object
 
     @classmethod
-    def from_reply(cls, reply: Reply, origin: Origin, url: str) -> Authorization:
-        """Raises Garbled."""
+    def from_reply(cls, reply: Reply, hosts: Hosts, url: str) -> Authorization:
+        """Raises Garbled without a status, or where the proof that is wanted cannot be given as it is asked for."""
         fields = _object(reply, "authorization")
-        offered = [item for item in _list(fields, "challenges") if isinstance(item, dict)]
-        dns = next((item for item in offered if item.get("type") == "dns-01"), None)
+        status, name = _text(fields, "status"), _identifier(fields.get("identifier"))
+        challenges = fields.get("challenges")
+        offered = [item for item in (challenges if isinstance(challenges, list) else ()) if isinstance(item, dict)]
+        dns = [item for item in offered[:MOST_NAMES] if item.get("type") == "dns-01"] if status == PENDING else []
         return cls(
             url=url,
-            status=_text(fields, "status"),
-            name=_identifier(fields.get("identifier")),
-            wildcard=fields.get("wildcard") is True,
-            challenge=None if dns is None else _challenge(dns, origin),
-            error=next((item["error"] for item in offered if "error" in item), None),
+            status=status,
+            name=None if name is None else name.removeprefix("*."),
+            wildcard=fields.get("wildcard") is True or (name or "").startswith("*."),
+            challenge=_challenge(dns[0], hosts) if dns else None,
+            error=next((item["error"] for item in offered if item.get("error")), None),
         )
 
     @property
     def subject(self) -> str:
         """The name as it stands in the certificate."""
-        return f"*.{self.name}" if self.wildcard else self.name
+        name = self.name or "(a name that the CA does not say)"
+        return f"*.{name}" if self.wildcard else name
 
 
-def links(reply: Reply, relation: str, origin: Origin) -> list[str]:
-    """URLs of the Link headers with this relation (RFC 8288). Raises Garbled for one at another host."""
-    found = LINK.findall(reply.headers.get("link", ""))
-    return [same_origin(url, f"a {relation} link", origin) for url, kind in found if kind == relation]
+def links(reply: Reply, relation: str, hosts: Hosts) -> list[str]:
+    """URLs of the Link headers with this relation (RFC 8288), as far as they are at the CA's hosts."""
+    return [url for url, kind in LINK.findall(reply.headers.get("link", "")) if kind == relation and hosts.holds(url)]
 
 
-def same_origin(url: object, what: str, origin: Origin) -> str:
-    """Give the URL back if it is https and at the CA's own host and port; else raise Garbled."""
-    if isinstance(url, str) and origin.holds(url):
-        return url
-    message = f"the CA at {origin} gave no https URL at its own host as {what}: refused"
-    raise Garbled(message)
+def https(url: object) -> str | None:
+    """The URL, if it is one that can be asked at all."""
+    if not isinstance(url, str):
+        return None
+    try:
+        Origin.of(url)
+    except ValueError:
+        return None
+    return url
 
 
-def _challenge(fields: Mapping[str, Any], origin: Origin) -> DnsChallenge:
+def _challenge(fields: Mapping[str, Any], hosts: Hosts) -> DnsChallenge:
     token = _text(fields, "token")
     if not TOKEN.fullmatch(token):
         message = "the CA gave a challenge token that RFC 8555 section 8 does not allow: refused"
         raise Garbled(message)
-    status = fields.get("status", PENDING)
-    return DnsChallenge(url=_url(fields, "url", origin), token=token, status=status if isinstance(status, str) else "")
+    status = fields.get("status") or PENDING
+    url = hosts.own(fields.get("url"), "a challenge's URL")
+    return DnsChallenge(url=url, token=token, status=status if isinstance(status, str) else "")
 
 
 def _object(reply: Reply, what: str) -> dict[str, Any]:
@@ -164,29 +199,27 @@ def _object(reply: Reply, what: str) -> dict[str, Any]:
     return fields
 
 
-def _identifier(fields: object) -> str:
-    found: dict[str, Any] = _typed(fields, dict, "an identifier")
-    if found.get("type") != "dns":
-        message = "the CA speaks of an identifier that is not a DNS name"
-        raise Garbled(message)
-    return _text(found, "value").lower()
+def _identifier(fields: object) -> str | None:
+    value = _dict(fields).get("value")
+    if not isinstance(value, str) or _dict(fields).get("type", "dns") != "dns":
+        return None
+    return value.lower().removesuffix(".")
 
 
-def _list(fields: Mapping[str, Any], key: str) -> list[Any]:
-    found: list[Any] = _typed(fields.get(key), list, key)
-    if len(found) > MOST_NAMES:
-        message = f"the CA's {key} are more than {MOST_NAMES}"
-        raise Garbled(message)
-    return found
+def _names(fields: object) -> frozenset[str] | None:
+    if not isinstance(fields, list) or len(fields) > MOST_NAMES:
+        return None
+    found = [_identifier(item) for item in fields]
+    return None if None in found or not found else frozenset(name for name in found if name)
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:
     found: str = _typed(fields.get(key), str, key)
     return found
-
-
-def _url(fields: Mapping[str, Any], key: str, origin: Origin) -> str:
-    return same_origin(fields.get(key), key, origin)
 
 
 def _typed(value: Any, kind: Callable[..., Any], what: str) -> Any:

@@ -13,7 +13,13 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
        a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
-       coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
+       -- A wait that another CA asked for, and failures there, count for nothing here.
+       case when s.retry_directory <> k.directory then 0 else coalesce(s.failures, 0) end as failures,
+       greatest(
+           case when s.retry_directory <> k.directory then null else s.retry_at end,
+           case when a.directory <> k.directory then null else a.retry_at end
+       ) as retry_at,
+       s.ari_at, coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
        i.cert_id is null or i.published_at is not null as published,
        exists (select 1 from knit_challenges h where h.cert_id = %(id)s and h.removed_at is null) as leftovers,
        (
@@ -22,12 +28,13 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
            order by last.started_at desc
            limit 1
        ) as newest,
-       (select known.directory from knit_issuers known where known.name = c.issuer) as directory
+       k.directory
 from (select %(id)s::bigint as id) x
 left join knit_certs c on c.id = x.id and c.names_key is not null
 left join knit_issued i on i.cert_id = x.id
 left join knit_attempts a on a.cert_id = x.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = x.id
+left join knit_issuers k on k.name = c.issuer
 
 -- name: leftovers
 select id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value, state
@@ -66,18 +73,29 @@ from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
 -- name: ordered
+-- An order of the one that tried whether a pause is over says that it is.
+with over as (
+    delete from knit_pauses p
+    using knit_attempts mine
+    where mine.id = %(id)s and p.issuer = mine.issuer and p.directory = mine.directory and p.probing = mine.cert_id
+)
 update knit_attempts a
 set step = 'ordered', order_url = %(order_url)s, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
 -- name: finalizing
--- The records that are gone by now are gone, fence or no fence.
+-- The records that are gone by now are gone, fence or no fence; and what has been proved did not fail.
 with gone as (
     update knit_challenges set removed_at = now() where id = any(%(gone)s)
+), proved as (
+    update knit_validations v
+    set tried = array(select t from unnest(v.tried) as t where t <> all(%(at)s::timestamptz[]))
+    from knit_attempts mine
+    where mine.id = %(id)s and v.directory = mine.directory and v.name = any(%(charged)s::text[])
 )
 update knit_attempts a
-set step = 'finalizing', updated_at = now()
+set step = 'finalizing', tries = 0, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
@@ -103,36 +121,109 @@ with ended as (
         retry_at = %(retry_at)s
     from knit_leases l
     where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
-    returning a.id, a.cert_id
+    returning a.id, a.cert_id, a.directory
 ), shown as (
-    update knit_certs c set last_error = %(error)s from ended where c.id = ended.cert_id returning c.id
+    update knit_certs c set last_error = %(error)s from ended where c.id = ended.cert_id returning c.id, ended.directory
 ), scheduled as (
-    insert into knit_schedule (cert_id, failures, retry_at)
-    select id, 1, %(retry_at)s::timestamptz from shown
+    insert into knit_schedule as s (cert_id, failures, retry_at, retry_directory)
+    select id, 1, %(retry_at)s::timestamptz, directory from shown
     on conflict (cert_id) do update
-    set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, check_at = '-infinity'
+    set failures = case when s.retry_directory <> excluded.retry_directory then 1 else s.failures + 1 end,
+        retry_at = excluded.retry_at, retry_directory = excluded.retry_directory, check_at = '-infinity'
 )
 select id from ended
 
 -- name: postpone
--- What did not fail goes on at once, wherever, whatever the clocks of two workers say.
+-- What did not fail (`shown` is false) goes on at once, wherever, whatever the clocks of two workers say.
 with left_open as (
     update knit_attempts a
-    set starts = 0, retry_at = case when %(counts)s then %(retry_at)s::timestamptz end, updated_at = now(), error_class = %(error_class)s, error = %(error)s
+    set starts = 0, retry_at = %(retry_at)s, tries = a.tries + %(shown)s::int, updated_at = now(),
+        error_class = %(error_class)s, error = %(error)s
     from knit_leases l
     where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
-    returning a.id, a.cert_id
+    returning a.id, a.cert_id, a.directory
 ), shown as (
     update knit_certs c set last_error = %(error)s
     from left_open
-    where c.id = left_open.cert_id and %(counts)s
-    returning c.id
+    where c.id = left_open.cert_id and %(shown)s
+    returning c.id, left_open.directory
 ), scheduled as (
-    insert into knit_schedule (cert_id, failures)
-    select id, 1 from shown
-    on conflict (cert_id) do update set failures = knit_schedule.failures + 1
+    insert into knit_schedule as s (cert_id, failures, retry_directory)
+    select id, 1, directory from shown where %(counts)s
+    on conflict (cert_id) do update
+    set failures = case when s.retry_directory <> excluded.retry_directory then 1 else s.failures + 1 end,
+        retry_at = case when s.retry_directory <> excluded.retry_directory then null else s.retry_at end,
+        retry_directory = excluded.retry_directory
 )
 select id from left_open
+
+-- name: put_off
+-- Nothing was begun: the CA asked all to wait.
+with shown as (
+    update knit_certs c
+    set last_error = %(error)s
+    from knit_leases l
+    where c.id = %(cert_id)s and l.name = %(lease)s and l.epoch = %(epoch)s
+    returning c.id
+)
+insert into knit_schedule (cert_id, retry_at, retry_directory)
+select id, %(retry_at)s::timestamptz, %(directory)s from shown
+on conflict (cert_id) do update set retry_at = excluded.retry_at, retry_directory = excluded.retry_directory
+
+-- name: admit
+-- The first to come once a pause is over may try whether it is, for a minute; all others wait for its answer.
+with probe as (
+    update knit_pauses
+    set until = now() + interval '1 minute', probing = %(cert_id)s
+    where issuer = %(issuer)s and directory = %(directory)s and until <= now()
+    returning issuer
+)
+select greatest(until, now() + interval '1 minute') as until, said
+from knit_pauses
+where issuer = %(issuer)s and directory = %(directory)s and not exists (select 1 from probe)
+
+-- name: refused
+-- Many that are told so at once are one refusal; one that came when the pause was over, or tried whether it was, is
+-- another.
+insert into knit_pauses as p (issuer, directory, until, said)
+values (%(issuer)s, %(directory)s, now() + interval '1 minute', %(said)s)
+on conflict (issuer, directory) do update
+set refusals = p.refusals + (p.until <= now() or p.probing is not distinct from %(cert_id)s)::int,
+    probing = null, said = excluded.said
+returning refusals
+
+-- name: pause
+update knit_pauses set until = greatest(until, %(until)s)
+where issuer = %(issuer)s and directory = %(directory)s
+
+-- name: validating
+-- Counted before the CA is asked, so that a hundred at once cannot fail more often than one after the other.
+with fence as (
+    select a.directory
+    from knit_attempts a
+    join knit_leases l on l.name = %(lease)s and l.epoch = %(epoch)s
+    where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null
+), wanted as (
+    select name, count(*)::int as proofs from unnest(%(names)s::text[]) as name group by name order by name
+), charged as (
+    insert into knit_validations as v (directory, name, tried)
+    select fence.directory, wanted.name, array_fill(now(), array[wanted.proofs])
+    from fence cross join wanted
+    on conflict (directory, name) do update
+    set tried = array(select t from unnest(v.tried) as t where t > now() - interval '1 hour') || excluded.tried
+    where (select count(*) from unnest(v.tried) as t where t > now() - interval '1 hour')
+          + cardinality(excluded.tried) <= %(most)s
+    returning name
+)
+select now() as at,
+       (
+           select max((select min(t) from unnest(v.tried) as t where t > now() - interval '1 hour'))
+           from knit_validations v
+           where v.directory = fence.directory and v.name in (select name from wanted)
+             and v.name not in (select name from charged)
+       ) + interval '1 hour' as until,
+       (select min(name) from wanted where name not in (select name from charged)) as refused
+from fence
 
 -- name: abandon
 update knit_attempts a

@@ -130,7 +130,7 @@ with asked as (
     where c.id = %(id)s
     returning c.id
 ), retried as (
-    update knit_attempts a set retry_at = null from asked where a.cert_id = asked.id and a.ended_at is null
+    update knit_attempts a set retry_at = null, tries = 0 from asked where a.cert_id = asked.id and a.ended_at is null
 ), scheduled as (
     insert into knit_schedule (cert_id)
     select id from asked

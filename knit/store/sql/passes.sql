@@ -50,7 +50,8 @@ select due.cert_id
 from due
 left join knit_schedule s on s.cert_id = due.cert_id
 left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
-where coalesce(greatest(s.retry_at, a.retry_at) <= now(), true)
+where (s.retry_at is null or s.retry_at <= now() or s.retry_directory <> %(directory)s)
+  and (a.retry_at is null or a.retry_at <= now() or a.directory <> %(directory)s)
 union
 select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
 union
@@ -77,7 +78,12 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
        a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
-       coalesce(s.failures, 0) as failures, greatest(s.retry_at, a.retry_at) as retry_at, s.ari_at,
+       case when s.retry_directory <> %(directory)s then 0 else coalesce(s.failures, 0) end as failures,
+       greatest(
+           case when s.retry_directory <> %(directory)s then null else s.retry_at end,
+           case when a.directory <> %(directory)s then null else a.retry_at end
+       ) as retry_at,
+       s.ari_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
        exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null) as leftovers
 from knit_certs c
@@ -119,5 +125,10 @@ with attempts as (
     delete from knit_attempts a
     where a.ended_at < now() - interval '90 days'
       and not exists (select 1 from knit_challenges h where h.attempt_id = a.id and h.removed_at is null)
+), validations as (
+    delete from knit_validations v
+    where not exists (select 1 from unnest(v.tried) as t where t > now() - interval '1 hour')
+), pauses as (
+    delete from knit_pauses where until < now() - interval '7 days'
 )
 delete from knit_leases where expires_at < now() - interval '90 days'

@@ -130,14 +130,15 @@ with ended as (
     set step = 'failed', ended_at = now(), updated_at = now(), error_class = %(error_class)s, error = %(error)s,
         retry_at = %(retry_at)s
     where id = %(id)s and ended_at is null
-    returning cert_id
+    returning cert_id, directory
 ), shown as (
-    update knit_certs c set last_error = %(error)s from ended where c.id = ended.cert_id returning c.id
+    update knit_certs c set last_error = %(error)s from ended where c.id = ended.cert_id returning c.id, ended.directory
 )
-insert into knit_schedule (cert_id, failures, retry_at)
-select id, 1, %(retry_at)s::timestamptz from shown
+insert into knit_schedule as s (cert_id, failures, retry_at, retry_directory)
+select id, 1, %(retry_at)s::timestamptz, directory from shown
 on conflict (cert_id) do update
-set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, check_at = '-infinity'
+set failures = case when s.retry_directory <> excluded.retry_directory then 1 else s.failures + 1 end,
+    retry_at = excluded.retry_at, retry_directory = excluded.retry_directory, check_at = '-infinity'
 
 -- name: complain
 update knit_certs set last_error = %(error)s where id = %(id)s

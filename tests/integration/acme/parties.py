@@ -168,10 +168,11 @@ class Wanted:
     preferred_chain: str | None = None
     replaces: str | None = None
 
-    def request(self, order_url: str | None = None) -> IssueRequest:
+    def request(self, order_url: str | None = None, *, finalized: bool = False) -> IssueRequest:
         return IssueRequest(
             names=self.names,
             csr_der=x509.Key.of(self.privkey).csr(self.names),
+            finalized=finalized,
             profile=self.profile,
             preferred_chain=self.preferred_chain,
             order_url=order_url,

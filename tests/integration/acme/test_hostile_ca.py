@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 
 from knit.errors import (
+    AccountLimited,
     BundleMismatch,
     CredentialsRejected,
     IdentifierRejected,
     Interrupted,
     KnitError,
+    OrderKept,
     RateLimited,
     Refused,
     Transient,
@@ -26,7 +29,7 @@ from knit.errors import (
 )
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
 from tests.rig.scripted_ca import ScriptedCA
-from tests.rig.scripted_ca.variants import VARIANTS
+from tests.rig.scripted_ca.variants import STRANGE, WRONG
 
 NAMES = ("knit.example", "*.knit.example")
 
@@ -51,10 +54,11 @@ def memory() -> Memory:
 
 def issue(
     ca: ScriptedCA, memory: Memory, notes: Notes | None = None, *, wanted: Wanted | None = None, url: str | None = None
-) -> None:
+) -> bytes:
     wanted = wanted or Wanted(names=NAMES)
     chain = Worker(ca, memory).issue(wanted, notes or Notes(), TrustingProver(), url)
     wanted.check(chain)
+    return chain
 
 
 def test_one_order_takes_seven_requests_for_one_name(ca: ScriptedCA, memory: Memory) -> None:
@@ -168,11 +172,82 @@ def test_a_long_processing_is_left_to_be_resumed_when_the_ca_says(ca: ScriptedCA
     ca.behave(processing_polls=0, retry_after=None)
 
 
-@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - {"good"}))
+@pytest.mark.parametrize("variant", WRONG)
 def test_a_wrong_certificate_is_never_accepted(ca: ScriptedCA, memory: Memory, variant: str) -> None:
     ca.behave(certificate=variant)
     with pytest.raises(BundleMismatch):
         issue(ca, memory)
+
+
+@pytest.mark.parametrize("variant", STRANGE)
+def test_a_right_certificate_in_a_strange_form_is_put_into_the_one_form(
+    ca: ScriptedCA, memory: Memory, variant: str
+) -> None:
+    ca.behave(certificate=variant)
+    chain = issue(ca, memory)
+    assert re.fullmatch(
+        rb"(-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]{1,64}\n)+-----END CERTIFICATE-----\n){2}", chain
+    )
+
+
+@pytest.mark.parametrize("kind", ["certificate", "order"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 404, "type": "malformed"},
+        {"status": 403, "type": "unauthorized", "detail": "pending"},
+        {"act": "answer", "status": 403, "body": "pending"},
+        {"act": "answer", "status": 404, "content_type": "text/html", "body": "<html>not here</html>"},
+        {"act": "answer", "status": 200, "content_type": "text/html", "body": "<html>one moment</html>"},
+        {"act": "answer", "status": 200, "body": ""},
+    ],
+)
+def test_an_answer_that_is_missing_after_the_csr_is_asked_for_again(
+    ca: ScriptedCA, memory: Memory, kind: str, fault: dict[str, Any]
+) -> None:
+    ca.behave(processing_polls=1)
+    ca.fault(kind, **fault)
+    issue(ca, memory)
+    counted = ca.counts_of(*NAMES)
+    assert (counted["orders"], counted["finalized"], counted["issued"]) == (1, 1, 1)
+
+
+def test_an_order_that_is_not_there_for_a_moment_is_gone_on_with(ca: ScriptedCA, memory: Memory) -> None:
+    wanted, notes = Wanted(names=NAMES), Notes(stop_at="finalizing")
+    with pytest.raises(Interrupted):
+        issue(ca, memory, notes, wanted=wanted)
+    ca.fault("order", status=404, type="malformed")
+    issue(ca, memory, wanted=wanted, url=notes.order_url)
+    assert ca.counts_of(*NAMES)["orders"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 404, "type": "malformed"}, {"status": 500}, {"act": "answer", "body": "<html>"}]
+)
+def test_an_alternate_chain_that_cannot_be_had_leaves_the_default(
+    ca: ScriptedCA, memory: Memory, fault: dict[str, Any]
+) -> None:
+    ca.fault("certificate", nth=2, times=0, **fault)
+    issue(ca, memory, wanted=Wanted(names=NAMES, preferred_chain="Scripted Root X2"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"act": "answer", "status": 403, "body": "<html>no</html>"}, OrderKept),
+        ({"status": 403, "type": "userActionRequired"}, OrderKept),
+        ({"status": 503, "headers": {"Retry-After": "900"}}, OrderKept),
+        ({"status": 429, "type": "rateLimited"}, AccountLimited),
+        ({"status": 400, "type": "badCSR"}, Refused),
+    ],
+)
+def test_only_the_cas_own_refusal_of_the_csr_ends_an_order(
+    ca: ScriptedCA, memory: Memory, fault: dict[str, Any], expected: type[KnitError]
+) -> None:
+    ca.fault("finalize", times=0, **fault)
+    with pytest.raises(expected) as stopped:
+        issue(ca, memory)
+    assert isinstance(stopped.value, Transient) == (expected is not Refused)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from tests.rig.dns_api.server import Complaint, FakeApi, Request, Response, json_response
 
-_TXT = re.compile(r'("(?:[^"\\]|\\.)*"\s*)+')
+_TXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 _MEMBERS = {"subname", "type", "ttl", "records"}
 
 
@@ -26,17 +25,11 @@ class FakeDesec(FakeApi):
         self.zones[zone] = {}
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
-        self.seed_written(zone, fqdn, f'"{value}"')
-
-    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
-        self.zones[zone].setdefault(fqdn.removesuffix(zone).rstrip("."), []).append(str(written))
+        self.zones[zone].setdefault(fqdn.removesuffix(zone).rstrip("."), []).append(f'"{value}"')
 
     def values(self, fqdn: str) -> list[str]:
-        return [json.loads(text) for text in self.written(fqdn)]
-
-    def written(self, fqdn: str) -> list[Any]:
         return [
-            text
+            json.loads(text)
             for zone, sets in self.zones.items()
             for subname, records in sets.items()
             for text in records

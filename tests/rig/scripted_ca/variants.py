@@ -50,21 +50,39 @@ _BENT: dict[str, Callable[[Leaf], Leaf]] = {
 _SPOILT: dict[str, Callable[[bytes, Hierarchy], bytes]] = {
     "broken_chain": lambda leaf, tree: leaf + tree.stranger.pem,
     "no_chain": lambda leaf, _tree: leaf,
-    "reversed_chain": lambda leaf, tree: tree.intermediate.pem + leaf,
     "garbage_pem": lambda _leaf, _tree: b"-----BEGIN CERTIFICATE-----\n!!not base64!!\n-----END CERTIFICATE-----\n",
-    "extra_text": lambda leaf, tree: b"subject=/CN=surprise\n" + leaf + b"issuer=/CN=more\n" + tree.intermediate.pem,
     "with_private_key": lambda leaf, tree: leaf + tree.intermediate.pem + _some_private_key(),
     "empty": lambda _leaf, _tree: b"",
 }
-VARIANTS = ("good", *_BENT, *_SPOILT)
+_STRANGE: dict[str, Callable[[bytes, Hierarchy], bytes]] = {
+    "reversed_chain": lambda leaf, tree: tree.intermediate.pem + leaf,
+    "extra_text": lambda leaf, tree: b"subject=/CN=surprise\n" + leaf + b"issuer=/CN=more\n" + tree.intermediate.pem,
+    "glued": lambda leaf, tree: leaf.strip() + tree.intermediate.pem,
+    "cr": lambda leaf, tree: (leaf + tree.intermediate.pem).replace(b"\n", b"\r"),
+    "crlf": lambda leaf, tree: (leaf + tree.intermediate.pem).replace(b"\n", b"\r\n"),
+    "no_last_newline": lambda leaf, tree: (leaf + tree.intermediate.pem).rstrip(),
+    "blanks": lambda leaf, tree: (leaf + tree.intermediate.pem).replace(b"\n", b" "),
+    "one_line": lambda leaf, tree: b"\n".join(map(_unfolded, (leaf, tree.intermediate.pem))),
+    "byte_order_mark": lambda leaf, tree: b"\xef\xbb\xbf" + leaf + tree.intermediate.pem,
+    "old_label": lambda leaf, tree: (leaf + tree.intermediate.pem).replace(b" CERTIFICATE", b" X509 CERTIFICATE"),
+    "stranger_too": lambda leaf, tree: tree.stranger.pem + leaf + tree.intermediate.pem + leaf,
+}
+"""Right certificates in forms that servers read in ways of their own, or not at all."""
+
+WRONG = (*_BENT, *_SPOILT)
+STRANGE = tuple(_STRANGE)
+VARIANTS = ("good", "from_root", *WRONG, *STRANGE)
 
 
 def issued(leaf: Leaf, variant: str, tree: Hierarchy) -> Issued:
     """Certify a leaf, or what `variant` makes of it."""
     bend = _BENT.get(variant)
-    certificate = signed(bend(leaf) if bend else leaf, tree.intermediate)
+    signer = tree.roots[0] if variant == "from_root" else tree.intermediate
+    certificate = signed(bend(leaf) if bend else leaf, signer)
     pem = certificate.public_bytes(Encoding.PEM)
-    spoil = _SPOILT.get(variant)
+    spoil = (_SPOILT | _STRANGE).get(variant)
+    if variant == "from_root":
+        return Issued(certificate=certificate, chains=(pem,))
     if spoil:
         return Issued(certificate=certificate, chains=(spoil(pem, tree),))
     return Issued(certificate=certificate, chains=(pem + tree.intermediate.pem, pem + tree.alternate_pem))
@@ -104,6 +122,11 @@ def _leaf(
         not_after=leaf.not_after + shift,
         ca=ca,
     )
+
+
+def _unfolded(pem: bytes) -> bytes:
+    begin, *body, end = pem.splitlines()
+    return b"\n".join((begin, b"".join(body), end))
 
 
 def _some_private_key() -> bytes:

@@ -1,0 +1,38 @@
+"""How a flow has names proved: with a DNS provider opened only when there is something to prove, and a count kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from knit.core.model import Challenge
+from knit.ports import OpenJournal, Prover
+
+MOST_FAILURES: Final = 4
+"""Proofs of one name that may fail within an hour. Let's Encrypt refuses the account's sixth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """The port Prover: what `open_prover` gives, asked for when it is needed."""
+
+    open_prover: Callable[[], Prover]
+    journal: OpenJournal
+
+    @cached_property
+    def _inner(self) -> Prover:
+        return self.open_prover()
+
+    def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
+        """See the port. Raises Misconfigured when the DNS provider cannot be opened."""
+        return self._inner.rounds(challenges)
+
+    @contextmanager
+    def proving(self, challenges: Sequence[Challenge]) -> Iterator[None]:
+        """See the port. Raises RateLimited while a name has failed too often."""
+        with self._inner.proving(challenges):
+            self.journal.validating([challenge.identifier for challenge in challenges], MOST_FAILURES)
+            yield
