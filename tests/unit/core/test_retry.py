@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.model import CertId
-from knit.core.retry import fraction, next_try
+from knit.core.retry import fraction, limited, next_try
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -46,3 +46,14 @@ def test_the_spread_is_even_and_always_the_same() -> None:
     assert values == [fraction(CertId(n), "x") for n in range(10_000)]
     tenths = [sum(low / 10 <= v < (low + 1) / 10 for v in values) for low in range(10)]
     assert all(900 < count < 1100 for count in tenths)
+
+
+@pytest.mark.parametrize(("refusals", "minutes"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (50, 60), (10**9, 60)])
+def test_a_limit_is_waited_for_a_minute_and_twice_as_long_each_time_up_to_an_hour(refusals: int, minutes: int) -> None:
+    for asked in (None, NOW, NOW - timedelta(days=400), NOW + timedelta(seconds=5)):
+        assert limited(refusals, NOW, asked) - NOW == timedelta(minutes=minutes)
+
+
+def test_what_a_limit_asks_for_makes_the_wait_longer_up_to_two_days() -> None:
+    assert limited(1, NOW, NOW + timedelta(hours=3)) - NOW == timedelta(hours=3)
+    assert limited(1, NOW, NOW + timedelta(days=400)) - NOW == timedelta(hours=48)

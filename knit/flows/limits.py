@@ -1,0 +1,42 @@
+"""A CA's limits count for the account: one certificate that is told to wait tells all others."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from knit.core import retry
+from knit.core.model import Attempt, CertSpec, Failed
+from knit.errors import AccountLimited
+from knit.ports import Clock, Lease, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The pauses that CAs have asked for, as PostgreSQL remembers them for all workers."""
+
+    store: Store
+    clock: Clock
+
+    def pause(self, spec: CertSpec, directory: str, lease: Lease) -> Failed | None:
+        """None when this certificate may ask its CA for something now; else until when it waits, which is recorded.
+
+        When a pause is over, one certificate tries whether the CA says the same again: the others wait for that.
+        """
+        pause = self.store.admit(spec.id, spec.issuer, directory)
+        if pause is None:
+            return None
+        at = pause.until + retry.APART * retry.fraction(spec.id, "pause")
+        why = f"waiting with all certificates of this CA, which is asked too often: {pause.said}"
+        self.store.put_off(lease, spec, directory, why=why, retry_at=at)
+        log.info("renewal waits for the CA", extra={"cert": spec.id, "names": spec.names_key, "next_try": at})
+        return Failed(cert_id=spec.id, error=why, retry_at=at)
+
+    def begin_pause(self, attempt: Attempt, error: AccountLimited) -> None:
+        """The CA has told one certificate to wait. A limit of its names alone stops the others for the floor only."""
+        refusals = self.store.refused(attempt, str(error))
+        until = retry.limited(refusals, self.clock(), None if error.names_only else error.retry_at)
+        self.store.pause(attempt, until)
+        log.warning("CA paused", extra={"directory": attempt.directory, "refusals": refusals, "until": until})
