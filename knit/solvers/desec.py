@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from knit.core.model import Record
-from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header, quoted, unquoted
-from knit.solvers.zones import Zones, relative
+from knit.solvers.sets import Edit, Sets, Texts
+from knit.solvers.singles import Place
+from knit.solvers.zones import Zones
 
 _TOKEN = Variable(names=("DESEC_TOKEN",), help="token of the deSEC account", secret=True)
 _KNOBS = knobs("DESEC", timeout=120, interval=4, ttl=3600, http=30)
@@ -29,54 +30,42 @@ class _RecordSet(BaseModel):
     records: list[str]
 
 
-class Desec(Paced, ReplacesWhole):
+class Desec(Sets[str]):
     """One deSEC account."""
 
     def __init__(self, token: str, timing: Timing, runtime: Runtime, *, url: str = "https://desec.io/api/v1") -> None:
-        super().__init__(timing)
+        super().__init__(timing, Zones("desec", self._domain, runtime.clock), runtime)
         account = Account(
             provider="desec", rights=_RIGHTS, sign=header("Authorization", f"Token {token}"), secrets=(token,)
         )
         self._api = Api(url, account, runtime, timeout=timing.http)
-        self._zones = Zones("desec", self._domain, runtime.clock)
+        self._smallest_ttl: dict[str, int] = {}
 
-    def replaces(self, record: Record) -> str:
-        """A write replaces the whole record set."""
-        return record.fqdn
-
-    def present(self, record: Record) -> None:
-        """Write the set with the value in it."""
-        path, values, minimum_ttl = self._read(record)
-        if record.value not in values:
-            self._write(path, record, [*values, record.value], minimum_ttl)
-
-    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
-        """Write the set without the value; deSEC deletes a set that becomes empty."""
-        path, values, minimum_ttl = self._read(record)
-        if record.value in values:
-            self._write(path, record, [value for value in values if value != record.value], minimum_ttl)
-
-    def _domain(self, name: str) -> _Domain | None:
+    def _domain(self, name: str) -> str | None:
         reply = self._api.get(f"/domains/{quote(name)}/", ok=MISSING)
-        return None if reply.missing else reply.parse(_Domain)
+        if reply.missing:
+            return None
+        self._smallest_ttl[name] = reply.parse(_Domain).minimum_ttl
+        return name
 
-    def _read(self, record: Record) -> tuple[str, list[str], int]:
-        zone, domain = self._zones.of(record)
-        path = f"/domains/{quote(zone)}/rrsets/"
-        subname = quote(relative(record.fqdn, zone)) or "@"
-        reply = self._api.get(f"{path}{subname}/TXT/", ok=MISSING)
-        records = [] if reply.missing else reply.parse(_RecordSet).records
-        return path, [unquoted(text) for text in records], domain.minimum_ttl
+    def _read(self, place: Place) -> Texts[str]:
+        reply = self._api.get(f"/domains/{quote(place.zone)}/rrsets/{quote(place.name) or '@'}/TXT/", ok=MISSING)
+        if reply.missing:
+            return Texts(ttl=self.ttl)
+        found = reply.parse(_RecordSet)
+        return Texts(ttl=found.ttl, values=tuple(found.records))
 
-    def _write(self, path: str, record: Record, values: list[str], minimum_ttl: int) -> None:
-        zone = path.split("/")[2]
-        wanted = {
-            "subname": relative(record.fqdn, zone),
-            "type": "TXT",
-            "ttl": max(self.ttl, minimum_ttl),
-            "records": [quoted(value) for value in values],
-        }
-        self._api.call("PUT", path, Body(json=[wanted]))
+    def _write(self, place: Place, edit: Edit[str]) -> None:
+        """The bulk call creates, changes and, without values, deletes."""
+        ttl = max(edit.after.ttl, self._smallest_ttl[place.zone])
+        wanted = {"subname": place.name, "type": "TXT", "ttl": ttl, "records": list(edit.after.values)}
+        self._api.call("PUT", f"/domains/{quote(place.zone)}/rrsets/", Body(json=[wanted]))
+
+    def _plain(self, value: str) -> str:
+        return unquoted(value)
+
+    def _written(self, text: str) -> str:
+        return quoted(text)
 
 
 def _build(values: Values, runtime: Runtime) -> Desec:

@@ -5,17 +5,16 @@ The API has record sets only, so adding or removing one value is: read the set, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from knit.core.model import Record
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header, quoted, unquoted
-from knit.solvers.rewrite import rewrite
-from knit.solvers.zones import Zones, relative
+from knit.solvers.sets import Edit, Sets, Texts
+from knit.solvers.singles import Place
+from knit.solvers.zones import Zones
 
 _URL = "https://api.gandi.net/v5/livedns"
 _TOKEN = Variable(names=("GANDIV5_PERSONAL_ACCESS_TOKEN",), help="personal access token", secret=True)
@@ -34,68 +33,42 @@ class _RecordSet(BaseModel):
     rrset_values: list[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Texts:
-    """TXT values at one name and their TTL (seconds)."""
-
-    ttl: int
-    values: tuple[str, ...]
-
-
-class Gandi(Paced, ReplacesWhole):
+class Gandi(Sets[str]):
     """One personal access token (`scheme` Bearer) or API key (`scheme` Apikey)."""
 
     def __init__(self, secret: str, scheme: str, timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:
-        super().__init__(timing)
+        super().__init__(timing, Zones("gandiv5", self._domain, runtime.clock), runtime)
         sign = header("Authorization", f"{scheme} {secret}")
         account = Account(provider="gandiv5", rights=_RIGHTS, sign=sign, secrets=(secret,))
         self._api = Api(url, account, runtime, timeout=timing.http)
-        self._zones = Zones("gandiv5", self._domain, runtime.clock)
-        self._sleep = runtime.sleep
-
-    def replaces(self, record: Record) -> str:
-        """A write replaces the whole record set."""
-        return record.fqdn
-
-    def present(self, record: Record) -> None:
-        """Write the set with the value in it."""
-        self._change(record, add=(record.value,))
-
-    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
-        """Write the set without the value, or delete the set when that was all."""
-        self._change(record, add=())
-
-    def _change(self, record: Record, *, add: tuple[str, ...]) -> None:
-        zone, _ = self._zones.of(record)
-        path = f"/domains/{quote(zone)}/records/{quote(relative(record.fqdn, zone)) or '@'}/TXT"
-
-        def change(texts: _Texts) -> _Texts:
-            if set(add) == {record.value} & set(texts.values):
-                return texts
-            others = tuple(value for value in texts.values if value != record.value)
-            return replace(texts, values=others + add)
-
-        rewrite(
-            f"gandiv5: {record.fqdn}", self._sleep, lambda: self._read(path), change, lambda t: self._write(path, t)
-        )
 
     def _domain(self, name: str) -> str | None:
         reply = self._api.get(f"/domains/{quote(name)}", ok=MISSING)
         return None if reply.missing else reply.parse(_Domain).fqdn
 
-    def _read(self, path: str) -> _Texts:
-        reply = self._api.get(path, ok=MISSING)
+    def _read(self, place: Place) -> Texts[str]:
+        reply = self._api.get(_path(place), ok=MISSING)
         if reply.missing:
-            return _Texts(ttl=max(self.ttl, _MINIMUM_TTL), values=())
+            return Texts(ttl=max(self.ttl, _MINIMUM_TTL))
         found = reply.parse(_RecordSet)
-        return _Texts(ttl=found.rrset_ttl, values=tuple(unquoted(text) for text in found.rrset_values))
+        return Texts(ttl=found.rrset_ttl, values=tuple(found.rrset_values))
 
-    def _write(self, path: str, texts: _Texts) -> None:
-        if not texts.values:
-            self._api.call("DELETE", path, ok=MISSING)
+    def _write(self, place: Place, edit: Edit[str]) -> None:
+        if not edit.after.values:
+            self._api.call("DELETE", _path(place), ok=MISSING)
             return
-        wanted = {"rrset_ttl": texts.ttl, "rrset_values": [quoted(value) for value in texts.values]}
-        self._api.call("PUT", path, Body(json=wanted))
+        wanted = {"rrset_ttl": edit.after.ttl, "rrset_values": list(edit.after.values)}
+        self._api.call("PUT", _path(place), Body(json=wanted))
+
+    def _plain(self, value: str) -> str:
+        return unquoted(value)
+
+    def _written(self, text: str) -> str:
+        return quoted(text)
+
+
+def _path(place: Place) -> str:
+    return f"/domains/{quote(place.zone)}/records/{quote(place.name) or '@'}/TXT"
 
 
 def _build(values: Values, runtime: Runtime) -> Solver:

@@ -34,7 +34,7 @@ class _Domain(BaseModel):
 
 
 class _Row(BaseModel):
-    data: str
+    data: str = ""
     ttl: int
 
 
@@ -89,8 +89,9 @@ class GoDaddy(Paced, ReplacesWhole):
         return None if reply.missing or reply.status == _UNUSABLE else reply.parse(_Domain).domain
 
     def _read(self, zone: str, name: str) -> list[_Row]:
+        """Without the empty rows that GoDaddy shows at some names: it refuses them when they are written back."""
         reply = self._api.get(_path(zone, name), ok=MISSING)
-        return [] if reply.missing else reply.parse(list[_Row])
+        return [] if reply.missing else [row for row in reply.parse(list[_Row]) if row.data]
 
     def _write(self, zone: str, name: str, rows: list[_Row]) -> None:
         if rows:

@@ -5,18 +5,18 @@ The API has record sets only, so adding or removing one value is: read the set, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from knit.core.model import Record
 from knit.errors import Misconfigured
 from knit.ports import Solver
-from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import MISSING, Account, Api, Body, header, quoted, unquoted
-from knit.solvers.rewrite import rewrite
+from knit.solvers.sets import Edit, Sets, Texts
+from knit.solvers.singles import Place
 from knit.solvers.zones import Zones
 
 _KEY = Variable(names=("PDNS_API_KEY",), help="the server's api-key", secret=True)
@@ -35,6 +35,10 @@ class _Zone(BaseModel):
 
 
 class _Record(BaseModel):
+    """Members we do not know (newer servers have some) go back with the rest."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
     content: str
     disabled: bool = False
 
@@ -51,20 +55,6 @@ class _Sets(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Text:
-    value: str
-    disabled: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Texts:
-    """TXT records at one name and their TTL (seconds)."""
-
-    ttl: int
-    records: tuple[_Text, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """Where the API is and what opens it; `name` is the server's in the API's paths."""
 
@@ -73,72 +63,57 @@ class Server:
     name: str = "localhost"
 
 
-class PowerDns(Paced, ReplacesWhole):
+class PowerDns(Sets[_Record]):
     """One server."""
 
     def __init__(self, server: Server, timing: Timing, runtime: Runtime) -> None:
-        super().__init__(timing)
+        super().__init__(timing, Zones("pdns", self._zone, runtime.clock), runtime)
         sign = header("X-API-Key", server.key)
         account = Account(provider="pdns", rights=_RIGHTS, sign=sign, secrets=(server.key,))
         base = f"{server.url.rstrip('/')}/api/v1/servers/{quote(server.name, safe='')}"
         self._api = Api(base, account, runtime, timeout=timing.http)
-        self._zones = Zones("pdns", self._zone, runtime.clock)
-        self._sleep = runtime.sleep
+        self._notifying: dict[str, bool] = {}
 
-    def replaces(self, record: Record) -> str:
-        """A write replaces the whole record set."""
-        return record.fqdn
-
-    def present(self, record: Record) -> None:
-        """Write the set with the value in it."""
-        self._change(record, add=(_Text(value=record.value),))
-
-    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
-        """Write the set without the value, or delete the set when that was all."""
-        self._change(record, add=())
-
-    def _change(self, record: Record, *, add: tuple[_Text, ...]) -> None:
-        _, zone = self._zones.of(record)
-        path = f"/zones/{quote(zone.id)}"
-
-        def change(texts: _Texts) -> _Texts:
-            ours = tuple(text for text in texts.records if text.value == record.value)
-            others = tuple(text for text in texts.records if text.value != record.value)
-            return texts if ours == add else replace(texts, records=others + add)
-
-        rewrite(
-            f"pdns: {record.fqdn}",
-            self._sleep,
-            lambda: self._read(path, record.fqdn),
-            change,
-            lambda texts: self._write(path, record.fqdn, texts),
-        )
+    def _edit(self, place: Place, *, keep: bool) -> None:
+        super()._edit(place, keep=keep)
         # Also when nothing had to be written: the last try may have ended between the two.
-        if zone.kind.lower() in _NOTIFYING:
-            self._api.call("PUT", f"{path}/notify")
+        if self._notifying[place.zone_id]:
+            self._api.call("PUT", f"/zones/{quote(place.zone_id)}/notify")
 
-    def _zone(self, name: str) -> _Zone | None:
-        """The zone; the API's answer for one it does not have is 404, or 422 in older servers."""
+    def _zone(self, name: str) -> str | None:
+        """The zone's id; the API's answer for one it does not have is 404, or 422 in older servers."""
         reply = self._api.get(f"/zones/{quote(name)}.", {"rrsets": "false"}, ok=_NO_ZONE)
-        return None if reply.status in _NO_ZONE else reply.parse(_Zone)
+        if reply.status in _NO_ZONE:
+            return None
+        zone = reply.parse(_Zone)
+        self._notifying[zone.id] = zone.kind.lower() in _NOTIFYING
+        return zone.id
 
-    def _read(self, path: str, fqdn: str) -> _Texts:
+    def _read(self, place: Place) -> Texts[_Record]:
         """Older servers do not know the parameters and give the whole zone."""
-        wanted = (f"{fqdn}.", "TXT")
+        wanted = (f"{place.record.fqdn}.", "TXT")
+        path = f"/zones/{quote(place.zone_id)}"
         reply = self._api.get(path, {"rrset_name": wanted[0], "rrset_type": wanted[1]})
-        found = (each for each in reply.parse(_Sets).rrsets if (each.name.lower(), each.type) == wanted)
-        texts = next(found, None)
-        if texts is None:
-            return _Texts(ttl=self.ttl, records=())
-        records = (_Text(value=unquoted(each.content), disabled=each.disabled) for each in texts.records)
-        return _Texts(ttl=texts.ttl, records=tuple(records))
+        for found in reply.parse(_Sets).rrsets:
+            if (found.name.lower(), found.type) == wanted:
+                return Texts(ttl=found.ttl, values=tuple(found.records))
+        return Texts(ttl=self.ttl)
 
-    def _write(self, path: str, fqdn: str, texts: _Texts) -> None:
-        wanted: dict[str, object] = {"name": f"{fqdn}.", "type": "TXT", "changetype": "DELETE"}
-        if texts.records:
-            records = [{"content": quoted(text.value), "disabled": text.disabled} for text in texts.records]
-            wanted |= {"changetype": "REPLACE", "ttl": texts.ttl, "records": records}
-        self._api.call("PATCH", path, Body(json={"rrsets": [wanted]}))
+    def _write(self, place: Place, edit: Edit[_Record]) -> None:
+        wanted: dict[str, object] = {"name": f"{place.record.fqdn}.", "type": "TXT", "changetype": "DELETE"}
+        if edit.after.values:
+            records = [row.model_dump() for row in edit.after.values]
+            wanted |= {"changetype": "REPLACE", "ttl": edit.after.ttl, "records": records}
+        self._api.call("PATCH", f"/zones/{quote(place.zone_id)}", Body(json={"rrsets": [wanted]}))
+
+    def _plain(self, value: _Record) -> str:
+        return unquoted(value.content)
+
+    def _written(self, text: str) -> _Record:
+        return _Record(content=quoted(text))
+
+    def _shows(self, value: _Record) -> bool:
+        return not value.disabled
 
 
 def _build(values: Values, runtime: Runtime) -> Solver:

@@ -71,6 +71,10 @@ class Sets(Paced, ReplacesWhole, Generic[V]):
     def _written(self, text: str) -> V:
         """A text as the API writes it."""
 
+    def _shows(self, value: V) -> bool:
+        """Whether the DNS serves the value; some APIs keep values that are switched off."""
+        return True
+
     def _place(self, record: Record) -> Place:
         zone, zone_id = self._zones.of(record)
         return Place(zone=zone, zone_id=zone_id, record=record)
@@ -84,7 +88,7 @@ class Sets(Paced, ReplacesWhole, Generic[V]):
 
         def change(edit: Edit[V]) -> Edit[V]:
             there = [value for value in edit.before.values if self._plain(value) == place.value]
-            if bool(there) == keep:
+            if (bool(there) and all(map(self._shows, there))) if keep else not there:
                 return edit
             others = tuple(value for value in edit.before.values if value not in there)
             added = (self._written(place.value),) if keep else ()

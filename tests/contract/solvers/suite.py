@@ -31,6 +31,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -56,6 +57,10 @@ def record(value: str, fqdn: str = "_acme-challenge.www.example.org", zone: str 
 
 ONE = record("q_G2lZn2yCPhm-0jvSbhTOjpQ7yYyUGxZzNmYwKXp8g")
 DEEP = "Bq1x0TzVnYl7hJ5cW2sRd9uKe4mPo6gFa8iLb3vNyXw"
+ESCAPED = r'"caf\195\169"'
+LONG = f'"{"a" * 255}" "{"b" * 40}"'
+FOREIGN = (ESCAPED, LONG, r'"say \"hi\" and \\"', '"two " " strings"', '""')
+"""TXT values of other software, as APIs in the style of zone files write them."""
 APEX = "9tHc2LkEw5zQ8rYpBn1sVf7uMx4jGd6oAa3iCb0vRyU"
 TWO = record("-Kz3JXnQbV1r6tWqDk4hN0sLgMf9yYcPzAeTuIoWx5E")
 
@@ -66,7 +71,8 @@ class Case:
 
     `credentials` is the environment a user would set, with values the fake accepts; `secrets` is what must never
     show in an error, a repr or the remembered state. `single_value`: the provider keeps one value per name (the
-    solver has `slot`), so the tests with two values do not apply. `finds_zones` is False where the solver takes the
+    solver has `slot`), so the tests with two values do not apply. `foreign`: values of other software as the API
+    writes them, where a write replaces a whole set. `finds_zones` is False where the solver takes the
     zone as told by the DNS. `removes` is False where the provider's API cannot remove a value.
     """
 
@@ -74,6 +80,7 @@ class Case:
     fake: type[FakeApi]
     credentials: dict[str, str]
     secrets: tuple[str, ...]
+    foreign: tuple[object, ...] = ()
     single_value: bool = False
     finds_zones: bool = True
     removes: bool = True
@@ -169,6 +176,18 @@ class SolverContract(ABC):
         solver.cleanup(ONE, state)
         assert api.values(ONE.fqdn) == ["foreign"]
         assert api.values("other.example.org") == ["v=spf1 -all"]
+
+    def test_foreign_values_of_a_set_go_back_byte_for_byte(self, api: FakeApi, solver: Solver) -> None:
+        if not self.case.foreign:
+            pytest.skip("a write touches one value only")
+        for written in self.case.foreign:
+            api.seed_written("example.org", ONE.fqdn, written)
+        before = deepcopy(api.written(ONE.fqdn))
+        state = solver.present(ONE)
+        assert [written for written in api.written(ONE.fqdn) if written in before] == before
+        assert len(api.written(ONE.fqdn)) == len(before) + 1
+        solver.cleanup(ONE, state)
+        assert api.written(ONE.fqdn) == before
 
     def test_sets_a_value_two_labels_below_its_zone(self, api: FakeApi, solver: Solver) -> None:
         deep = record(DEEP, "_acme-challenge.a.b.example.org")

@@ -48,6 +48,7 @@ class TestAzureDns(SolverContract):
         fake=FakeAzureDns,
         credentials=_CLIENT | {"AZURE_CLIENT_SECRET": "azure-secret-canary"},
         secrets=(FakeAzureDns.token,),
+        foreign=(["a" * 255, "b" * 40], ["caf\u00e9"], ['quo"te']),
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> azuredns.AzureDns:

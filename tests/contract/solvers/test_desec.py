@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from knit.solvers import desec
 from knit.solvers.base import Runtime, Timing
-from tests.contract.solvers.suite import Case, SolverContract
+from tests.contract.solvers.suite import FOREIGN, Case, SolverContract
 from tests.rig.dns_api.desec import FakeDesec
 
 
@@ -14,6 +14,7 @@ class TestDesec(SolverContract):
         fake=FakeDesec,
         credentials={"DESEC_TOKEN": FakeDesec.token},
         secrets=(FakeDesec.token,),
+        foreign=FOREIGN,
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> desec.Desec:

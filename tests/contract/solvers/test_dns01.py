@@ -176,7 +176,7 @@ class Settling(Desec, Settles):
 
     settled: Sequence[Mapping[str, str]] | None = None
 
-    def present(self, record: Record) -> dict[str, str]:  # type: ignore[override] # this one remembers something
+    def present(self, record: Record) -> dict[str, str]:
         super().present(record)
         return {"value": record.value}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from knit.solvers import gandiv5
 from knit.solvers.base import Runtime, Timing
-from tests.contract.solvers.suite import ONE, TIMING, Case, SolverContract
+from tests.contract.solvers.suite import FOREIGN, ONE, TIMING, Case, SolverContract
 from tests.rig.dns_api.gandiv5 import FakeGandi
 
 
@@ -14,6 +14,7 @@ class TestGandi(SolverContract):
         fake=FakeGandi,
         credentials={"GANDIV5_PERSONAL_ACCESS_TOKEN": FakeGandi.token},
         secrets=(FakeGandi.token,),
+        foreign=FOREIGN,
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> gandiv5.Gandi:

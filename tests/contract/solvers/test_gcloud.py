@@ -12,7 +12,7 @@ from google.oauth2.credentials import Credentials
 from knit.errors import CredentialsRejected, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers import gcloud, google
 from knit.solvers.base import Runtime, Timing, Values
-from tests.contract.solvers.suite import ONE, TIMING, TWO, Case, SolverContract
+from tests.contract.solvers.suite import FOREIGN, ONE, TIMING, TWO, Case, SolverContract
 from tests.rig.dns_api.gcloud import FakeGcloud, quota
 from tests.rig.dns_api.server import Request, Response
 
@@ -35,6 +35,7 @@ class TestGcloud(SolverContract):
         fake=FakeGcloud,
         credentials={"GCE_SERVICE_ACCOUNT": _ACCOUNT},
         secrets=(FakeGcloud.token,),
+        foreign=FOREIGN,
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> gcloud.Gcloud:

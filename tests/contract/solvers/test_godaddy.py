@@ -18,6 +18,11 @@ class TestGoDaddy(SolverContract):
         fake=FakeGoDaddy,
         credentials={"GODADDY_API_KEY": FakeGoDaddy.key, "GODADDY_API_SECRET": FakeGoDaddy.secret},
         secrets=(FakeGoDaddy.key, FakeGoDaddy.secret),
+        foreign=(
+            {"data": r"caf\195\169", "ttl": 3600},
+            {"data": "a" * 255, "ttl": 700},
+            {"data": "caf\u00e9", "ttl": 3600},
+        ),
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> godaddy.GoDaddy:
@@ -42,3 +47,18 @@ class TestGoDaddy(SolverContract):
         solver.present(ONE)
         solver.cleanup(ONE, None)
         assert api.zones["example.org"]["_acme-challenge.www"] == [{"data": "foreign", "ttl": 3600}]
+
+    def test_an_empty_row_is_not_written_back(self, api: FakeGoDaddy, runtime: Runtime) -> None:
+        api.seed("example.org", ONE.fqdn, "")
+        api.seed("example.org", ONE.fqdn, "foreign")
+        solver = self.build(api.url, TIMING, runtime)
+        solver.present(ONE)
+        solver.cleanup(ONE, None)
+        assert api.values(ONE.fqdn) == ["foreign"]
+
+    def test_a_name_with_nothing_but_an_empty_row_is_cleared(self, api: FakeGoDaddy, runtime: Runtime) -> None:
+        api.seed("example.org", ONE.fqdn, "")
+        solver = self.build(api.url, TIMING, runtime)
+        solver.present(ONE)
+        solver.cleanup(ONE, None)
+        assert api.values(ONE.fqdn) == []

@@ -7,7 +7,7 @@ import pytest
 from knit.errors import Misconfigured
 from knit.solvers import pdns
 from knit.solvers.base import Runtime, Timing, Values
-from tests.contract.solvers.suite import ONE, Case, SolverContract, record
+from tests.contract.solvers.suite import FOREIGN, ONE, Case, SolverContract, record
 from tests.rig.dns_api.pdns import FakePdns
 from tests.rig.dns_api.server import json_response
 
@@ -18,6 +18,11 @@ class TestPdns(SolverContract):
         fake=FakePdns,
         credentials={"PDNS_API_KEY": FakePdns.key, "PDNS_API_URL": "https://pdns.example:8081/"},
         secrets=(FakePdns.key,),
+        foreign=(
+            *({"content": text, "disabled": False} for text in FOREIGN),
+            {"content": '"off"', "disabled": True},
+            {"content": '"later server"', "disabled": False, "modified_at": 1751000000},
+        ),
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> pdns.PowerDns:

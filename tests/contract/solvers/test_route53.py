@@ -10,7 +10,7 @@ import pytest
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers import aws, route53
 from knit.solvers.base import Runtime, Timing, Values
-from tests.contract.solvers.suite import ONE, TIMING, TWO, Case, SolverContract, record
+from tests.contract.solvers.suite import FOREIGN, ONE, TIMING, TWO, Case, SolverContract, record
 from tests.rig.dns_api.route53 import FakeRoute53, throttled
 from tests.rig.dns_api.server import Request, Response
 
@@ -34,6 +34,7 @@ class TestRoute53(SolverContract):
         fake=FakeRoute53,
         credentials=_GIVEN,
         secrets=(FakeRoute53.secret,),
+        foreign=FOREIGN,
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> route53.Route53:

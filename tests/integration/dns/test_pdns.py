@@ -76,6 +76,25 @@ def test_a_long_foreign_value_in_several_strings_and_its_ttl_survive(server: Pow
     assert [each["ttl"] for each in zone["rrsets"] if each["name"] == entry["name"]] == [77]
 
 
+def test_foreign_values_go_back_as_the_server_shows_them(server: PowerDns) -> None:
+    ours = record("ours", "foreign")
+    written = [r'"caf\195\169"', f'"{"k" * 250}" "{"p" * 100}"', r'"say \"hi\""']
+    records = [{"content": content, "disabled": False} for content in written]
+    entry = {"name": f"{ours.fqdn}.", "type": "TXT", "ttl": 77, "changetype": "REPLACE", "records": records}
+    server.api("PATCH", "/zones/knit.example.", {"rrsets": [entry]})
+
+    def shown() -> list[str]:
+        sets = server.api("GET", "/zones/knit.example.")["rrsets"]
+        return sorted(row["content"] for each in sets if each["name"] == entry["name"] for row in each["records"])
+
+    before = shown()
+    texts = solver(server)
+    texts.present(ours)
+    assert shown() == sorted([*before, '"ours"'])
+    texts.cleanup(ours, None)
+    assert shown() == before
+
+
 def test_a_zone_below_is_found_where_the_dns_shows_another_cut(server: PowerDns) -> None:
     wrong_cut = Record(
         challenge=challenge("a.deep.knit.example", "v"),

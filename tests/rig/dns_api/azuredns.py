@@ -55,14 +55,20 @@ class FakeAzureDns(FakeApi):
         self.zones[self.group, "dnsZones", zone] = {}
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
+        self.seed_written(zone, fqdn, [value])
+
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
         name = fqdn.removesuffix(zone).rstrip(".") or "@"
         sets = self.zones[self.group, "dnsZones", zone]
         old = sets.get(name, Texts(ttl=300, values=[], etag="", metadata={"owner": "somebody"}))
-        sets[name] = Texts(ttl=300, values=[*old.values, [value]], etag=self._etag(), metadata=old.metadata)
+        sets[name] = Texts(ttl=300, values=[*old.values, written], etag=self._etag(), metadata=old.metadata)
 
     def values(self, fqdn: str) -> list[str]:
+        return ["".join(value) for value in self.written(fqdn)]
+
+    def written(self, fqdn: str) -> list[Any]:
         return [
-            "".join(value)
+            value
             for (_, _, zone), sets in self.zones.items()
             for name, texts in sets.items()
             for value in texts.values

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from tests.rig.dns_api.server import Complaint, FakeApi, Request, Response, json_response
 
-_TXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TXT = re.compile(r'("(?:[^"\\]|\\.)*"\s*)+')
 
 
 class FakeGandi(FakeApi):
@@ -25,11 +26,17 @@ class FakeGandi(FakeApi):
         self.zones[zone] = {}
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
-        self.zones[zone].setdefault(fqdn.removesuffix(zone).rstrip(".") or "@", []).append(f'"{value}"')
+        self.seed_written(zone, fqdn, f'"{value}"')
+
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
+        self.zones[zone].setdefault(fqdn.removesuffix(zone).rstrip(".") or "@", []).append(str(written))
 
     def values(self, fqdn: str) -> list[str]:
+        return [json.loads(text) for text in self.written(fqdn)]
+
+    def written(self, fqdn: str) -> list[Any]:
         return [
-            json.loads(text)
+            text
             for zone, sets in self.zones.items()
             for name, texts in sets.items()
             for text in texts

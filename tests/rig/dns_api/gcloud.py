@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.rig.dns_api.server import Complaint, FakeApi, Request, Response, json_response
 
-_TXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TXT = re.compile(r'("(?:[^"\\]|\\.)*"\s*)+')
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPE = "https://www.googleapis.com/auth/ndev.clouddns.readwrite"
 
@@ -61,13 +61,19 @@ class FakeGcloud(FakeApi):
         return name
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
+        self.seed_written(zone, fqdn, f'"{value}"')
+
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
         name = next(name for name, kept in self.zones.items() if kept == (f"{zone}.", "public"))
         row = {"name": f"{fqdn}.", "type": "TXT", "ttl": 300, "rrdatas": []}
-        self.sets[name].setdefault(f"{fqdn}.", row)["rrdatas"].append(f'"{value}"')
+        self.sets[name].setdefault(f"{fqdn}.", row)["rrdatas"].append(written)
 
     def values(self, fqdn: str) -> list[str]:
+        return [json.loads(text) for text in self.written(fqdn)]
+
+    def written(self, fqdn: str) -> list[Any]:
         sets = [sets[f"{fqdn}."] for sets in self.sets.values() if f"{fqdn}." in sets]
-        return [json.loads(text) for row in sets for text in row["rrdatas"]]
+        return [text for row in sets for text in row["rrdatas"]]
 
     def handle(self, request: Request) -> Response:
         if request.path == "/token":

@@ -23,12 +23,18 @@ class FakeGoDaddy(FakeApi):
         self.zones[zone] = {}
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
+        self.seed_written(zone, fqdn, {"data": value, "ttl": 3600})
+
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
         name = fqdn.removesuffix(zone).rstrip(".") or "@"
-        self.zones[zone].setdefault(name, []).append({"data": value, "ttl": 3600})
+        self.zones[zone].setdefault(name, []).append(written)
 
     def values(self, fqdn: str) -> list[str]:
+        return [row["data"] for row in self.written(fqdn)]
+
+    def written(self, fqdn: str) -> list[Any]:
         return [
-            row["data"]
+            row
             for zone, names in self.zones.items()
             for name, rows in names.items()
             for row in rows
@@ -81,6 +87,8 @@ class FakeGoDaddy(FakeApi):
     def _check(rows: list[Row], members: set[str]) -> None:
         if not rows or any(set(row) != members for row in rows):
             raise Complaint(f"no records, or other members than {members}: {rows}")
+        if not all(row["data"] for row in rows):
+            raise Complaint(f"a record without data: {rows}")
         if any(not 600 <= row["ttl"] <= 604800 or len(row["data"]) > 512 or '"' in row["data"] for row in rows):
             raise Complaint(f"a TTL or a value is out of bounds: {rows}")
 

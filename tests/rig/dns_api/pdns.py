@@ -31,8 +31,15 @@ class FakePdns(FakeApi):
         self.zones[f"{zone}."] = {}
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
+        self.seed_written(zone, fqdn, {"content": json.dumps(value), "disabled": False})
+
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
         entry = self.zones[f"{zone}."].setdefault(f"{fqdn}.", _set(f"{fqdn}.", 77))
-        entry["records"].append({"content": json.dumps(value), "disabled": False})
+        entry["records"].append(written)
+
+    def written(self, fqdn: str) -> list[Any]:
+        found = (sets.get(f"{fqdn}.") for sets in self.zones.values())
+        return [record for entry in found if entry is not None for record in entry["records"]]
 
     def values(self, fqdn: str) -> list[str]:
         return [

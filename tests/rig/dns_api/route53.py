@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from itertools import count
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -19,7 +20,7 @@ from tests.rig.dns_api.server import Complaint, FakeApi, Request, Response
 
 _NAMESPACE = "https://route53.amazonaws.com/doc/2013-04-01/"
 _XMLNS = f'xmlns="{_NAMESPACE}"'
-_TXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TXT = re.compile(r'("(?:[^"\\]|\\.)*"\s*)+')
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})")
 
 Sets = dict[str, tuple[int, list[str]]]
@@ -51,13 +52,19 @@ class FakeRoute53(FakeApi):
         return found
 
     def seed(self, zone: str, fqdn: str, value: str) -> None:
+        self.seed_written(zone, fqdn, f'"{value}"')
+
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
         found = next(found for found, (name, private) in self.ids.items() if name == zone and not private)
         ttl, values = self.zones[found].get(f"{fqdn}.", (300, []))
-        self.zones[found][f"{fqdn}."] = ttl, [*values, f'"{value}"']
+        self.zones[found][f"{fqdn}."] = ttl, [*values, str(written)]
 
     def values(self, fqdn: str) -> list[str]:
+        return [json.loads(text) for text in self.written(fqdn)]
+
+    def written(self, fqdn: str) -> list[Any]:
         sets = [sets[f"{fqdn}."][1] for sets in self.zones.values() if f"{fqdn}." in sets]
-        return [json.loads(text) for values in sets for text in values]
+        return [text for values in sets for text in values]
 
     def handle(self, request: Request) -> Response:
         service = "sts" if request.path == "/" else "route53"

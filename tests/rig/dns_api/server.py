@@ -103,6 +103,14 @@ class FakeApi(ABC):
     @abstractmethod
     def values(self, fqdn: str) -> list[str]: ...
 
+    def seed_written(self, zone: str, fqdn: str, written: Any) -> None:
+        """A TXT value of other software, as the API itself writes it; for APIs that replace whole sets."""
+        raise NotImplementedError
+
+    def written(self, fqdn: str) -> list[Any]:
+        """All TXT values at a name as the API writes them."""
+        raise NotImplementedError
+
     def is_write(self, request: Request) -> bool:
         """Whether this request would change records; APIs that write by GET say it their own way."""
         return request.method not in {"GET", "HEAD"}
