@@ -66,8 +66,10 @@ class Node:
             opened.callback(state.close)
             link = connect(valkey.url, name=NAME)
             opened.callback(link.close)
+            reader = ValkeyReader(link, Layout())
+            opened.callback(reader.close)
             watch = Watch(
-                reader=ValkeyReader(link, Layout()),
+                reader=reader,
                 disk=Disk(Folders((str(folder),), "/nowhere"), state, nullcontext),
                 inspector=Inspector({}),
                 clock=lambda: datetime.now(UTC),

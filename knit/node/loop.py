@@ -12,7 +12,7 @@ from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.reload import Reload
 from knit.node.signals import Signals
-from knit.valkey.reader import Hints
+from knit.valkey.hints import Hints
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ SETTLE = 0.1
 
 GAP = 2.0
 """Least seconds between a pass and the next that a hint asks for."""
+
+HINTS_RETRY = (1.0, 60.0)
+"""Seconds until a lost subscription is tried again: at first, and at most; doubled until one has proved to last."""
 
 RELOAD_RETRY = (5.0, 600.0)
 """Seconds until a failed reload is tried again: at first, and at most; doubled each time."""
@@ -63,6 +66,7 @@ class Loop:
         self._next_sweep = 0.0
         self._reload_at = 0.0
         self._reload_failures = 0
+        self._hint_failures = 0
 
     def once(self) -> bool:
         """One whole pass with its reload; whether all went well."""
@@ -130,8 +134,7 @@ class Loop:
         return True
 
     def _postpone(self, failure: str, output: str) -> None:
-        first, most = RELOAD_RETRY
-        delay = min(first * 2**self._reload_failures, most)
+        delay = _doubled(RELOAD_RETRY, self._reload_failures)
         self._reload_failures += 1
         self._reload_at = time.monotonic() + delay
         fields = {"cause": failure, "output": output, "again_in": f"{delay:g}s"}
@@ -156,14 +159,25 @@ class Loop:
             heard = self._hints.wait(seconds)
         except KnitError as error:
             # Only sooner or later depends on hints; the poll itself says whether Valkey can be reached.
-            log.debug("no hints from Valkey", extra={"cause": str(error)})
-            self._hints.close()
-            time.sleep(seconds)
+            self._lost_hints(error)
+            time.sleep(min(seconds, _doubled(HINTS_RETRY, self._hint_failures - 1)))
             return False
+        if self._hints.proven:
+            self._hint_failures = 0
         return heard
 
     def _drain(self) -> None:
         try:
             self._hints.drain()
-        except KnitError:
-            self._hints.close()
+        except KnitError as error:
+            self._lost_hints(error)
+
+    def _lost_hints(self, error: KnitError) -> None:
+        log.debug("no hints from Valkey", extra={"cause": str(error)})
+        self._hints.close()
+        self._hint_failures += 1
+
+
+def _doubled(bounds: tuple[float, float], times: int) -> float:
+    first, most = bounds
+    return float(min(first * 2 ** min(times, 32), most))

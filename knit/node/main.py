@@ -16,8 +16,9 @@ from knit.node.signals import Signals
 from knit.node.state import StateFolder
 from knit.settings.node import NodeSettings
 from knit.valkey.connect import connect
+from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
-from knit.valkey.reader import Hints, ValkeyReader
+from knit.valkey.reader import ValkeyReader
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,15 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
     link = connect(settings.valkey_url, name="knit-watch")
     opened.callback(link.close)
     layout = Layout(index=settings.index_key)
-    hints = Hints(link, layout)
+    hints, reader = Hints(link, layout), ValkeyReader(link, layout)
     opened.callback(hints.close)
+    opened.callback(reader.close)
     state_folder = StateFolder(settings.state_dir)
     opened.callback(state_folder.close)
     folders = Folders(settings.roots, settings.state_dir)
     disk = Disk(folders, state_folder, signals.shield)
     inspector = Inspector(settings.child_environment)
-    watch = Watch(reader=ValkeyReader(link, layout), disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
+    watch = Watch(reader=reader, disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
     return Loop(
         watch=watch,
         disk=disk,

@@ -73,12 +73,13 @@ class Link:
     def failure(self, error: BaseException) -> KnitError:
         """The knit error for a redis-py one."""
         if isinstance(error, ResponseError | AuthenticationError | NoPermissionError):
-            return self._answered(_code(error))
+            return self.answered(_code(error))
         if isinstance(error, MaxConnectionsError):
             return Unreachable(f"Valkey at {self.where}: too many connections in this process")
         return self._silent(error)
 
-    def _answered(self, code: str) -> KnitError:
+    def answered(self, code: str) -> KnitError:
+        """The knit error for a reply that is an error of this code."""
         if code in _DENIED:
             return CredentialsRejected(f"Valkey at {self.where} does not accept our user, password or rights ({code})")
         if code in _PASSING:
@@ -89,7 +90,7 @@ class Link:
         # A failing connect may wrap the password error or LOADING of its own handshake.
         cause = getattr(error, "status_code", None)
         if isinstance(cause, str) and cause in _DENIED | _PASSING:
-            return self._answered(cause)
+            return self.answered(cause)
         return Unreachable(f"Valkey at {self.where} does not answer ({type(error).__name__})")
 
     def close(self) -> None:

@@ -20,9 +20,10 @@ from redis.retry import Retry
 from knit.core.model import AttemptId, Bundle
 from knit.errors import CredentialsRejected
 from knit.valkey.connect import check_keeps_values, connect, server_run_id
+from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
-from knit.valkey.reader import Hints, ValkeyReader
+from knit.valkey.reader import ValkeyReader
 from knit.valkey.staging import ValkeyStaging
 from tests.fix_rig import running
 from tests.rig import binaries
@@ -160,6 +161,7 @@ def test_the_watcher_reads_and_hears_on_a_replica(primary: Server, replica: Serv
         link = opened.enter_context(closing(connect(replica.url("node"), name="knit-test")))
         reader, hints = ValkeyReader(link, LAYOUT), Hints(link, LAYOUT)
         opened.callback(hints.close)
+        opened.callback(reader.close)
         published(primary, "certs:zero")
         wait_until(lambda: "certs:zero" in reader.index(), "the replica in step")
         wait_until(lambda: hints.wait(0.1), "the subscription")
@@ -174,8 +176,8 @@ def test_the_watcher_reads_and_hears_on_a_replica(primary: Server, replica: Serv
 
 def test_a_watcher_may_also_read_the_primary(primary: Server) -> None:
     published(primary, "certs:three")
-    with closing(connect(primary.url("node"), name="knit-test")) as link:
-        assert "certs:three" in ValkeyReader(link, LAYOUT).index()
+    with closing(connect(primary.url("node"), name="knit-test")) as link, closing(ValkeyReader(link, LAYOUT)) as reader:
+        assert "certs:three" in reader.index()
 
 
 @pytest.mark.parametrize("command", NOBODYS)

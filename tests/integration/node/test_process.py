@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, until
+from tests.integration.node.conftest import LAYOUT, Node, Publisher, until
+from tests.rig.hostile import HostileServer, greeted
 from tests.rig.valkey import Valkey
 
 
@@ -116,7 +121,7 @@ def test_two_watchers_on_one_state_folder_are_one_too_many(node: Node, publisher
     ("variables", "code", "words"),
     [
         ({"KNIT_VALKEY_URL": ""}, 2, "KNIT_VALKEY_URL"),
-        ({"KNIT_VALKEY_URL": "redis://:hunter2@127.0.0.1:1"}, 1, "does not answer"),
+        ({"KNIT_VALKEY_URL": "redis://:hunter2@127.0.0.1:1"}, 1, "127.0.0.1:1 cannot be reached"),
         ({"KNIT_WATCH_INTERVAL": "soon"}, 2, "KNIT_WATCH_INTERVAL"),
         ({"KNIT_WATCH_ROOTS": "certs"}, 2, "KNIT_WATCH_ROOTS"),
         ({"KNIT_WATCH_INTERVALL": "5"}, 2, "KNIT_WATCH_INTERVALL"),
@@ -149,3 +154,66 @@ def test_an_idle_node_stays_below_40_mib_and_a_thousandth_of_a_core(node: Node, 
     assert memory_mib(process.pid) < 40
     # Polling sixty times as often as by default.
     assert polled / 4 < 0.06
+
+
+def test_a_node_polls_on_under_a_flood_of_hints(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    process = node.process(KNIT_WATCH_INTERVAL="1")
+    until(lambda: node.reload_count == 1)
+    with _flood(publisher):
+        time.sleep(1)
+        for age, reloads in ((0.5, 2), (0.2, 3)):
+            publisher.without_feed("cert:a", pki.value(pki.pair(age=age), node.folder, generation=reloads))
+            publisher.link.client.delete(LAYOUT.revision)
+            until(lambda reloads=reloads: node.reload_count == reloads, 20)  # type: ignore[misc]
+    assert memory_mib(process.pid) < 45
+
+
+@contextmanager
+def _flood(publisher: Publisher) -> Iterator[None]:
+    """As many hints as the server passes on."""
+    client, name, stop = publisher.link.client, LAYOUT.channel.encode(), threading.Event()
+    hints = b"".join(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$2\r\n17\r\n" % (len(name), name) for _ in range(5000))
+
+    def flood() -> None:
+        with socket.create_connection(_address(client)) as end:
+            threading.Thread(target=_swallow, args=(end,), daemon=True).start()
+            while not stop.is_set():
+                end.sendall(hints)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _address(client: redis.Redis) -> tuple[str, int]:
+    options = client.connection_pool.connection_kwargs
+    return options["host"], options["port"]
+
+
+def _swallow(end: socket.socket) -> None:
+    with suppress(OSError):
+        while end.recv(1 << 20):
+            pass
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b":abc\r\n", b"*1\r\n" * 5000, b">3\r\n+a\r\n", b"$9999999999\r\n" + b"x" * 1_000_000, b"*2\r\n:1\r\n*-1\r\n"],
+    ids=["number", "nested", "push", "endless", "null"],
+)
+def test_a_server_that_answers_nonsense_is_one_line_and_the_next_try(node: Node, said: bytes) -> None:
+    server = HostileServer(greeted(lambda _: [said]))
+    with closing(server):
+        process = node.with_settings(valkey_url=server.url).process(KNIT_WATCH_INTERVAL="0.2")
+        time.sleep(2.5)
+        assert process.poll() is None
+        assert memory_mib(process.pid) < 45
+        process.terminate()
+        errors = process.communicate(timeout=10)[1]
+    assert "Traceback" not in errors
+    assert len([line for line in errors.splitlines() if "broken off" in line]) == 1

@@ -1,0 +1,164 @@
+"""Where a node's server is, as redis-py reads it out of the URL, and how a connection to it begins."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.connection import SSLConnection
+
+from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
+from knit.valkey.connect import TIMEOUT, Link
+from knit.valkey.replies import Nonsense, ServerError
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence, seconds between questions, and questions without an answer until a connection is given up."""
+
+_VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_NO_OPTIONS = ("ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One server, and how to log in there."""
+
+    link: Link
+    options: Mapping[str, Any] = field(repr=False)
+    secure: bool
+
+    @classmethod
+    def of(cls, link: Link) -> Endpoint:
+        """Raises Misconfigured for what a node cannot do."""
+        pool = link.client.connection_pool
+        options: Mapping[str, Any] = pool.connection_kwargs
+        if str(options.get("ssl_cert_reqs", "required")).lower() not in _VERIFY:
+            raise Misconfigured(f"the option ssl_cert_reqs of the Valkey URL must be one of {', '.join(_VERIFY)}")
+        for name in _NO_OPTIONS:
+            if options.get(name):
+                raise Misconfigured(f"a node does not know the option {name} of the Valkey URL")
+        return cls(link=link, options=options, secure=issubclass(pool.connection_class, SSLConnection))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to connect, and to wait for an answer to begin."""
+        return float(self.options.get("socket_timeout") or TIMEOUT)
+
+    def greeting(self) -> list[Sequence[str]]:
+        """What is said first. The server must consent to all but the last."""
+        user, password = self.options.get("username"), self.options.get("password")
+        said: list[Sequence[str]] = []
+        if password:
+            said.append(("AUTH", user, password) if user else ("AUTH", password))
+        if database := int(self.options.get("db") or 0):
+            said.append(("SELECT", str(database)))
+        return [*said, ("CLIENT", "SETINFO", "LIB-NAME", self.options["driver_info"].formatted_name)]
+
+    def dial(self, seconds: float) -> socket.socket:
+        """A new connection, within these seconds. Raises OSError."""
+        if path := self.options.get("path"):
+            return _connected(socket.AF_UNIX, path, seconds)
+        until = time.monotonic() + seconds
+        host = str(self.options.get("host", "localhost"))
+        found = socket.getaddrinfo(host, int(self.options.get("port", 6379)), type=socket.SOCK_STREAM)
+        plain = _first([(family, address) for family, _, _, _, address in found], until)
+        return self._secured(plain, host, until) if self.secure else plain
+
+    def _secured(self, plain: socket.socket, host: str, until: float) -> socket.socket:
+        with ExitStack() as undo:
+            undo.enter_context(closing(plain))
+            plain.settimeout(_left(until))
+            # Read anew for each connection, since the files may have been renewed.
+            secured = _context(self.options).wrap_socket(plain, server_hostname=host)
+            undo.pop_all()
+        return secured
+
+    @contextmanager
+    def named_failures(self) -> Iterator[None]:
+        """What goes wrong with a connection comes out as Unreachable, or as what the server's error code means."""
+        try:
+            yield
+        except (OSError, UnicodeError, Nonsense, ServerError) as error:
+            raise self.failure(error) from None
+
+    def failure(self, error: Exception) -> KnitError:
+        """The knit error for one that has to do with a connection."""
+        where = f"Valkey at {self.link.where}"
+        if isinstance(error, ServerError):
+            return self.link.answered(error.code)
+        if isinstance(error, Nonsense):
+            return Unreachable(f"{where} gives answers that no Valkey server gives, or far too large ones")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return CredentialsRejected(f"{where} has a certificate that is not trusted: {error.verify_message}")
+        return Unreachable(f"{where} {_trouble(error)}")
+
+
+def _trouble(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "does not answer in time"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "has a host name that cannot be resolved"
+    if isinstance(error, ssl.SSLError):
+        return f"cannot be reached over TLS ({error.reason or 'broken off'})"
+    return f"cannot be reached ({getattr(error, 'strerror', None) or 'it closed the connection'})"
+
+
+def _first(found: Sequence[tuple[int, Any]], until: float) -> socket.socket:
+    """The first address that answers; silent ones share the time equally."""
+    trouble: OSError = TimeoutError()
+    for number, (family, address) in enumerate(found):
+        try:
+            return _connected(family, address, _left(until) / (len(found) - number))
+        except OSError as error:
+            trouble = error
+    raise trouble
+
+
+def _connected(family: int, address: Any, seconds: float) -> socket.socket:
+    with ExitStack() as undo:
+        opened = undo.enter_context(closing(socket.socket(family, socket.SOCK_STREAM)))
+        opened.settimeout(seconds)
+        opened.connect(address)
+        if family != socket.AF_UNIX:
+            _tune(opened)
+        undo.pop_all()
+    return opened
+
+
+def _tune(opened: socket.socket) -> None:
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, number in _KEEPALIVE.items():
+        with suppress(AttributeError):
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)
+
+
+def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    mode = _VERIFY[str(options.get("ssl_cert_reqs", "required")).lower()]
+    context.check_hostname = bool(options.get("ssl_check_hostname", True)) and mode != ssl.CERT_NONE
+    context.verify_mode = mode
+    for flag in options.get("ssl_include_verify_flags") or ():
+        context.verify_flags |= flag
+    for flag in options.get("ssl_exclude_verify_flags") or ():
+        context.verify_flags &= ~flag
+    if options.get("ssl_certfile") or options.get("ssl_keyfile"):
+        context.load_cert_chain(
+            options.get("ssl_certfile", ""), options.get("ssl_keyfile"), options.get("ssl_password")
+        )
+    roots = [options.get(f"ssl_ca_{name}") for name in ("certs", "path", "data")]
+    if any(roots):
+        context.load_verify_locations(*roots)
+    if options.get("ssl_min_version") is not None:
+        context.minimum_version = options["ssl_min_version"]
+    if options.get("ssl_ciphers"):
+        context.set_ciphers(options["ssl_ciphers"])
+    return context
