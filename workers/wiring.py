@@ -22,6 +22,7 @@ from knit.solvers.base import Runtime
 from knit.solvers.delegation import DnsDelegation, Looking
 from knit.solvers.dns01 import Dns01, Shared, sweep
 from knit.solvers.exclusive import LeasedLocks
+from knit.solvers.pauses import Pauses
 from knit.solvers.registry import Registry as Solvers
 from knit.solvers.registry import split
 from knit.store.accounts import Accounts
@@ -141,7 +142,7 @@ class _Dns:
         )
         self._exclusive = LeasedLocks(leases, sleep)
         self._delegation = DnsDelegation(looking, sleep)
-        self._shared = Shared(delegation=self._delegation, exclusive=self._exclusive)
+        self._shared = Shared(delegation=self._delegation, exclusive=self._exclusive, pauses=Pauses(sleep))
         self._store = store
 
     def prover(self, provider: str, journal: Journal) -> Prover:

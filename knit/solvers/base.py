@@ -19,6 +19,8 @@ from knit.ports import Clock, Sleep, Solver
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
 
+PAUSE = "seconds between two challenges of a certificate, which are proved one after the other"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
@@ -39,13 +41,15 @@ class Variable:
 class Timing:
     """How long (seconds) and how often (seconds) visibility is worth checking, and the record's TTL (seconds).
 
-    `http` is how long (seconds) one call of the provider's API may take.
+    `http` is how long (seconds) one call of the provider's API may take. `pause`: challenges are proved one after the
+    other, so many seconds apart; None: all at once.
     """
 
     timeout: float
     interval: float
     ttl: int
     http: float = 8.0
+    pause: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +66,20 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """The settings every provider has; `ttl` and `http` are None where lego has no such variable."""
+    """The settings every provider has; `ttl`, `http` and `pause` are None where lego has no such variable."""
 
     timeout: Variable
     interval: Variable
     ttl: Variable | None
     http: Variable | None
+    pause: Variable | None = None
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """Those that exist."""
-        return tuple(knob for knob in (self.timeout, self.interval, self.ttl, self.http) if knob is not None)
+        return tuple(
+            knob for knob in (self.timeout, self.interval, self.ttl, self.http, self.pause) if knob is not None
+        )
 
     def timing(self, values: Values) -> Timing:
         """Read them. Without a TTL variable the record's TTL is lego's general default, 120 s."""
@@ -81,10 +88,13 @@ class Knobs:
             interval=values.seconds(self.interval),
             ttl=120 if self.ttl is None else values.integer(self.ttl),
             http=8.0 if self.http is None else values.seconds(self.http),
+            pause=None if self.pause is None or values.get(self.pause) is None else values.integer(self.pause),
         )
 
 
-def knobs(*prefixes: str, timeout: int, interval: int, ttl: int | None, http: int | None = None) -> Knobs:
+def knobs(
+    *prefixes: str, timeout: int, interval: int, ttl: int | None, http: int | None = None, pause: int | None = None
+) -> Knobs:
     """The usual `<PREFIX>_PROPAGATION_TIMEOUT` and so on, with lego's defaults in seconds; old prefixes after the main.
 
     `http` is how long one API call may take to answer. knit's default is at most 8 s where lego's is longer, so
@@ -100,6 +110,7 @@ def knobs(*prefixes: str, timeout: int, interval: int, ttl: int | None, http: in
         interval=variable("POLLING_INTERVAL", interval, "seconds between two looks for the record"),
         ttl=None if ttl is None else variable("TTL", ttl, "TTL of the TXT record in seconds"),
         http=None if http is None else variable("HTTP_TIMEOUT", min(http, 8), "seconds one API call may take"),
+        pause=None if pause is None else variable("SEQUENCE_INTERVAL", pause, PAUSE),
     )
 
 
@@ -238,12 +249,13 @@ class Provider:
 
 
 class Paced:
-    """Base of all solvers: carries the three figures that `ports.Solver` asks for."""
+    """Base of all solvers: carries the three figures that `ports.Solver` asks for, and `Timing.pause`."""
 
     def __init__(self, timing: Timing) -> None:
         self.timeout = timing.timeout
         self.interval = timing.interval
         self.ttl = timing.ttl
+        self.pause = timing.pause
 
 
 class ReplacesWhole(ABC):
@@ -275,9 +287,13 @@ class Settles(ABC):
         """Wait for what `present` returned. What the DNS shows decides: running out of time is no error."""
 
 
-class HoldsOneValue(ABC):
-    """A solver whose provider can keep only one TXT value at a name: one challenge at a time, set to removed."""
+class TakesTheName(ABC):
+    """A solver that cannot remove one value and leave the others: a name is one certificate's, set to removed."""
 
     @abstractmethod
     def slot(self, record: Record) -> str:
-        """Name the place that only one challenge can have."""
+        """Name the place that only one certificate can have."""
+
+
+class HoldsOneValue(TakesTheName):
+    """A solver whose provider can keep only one TXT value at a name: one challenge at a time, set to removed."""

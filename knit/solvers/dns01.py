@@ -7,15 +7,17 @@ what is left on the next pass.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
 from knit.errors import KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
-from knit.solvers.base import HoldsOneValue, ReplacesWhole, Settles, session
+from knit.solvers.base import HoldsOneValue, Paced, ReplacesWhole, Settles, TakesTheName, session
+from knit.solvers.pauses import Pauses
 from knit.solvers.registry import split
 from knit.solvers.zones import explained
 
@@ -34,6 +36,7 @@ class Shared:
 
     delegation: Delegation
     exclusive: Exclusive
+    pauses: Pauses = field(default_factory=lambda: Pauses(time.sleep))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,8 @@ class Dns01:
 
     def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
         """See ports.Prover. Challenges that need the same place, where it holds one value, take turns."""
+        if self._pause() is not None:
+            return [[challenge] for challenge in challenges]
         if not isinstance(self._solver, HoldsOneValue):
             return [challenges]
         turns: dict[str, list[Challenge]] = {}
@@ -68,6 +73,7 @@ class Dns01:
         with ExitStack() as held:
             for name in self._slots(records):
                 held.enter_context(self._shared.exclusive(name))
+            self._await_turn(records, held)
             solver = held.enter_context(session(self._solver))
             states = [self._present(record, solver, held) for record in dict.fromkeys(records)]
             if isinstance(solver, Settles):
@@ -103,6 +109,18 @@ class Dns01:
             extra = {"fqdn": record.fqdn, "provider": self._code, "error": str(e)}
             log.warning("challenge record not removed", extra=extra)
 
+    def _pause(self) -> float | None:
+        return self._solver.pause if isinstance(self._solver, Paced) else None
+
+    def _await_turn(self, records: Sequence[Record], held: ExitStack) -> None:
+        """Keep this round apart from the one before, and from what another certificate had at the same place."""
+        pause = self._pause()
+        if pause is None:
+            return
+        places: list[Hashable] = [self, *self._slots(records)]
+        self._shared.pauses.wait(places, pause)
+        held.callback(self._shared.pauses.cleared, places)
+
     def _slots(self, records: Sequence[Record]) -> list[str]:
         """Names to hold from setting to removal, sorted so that two provers never wait for each other."""
         return sorted({name for record in records for name in slots(self._code, self._solver, record)})
@@ -123,8 +141,8 @@ class _Cleanup:
 
 
 def slots(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
-    """What this record has to itself from setting to removal, where the provider keeps only one value there."""
-    return (f"dns slot {code} {solver.slot(record)}",) if isinstance(solver, HoldsOneValue) else ()
+    """What this record has to itself from setting to removal, where the provider cannot keep values apart there."""
+    return (f"dns slot {code} {solver.slot(record)}",) if isinstance(solver, TakesTheName) else ()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import binascii
 import re
 import socket
 import struct
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ import dns.tsigkeyring
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
 from knit.ports import Clock
-from knit.solvers.base import Paced, Provider, Runtime, Timing, Values, Variable, knobs
+from knit.solvers.base import PAUSE, Paced, Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.dnsquery import resolved
 
 _PREFIXES = ("DNSUPDATE", "RFC2136")
@@ -45,7 +46,8 @@ _FILE = _variable("TSIG_FILE", "key file as written by tsig-keygen; instead of k
 _ZONES = _variable("ZONES", "zones to update, comma-separated; else the zone is found in the DNS")
 _TIMEOUT = _variable("DNS_TIMEOUT", "seconds one update may take", default="8")
 _GSS = _variable("TSIG_GSS_REALM", "Kerberos realm; GSS-TSIG is not served by knit")
-_KNOBS = knobs(*_PREFIXES, timeout=60, interval=2, ttl=120)
+_PAUSE = _variable("SEQUENCE_INTERVAL", f"{PAUSE}; unset: all at once")
+_KNOBS = replace(knobs(*_PREFIXES, timeout=60, interval=2, ttl=120), pause=_PAUSE)
 _RIGHTS = "the right to add and delete TXT records at this name in the server's update policy"
 
 _KEY_FILE = re.compile(
@@ -232,8 +234,7 @@ def _key_file(path: str) -> tuple[str, str, str]:
 def _build(values: Values, runtime: Runtime) -> DnsUpdate:
     if values.get(_GSS) is not None:
         raise Misconfigured(f"{_GSS.name}: GSS-TSIG is not served; use a TSIG key")
-    timing = _KNOBS.timing(values)
-    timing = Timing(timeout=timing.timeout, interval=timing.interval, ttl=timing.ttl, http=values.seconds(_TIMEOUT))
+    timing = replace(_KNOBS.timing(values), http=values.seconds(_TIMEOUT))
     zones = tuple(zone.strip().rstrip(".").lower() for zone in (values.get(_ZONES) or "").split(",") if zone.strip())
     return DnsUpdate(values.text(_NAMESERVER), _key(values), timing, runtime.clock, zones=zones)
 
@@ -248,5 +249,6 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="GSS-TSIG is not served. lego's DNSUPDATE_SEQUENCE_INTERVAL has no use here: updates are atomic.",
+    note="GSS-TSIG is not served. lego proves names one after the other, 60 s apart; knit does so only when "
+    "DNSUPDATE_SEQUENCE_INTERVAL is set, for an update adds and deletes one value and leaves all others alone.",
 )

@@ -48,10 +48,12 @@ beside an installed knit does without them.
 
 - Each set of challenges gets a process of its own, which takes about 0.1 s to start and 20 MB of memory, beside 40 MB
   that all of them share. It sees `PATH`, `HOME`, `TZ`, the proxy and `SSL_CERT_` variables and those of its provider,
-  nothing else; credentials reach it by a pipe. A call that takes longer than 120 s is ended with the process, and
-  the process ends when the worker does, however that ends.
+  nothing else; credentials reach it by a pipe. A call of lego that takes longer than 30 s, its propagation timeout and
+  twelve times its HTTP timeout together is ended with the process, and the process ends when the worker does, however
+  that ends.
 - One certificate at a time writes to a zone, because what a provider of lego replaces with one call is not known.
-  Providers that lego serves one by one take one write at a time altogether.
+  Providers that lego serves one by one take one write at a time altogether, and a certificate's names are proved one
+  after the other there, with lego's `_SEQUENCE_INTERVAL` (0: none) in between.
 - Where a provider of lego removes a record only by an id that it keeps in memory, the record that a killed worker
   left behind must be removed by hand. knit says which value and where, at every pass until it is gone. In the table
   below these are marked.

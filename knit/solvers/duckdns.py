@@ -14,7 +14,7 @@ from knit.solvers.http import Account, Api, anonymous
 from knit.solvers.zones import relative
 
 _TOKEN = Variable(names=("DUCKDNS_TOKEN",), help="token of the Duck DNS account", secret=True)
-_KNOBS = knobs("DUCKDNS", timeout=60, interval=2, ttl=None, http=30)
+_KNOBS = knobs("DUCKDNS", timeout=60, interval=2, ttl=None, http=30, pause=60)
 _RIGHTS = "the token of the account that holds this Duck DNS name"
 
 

@@ -6,6 +6,7 @@ Default mode: `program present|cleanup <fqdn>. <value>`. EXEC_MODE=RAW: `program
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -20,8 +21,10 @@ from knit.solvers.base import Paced, Provider, ReplacesWhole, Runtime, Timing, V
 
 _PATH = Variable(names=("EXEC_PATH",), help="path of the program")
 _MODE = Variable(names=("EXEC_MODE",), help="RAW: pass domain, token and key authorization instead of name and value")
-_KNOBS = knobs("EXEC", timeout=60, interval=2, ttl=None)
-_DEADLINE = 60.0
+_KNOBS = knobs("EXEC", timeout=60, interval=2, ttl=None, pause=60)
+_LIMIT = Variable(
+    names=("EXEC_TIMEOUT",), help="seconds one run of the program may take; 0: as long as it likes", default="600"
+)
 _SHOWN = 500
 _GRACE = 2.0
 _STEP = 0.1
@@ -40,7 +43,7 @@ class Program:
 class Exec(Paced, ReplacesWhole):
     """Runs the program in a process group of its own, which is killed as a whole at the deadline (seconds)."""
 
-    def __init__(self, program: Program, timing: Timing, runtime: Runtime, *, deadline: float = _DEADLINE) -> None:
+    def __init__(self, program: Program, timing: Timing, runtime: Runtime, *, deadline: float) -> None:
         super().__init__(timing)
         self._program = program
         self._path = program.path
@@ -48,8 +51,8 @@ class Exec(Paced, ReplacesWhole):
         self._deadline = deadline
 
     def replaces(self, record: Record) -> str:
-        """A program may well read, change and write the whole set: two of it never work on one name."""
-        return record.fqdn
+        """A program may well read, change and write a whole zone file: two of it never work on one zone."""
+        return record.zone
 
     def present(self, record: Record) -> None:
         """Run the program's `present`."""
@@ -140,7 +143,8 @@ def _build(values: Values, runtime: Runtime) -> Exec:
     if "/" in path and not os.access(path, os.X_OK):
         raise Misconfigured(f"EXEC_PATH: {path} is not an executable file")
     program = Program(path=path, environment=values.for_program(), raw=mode == "RAW")
-    return Exec(program, _KNOBS.timing(values), runtime)
+    deadline = float(values.integer(_LIMIT)) or math.inf
+    return Exec(program, _KNOBS.timing(values), runtime, deadline=deadline)
 
 
 PROVIDER = Provider(
@@ -148,9 +152,10 @@ PROVIDER = Provider(
     title="External program",
     url="https://go-acme.github.io/lego/dns/exec/",
     required=((_PATH,),),
-    variables=(_MODE,),
+    variables=(_MODE, _LIMIT),
     knobs=_KNOBS,
     build=_build,
     rights="whatever the program needs",
-    note="lego's EXEC_SEQUENCE_INTERVAL has no use here: calls for one name never overlap.",
+    note="A certificate's names are proved one after the other, as lego does it, and only one program at a time works "
+    "on a zone. lego has no EXEC_TIMEOUT.",
 )

@@ -49,8 +49,8 @@ class HttpReq(Paced, ReplacesWhole):
         self._raw = endpoint.raw
 
     def replaces(self, record: Record) -> str:
-        """The server may well read, change and write the whole set: no two calls work on one name."""
-        return record.fqdn
+        """What the server behind it rewrites is its affair, and may be a whole zone file."""
+        return record.zone
 
     def present(self, record: Record) -> None:
         """POST /present."""

@@ -20,7 +20,7 @@ _TOKENS = Variable(
     help="names and the keys of their TXT records: example.org:key1,www.example.org:key2",
     secret=True,
 )
-_KNOBS = knobs("HURRICANE", timeout=300, interval=2, ttl=None, http=30)
+_KNOBS = knobs("HURRICANE", timeout=300, interval=2, ttl=None, http=30, pause=60)
 _RIGHTS = "the key of a dynamic TXT record made at this name in the console of dns.he.net"
 _PREFIX = "_acme-challenge."
 _EMPTY = "."
@@ -91,6 +91,5 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="One value for each dynamic TXT record: a name and its wildcard are proved one after the other. lego's "
-    "HURRICANE_SEQUENCE_INTERVAL has no use here: values of one name never overlap.",
+    note="One value for each dynamic TXT record: a name and its wildcard are proved one after the other.",
 )

@@ -12,12 +12,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KNOBS = {"timeout": "propagation_timeout", "interval": "polling_interval", "ttl": "ttl", "http": "http_timeout"}
+KNOBS = {
+    "timeout": "propagation_timeout",
+    "interval": "polling_interval",
+    "ttl": "ttl",
+    "http": "http_timeout",
+    "pause": "sequence_interval",
+}
+
+
+LATER = Path(__file__).with_name("lego-later.json")
+"""Codes that a later lego has, in the same form."""
 
 
 def table(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """One compact record per code; empty members are left out."""
-    return {entry["code"]: _compact(entry) for entry in facts["providers"]}
+    """One compact record per code, sorted; empty members are left out."""
+    later = json.loads(LATER.read_text(encoding="utf-8"))
+    entries = {entry["code"]: entry for entry in (*facts["providers"], *later["providers"])}
+    return {code: _compact(entry) for code, entry in sorted(entries.items())}
 
 
 def _compact(entry: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +42,7 @@ def _compact(entry: dict[str, Any]) -> dict[str, Any]:
         "aliases": entry["aliases"],
         "required": list(alternatives.values()),
         "also": {name: _default(default) for name, default in also.items()},
-        "knobs": {knob: [entry[key]["env"], entry[key]["default"]] for knob, key in KNOBS.items() if entry[key]},
+        "knobs": {knob: [entry[key]["env"], entry[key]["default"]] for knob, key in KNOBS.items() if entry.get(key)},
         "spelled": list((entry.get("alt_prefix") or {}).values()),
         "sequential": entry["sequential"],
         "remembers": entry["cleanup_needs_record_id_from_present"],

@@ -6,27 +6,43 @@ from importlib.util import find_spec
 
 from knit.errors import Misconfigured
 from knit.ports import Solver
-from knit.solvers.base import Knobs, Provider, Runtime, Values, Variable
+from knit.solvers.base import PAUSE, Knobs, Provider, Runtime, Timing, Values, Variable
 from knit.solvers.lego.answers import INSTALL
-from knit.solvers.lego.solver import Lego, LegoOneValue, Setup
+from knit.solvers.lego.solver import Lego, LegoClears, LegoOneValue, Setup
 from knit.solvers.lego.table import Entry
 
-ONE_VALUE = frozenset({"cloudru", "ddnss", "dode", "freemyip", "joker", "mittwald", "myaddr", "otc", "sonic"})
-"""Codes whose provider, or what lego does with it, keeps one TXT value at a name. lego takes all of them one by one."""
+ONE_VALUE = frozenset(
+    {
+        *("cloudru", "ddnss", "dnshomede", "dode", "freemyip", "joker", "mittwald", "myaddr", "otc", "rackspace"),
+        *("rcodezero", "sonic", "ultradns"),
+    }
+)
+"""Codes whose provider, or what lego does with it, keeps one TXT value at a name."""
+
+CLEARS = frozenset(
+    {
+        *("alidns", "bindman", "bluecat", "clouddns", "cloudns", "designate", "dnsimple", "dnsmadeeasy", "dyn", "f5xc"),
+        *("huaweicloud", "namedotcom", "ns1", "tencentcloud", "vegadns", "versio"),
+    }
+)
+"""Codes where lego, asked to remove one value, removes whatever it finds at the name, or the first that it finds."""
 
 _PROCESS = (
     *("PATH", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
+_SHORTEST, _MARGIN, _CALLS = 120.0, 30.0, 12
 _SDK_PREFIXES = ("AWS_", "OS_")
 _HELP = {
     "timeout": "seconds until an unseen record counts as failed",
     "interval": "seconds between two looks for the record",
     "ttl": "TTL of the TXT record in seconds",
     "http": "seconds one API call may take",
+    "pause": PAUSE,
 }
 _ONE = "One TXT value at a name: a name and its wildcard are proved one after the other."
-_SLOW = "Written to by one certificate at a time."
+_CLEARS = "lego removes all TXT values of a name at once, also those of others: one certificate at a time has a name."
+_SLOW = "Written to by one certificate at a time, and its names are proved one after the other."
 _REMEMBERS = "What a killed worker leaves behind must be removed by hand: lego then no longer knows the record's id."
 
 
@@ -55,13 +71,24 @@ def setup(entry: Entry, values: Values) -> Setup:
         values={**_unknown(entry, values), **values.named(_names(entry, values))},
         environment=values.named(_PROCESS),
         alone=entry.sequential,
+        deadline=patience(_knobs(entry).timing(values)),
     )
 
 
 def solver(entry: Entry, account: Setup, values: Values, runtime: Runtime) -> Lego:
     """The solver for one account."""
-    kind = LegoOneValue if entry.code in ONE_VALUE else Lego
-    return kind(account, _knobs(entry).timing(values), runtime)
+    timing = _knobs(entry).timing(values)
+    kind = LegoOneValue if entry.code in ONE_VALUE else LegoClears if entry.code in CLEARS else Lego
+    return kind(account, timing, runtime)
+
+
+def patience(timing: Timing) -> float:
+    """How long (seconds) one call of lego may take.
+
+    A provider of lego may make a dozen calls of the API, each with its own deadline, and some wait until all name
+    servers have the record, for as long as records may take to show.
+    """
+    return max(_SHORTEST, _MARGIN + timing.timeout + _CALLS * timing.http)
 
 
 def _build(entry: Entry, values: Values, runtime: Runtime) -> Solver:
@@ -113,7 +140,13 @@ def _knobs(entry: Entry) -> Knobs:
     interval = _knob(entry, "interval", (f"{main}_POLLING_INTERVAL", 2))
     assert timeout is not None
     assert interval is not None
-    return Knobs(timeout=timeout, interval=interval, ttl=_knob(entry, "ttl"), http=_knob(entry, "http"))
+    return Knobs(
+        timeout=timeout,
+        interval=interval,
+        ttl=_knob(entry, "ttl"),
+        http=_knob(entry, "http"),
+        pause=_knob(entry, "pause") if entry.sequential else None,
+    )
 
 
 def _knob(entry: Entry, kind: str, absent: tuple[str, int] | None = None) -> Variable | None:
@@ -127,5 +160,10 @@ def _knob(entry: Entry, kind: str, absent: tuple[str, int] | None = None) -> Var
 
 
 def _notes(entry: Entry) -> list[str]:
-    slow = _ONE if entry.code in ONE_VALUE else _SLOW
-    return [*([slow] if entry.sequential else []), *([_REMEMBERS] if entry.remembers else [])]
+    said = {
+        _ONE: entry.code in ONE_VALUE,
+        _CLEARS: entry.code in CLEARS,
+        _SLOW: entry.sequential and entry.code not in ONE_VALUE,
+        _REMEMBERS: entry.remembers,
+    }
+    return [note for note, applies in said.items() if applies]

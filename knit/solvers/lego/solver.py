@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from knit.core.model import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import HoldsOneValue, Paced, PerSet, ReplacesWhole, Runtime, Timing
+from knit.solvers.base import HoldsOneValue, Paced, PerSet, ReplacesWhole, Runtime, TakesTheName, Timing
 from knit.solvers.lego import answers
 from knit.solvers.lego.child import Child, Ended
 
 log = logging.getLogger(__name__)
 
 _PREFIX = "_acme-challenge."
-_DEADLINE = 120.0
 _NO_CNAME = "LEGO_DISABLE_CNAME_SUPPORT"
 
 
@@ -35,7 +34,7 @@ class Setup:
     environment: Mapping[str, str] = field(repr=False)
     alone: bool = False
     interpreter: str = sys.executable
-    deadline: float = _DEADLINE
+    deadline: float = 120.0
 
 
 class Lego(Paced, PerSet, ReplacesWhole):
@@ -73,6 +72,14 @@ class Lego(Paced, PerSet, ReplacesWhole):
 
 class LegoOneValue(Lego, HoldsOneValue):
     """For providers that keep one TXT value at a name."""
+
+    def slot(self, record: Record) -> str:
+        """The name."""
+        return record.fqdn
+
+
+class LegoClears(Lego, TakesTheName):
+    """For providers of lego that remove all values of a name with one."""
 
     def slot(self, record: Record) -> str:
         """The name."""

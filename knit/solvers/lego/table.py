@@ -15,9 +15,9 @@ from typing import Any
 class Entry:
     """One code. `required` as in base.Provider; `also` are the other variables with their defaults.
 
-    `knobs` are name and default (seconds) of timeout, interval, ttl and http; `spelled` are the prefixes of which the
-    first is the main one; `sequential` providers take one challenge at a time; those that `remember` can remove a
-    record only in the process that set it.
+    `knobs` are name and default (seconds) of timeout, interval, ttl, http and pause; `spelled` are the prefixes of
+    which the first is the main one; `sequential` providers take one challenge at a time; those that `remember` can
+    remove a record only in the process that set it.
     """
 
     code: str

@@ -8,17 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import pytest
 
 from knit.core.model import CertId, Challenge, ChallengeId, Leftover, Record
 from knit.errors import Interrupted, LeaseLost, NotVisible, Refused, Unreachable
 from knit.ports import Solver
-from knit.solvers.base import HoldsOneValue, Paced, Runtime, Settles, Timing
+from knit.solvers import duckdns as duck
+from knit.solvers.base import HoldsOneValue, Paced, Runtime, Settles, TakesTheName, Timing, Values
 from knit.solvers.desec import Desec
 from knit.solvers.dns01 import Dns01, Exclusive, Shared, sweep
 from knit.solvers.exclusive import KeyedLocks, LeasedLocks
+from knit.solvers.pauses import Pauses
 from tests.rig.dns_api.desec import FakeDesec
+from tests.rig.dns_api.duckdns import FakeDuckDns
 from tests.rig.dns_api.server import Response
 
 NAME = "_acme-challenge.example.org"
@@ -231,6 +235,113 @@ def test_two_values_for_a_name_that_can_hold_one_take_turns() -> None:
 def test_values_that_can_stand_side_by_side_are_proved_in_one_round(api: FakeDesec) -> None:
     challenges = [challenge("apex"), challenge("wildcard")]
     assert prover(desec(api), Journal()).rounds(challenges) == [challenges]
+
+
+def duckdns(api: FakeDuckDns, given: Mapping[str, str] = MappingProxyType({})) -> Solver:
+    timing = duck.PROVIDER.knobs.timing(Values(given))
+    return duck.DuckDns(FakeDuckDns.token, timing, RUNTIME, url=api.url, apex=FakeDuckDns.apex)
+
+
+@pytest.mark.parametrize(("given", "waits"), [({}, 60), ({"DUCKDNS_SEQUENCE_INTERVAL": "7"}, 7)])
+def test_between_two_values_of_one_certificate_lego_s_pause_passes(given: dict[str, str], waits: float) -> None:
+    slept: list[float] = []
+    api = FakeDuckDns()
+    api.texts["_acme-challenge"] = ""
+    with api.serving():
+        shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
+        proof = Dns01("duckdns", duckdns(api, given), Journal(), shared)
+        for turn in proof.rounds([challenge("apex"), challenge("wildcard")]):
+            with proof.proving(turn):
+                assert [one.value for one in turn] == [api.texts["_acme-challenge"]]
+    assert slept == [pytest.approx(waits, abs=1)]
+
+
+class Spaced(Desec):
+    """One challenge after the other, two seconds apart."""
+
+    def __init__(self, api: FakeDesec, pause: float = 2) -> None:
+        timing = Timing(timeout=60, interval=2, ttl=3600, pause=pause)
+        super().__init__(FakeDesec.token, timing, RUNTIME, url=api.url)
+
+
+def test_a_pause_counts_from_the_removal_and_another_certificate_need_not_wait(api: FakeDesec) -> None:
+    slept: list[float] = []
+    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
+    for value in ("one", "two"):
+        with Dns01("desec", Spaced(api), Journal(), shared).proving([challenge(value)]):
+            pass
+    assert slept == []
+    proof = Dns01("desec", Spaced(api), Journal(), shared)
+    for value in ("one", "two"):
+        with proof.proving([challenge(value)]):
+            assert slept == ([] if value == "one" else [pytest.approx(2, abs=0.5)])
+
+
+def test_a_place_for_one_value_is_left_alone_for_a_while_by_other_certificates_too() -> None:
+    slept: list[float] = []
+    solver = OneSlot()
+    solver.pause = 60
+    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
+    for value in ("first certificate", "second certificate"):
+        with Dns01("desec", solver, Journal(), shared).proving([challenge(value)]):
+            pass
+    assert slept == [pytest.approx(60, abs=1)]
+
+
+def test_a_stop_ends_the_pause(api: FakeDesec) -> None:
+    def stopping(_: float) -> None:
+        raise Interrupted("stopping")
+
+    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(stopping))
+    proof = Dns01("desec", Spaced(api), Journal(), shared)
+    with proof.proving([challenge("one")]):
+        pass
+    with pytest.raises(Interrupted), proof.proving([challenge("two")]):
+        pass
+
+
+def test_no_pause_of_zero_seconds_is_slept(api: FakeDesec) -> None:
+    slept: list[float] = []
+    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
+    proof = Dns01("desec", Spaced(api, 0), Journal(), shared)
+    for turn in proof.rounds([challenge("one"), challenge("two")]):
+        with proof.proving(turn):
+            assert len(turn) == 1
+    assert slept == []
+
+
+class ClearsAll(Paced, TakesTheName):
+    """A provider that removes all values of a name at once."""
+
+    def __init__(self) -> None:
+        super().__init__(Timing(timeout=60, interval=2, ttl=60))
+        self.values: set[str] = set()
+
+    def slot(self, record: Record) -> str:
+        return record.fqdn
+
+    def present(self, record: Record) -> None:
+        self.values.add(record.value)
+
+    def cleanup(self, record: Record, state: dict[str, str] | None) -> None:
+        self.values.clear()
+
+
+def test_two_certificates_never_meet_at_a_name_where_removing_one_value_removes_all() -> None:
+    solver, exclusive, lost = ClearsAll(), KeyedLocks(), []
+
+    def certificate(number: int) -> None:
+        wanted = {f"{number} apex", f"{number} wildcard"}
+        proof = prover(solver, Journal(), exclusive=exclusive)
+        (turn,) = proof.rounds([challenge(value) for value in sorted(wanted)])
+        with proof.proving(turn):
+            time.sleep(0.002)
+            if not wanted <= solver.values:
+                lost.append(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(certificate, range(20)))
+    assert lost == []
 
 
 def test_the_sweep_waits_for_a_place_that_another_certificate_holds() -> None:

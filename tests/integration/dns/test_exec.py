@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from knit.core.model import Record
+from knit.core.model import Challenge, Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.solvers import exec as program
 from knit.solvers.base import Runtime, Timing, Values
 from knit.solvers.delegation import DnsDelegation
 from knit.solvers.dns01 import Dns01, Shared
 from knit.solvers.exclusive import KeyedLocks
+from knit.solvers.pauses import Pauses
 from tests.integration.acme.parties import Notes
 from tests.integration.dns.conftest import challenge
 from tests.rig.dns_world import World
@@ -43,6 +46,15 @@ def solver(given: dict[str, str]) -> program.Exec:
     built = program.PROVIDER.solver(Values(given), RUNTIME)
     assert isinstance(built, program.Exec)
     return built
+
+
+class Everything:
+    """A DNS that shows everything at once, each name in the zone example.org."""
+
+    def locate(self, wanted: Challenge) -> Record:
+        return Record(challenge=wanted, fqdn=wanted.name, zone="example.org")
+
+    def wait_visible(self, records: Sequence[Record], *, timeout: float, interval: float) -> None: ...
 
 
 def alive(pid: int) -> bool:
@@ -149,3 +161,41 @@ def test_a_wrong_setting_is_named(given: dict[str, str], named: str) -> None:
 def test_the_program_s_environment_never_shows(tmp_path: Path) -> None:
     given = {"EXEC_PATH": recorder(tmp_path), "TOKEN": "canary"}
     assert "canary" not in json.dumps(repr(vars(solver(given))))
+
+
+def test_apex_and_wildcard_are_proved_one_after_the_other_with_lego_s_pause(tmp_path: Path) -> None:
+    slept: list[float] = []
+    shared = Shared(delegation=Everything(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
+    prover = Dns01("exec", solver({"EXEC_PATH": recorder(tmp_path)}), Notes(), shared)
+    for turn in prover.rounds([challenge("example.org", "apex"), challenge("example.org", "wildcard")]):
+        with prover.proving(turn):
+            pass
+    calls = (tmp_path / "calls").read_text().split()
+    assert list(zip(calls[::3], calls[2::3], strict=True)) == [
+        *(("present", "apex"), ("cleanup", "apex")),
+        *(("present", "wildcard"), ("cleanup", "wildcard")),
+    ]
+    assert slept == [pytest.approx(60, abs=2)]
+
+
+def test_two_programs_never_work_on_one_zone_at_once(tmp_path: Path) -> None:
+    body = f"mkdir {tmp_path}/busy || touch {tmp_path}/overlapped; sleep 0.05; rmdir {tmp_path}/busy"
+    runs, locks = solver({"EXEC_PATH": script(tmp_path, body)}), KeyedLocks()
+    shared = Shared(delegation=Everything(), exclusive=locks, pauses=Pauses(lambda _: None))
+
+    def certificate(number: int) -> None:
+        with Dns01("exec", runs, Notes(), shared).proving([challenge(f"{number}.example.org", str(number))]):
+            pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(certificate, range(6)))
+    assert not (tmp_path / "overlapped").exists()
+
+
+def test_a_program_may_take_as_long_as_the_user_says(tmp_path: Path) -> None:
+    given = {"EXEC_PATH": script(tmp_path, "sleep 60"), "EXEC_TIMEOUT": "1"}
+    with pytest.raises(Unreachable, match="was killed after 1 s"):
+        solver(given).present(RECORD)
+    waits = solver({**given, "EXEC_TIMEOUT": "0"})
+    assert waits._deadline == math.inf
+    assert solver({"EXEC_PATH": given["EXEC_PATH"]})._deadline == 600

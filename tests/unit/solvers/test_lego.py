@@ -10,8 +10,9 @@ import pytest
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers.base import Values
 from knit.solvers.lego import answers
-from knit.solvers.lego.provider import ONE_VALUE, described, setup
+from knit.solvers.lego.provider import CLEARS, ONE_VALUE, described, setup
 from knit.solvers.lego.table import table
+from knit.solvers.registry import MODULES
 from tests.golden.lego_table import KNOBS, text
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +30,7 @@ def test_the_table_is_the_one_made_from_the_facts() -> None:
 
 def test_the_table_has_exactly_lego_s_codes() -> None:
     assert set(table()) == set(GOLDEN)
-    assert len(GOLDEN) == 218
+    assert len(GOLDEN) == 223
 
 
 @EVERY
@@ -38,7 +39,7 @@ def test_names_aliases_and_figures_of_the_table_are_lego_s(code: str) -> None:
     assert (entry.name, list(entry.aliases)) == (facts["name"], facts["aliases"])
     assert {tuple(map(tuple, wanted)) for wanted in facts["required"]} == set(entry.required)
     for knob, fact in KNOBS.items():
-        wanted = facts[fact] and (facts[fact]["env"], facts[fact]["default"])
+        wanted = (facts.get(fact) or None) and (facts[fact]["env"], facts[fact]["default"])
         assert entry.knobs.get(knob) == wanted
 
 
@@ -51,8 +52,39 @@ def test_each_code_makes_a_provider_whose_timing_can_be_read(code: str) -> None:
     assert len({variable.name for variable in provider.settings}) == len(provider.settings)
 
 
-def test_a_provider_with_one_value_at_a_name_is_one_that_lego_serves_one_by_one() -> None:
-    assert all(table()[code].sequential for code in ONE_VALUE)
+@EVERY
+def test_what_lego_serves_one_by_one_is_proved_one_by_one_with_lego_s_pause(code: str) -> None:
+    entry, facts = table()[code], GOLDEN[code]
+    knob = described(entry).knobs.pause
+    assert (knob is not None) == (entry.sequential and facts.get("sequence_interval") is not None)
+    if knob is not None:
+        assert (knob.name, knob.default) == (
+            facts["sequence_interval"]["env"],
+            str(facts["sequence_interval"]["default"]),
+        )
+        assert described(entry).knobs.timing(Values({knob.name: "0"})).pause == 0
+
+
+def test_codes_that_cannot_keep_values_apart_are_codes_that_the_bridge_serves() -> None:
+    assert ONE_VALUE.isdisjoint(CLEARS)
+    assert set(table()) - set(MODULES) >= ONE_VALUE | CLEARS
+    assert {"dnshomede", "mittwald"} <= ONE_VALUE
+
+
+@pytest.mark.parametrize(
+    ("code", "given", "needs"),
+    [
+        ("cloudns", {}, 180 + 2 * 30),
+        ("cloudns", {"CLOUDNS_PROPAGATION_TIMEOUT": "900"}, 900 + 2 * 30),
+        ("allinkl", {}, 180 + 8 * 30),
+        ("variomedia", {}, 300 + 2 * 30),
+        ("loopia", {"LOOPIA_HTTP_TIMEOUT": "100"}, 3 * 100),
+    ],
+)
+def test_a_call_of_lego_may_take_as_long_as_lego_s_own_waits(code: str, given: dict[str, str], needs: float) -> None:
+    entry = table()[code]
+    credentials = {names[0]: "x" for names in entry.required[0]}
+    assert setup(entry, Values({**credentials, **given})).deadline >= needs
 
 
 def test_a_child_sees_its_provider_s_variables_and_the_ground_and_nothing_else() -> None:

@@ -40,9 +40,16 @@ def test_waiting_defaults_are_lego_s(code: str) -> None:
         (knobs.timeout, LEGO[code]["propagation_timeout"]),
         (knobs.interval, LEGO[code]["polling_interval"]),
         (knobs.ttl, LEGO[code]["ttl"]),
+        (knobs.pause, LEGO[code].get("sequence_interval")),
     ):
-        if wanted is not None and knob is not None and wanted["default"] is not None:
+        if wanted is not None and knob is not None and wanted["default"] is not None and knob.default is not None:
             assert (knob.name, knob.default) == (wanted["env"], str(wanted["default"]))
+
+
+@EVERY
+def test_every_sequence_interval_of_lego_is_read(code: str) -> None:
+    wanted, knob = LEGO[code].get("sequence_interval"), provider(code).knobs.pause
+    assert (knob and knob.name) == (wanted and wanted["env"])
 
 
 @EVERY
