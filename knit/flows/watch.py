@@ -159,7 +159,7 @@ class Watch:
             try:
                 placement = self._decide(key, raw)
             except KnitError as error:
-                self._complaints[key] = error
+                self._complaints[key] = _bare(error)
                 continue
             self._complaints.pop(key, None)
             if placement is not None:
@@ -255,6 +255,12 @@ class Watch:
             complaints=dict(self._complaints),
             missing=frozenset(self._missing),
         )
+
+
+def _bare(error: KnitError) -> KnitError:
+    """Without what was at hand when it was raised: complaints are kept, and values are large."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

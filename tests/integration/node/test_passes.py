@@ -412,7 +412,7 @@ OTHER = pki.pair()
         (Bundle(fullchain=GOOD.fullchain, privkey=GOOD.privkey * 2), "something else"),
         (Bundle(fullchain=GOOD.fullchain + GOOD.privkey, privkey=GOOD.privkey), "something else"),
         (Bundle(fullchain=GOOD.fullchain[:-40], privkey=GOOD.privkey), "something else"),
-        (Bundle(fullchain=GOOD.fullchain * 9, privkey=GOOD.privkey), "something else"),
+        (Bundle(fullchain=GOOD.fullchain * 9, privkey=GOOD.privkey), "more than 16"),
         (Bundle(fullchain=b"", privkey=GOOD.privkey), "empty"),
         (Bundle(fullchain=GOOD.fullchain, privkey=b""), "something else"),
         (
