@@ -13,13 +13,14 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import dramatiq
 import dramatiq.errors
 from dramatiq.brokers.stub import StubBroker
 
 from knit.core.model import CertId
-from knit.errors import Misconfigured, Unreachable
+from knit.errors import CredentialsRejected, Misconfigured, Unreachable
 
 CONTROL = "control"
 """Short work that must never wait behind slow CAs: reconcile and publish."""
@@ -47,19 +48,24 @@ DELAYED_PAUSE = 0.5
 Message = dramatiq.Message[Any]
 
 
-def reconcile() -> Message:
-    """Look for what is due and fan out."""
-    return _message(CONTROL, "reconcile")
+def reconcile(tries: int = 0) -> Message:
+    """Look for what is due and fan out. `tries`: how often that met an outage."""
+    return _message(CONTROL, "reconcile", *_counted(tries))
 
 
-def renew(cert_id: CertId) -> Message:
+def renew(cert_id: CertId, *, tries: int = 0) -> Message:
     """Look at this certificate, and renew it if it is due."""
-    return _message(RENEW, "renew", int(cert_id))
+    return _message(RENEW, "renew", int(cert_id), *_counted(tries))
 
 
 def publish(cert_id: CertId | None = None, *, tries: int = 0) -> Message:
     """Publish what waits, this certificate's bundle among it; for None also refresh and prune."""
     return _message(CONTROL, "publish", None if cert_id is None else int(cert_id), tries)
+
+
+def _counted(tries: int) -> tuple[int, ...]:
+    """Left out of a first message: workers of an older knit do not know it."""
+    return (tries,) if tries else ()
 
 
 def _message(queue: str, actor: str, *args: object) -> Message:
@@ -68,21 +74,38 @@ def _message(queue: str, actor: str, *args: object) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A connected queue. `guard` turns the client's own errors into knit's, `release` closes its connections."""
+    """A connected queue. `guard` turns the client's own errors into knit's, `release` closes its connections.
+
+    `where` names the server in messages, without credentials.
+    """
 
     broker: dramatiq.Broker
+    count: Callable[[str], int]
+    where: str = "in this process"
     guard: Callable[[], AbstractContextManager[object]] = nullcontext
     release: Callable[[], None] = lambda: None
 
-    def send(self, message: Message, *, delay: timedelta | None = None) -> None:
-        """Put the message on its queue, to be delivered after `delay`. Raises Unreachable."""
-        milliseconds = None if delay is None else max(0, int(delay.total_seconds() * 1000))
+    def send(self, message: Message) -> None:
+        """Put the message on its queue. Raises Unreachable."""
+        with self._explained():
+            self.broker.enqueue(message)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
             with self.guard():
-                self.broker.enqueue(message, delay=milliseconds)
+                yield
         except dramatiq.errors.BrokerConnectionError:
-            message_text = "the queue does not answer"
+            message_text = f"the queue at {self.where} does not answer"
             raise Unreachable(message_text) from None
+        except (Unreachable, CredentialsRejected) as error:
+            message_text = f"the queue: {error}"
+            raise type(error)(message_text) from None
+
+    def waiting(self, name: str) -> int:
+        """How many messages wait there and no worker has fetched yet. Raises Unreachable."""
+        with self._explained():
+            return self.count(name)
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -93,7 +116,8 @@ class Queue:
 
 def in_memory() -> Queue:
     """A queue inside this process."""
-    return Queue(StubBroker(middleware=[]))
+    broker = StubBroker(middleware=[])
+    return Queue(broker, lambda name: broker.queues[name].qsize())
 
 
 def connect(url: str) -> Queue:
@@ -124,7 +148,8 @@ class Prompt(dramatiq.Consumer):
         self._done = Event()
 
     def __next__(self) -> dramatiq.MessageProxy | None:
-        found = next(self._consumer)
+        with _connected():
+            found = next(self._consumer)
         if found is not None:
             self._pause = SHORTEST_PAUSE
         elif self._done.wait(self._pause):
@@ -136,21 +161,35 @@ class Prompt(dramatiq.Consumer):
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """See dramatiq.Consumer."""
-        self._consumer.ack(message)
+        with _connected():
+            self._consumer.ack(message)
         self._done.set()
 
     def nack(self, message: dramatiq.MessageProxy) -> None:
         """See dramatiq.Consumer."""
-        self._consumer.nack(message)
+        with _connected():
+            self._consumer.nack(message)
         self._done.set()
 
     def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
         """See dramatiq.Consumer."""
-        self._consumer.requeue(messages)
+        with _connected():
+            self._consumer.requeue(messages)
 
     def close(self) -> None:
         """See dramatiq.Consumer."""
         self._consumer.close()
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Whatever Redis's client raises counts as a lost connection: Dramatiq gives up on what it does not know."""
+    import redis
+
+    try:
+        yield
+    except redis.RedisError as error:
+        raise dramatiq.errors.ConnectionClosed(type(error).__name__) from None  # type: ignore[no-untyped-call]
 
 
 def _redis(url: str) -> Queue:
@@ -161,7 +200,14 @@ def _redis(url: str) -> Queue:
     class PromptBroker(RedisBroker):
         """Dramatiq's broker with our consumer around its own."""
 
+        consumed: set[str]
+
         def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+            if queue_name in self.consumed:
+                # After a lost connection nobody knows what was fetched: under another id it is a dead worker's, and
+                # back on the queue soon. What is still being worked on here comes twice, and finds a lease.
+                self.broker_id = str(uuid4())
+            self.consumed.add(queue_name)
             longest = DELAYED_PAUSE if queue_name.endswith(DELAYED) else LONGEST_PAUSE
             return Prompt(super().consume(queue_name, prefetch, timeout=1), longest)
 
@@ -172,7 +218,14 @@ def _redis(url: str) -> Queue:
         heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),
         maintenance_chance=EVERY_COMMAND,
     )
-    return Queue(broker, link.talking, link.close)
+    broker.consumed = set()
+    return Queue(
+        broker,
+        lambda name: link.client.llen(f"{broker.namespace}:{name}"),
+        link.where,
+        link.talking,
+        link.close,
+    )
 
 
 def _rabbitmq(url: str) -> Queue:
@@ -184,12 +237,17 @@ def _rabbitmq(url: str) -> Queue:
         raise Misconfigured(message) from None
     try:
         broker = RabbitmqBroker(url=url, middleware=[], confirm_delivery=True)
-        pika.URLParameters(url)
+        parameters = pika.URLParameters(url)
     except (ValueError, TypeError):
         # The text may quote the password.
         message = "KNIT_QUEUE_URL: not a valid URL of RabbitMQ: allowed is amqp://user:password@host[:port][/vhost]"
         raise Misconfigured(message) from None
-    return Queue(broker, _looking_up)
+    return Queue(
+        broker,
+        lambda name: broker.get_queue_message_counts(name)[0],
+        f"{parameters.host}:{parameters.port}",
+        _looking_up,
+    )
 
 
 @contextmanager

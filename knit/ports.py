@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from knit.core.agenda import Agenda
 from knit.core.model import (
     Account,
     Attempt,
     AttemptId,
     Bundle,
     Candidate,
+    Census,
     CertId,
     CertSpec,
     Challenge,
@@ -212,6 +214,16 @@ class Staging(Protocol):
         """All attempts that have something here. It reads the name of every key there is: for now and then."""
 
 
+class Agendas(Protocol):
+    """When a pass is due, on the database's clock."""
+
+    def look(self, since: datetime | None) -> Agenda:
+        """What calls for a pass; of planned instants, the first one after `since`. Cheap: asked every few seconds."""
+
+    def announce(self, interval: timedelta) -> None:
+        """A pass has been asked for; the next one comes after this interval at the latest."""
+
+
 class IssuerMemory(Protocol):
     """Where each issuer's certificates come from, as PostgreSQL remembers it from its first use on."""
 
@@ -345,6 +357,12 @@ class PassStore(Protocol):
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """As in Store."""
+
+    def asked(self, cert_ids: Sequence[CertId]) -> None:
+        """Workers have been sent a message about each of these."""
+
+    def passed(self) -> Census:
+        """A pass has been done; gives the list in figures."""
 
     def wanted(self) -> Sequence[CertSpec]:
         """All enabled, adopted certificates."""

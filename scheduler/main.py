@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 from apscheduler.schedulers.blocking import BlockingScheduler
 
@@ -14,26 +14,28 @@ from knit import log as logs
 from knit import messages
 from knit.errors import KnitError, Misconfigured
 from knit.flows.tick import Ticker
+from knit.outages import Outages
 from knit.settings.central import Scheduling
 from knit.settings.environment import Environment
+from knit.store.agenda import Agendas
 from knit.store.database import Database
 from knit.store.leases import Leases
 
 log = logging.getLogger(__name__)
 
-LOOK = timedelta(seconds=5)
+LOOK = timedelta(seconds=2)
 
 
-def serve(ticker: Ticker, interval: timedelta) -> None:
-    """Tick at once, then every interval, until SIGTERM or SIGINT. Raises KnitError when the first look fails.
+def serve(ticker: Ticker, interval: timedelta, outages: Outages) -> None:
+    """Look every few seconds whether a pass is due, until SIGTERM or SIGINT. Raises KnitError when it cannot begin.
 
-    A late run is neither skipped nor doubled: ticks that were missed become one.
+    A late look is neither skipped nor doubled: those that were missed become one.
     """
     ticker.look()
+    pause = min(LOOK, interval / 4)
     defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BlockingScheduler(timezone=UTC, job_defaults=defaults)
-    scheduler.add_job(_safe(ticker.tick), "interval", seconds=interval.total_seconds(), id="tick")
-    scheduler.add_job(_safe(ticker.look), "interval", seconds=LOOK.total_seconds(), id="look", next_run_time=_now())
+    scheduler.add_job(_safe(ticker.look, outages, pause), "interval", seconds=pause.total_seconds(), id="look")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
     try:
@@ -42,16 +44,16 @@ def serve(ticker: Ticker, interval: timedelta) -> None:
         ticker.close()
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _safe(job: Callable[[], None]) -> Callable[[], None]:
+def _safe(look: Callable[[], None], outages: Outages, pause: timedelta) -> Callable[[], None]:
     def run() -> None:
         try:
-            job()
+            look()
         except KnitError as error:
-            log.error("tick failed", extra={"error": str(error)})  # noqa: TRY400 -- the text is the whole story
+            outages.gone("scheduler", error, kept="the pass is asked for as soon as it can be", again=pause)
+        except Exception:  # the process edge: the next look may do better
+            log.exception("bug in knit: a look at the agenda failed")
+        else:
+            outages.back("scheduler")
 
     return run
 
@@ -72,7 +74,8 @@ def _run(settings: Scheduling, queue: messages.Queue) -> None:
     with Database.open(settings.db_url, connections=2) as database:
         leases = Leases(database)
         try:
-            serve(Ticker(leases, lambda: queue.send(messages.reconcile())), settings.interval)
+            ticker = Ticker(leases, Agendas(database), lambda: queue.send(messages.reconcile()), settings.interval)
+            serve(ticker, settings.interval, Outages())
         finally:
             leases.stop()
 

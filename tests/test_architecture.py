@@ -64,13 +64,20 @@ def test_a_node_imports_nothing_of_the_centre() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [messages.reconcile(), messages.renew(CertId(7)), messages.publish(), messages.publish(CertId(7), tries=2)],
+    [
+        messages.reconcile(),
+        messages.reconcile(3),
+        messages.renew(CertId(7)),
+        messages.renew(CertId(7), tries=3),
+        messages.publish(),
+        messages.publish(CertId(7), tries=2),
+    ],
     ids=lambda message: message.actor_name,
 )
 def test_every_message_fits_its_actor(message: messages.Message) -> None:
     queue = messages.in_memory()
     nothing: Any = None
-    declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing), nothing)
+    declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing), nothing, nothing)
     actor = queue.broker.get_actor(message.actor_name)
     function: Callable[..., object] = actor.fn
     inspect.signature(function).bind(*message.args, **message.kwargs)

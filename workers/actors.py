@@ -5,24 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import dramatiq
 
 from knit import messages
+from knit.core import retry
 from knit.core.model import CertId, Failed, Outcome, Renewed, Skipped
 from knit.errors import Interrupted, KnitError, LeaseLost, Transient
 from knit.flows.publish import Publish, Report
 from knit.flows.reconcile import PassPlan, Reconcile
 from knit.flows.renew import KEPT, Renew
-from knit.messages import Queue
+from knit.messages import Message, Queue
+from knit.outages import Outages
 from knit.ports import Clock
+from workers.later import Later
 
 log = logging.getLogger(__name__)
 
 SOON = timedelta(hours=3)
-"""A next try within this gets a delayed message; a later one is found by a pass."""
+"""A next try within this gets a message of its own; a later one is found by a pass."""
 
 SLACK = timedelta(seconds=1)
 """A hint a little late is good; one that another worker's clock finds early is lost until the next pass."""
@@ -31,21 +34,22 @@ BUSY = timedelta(seconds=30)
 """When to look again at a certificate that another worker is on: a dead worker's message is back long before its lease
 is free, and without another look nothing would happen before the next pass."""
 
-PUBLISH_AGAIN = (0.5, 2, 5, 15, 60, 300)
-"""Seconds between tries to publish while Valkey or Postgres is away; after them the next pass publishes."""
+SLOWLY = 6
+"""What a person must mend is tried again as if it had been tried in vain so often: after a minute at the soonest."""
 
 PUBLISH_AT_ONCE = 3
-"""How many of them a pass that must end takes."""
+"""How often a pass that must end tries again to publish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
-    """What the actors of one process call. The watchers hear each result; `follow_up` sends delayed hints."""
+    """What the actors of one process call. The watchers hear each result; with `follow_up` messages come later, too."""
 
     reconcile: Reconcile
     renew: Renew
     publish: Publish
     clock: Clock
+    outages: Outages = field(default_factory=Outages)
     deep: bool = False
     follow_up: bool = True
     on_pass: Callable[[PassPlan], None] = lambda _: None
@@ -54,72 +58,100 @@ class Flows:
     on_error: Callable[[Exception], None] = lambda _: None
 
 
-def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None]) -> None:
+def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> None:
     """Declare the three actors on this queue. `handed_over` is called for each bundle that waits to be published."""
+    actors = Actors(queue=queue, flows=flows, handed_over=handed_over, later=later)
 
-    def reconcile() -> None:
-        with _edge(flows):
-            plan = flows.reconcile.run(deep=flows.deep)
-            flows.on_pass(plan)
-            for cert_id in plan.renew:
-                queue.send(messages.renew(cert_id))
-            queue.send(messages.publish())
+    def reconcile(tries: int = 0) -> None:
+        with actors.trying(messages.reconcile, tries):
+            actors.reconcile()
 
-    def renew(cert_id: int) -> None:
-        with _edge(flows):
-            _renew(queue, flows, CertId(cert_id), handed_over)
+    def renew(cert_id: int, tries: int = 0) -> None:
+        with actors.trying(lambda tries: messages.renew(CertId(cert_id), tries=tries), tries):
+            actors.renew(CertId(cert_id))
 
-    def publish(cert_id: int | None, tries: int) -> None:
-        with _edge(flows):
-            _publish(queue, flows, cert_id, tries)
+    def publish(cert_id: int | None, tries: int = 0) -> None:
+        about = None if cert_id is None else CertId(cert_id)
+        with actors.trying(lambda tries: messages.publish(about, tries=tries), tries):
+            actors.publish(about, tries)
 
     dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(reconcile)
     dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(renew)
     dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(publish)
 
 
-@contextmanager
-def _edge(flows: Flows) -> Iterator[None]:
-    """What a flow raises on purpose is logged once; the journal and the next pass know the rest."""
-    try:
-        yield
-    except LeaseLost as error:
-        log.warning("taken over by another worker", extra={"error": str(error)})
-    except KnitError as error:
-        log.error("actor stopped", extra={"error": str(error), "kind": type(error).__name__})  # noqa: TRY400 -- the text is the whole story
-        flows.on_error(error)
-    except Exception as bug:  # the process edge: Dramatiq logs it with its trace, a pass that must report hears of it
-        flows.on_error(bug)
-        raise
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actors:
+    """What the three do, and how each is tried again."""
 
+    queue: Queue
+    flows: Flows
+    handed_over: Callable[[CertId], None]
+    later: Later
 
-def _renew(queue: Queue, flows: Flows, cert_id: CertId, handed_over: Callable[[CertId], None]) -> None:
-    try:
-        outcome = flows.renew.run(cert_id)
-    except Interrupted:
-        queue.send(messages.renew(cert_id))
-        return
-    flows.on_outcome(outcome)
-    if isinstance(outcome, Renewed):
-        handed_over(cert_id)
-    elif isinstance(outcome, Skipped) and outcome.busy and flows.follow_up:
-        queue.send(messages.renew(cert_id), delay=BUSY)
-    elif isinstance(outcome, Failed) and outcome.retry_at is not None and flows.follow_up:
-        delay = outcome.retry_at - flows.clock()
-        if delay < SOON:
-            queue.send(messages.renew(cert_id), delay=delay + SLACK)
+    def reconcile(self) -> None:
+        """A pass: one message for each certificate that needs a worker."""
+        plan = self.flows.reconcile.run(deep=self.flows.deep)
+        self.flows.on_pass(plan)
+        # While messages wait on the queue, those of earlier passes are among them; once it is empty, they were lost.
+        asked = plan.asked if self.queue.waiting(messages.RENEW) else frozenset()
+        ask = [cert_id for cert_id in plan.renew if cert_id not in asked]
+        for cert_id in ask:
+            self.later.send(messages.renew(cert_id))
+        self.later.send(messages.publish())
+        self.flows.reconcile.done(plan, ask)
 
+    def renew(self, cert_id: CertId) -> None:
+        """Renew it if it is due, and say when to look again."""
+        outcome = self.flows.renew.run(cert_id)
+        self.flows.on_outcome(outcome)
+        if isinstance(outcome, Renewed):
+            self.handed_over(cert_id)
+        elif isinstance(outcome, Skipped) and outcome.busy and self.flows.follow_up:
+            self.later.send(messages.renew(cert_id), delay=BUSY)
+        elif isinstance(outcome, Failed) and outcome.retry_at is not None and self.flows.follow_up:
+            delay = outcome.retry_at - self.flows.clock()
+            if delay < SOON:
+                self.later.send(messages.renew(cert_id), delay=delay + SLACK)
 
-def _publish(queue: Queue, flows: Flows, cert_id: int | None, tries: int) -> None:
-    try:
-        report = flows.publish.everything() if cert_id is None else flows.publish.waiting(begun=tries > 0)
-    except Transient as error:
-        if tries >= (len(PUBLISH_AGAIN) if flows.follow_up else PUBLISH_AT_ONCE):
-            raise
-        again = messages.publish(None if cert_id is None else CertId(cert_id), tries=tries + 1)
-        delay = timedelta(seconds=PUBLISH_AGAIN[tries])
-        put_off = {"cert": cert_id, "error": str(error), "kept": KEPT, "next_try": flows.clock() + delay}
-        log.warning("publication put off", extra=put_off)
-        queue.send(again, delay=delay)
-        return
-    flows.on_publish(report)
+    def publish(self, cert_id: CertId | None, tries: int) -> None:
+        """Publish what waits; for None also refresh and prune."""
+        flow = self.flows.publish
+        self.flows.on_publish(flow.everything() if cert_id is None else flow.waiting(begun=tries > 0))
+
+    @contextmanager
+    def trying(self, again: Callable[[int], Message], tries: int) -> Iterator[None]:
+        """The edge of each actor: what could not be done is logged once, and its message comes again, later and later.
+
+        The journal and the list say what there is to do, so a message that comes again finds out what is left of it.
+        """
+        message = again(tries)
+        try:
+            yield
+        except Interrupted:
+            self.later.send(message)
+        except LeaseLost as error:
+            log.warning("taken over by another worker", extra={"error": str(error)})
+            if self.flows.follow_up:
+                self.later.send(message, delay=BUSY)
+        except KnitError as error:
+            self._put_off(error, again(tries + 1), tries)
+        except Exception as bug:  # the process edge
+            log.exception("bug in knit: message given up", extra={"actor": message.actor_name, "about": message.args})
+            self.flows.on_error(bug)
+        else:
+            self.flows.outages.back(message.actor_name)
+
+    def _put_off(self, error: KnitError, message: Message, tries: int) -> None:
+        if not self._may_try_again(error, message, tries):
+            log.error("not done", extra={"what": message.actor_name, "error": str(error), "kept": KEPT})
+            self.flows.on_error(error)
+            return
+        delay = retry.again(tries if isinstance(error, Transient) else max(tries, SLOWLY))
+        self.flows.outages.gone(message.actor_name, error, kept=KEPT, again=delay)
+        self.later.send(message, delay=delay)
+
+    def _may_try_again(self, error: KnitError, message: Message, tries: int) -> bool:
+        if self.flows.follow_up:
+            return True
+        return message.actor_name == "publish" and isinstance(error, Transient) and tries < PUBLISH_AT_ONCE

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
+from datetime import timedelta
 
 import dramatiq
 
 from knit import messages
 from knit.core.model import CertId
-from knit.errors import KnitError
-from knit.messages import Queue
-
-log = logging.getLogger(__name__)
+from workers.later import Later
 
 EVERY = 0.25
 """Seconds between two such messages: what comes in between is published together, at a fraction of the cost."""
@@ -26,56 +23,23 @@ class HandingOver(dramatiq.Middleware):
     next pass: each of them publishes all that waits.
     """
 
-    def __init__(self, queue: Queue, every: float = EVERY) -> None:
-        self._queue = queue
+    def __init__(self, later: Later, every: float = EVERY) -> None:
+        self._later = later
         self._every = every
-        self._change = threading.Condition()
-        self._next_at = 0.0
-        self._owed: CertId | None = None
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._planned = 0.0
 
     def __call__(self, cert_id: CertId) -> None:
-        """This certificate's bundle waits. Raises Unreachable."""
-        with self._change:
-            if time.monotonic() < self._next_at:
-                self._owed = cert_id
-                self._wake_thread()
+        """This certificate's bundle waits."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._planned:
                 return
-            self._next_at = time.monotonic() + self._every
-        self._queue.send(messages.publish(cert_id))
+            wait = max(0.0, self._planned + self._every - now)
+            self._planned = now + wait
+        self._later.send(messages.publish(cert_id), delay=timedelta(seconds=wait))
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """From now on each bundle has a message of its own, at once."""
-        with self._change:
-            self._every = self._next_at = 0.0
-            owed, self._owed = self._owed, None
-        self._say(owed)
-
-    def _wake_thread(self) -> None:
-        # One for good: a queue may keep a connection for each thread that ever sent something.
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._catch_up_forever, name="knit-handing-over", daemon=True)
-            self._thread.start()
-        self._change.notify()
-
-    def _catch_up_forever(self) -> None:
-        while True:
-            self._say(self._due())
-
-    def _due(self) -> CertId | None:
-        with self._change:
-            while self._owed is None:
-                self._change.wait()
-            while (wait := self._next_at - time.monotonic()) > 0:
-                self._change.wait(wait)
-            self._next_at = time.monotonic() + self._every
-            owed, self._owed = self._owed, None
-            return owed
-
-    def _say(self, owed: CertId | None) -> None:
-        if owed is None:
-            return
-        try:
-            self._queue.send(messages.publish(owed))
-        except KnitError as error:
-            log.warning("publication left to the next pass", extra={"error": str(error)})
+        """From now on each bundle has a message of its own, at once. Comes before Later's own."""
+        with self._lock:
+            self._every = self._planned = 0.0

@@ -23,6 +23,7 @@ from scheduler.main import serve
 from workers.actors import Flows, declare
 from workers.handing_over import EVERY as HANDING_OVER
 from workers.handing_over import HandingOver
+from workers.later import Later
 from workers.stopping import Stopping
 from workers.wiring import Wired, wire
 
@@ -64,9 +65,9 @@ def once(settings: Worker, env: Environment) -> int:
     """One whole pass; gives how many certificates failed. Raises KnitError when it could not be begun."""
     heard = Heard()
     queue = messages.in_memory()
-    with _working(settings, env, queue, heard):
+    with _working(settings, env, queue, heard) as working:
         queue.send(messages.reconcile())
-        _drain(queue)
+        _drain(queue, working.later)
     return heard.failed
 
 
@@ -74,9 +75,9 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     """Renew one certificate and publish it; None when a bug stopped the actor."""
     heard = Heard()
     queue = messages.in_memory()
-    with _working(settings, env, queue, heard):
+    with _working(settings, env, queue, heard) as working:
         queue.send(messages.renew(cert_id))
-        _drain(queue)
+        _drain(queue, working.later)
     if heard.errors:
         raise heard.errors[0]
     return heard.outcomes[0] if heard.outcomes else None
@@ -85,20 +86,32 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
 def forever(settings: Worker, scheduling: Scheduling, env: Environment) -> None:
     """Scheduler and workers in one process until SIGTERM or SIGINT. Raises KnitError when it cannot start."""
     queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url)
-    with _working(settings, env, queue, None) as wired:
-        serve(Ticker(wired.leases, lambda: queue.send(messages.reconcile())), scheduling.interval)
+    with _working(settings, env, queue, None) as working:
+        wired = working.wired
+        ticker = Ticker(wired.leases, wired.agendas, lambda: queue.send(messages.reconcile()), scheduling.interval)
+        serve(ticker, scheduling.interval, wired.flows.outages)
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Workers of this process."""
+
+    wired: Wired
+    later: Later
 
 
 @contextmanager
-def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | None) -> Iterator[Wired]:
+def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | None) -> Iterator[Working]:
     stopping = Stopping()
     wired = wire(settings, env, stopping.sleep)
     workers: list[dramatiq.Worker] = []
     try:
         queue.broker.add_middleware(stopping)
-        handing_over = HandingOver(queue, HANDING_OVER if heard is None else 0)
+        later = Later(queue, wired.flows.outages)
+        handing_over = HandingOver(later, HANDING_OVER if heard is None else 0)
         queue.broker.add_middleware(handing_over)
-        declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over)
+        queue.broker.add_middleware(later)
+        declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over, later)
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
         # Dramatiq warns that both hook into one broker; each hears only of its own queue.
@@ -106,7 +119,7 @@ def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | No
         for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):
             workers.append(dramatiq.Worker(queue.broker, queues={name}, worker_threads=threads, worker_timeout=IDLE))
             workers[-1].start()
-        yield wired
+        yield Working(wired, later)
     finally:
         for worker in workers:
             worker.stop(timeout=STOP)
@@ -114,8 +127,11 @@ def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | No
         wired.close()
 
 
-def _drain(queue: Queue) -> None:
+def _drain(queue: Queue, later: Later) -> None:
     """Wait until nothing is left to do. A renewal sends its publication before it is done itself."""
     broker = cast("StubBroker", queue.broker)
-    for name in (messages.CONTROL, messages.RENEW, messages.CONTROL):
-        broker.join(name, fail_fast=False)
+    while True:
+        for name in (messages.CONTROL, messages.RENEW, messages.CONTROL):
+            broker.join(name, fail_fast=False)
+        if not later.settle():
+            return

@@ -14,6 +14,7 @@ from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from workers.actors import declare
 from workers.handing_over import HandingOver
+from workers.later import Later
 from workers.stopping import Stopping
 from workers.wiring import wire
 
@@ -43,12 +44,11 @@ def _serve(settings: Worker, env: Environment) -> None:
         log.error("nothing is issued", extra={"reason": refused})
     queue = messages.connect(settings.queue_url or "")
     queue.broker.add_middleware(stopping)
-    handing_over = HandingOver(queue)
+    later = Later(queue, wired.flows.outages)
+    handing_over = HandingOver(later)
     queue.broker.add_middleware(handing_over)
-    declare(queue, wired.flows, handing_over)
+    queue.broker.add_middleware(later)
+    declare(queue, wired.flows, handing_over, later)
     dramatiq.set_broker(queue.broker)
-    try:
-        # What a worker that has died did not get to say.
-        queue.send(messages.publish())
-    except KnitError as error:
-        log.warning("queue not reached yet", extra={"error": str(error)})
+    # What a worker that has died did not get to say.
+    later.send(messages.publish())

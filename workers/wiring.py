@@ -26,6 +26,7 @@ from knit.solvers.pauses import Pauses
 from knit.solvers.registry import Registry as Solvers
 from knit.solvers.registry import split
 from knit.store.accounts import Accounts
+from knit.store.agenda import Agendas
 from knit.store.attempts import Attempts
 from knit.store.database import Database
 from knit.store.issuers import IssuerMemory
@@ -54,6 +55,7 @@ class Wired:
 
     flows: Flows
     leases: Leases
+    agendas: Agendas
     close: Callable[[], None]
 
 
@@ -91,7 +93,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
             publish=Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=now),
             clock=now,
         )
-        return Wired(flows=flows, leases=leases, close=opened.pop_all().close)
+        return Wired(flows=flows, leases=leases, agendas=Agendas(database), close=opened.pop_all().close)
 
 
 def _check(link: Link, settings: Worker) -> None:

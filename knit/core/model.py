@@ -155,11 +155,25 @@ class CertState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A certificate that a pass looks at closely. `leftovers`: challenge records of it wait to be removed."""
+    """A certificate that a pass looks at closely. `leftovers`: challenge records of it wait to be removed.
+
+    `asked`: an earlier pass has sent workers a message about it, and none has taken it up since.
+    """
 
     spec: CertSpec
     state: CertState
     leftovers: bool = False
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """The list in figures. `next_pass` is None when no scheduler runs."""
+
+    at: datetime
+    certificates: int
+    failing: int
+    next_pass: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

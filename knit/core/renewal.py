@@ -10,6 +10,8 @@ from knit.core.retry import fraction
 DEFAULT_THRESHOLD = timedelta(days=30)
 SHORT_LIFE = timedelta(days=10)
 JITTER_SHARE = 90
+URGENT = timedelta(days=3)
+"""A certificate with less life left comes before others; one that was never issued is as urgent."""
 
 
 def decide(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Due | Wait:
@@ -56,6 +58,12 @@ def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, no
     if start <= now:
         return Reason.WINDOW
     return start if state.ari_at is None else min(start, state.ari_at)
+
+
+def rank(state: CertState, now: datetime) -> tuple[bool, bool, datetime]:
+    """What comes first when workers are few: what has not failed, what expires soon, and what expires sooner."""
+    ends = now + URGENT if state.issued is None else state.issued.not_after
+    return state.failures > 0, ends > now + URGENT, ends
 
 
 def window_start(spec: CertSpec, issued: Issued, policy: Policy) -> datetime:

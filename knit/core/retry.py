@@ -16,6 +16,8 @@ APART = timedelta(seconds=30)
 FLOOR = timedelta(minutes=1)
 LONGEST_FLOOR = timedelta(hours=1)
 MAX_STARTS = 3
+OUTAGE_FIRST = timedelta(seconds=1)
+OUTAGE_LONGEST = timedelta(minutes=5)
 
 
 def fraction(cert_id: CertId, salt: str) -> float:
@@ -43,3 +45,8 @@ def limited(refusals: int, now: datetime, asked: datetime | None) -> datetime:
     """
     floor = min(FLOOR * (1 << min(max(refusals, 1) - 1, 10)), LONGEST_FLOOR)
     return now + floor if asked is None else min(max(asked, now + floor), now + LONGEST)
+
+
+def again(tries: int) -> timedelta:
+    """How long work that met an outage of a server waits after so many vain tries: it doubles, up to five minutes."""
+    return min(OUTAGE_FIRST * (1 << min(tries, 20)), OUTAGE_LONGEST)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from urllib.parse import urlsplit
 
 from knit.core import issuers, renewal, x509
-from knit.core.model import Candidate, CertId, CertSpec, Due, Issued, Policy
+from knit.core.model import Candidate, Census, CertId, CertSpec, Due, Issued, Policy
 from knit.core.value import Value
 from knit.errors import BundleMismatch
 from knit.ports import Clock, IssuerMemory, PassStore, Publication
@@ -20,13 +21,15 @@ ISSUER = "acme"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassPlan:
-    """Which certificates a pass gives to workers. `unadoptable` rows clash with others and were left out.
+    """Which certificates a pass gives to workers, the most urgent first. `unadoptable` rows clash and were left out.
 
-    `refused` says why this process may not have anything issued.
+    `asked`: those among them that an earlier pass has asked workers for already. `refused` says why this process may
+    not have anything issued.
     """
 
     renew: tuple[CertId, ...]
     unadoptable: int
+    asked: frozenset[CertId] = frozenset()
     refused: str | None = None
 
 
@@ -56,28 +59,44 @@ class Reconcile:
         if self.store.deep_check_due(force=deep):
             self.store.tidy()
             unpublished |= self._look_into(published - unpublished)
-        plan = self._decide(self.store.candidates(self.policy, unpublished))
-        plan += tuple(self.store.orphaned_leftovers())
-        log.info("pass planned", extra={"due": len(plan), "published": len(published), "lost": len(unpublished)})
-        return PassPlan(renew=plan, unadoptable=unadoptable)
+        if unpublished:
+            log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
+        due = self._decide(self.store.candidates(self.policy, unpublished))
+        plan = (*(candidate.spec.id for candidate in due), *self.store.orphaned_leftovers())
+        asked = frozenset(candidate.spec.id for candidate in due if candidate.asked)
+        return PassPlan(renew=plan, unadoptable=unadoptable, asked=asked)
+
+    def done(self, plan: PassPlan, asked: Sequence[CertId]) -> None:
+        """Workers have been asked for these: the pass is done, and says so in one line."""
+        self.store.asked(asked)
+        census = self.store.passed()
+        log.info(
+            "%d certificates, %d due, %d failing%s",
+            census.certificates,
+            len(plan.renew),
+            census.failing,
+            _next_pass(census),
+        )
 
     def refusal(self) -> str | None:
         """Why this process may not have anything issued, if it may not."""
         return issuers.refusal(ISSUER, self.memory.recall(ISSUER), self.policy.directory)
 
-    def _decide(self, candidates: Sequence[Candidate]) -> tuple[CertId, ...]:
+    def _decide(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         now = self.clock()
         chosen = []
         for candidate in candidates:
             spec = candidate.spec
             verdict = renewal.decide(spec, candidate.state, self.policy, now)
             if isinstance(verdict, Due):
-                log.info("certificate due", extra={"cert": spec.id, "names": spec.names_key, "reason": verdict.reason})
+                level = logging.DEBUG if candidate.asked else logging.INFO
+                due = {"cert": spec.id, "names": spec.names_key, "reason": verdict.reason}
+                log.log(level, "certificate due", extra=due)
             else:
                 self.store.plan_check(spec.id, self.policy, until=verdict.until)
             if isinstance(verdict, Due) or candidate.leftovers:
-                chosen.append(spec.id)
-        return tuple(chosen)
+                chosen.append(candidate)
+        return sorted(chosen, key=lambda candidate: renewal.rank(candidate.state, now))
 
     def _adopt_values(self, members: set[str]) -> None:
         """Record what is published already, so that nothing good is ordered again."""
@@ -110,6 +129,15 @@ class Reconcile:
             self.store.forget(strayed)
             self._adopt_values(strayed)
         return damaged
+
+
+def _next_pass(census: Census) -> str:
+    """When the next pass comes: on the same day the time is enough."""
+    at = census.next_pass
+    if at is None:
+        return ""
+    soon = at - census.at < timedelta(days=1)
+    return f"; next pass {at.astimezone(UTC):{'%H:%M' if soon else '%Y-%m-%d %H:%M'}}"
 
 
 def _hash(raw: bytes) -> str | None:

@@ -1,48 +1,48 @@
-"""One effective tick per interval, however many schedulers run."""
+"""One effective tick whenever a pass is due, however many schedulers run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from threading import RLock
 
-from knit.errors import LeaseLost, Transient
-from knit.ports import Lease, Leases
+from knit.core.agenda import Agenda, Why, why
+from knit.errors import LeaseLost
+from knit.ports import Agendas, Lease, Leases
 
 log = logging.getLogger(__name__)
 
 
 class Ticker:
-    """Sends a reconcile message per interval while it holds the scheduler's lease.
+    """Asks for a pass while it holds the scheduler's lease. `look` is called every few seconds.
 
-    `look` is called every few seconds, `tick` every interval. Taking the lease over sends one message at once:
-    the former holder may have died just before its tick. A message that could not be sent is owed until it could.
+    A pass is due at the start, after each interval, at each planned instant, when a command has changed the list, and
+    when the last one was not done. Taking the lease over asks for one at once: the former holder may have died just
+    before it would have. One that could not be sent is due until it could.
     """
 
-    def __init__(self, leases: Leases, send: Callable[[], None]) -> None:
+    def __init__(self, leases: Leases, agendas: Agendas, send: Callable[[], None], interval: timedelta) -> None:
         self._leases = leases
+        self._agendas = agendas
         self._send = send
+        self._interval = interval
         self._held = ExitStack()
         self._lease: Lease | None = None
-        self._owed = False
+        self._asked_at: datetime | None = None
+        self._vain = 0
         self._one_at_a_time = RLock()
 
     def look(self) -> None:
-        """Take the lease if it is free, and send what is owed. Raises Transient when Postgres cannot be asked."""
+        """Take the lease if it is free, and ask for a pass if one is due. Raises Transient when that fails."""
         with self._one_at_a_time:
             if self._lease is not None:
                 self._confirm(self._lease)
             if self._lease is None:
-                self._owed = self._take()
-            if self._owed:
-                self._pay()
-
-    def tick(self) -> None:
-        """An interval has passed."""
-        with self._one_at_a_time:
-            self._owed = True
-            self.look()
+                self._take()
+            if self._lease is not None:
+                self._tick()
 
     def close(self) -> None:
         """Give the lease back, so that another scheduler takes over at once."""
@@ -50,13 +50,12 @@ class Ticker:
             self._held.close()
             self._lease = None
 
-    def _take(self) -> bool:
+    def _take(self) -> None:
         with ExitStack() as stack:
             self._lease = stack.enter_context(self._leases.hold("scheduler"))
-            if self._lease is None:
-                return False
-            self._held = stack.pop_all()
-            return True
+            self._asked_at = None
+            if self._lease is not None:
+                self._held = stack.pop_all()
 
     def _confirm(self, lease: Lease) -> None:
         try:
@@ -65,13 +64,22 @@ class Ticker:
             log.warning("another scheduler has taken over")
             self._held.close()
             self._lease = None
-            self._owed = False
 
-    def _pay(self) -> None:
-        try:
-            self._send()
-        except Transient as error:
-            log.error("pass not enqueued", extra={"error": str(error)})  # noqa: TRY400 -- the text is the whole story
+    def _tick(self) -> None:
+        agenda = self._agendas.look(self._asked_at)
+        reason = why(agenda, self._asked_at, self._interval, self._vain)
+        if reason is None:
             return
-        self._owed = False
-        log.info("pass enqueued")
+        self._count(agenda, reason)
+        self._agendas.announce(self._interval)
+        self._send()
+        self._asked_at = agenda.at
+        log.debug("pass asked for", extra={"reason": reason.value})
+
+    def _count(self, agenda: Agenda, reason: Why) -> None:
+        if self._asked_at is None or agenda.done_since(self._asked_at):
+            self._vain = 0
+        elif reason in {Why.LOST, Why.INTERVAL}:
+            self._vain += 1
+            asked = self._asked_at.isoformat(timespec="seconds")
+            log.warning("no pass done; asking again: is worker-control running?", extra={"asked_for_at": asked})

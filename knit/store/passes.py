@@ -10,7 +10,7 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
-from knit.core.model import Attempt, AttemptId, Candidate, CertId, CertSpec, Issued, Policy, Ready
+from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Policy, Ready
 from knit.core.value import Parcel
 from knit.store.accounts import Accounts
 from knit.store.adoption import Adopter, Reserved
@@ -74,7 +74,7 @@ class Passes:
             return ()
         asked = {**here, "ids": [row["cert_id"] for row in due]}
         return tuple(
-            Candidate(spec=spec_from(row), state=state_from(row), leftovers=row["leftovers"])
+            Candidate(spec=spec_from(row), state=state_from(row), leftovers=row["leftovers"], asked=row["asked"])
             for row in self._database.rows(self._sql["candidates"], asked)
         )
 
@@ -98,6 +98,16 @@ class Passes:
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide about this certificate before `until`."""
         plan_check(self._database, cert_id, policy, until)
+
+    def asked(self, cert_ids: Sequence[CertId]) -> None:
+        """Workers have been sent a message about each of these."""
+        if cert_ids:
+            self._database.write(self._sql["asked"], {"ids": list(cert_ids)})
+
+    def passed(self) -> Census:
+        """A pass has been done; gives the list in figures."""
+        (row,) = self._database.rows(self._sql["passed"])
+        return Census(**row)
 
     def wanted(self) -> Sequence[CertSpec]:
         """All enabled, adopted certificates."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -35,9 +34,9 @@ def three_of_each() -> None:
     """Set a worker process up that sends each message three times, as three messages."""
     once = Queue.send
 
-    def thrice(queue: Queue, message: dramatiq.Message[Any], *, delay: timedelta | None = None) -> None:
+    def thrice(queue: Queue, message: dramatiq.Message[Any]) -> None:
         for _ in range(3):
-            once(queue, message.copy(message_id=str(uuid.uuid4())), delay=delay)
+            once(queue, message.copy(message_id=str(uuid.uuid4())))
 
     vars(main)["messages"].Queue.send = thrice
     short_leases()

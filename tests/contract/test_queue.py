@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import dramatiq
@@ -84,13 +83,6 @@ def test_a_message_reaches_its_actor(working: Working) -> None:
     working.queue.send(messages.renew(CertId(7)))
     working.queue.send(messages.publish(CertId(7), tries=2))
     assert sorted(working.wait(2)) == [("publish", (7, 2)), ("renew", 7)]
-
-
-def test_a_delayed_message_comes_later(working: Working) -> None:
-    began = time.monotonic()
-    working.queue.send(messages.renew(CertId(7)), delay=timedelta(seconds=1))
-    assert working.wait(1) == [("renew", 7)]
-    assert time.monotonic() - began >= 0.9
 
 
 def test_a_thread_that_becomes_free_has_the_next_message_at_once(url: str | None) -> None:

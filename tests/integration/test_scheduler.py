@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import LiteralString
 
 import pytest
 import redis
 
+from knit.core import agenda
 from knit.errors import Unreachable
 from knit.flows.tick import Ticker
+from knit.store.agenda import Agendas
 from knit.store.database import Database
 from knit.store.leases import Leases
 from tests.rig.installation import Installation
@@ -18,6 +23,7 @@ from tests.rig.ports import free_port
 from tests.rig.process import wait_until
 
 CONTROL = "dramatiq:control"
+HOURS = timedelta(hours=12)
 
 
 @pytest.fixture
@@ -76,11 +82,11 @@ def test_a_dead_schedulers_lease_runs_out_and_another_ticks(database_url: str) -
     sent: list[str] = []
     with Database.open(database_url, connections=2) as database:
         dead = Leases(database, lifetime=2, refresh_every=60)
-        gone = Ticker(dead, lambda: sent.append("dead"))
+        gone = Ticker(dead, Agendas(database), lambda: sent.append("dead"), HOURS)
         gone.look()
         alive = Leases(database, lifetime=30, refresh_every=10)
-        ticker = Ticker(alive, lambda: sent.append("alive"))
-        ticker.tick()
+        ticker = Ticker(alive, Agendas(database), lambda: sent.append("alive"), HOURS)
+        ticker.look()
         assert sent == ["dead"]
         time.sleep(2.2)
         ticker.look()
@@ -89,6 +95,77 @@ def test_a_dead_schedulers_lease_runs_out_and_another_ticks(database_url: str) -
         gone.close()
         for leases in (dead, alive):
             leases.stop()
+
+
+@contextmanager
+def ticking(database: Database, sent: list[str], interval: timedelta = HOURS) -> Iterator[Ticker]:
+    leases = Leases(database)
+    ticker = Ticker(leases, Agendas(database), lambda: sent.append("pass"), interval)
+    yield ticker
+    ticker.close()
+    leases.stop()
+
+
+def planned(database: Database, column: LiteralString, at: str) -> None:
+    """A certificate that has to be looked at then."""
+    database.write(
+        "insert into knit_certs (id, domains, provider, valkey_key, cert_path, key_path) "
+        "values (7, 'a', 'b', 'c', 'd', 'e')"
+    )
+    database.write(
+        f"insert into knit_schedule (cert_id, {column}) values (7, now() + %(at)s::interval)",
+        {"at": at},
+    )
+
+
+@pytest.mark.parametrize("column", ["check_at", "retry_at"])
+def test_a_pass_is_asked_for_when_a_planned_instant_comes_however_long_the_interval(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, column: LiteralString
+) -> None:
+    monkeypatch.setattr(agenda, "CLOSEST", timedelta(seconds=1))
+    sent: list[str] = []
+    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+        ticker.look()
+        database.write("insert into knit_marks values ('pass done', now())")
+        planned(database, column, "2 seconds")
+        for _ in range(3):
+            ticker.look()
+        assert len(sent) == 1
+        time.sleep(2.1)
+        for _ in range(3):
+            ticker.look()
+    assert len(sent) == 2, "one pass for one instant"
+
+
+def test_a_pass_that_is_not_done_is_asked_for_again_but_not_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(agenda, "PATIENCE", timedelta(seconds=0.5))
+    sent: list[str] = []
+    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            ticker.look()
+            time.sleep(0.1)
+        # At 0, 0.5, 1.5, 3.5 seconds.
+        assert 3 <= len(sent) <= 5
+        assert "is worker-control running?" in caplog.text
+        database.write("insert into knit_marks values ('pass done', now())")
+        done = len(sent)
+        for _ in range(10):
+            ticker.look()
+            time.sleep(0.1)
+        assert len(sent) == done
+
+
+def test_a_changed_list_brings_a_pass_at_the_next_look(database_url: str) -> None:
+    sent: list[str] = []
+    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+        ticker.look()
+        Agendas(database).change()
+        for _ in range(3):
+            ticker.look()
+    assert len(sent) == 2
 
 
 def test_a_tick_that_could_not_be_sent_is_sent_as_soon_as_it_can(database_url: str) -> None:
@@ -103,9 +180,10 @@ def test_a_tick_that_could_not_be_sent_is_sent_as_soon_as_it_can(database_url: s
 
     with Database.open(database_url, connections=2) as database:
         leases = Leases(database)
-        ticker = Ticker(leases, send)
+        ticker = Ticker(leases, Agendas(database), send, HOURS)
         for _ in range(5):
-            ticker.look()
+            with suppress(Unreachable):
+                ticker.look()
         ticker.close()
         leases.stop()
     assert sent == ["reconcile"]

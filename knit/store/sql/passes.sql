@@ -85,7 +85,11 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        ) as retry_at,
        s.ari_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
-       exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null) as leftovers
+       exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null) as leftovers,
+       coalesce(
+           s.asked_at > greatest(now() - interval '1 day', c.requested_at, i.published_at, s.retry_at, a.updated_at),
+           false
+       ) as asked
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
@@ -93,6 +97,38 @@ left join knit_schedule s on s.cert_id = c.id
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases l where l.name = 'cert:' || c.id and l.expires_at > now())
 order by c.id
+
+-- name: asked
+update knit_schedule set asked_at = now() where cert_id = any(%(ids)s)
+
+-- name: passed
+-- The next pass comes when it is announced or planned, whichever is sooner, while there is a scheduler.
+with done as (
+    insert into knit_marks as m (name, done_at)
+    values ('pass done', now())
+    on conflict (name) do update set done_at = excluded.done_at
+)
+select now() as at,
+       (select count(*) from knit_certs where enabled) as certificates,
+       (
+           select count(*)
+           from knit_schedule s
+           join knit_certs c on c.id = s.cert_id
+           where s.failures > 0 and c.enabled
+       ) as failing,
+       (
+           select least(
+               greatest(m.done_at, now()),
+               (select min(check_at) from knit_schedule where check_at > now()),
+               (select min(retry_at) from knit_schedule where retry_at > now()),
+               (select min(retry_at) from knit_attempts where ended_at is null and retry_at > now())
+           )
+           from knit_marks m
+           where m.name = 'next pass'
+             and exists (
+                 select 1 from knit_leases l where l.name = 'scheduler' and l.owner <> '' and l.expires_at > now()
+             )
+       ) as next_pass
 
 -- name: orphaned_leftovers
 select distinct h.cert_id

@@ -32,7 +32,8 @@ where a.id = p.id and a.ended_at is null and a.step in ('issued', 'publishing')
 returning a.id
 
 -- name: record_published
--- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune.
+-- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune. The certificate is to
+-- be looked at now: the pass that the scheduler asks for because of that plans when this one has to be renewed.
 with published as (
     select *
     from jsonb_to_recordset(%(published)s) as p (
@@ -77,12 +78,13 @@ with published as (
     where not exists (select 1 from knit_certs c where c.id = e.cert_id)
     on conflict (valkey_key) do nothing
 ), scheduled as (
-    insert into knit_schedule (cert_id, moving)
-    select c.id, (c.valkey_key, c.cert_path, c.key_path) is distinct from (e.valkey_key, e.cert_path, e.key_path)
+    insert into knit_schedule (cert_id, check_at, moving)
+    select c.id, now(),
+           (c.valkey_key, c.cert_path, c.key_path) is distinct from (e.valkey_key, e.cert_path, e.key_path)
     from ended e
     join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
-    set check_at = '-infinity', failures = 0, retry_at = null, ari_at = null, moving = excluded.moving
+    set check_at = excluded.check_at, failures = 0, retry_at = null, ari_at = null, moving = excluded.moving
 )
 update knit_certs c
 set not_after = e.not_after, last_renewed = now(), last_error = null,

@@ -1,0 +1,66 @@
+"""Whether a pass is due now, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+CLOSEST = timedelta(seconds=30)
+"""Between two passes that nobody asked for: instants planned within this time are looked at together."""
+
+PATIENCE = timedelta(minutes=2)
+"""How long a pass may take before its message is taken for lost; doubled each time, up to the interval."""
+
+
+class Why(StrEnum):
+    """What a pass is asked for."""
+
+    START = "a scheduler has started"
+    CHANGED = "the list has changed"
+    PLANNED = "a planned instant has come"
+    INTERVAL = "an interval has passed"
+    LOST = "the last one was not done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agenda:
+    """What Postgres knows about passes, at `at` on its own clock.
+
+    `changed_at`: the list was last changed by a command; `passed_at`: a pass was last done; `planned_at`: the first
+    instant, after the last message, at which some certificate has to be looked at.
+    """
+
+    at: datetime
+    changed_at: datetime | None
+    passed_at: datetime | None
+    planned_at: datetime | None
+
+    def done_since(self, asked_at: datetime) -> bool:
+        """Whether a pass has been done since then."""
+        return self.passed_at is not None and self.passed_at >= asked_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Centre:
+    """Who is there: a scheduler, workers for renewals, and what is in their way."""
+
+    scheduler: bool
+    workers: bool
+    trouble: str | None = None
+
+
+def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: int) -> Why | None:
+    """What a pass is due for, if one is. `asked_at` is when the last one was asked for, `vain` how many were lost."""
+    if asked_at is None:
+        return Why.START
+    passed = agenda.at - asked_at
+    if agenda.changed_at is not None and agenda.changed_at > asked_at:
+        return Why.CHANGED
+    if passed >= interval:
+        return Why.INTERVAL
+    if not agenda.done_since(asked_at):
+        return Why.LOST if passed >= min(PATIENCE * 2 ** min(vain, 20), interval) else None
+    if agenda.planned_at is not None and agenda.planned_at <= agenda.at and passed >= CLOSEST:
+        return Why.PLANNED
+    return None

@@ -1,0 +1,44 @@
+-- name: look
+-- The first planned instant after the last message; each part is the first entry of an index.
+select now() as at,
+       (select done_at from knit_marks where name = 'list changed') as changed_at,
+       (select done_at from knit_marks where name = 'pass done') as passed_at,
+       least(
+           (select min(check_at) from knit_schedule where check_at > %(since)s),
+           (select min(retry_at) from knit_schedule where retry_at > %(since)s),
+           (select min(retry_at) from knit_attempts where ended_at is null and retry_at > %(since)s)
+       ) as planned_at
+
+-- name: announce
+insert into knit_marks as m (name, done_at)
+values ('next pass', now() + %(interval)s)
+on conflict (name) do update set done_at = excluded.done_at
+
+-- name: change
+insert into knit_marks as m (name, done_at)
+values ('list changed', now())
+on conflict (name) do update set done_at = excluded.done_at
+
+-- name: centre
+select exists (
+           select 1 from knit_leases where name = 'scheduler' and owner <> '' and expires_at > now()
+       ) as scheduler,
+       exists (
+           select 1 from knit_workers
+           where seen_at > now() - %(silence)s::interval and position('renew' in queues) > 0
+       ) as workers,
+       (
+           select trouble from knit_workers
+           where seen_at > now() - %(silence)s::interval and trouble is not null
+           order by seen_at desc
+           limit 1
+       ) as trouble
+
+-- name: here
+insert into knit_workers (name, queues, trouble)
+values (%(name)s, %(queues)s, %(trouble)s)
+on conflict (name) do update set queues = excluded.queues, trouble = excluded.trouble, seen_at = now()
+
+-- name: left
+-- Those that were killed some time ago are forgotten, too.
+delete from knit_workers where name = %(name)s or seen_at < now() - interval '1 day'

@@ -1,0 +1,119 @@
+"""Whatever keeps an actor from its work brings its message back, soon and then less and less often."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from knit import messages
+from knit.core import retry
+from knit.core.model import CertId, Outcome, Skipped
+from knit.errors import CredentialsRejected, Interrupted, KnitError, LeaseLost, Unreachable
+from knit.messages import Message
+from workers.actors import BUSY, Actors, Flows, declare
+
+AWAY = Unreachable("PostgreSQL does not answer")
+Call = tuple[str, tuple[Any, ...], timedelta]
+
+
+class Noted:
+    """In the place of Later."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def send(self, message: Message, *, delay: timedelta = timedelta(0)) -> None:
+        self.calls.append((message.actor_name, tuple(message.args), delay))
+
+
+class Broken:
+    """Every flow at once, and each raises the same."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def run(self, *_: object, **__: object) -> Outcome:
+        raise self._error
+
+    everything = waiting = run
+
+
+def sent_after(error: Exception, message: Message, **more: Any) -> list[Call]:
+    broken: Any = Broken(error)
+    noted: Any = Noted()
+    queue = messages.in_memory()
+    flows = Flows(reconcile=broken, renew=broken, publish=broken, clock=broken, **more)
+    declare(queue, flows, broken, noted)
+    queue.broker.get_actor(message.actor_name).fn(*message.args)
+    calls: list[Call] = noted.calls
+    return calls
+
+
+EACH = [messages.reconcile(), messages.renew(CertId(7)), messages.publish(), messages.publish(CertId(7))]
+
+
+@pytest.mark.parametrize("message", EACH, ids=["reconcile", "renew", "publish all", "publish"])
+def test_an_outage_brings_the_message_back_soon_and_counts_it(message: Message) -> None:
+    ((actor, args, delay),) = sent_after(AWAY, message)
+    assert (actor, args[-1]) == (message.actor_name, 1)
+    assert args[:1] == message.args[:1] or actor == "reconcile"
+    assert delay == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("message", EACH, ids=["reconcile", "renew", "publish all", "publish"])
+def test_rights_that_a_person_must_mend_are_tried_again_too_but_slowly(message: Message) -> None:
+    ((_, args, delay),) = sent_after(CredentialsRejected("Valkey does not accept our password"), message)
+    assert args[-1] == 1
+    assert timedelta(minutes=1) <= delay <= timedelta(minutes=5)
+
+
+def test_outages_of_a_minute_cost_minutes_and_long_ones_cost_a_try_every_five() -> None:
+    waits = [retry.again(tries) for tries in range(40)]
+    assert waits == sorted(waits)
+    for outage in (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=10)):
+        over = timedelta(0)
+        for wait in waits:
+            over += wait
+            if over >= outage:
+                break
+        assert over <= max(2 * outage, timedelta(seconds=15))
+    assert waits[-1] == timedelta(minutes=5)
+
+
+def test_a_lost_lease_brings_another_look_once_it_may_have_run_out() -> None:
+    assert sent_after(LeaseLost("gone"), messages.renew(CertId(7))) == [("renew", (7,), BUSY)]
+
+
+def test_a_worker_that_stops_gives_its_message_back_as_it_came() -> None:
+    assert sent_after(Interrupted("stopping"), messages.renew(CertId(7), tries=3)) == [
+        ("renew", (7, 3), timedelta(0)),
+    ]
+
+
+def test_a_bug_is_said_and_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[Exception] = []
+    assert sent_after(ValueError("a bug"), messages.renew(CertId(7)), on_error=heard.append) == []
+    assert "bug in knit: message given up" in caplog.text
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize(("message", "again"), [(messages.reconcile(), 0), (messages.publish(), 1)])
+def test_a_pass_that_must_end_reports_what_it_could_not_do(message: Message, again: int) -> None:
+    heard: list[KnitError] = []
+    assert len(sent_after(AWAY, message, follow_up=False, on_error=heard.append)) == again
+    assert len(heard) == 1 - again
+
+
+def test_a_certificate_that_another_worker_is_on_is_looked_at_again() -> None:
+    class Busy:
+        def run(self, cert_id: CertId) -> Outcome:
+            return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
+
+    noted: Any = Noted()
+    nothing: Any = None
+    busy: Any = Busy()
+    flows = Flows(reconcile=nothing, renew=busy, publish=nothing, clock=nothing)
+    Actors(queue=nothing, flows=flows, handed_over=nothing, later=noted).renew(CertId(7))
+    assert noted.calls == [("renew", (7,), BUSY)]
