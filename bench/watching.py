@@ -172,7 +172,7 @@ def _resting(node: Node) -> Iterator[int]:
     }
     with Installation(settings=settings) as installation:
         process = installation.run("watch", [str(BIN / "knit"), "watch"])
-        wait_until((state / "state.json").exists, "the node has looked at everything", seconds=START)
+        wait_until((state / "state.log").exists, "the node has looked at everything", seconds=START)
         time.sleep(SETTLE)
         yield process.pid
 

@@ -43,6 +43,10 @@ class Installed:
     cert_id: CertId | None = None
     generation: int | None = None
 
+    def is_as(self, other: Installed) -> bool:
+        """Whether it is the same pair in the same files."""
+        return (self.sha256, self.cert_path, self.key_path) == (other.sha256, other.cert_path, other.key_path)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:

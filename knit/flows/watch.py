@@ -7,7 +7,7 @@ installed for it stays, and the pass goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,11 +43,13 @@ class Disk(Protocol):
     @property
     def revision(self) -> int | None: ...
     def recover(self) -> None: ...
+    def tidy(self) -> None: ...
     def drifted(self, keys: Iterable[str]) -> set[str]: ...
     def holds(self, key: str) -> bool: ...
     def read(self, cert_path: str, key_path: str) -> Bundle | None: ...
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]: ...
     def adopt(self, key: str, record: Installed) -> None: ...
+    def forget(self, keys: Collection[str]) -> None: ...
     def remember(self, revision: int | None) -> None: ...
 
 
@@ -102,6 +104,8 @@ class Watch:
         finally:
             self._inspector.close()
             self._claims = None
+        if sweep:
+            self._disk.tidy()
         self._disk.remember(revision)
         self._swept = True
         return self._report(len(keys))
@@ -120,12 +124,21 @@ class Watch:
         index = self._reader.index()
         if not index and self._disk.installed:
             log.warning("nothing is published: keeping what is installed", extra={"pairs": len(self._disk.installed)})
+        elif index:
+            self._forget(self._disk.installed.keys() - index)
         self._index = index
         self._crossed = set()
         self._missing &= index
         for key in self._complaints.keys() - index:
             del self._complaints[key]
         return index
+
+    def _forget(self, keys: Collection[str]) -> None:
+        for key in keys:
+            fields = {"key": key, "path": self._disk.installed[key].key_path}
+            log.info("no longer published: its files stay, and are no longer looked after", extra=fields)
+            self._settled.pop(key, None)
+        self._disk.forget(keys)
 
     def _changes(self, revision: int | None) -> set[str]:
         since = self._disk.revision

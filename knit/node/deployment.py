@@ -1,239 +1,243 @@
 """Puts pairs in their places so that whatever dies, and whenever, each is whole again before any reload.
 
-    journal "staging" -> new files beside their targets, old ones given a second name -> journal "moving"
-    -> rename key, rename chain, for each pair -> state (reload owed) -> second names removed -> journal removed
+    journal "move" -> new files beside their targets, old ones given a second name -> journal "going"
+    -> rename key, rename chain, for each pair -> folders on disk -> journal "put" (reload owed) -> second names removed
 
-While the journal says "staging" nothing has moved: the new files are removed. While it says "moving" every new file
-is whole on disk: moving goes on, and only where it cannot go on are the old files put back.
+What the journal says is on its way is finished where both new files are whole; only where that cannot be are the old
+files put back.
 """
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import logging
+import math
 import os
-import secrets
+import posixpath
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
-from knit.core.placement import Installed, Placement
+from knit.core.placement import Placement
 from knit.errors import KnitError, Refused, Transient
 from knit.node import files
-from knit.node.folders import Folders
-from knit.node.state import StateFolder, record_in, record_out
+from knit.node.folders import Folders, Visit
+from knit.node.memory import Memory
+from knit.node.moves import TEMPORARY, Move, Part, sha256
+from knit.node.traits import Traits
 
 log = logging.getLogger(__name__)
 
-JOURNAL = "journal.json"
+T = TypeVar("T")
+
 CHAIN_MODE = 0o644
 KEY_MODE = 0o600
-
-Record = Callable[[Mapping[str, Installed]], None]
-"""Remembers, durably, what has been installed and that a reload is owed for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One file of a pair. `mark` is the part of its temporary names that is its own."""
-
-    path: str
-    sha256: str
-    mark: str
-    had_old: bool = False
-
-    @property
-    def new(self) -> str:
-        """Where the new bytes wait."""
-        return f".knit-{self.mark}.new.tmp"
-
-    @property
-    def old(self) -> str:
-        """The old file's second name."""
-        return f".knit-{self.mark}.old.tmp"
+MODES = (KEY_MODE, CHAIN_MODE)
+"""Of a pair's parts, in their order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """One pair on its way: key first, then chain."""
-
-    key: str
-    parts: tuple[Part, ...]
-    record: Installed
-
-    @classmethod
-    def of(cls, placement: Placement) -> Move:
-        """With temporary names that nothing else has."""
-        mark = secrets.token_hex(8)
-        pair, record = placement.bundle, placement.record
-        parts = (
-            Part(path=record.key_path, sha256=_sha256(pair.privkey), mark=f"{mark}-key"),
-            Part(path=record.cert_path, sha256=_sha256(pair.fullchain), mark=f"{mark}-chain"),
-        )
-        return cls(key=placement.key, parts=parts, record=record)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Move:
-        """Raises KeyError, TypeError or ValueError."""
-        parts = tuple(Part(**part) for part in document["parts"])
-        return cls(key=document["key"], parts=parts, record=record_in(document["record"]))
-
-    def to_json(self) -> dict[str, object]:
-        """For the journal."""
-        return {"key": self.key, "parts": [asdict(part) for part in self.parts], "record": record_out(self.record)}
+FORGOTTEN = 300.0
+"""Seconds after which a temporary file is no longer part of anybody's work."""
 
 
 class Deployment:
-    """Moves pairs into place, with the journal in the state folder."""
+    """Moves pairs into place, with the journal in the node's memory.
 
-    def __init__(self, folders: Folders, state: StateFolder, record: Record) -> None:
+    `torn` are keys whose files can neither be finished nor put back for now: no reload may see them. `stamps` tell
+    the files that the last call of `install` has made, key's and chain's.
+    """
+
+    def __init__(self, folders: Folders, memory: Memory) -> None:
         self._folders = folders
-        self._state = state
-        self._record = record
-        self._open = True
+        self._memory = memory
+        self.torn: set[str] = set()
+        self.stamps: dict[str, list[files.Stamp]] = {}
 
     def recover(self) -> None:
-        """Make whole what an earlier run left half done. Raises Transient when that is not yet possible."""
-        if not self._open:
-            return
-        document = self._state.read(JOURNAL)
-        if document is not None:
-            self._settle(document)
-        self._open = False
+        """Make whole what was left half done. Raises Transient when the state folder is not to be had."""
+        self._memory.ready()
+        moves = list(self._memory.moves.values())
+        if moves:
+            self._finish(moves)
+        for path in list(self._memory.leftovers):
+            self._try_leftover(path)
 
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]:
         """Put all these pairs in their places; returns why some of them were not.
 
-        Raises Transient when the state folder cannot be written; then `recover` must come next.
+        Raises Transient when the state folder cannot be written.
         """
-        moves = {placement.key: Move.of(placement) for placement in placements}
-        self._open = True
-        self._journal("staging", list(moves.values()))
-        failures: dict[str, KnitError] = {}
-        staged = [move for placement in placements if (move := self._staged(placement, moves[placement.key], failures))]
-        self._journal("moving", staged)
-        moved = [move for move in staged if self._moved(move, failures)]
-        self._close(moved, staged)
+        self.stamps.clear()
+        failures: dict[str, KnitError] = {
+            placement.key: Transient("its files are still being put back")
+            for placement in placements
+            if placement.key in self.torn
+        }
+        pairs = [(Move.of(one, self._memory.node), one) for one in placements if one.key not in failures]
+        moves = [move for move, _ in pairs]
+        self._memory.begin(moves)
+        with self._folders.visit() as visit:
+            staged = [found for move, one in pairs if (found := self._staged(visit, move, one, failures))]
+            visit.sync()
+            try:
+                self._memory.proceed(staged)
+            except KnitError:
+                self._close(visit, [], moves)
+                raise
+            moved = [move for move in staged if self._moved(visit, move, failures)]
+            visit.sync()
+            self._close(visit, moved, [*moved, *(move for move in moves if move.key in failures)])
         return failures
 
-    def _journal(self, phase: str, moves: Sequence[Move]) -> None:
-        self._state.write(JOURNAL, {"v": 1, "phase": phase, "moves": [move.to_json() for move in moves]})
+    def tidy(self, folders: Iterable[str]) -> None:
+        """Remove temporary files in these folders that nobody knows of any more: their journal was lost.
 
-    def _close(self, moved: Sequence[Move], all_moves: Sequence[Move]) -> None:
-        if moved:
-            self._record({move.key: move.record for move in moved})
-        for move in all_moves:
-            self._clean(move)
-        self._state.forget(JOURNAL)
-        self._open = False
+        Those of other nodes that write here are left alone while they may still be at work.
+        """
+        for folder in folders:
+            with suppress(KnitError, OSError), self._folders.visit() as visit:
+                opened = visit.folder(folder)
+                for name in _forgotten(opened, f".knit-{self._memory.node}-"):
+                    path = posixpath.join(folder, name)
+                    self._remove(opened, name, path)
+                    log.info("a temporary file of an earlier run is removed", extra={"path": path})
 
-    def _staged(self, placement: Placement, move: Move, failures: dict[str, KnitError]) -> Move | None:
-        contents = ((placement.bundle.privkey, KEY_MODE), (placement.bundle.fullchain, CHAIN_MODE))
+    def _finish(self, moves: Sequence[Move]) -> None:
+        self.torn.clear()
+        with self._folders.visit() as visit:
+            finished = [move for move in moves if self._finished(visit, move)]
+            visit.sync()
+            self._close(visit, finished, moves)
+        fields = {"pairs": len(moves), "finished": len(finished)}
+        log.info("an interrupted deployment was made whole", extra=fields)
+
+    def _close(self, visit: Visit, moved: Sequence[Move], moves: Sequence[Move]) -> None:
+        self._memory.put([(move.key, move.record) for move in moved], loaded=False)
+        done = {move.key for move in moved}
+        for move in moves:
+            if move.key not in self.torn:
+                self._clean(visit, move, done=move.key in done)
+        self._memory.settle(move for move in moves if move.key not in self.torn)
+
+    def _staged(self, visit: Visit, move: Move, placement: Placement, failures: dict[str, KnitError]) -> Move | None:
+        contents = zip(move.parts, (placement.bundle.privkey, placement.bundle.fullchain), MODES, strict=True)
         try:
-            pairs = zip(move.parts, contents, strict=True)
-            staged = (self._stage(placement, part, data, mode) for part, (data, mode) in pairs)
-            return replace(move, parts=tuple(staged))
+            made = [_stage(visit, placement, part, data, mode) for part, data, mode in contents]
         except KnitError as error:
             failures[move.key] = error
-            self._clean(move)
             return None
+        self.stamps[move.key] = [stamp for _, stamp in made]
+        return move.found(*[had_old for had_old, _ in made])
 
-    def _stage(self, placement: Placement, part: Part, data: bytes, mode: int) -> Part:
-        with self._folders.parent(part.path) as (folder, name):
-            try:
-                _check(placement, part.path, folder, name)
-                files.create(folder, part.new, [data], mode)
-                had_old = files.keep(folder, name, part.old)
-                os.fsync(folder)
-            except OSError as error:
-                raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
-        return replace(part, had_old=had_old)
-
-    def _moved(self, move: Move, failures: dict[str, KnitError]) -> bool:
+    def _moved(self, visit: Visit, move: Move, failures: dict[str, KnitError]) -> bool:
         try:
             for part in move.parts:
-                self._move(part)
+                _rename(visit, part)
         except KnitError as error:
             failures[move.key] = error
-            self._restore(move)
+            self._restore(visit, move)
             return False
         return True
 
-    def _move(self, part: Part) -> None:
-        with self._folders.parent(part.path) as (folder, name):
+    def _restore(self, visit: Visit, move: Move) -> None:
+        for part in move.parts:
             try:
-                files.replace(folder, part.new, name)
-                os.fsync(folder)
+                _put_back(visit, part)
             except OSError as error:
-                raise Transient(f"cannot replace {part.path!r}: {error.strerror}") from None
+                self.torn.add(move.key)
+                fields = {"key": move.key, "path": part.path, "cause": error.strerror}
+                log.error("the old file cannot be put back, trying again", extra=fields)  # noqa: TRY400 -- one line
+            except KnitError as error:
+                log.warning("the old file cannot be reached", extra={"path": part.path, "cause": str(error)})
 
-    def _restore(self, move: Move) -> None:
-        for part in move.parts:
-            try:
-                self._put_back(part)
-            except (OSError, KnitError):
-                log.exception("the old file cannot be put back", extra={"key": move.key, "path": part.path})
-
-    def _put_back(self, part: Part) -> None:
-        with self._folders.parent(part.path) as (folder, name):
-            if part.had_old:
-                if files.read(folder, part.old) is not None:
-                    files.replace(folder, part.old, name)
-            elif _holds(folder, name, part.sha256):
-                # There was no file before, and a lone half of a pair is worse than none.
-                files.remove(folder, name)
-            os.fsync(folder)
-
-    def _clean(self, move: Move) -> None:
-        for part in move.parts:
-            try:
-                with self._folders.parent(part.path) as (folder, _):
-                    files.remove(folder, part.new)
-                    files.remove(folder, part.old)
-            except (OSError, KnitError) as error:
-                log.warning("a temporary file stays behind", extra={"path": part.path, "cause": str(error)})
-
-    def _settle(self, document: Mapping[str, Any]) -> None:
+    def _finished(self, visit: Visit, move: Move) -> bool:
         try:
-            moving = document["phase"] == "moving"
-            moves = [Move.from_json(move) for move in document["moves"]]
-        except (KeyError, TypeError, ValueError):
-            log.warning("the deployment journal is damaged, comparing with the files instead")
-            self._state.forget(JOURNAL)
-            return
-        moved = [move for move in moves if self._finished(move)] if moving else []
-        log.info("an interrupted deployment was made whole", extra={"finished": len(moved), "pairs": len(moves)})
-        self._close(moved, moves)
-
-    def _finished(self, move: Move) -> bool:
-        try:
-            steps = [self._missing_step(part) for part in move.parts]
+            waiting = [part for part in move.parts if _waits(visit, part)]
+            for part in waiting:
+                _rename(visit, part)
         except KnitError as error:
-            log.warning("a deployment cannot be finished", extra={"key": move.key, "cause": str(error)})
-            steps = ["lost"]
-        if "lost" in steps:
-            self._restore(move)
+            if move.is_going:
+                log.warning("a deployment cannot be finished", extra={"key": move.key, "cause": str(error)})
+            self._restore(visit, move)
             return False
-        waiting = tuple(part for part, step in zip(move.parts, steps, strict=True) if step == "move")
-        return self._moved(replace(move, parts=waiting), {}) or self._undone(move)
+        return True
 
-    def _undone(self, move: Move) -> bool:
-        self._restore(move)
-        return False
+    def _clean(self, visit: Visit, move: Move, *, done: bool) -> None:
+        for part in move.parts:
+            opened = visit.known(part.path)
+            if opened is None:
+                continue
+            # A first file that is in its place has left nothing.
+            for name in () if part.had_old is False and done else (part.new, part.old):
+                with suppress(OSError):
+                    self._remove(opened, name, posixpath.join(posixpath.dirname(part.path), name))
 
-    def _missing_step(self, part: Part) -> str:
-        with self._folders.parent(part.path) as (folder, name):
-            if _holds(folder, part.new, part.sha256):
-                return "move"
-            return "none" if _holds(folder, name, part.sha256) else "lost"
+    def _remove(self, folder: int, name: str, path: str) -> None:
+        try:
+            files.remove(folder, name)
+        except OSError as error:
+            if path not in self._memory.leftovers:
+                fields = {"path": path, "cause": error.strerror}
+                log.warning("a temporary file cannot be removed, trying again at every pass", extra=fields)
+                self._memory.left(path, there=True)
+            raise
+
+    def _try_leftover(self, path: str) -> None:
+        with suppress(KnitError, OSError), self._folders.visit() as visit:
+            files.remove(visit.folder(posixpath.dirname(path)), posixpath.basename(path))
+            self._memory.left(path, there=False)
+            log.info("a temporary file that had stayed behind is removed", extra={"path": path})
 
 
-def _check(placement: Placement, path: str, folder: int, name: str) -> None:
-    """Raise Refused when something lies there that knit does not replace."""
+def _forgotten(folder: int, ours: str) -> list[str]:
+    """Temporary files in the open folder that are ours, or have not changed for a while."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if TEMPORARY.fullmatch(entry.name)]
+    before = time.time() - FORGOTTEN
+    return [name for name in names if name.startswith(ours) or _changed(folder, name) < before]
+
+
+def _changed(folder: int, name: str) -> float:
+    about = files.about(folder, name)
+    return math.inf if about is None else about.st_ctime
+
+
+def _stage(visit: Visit, placement: Placement, part: Part, data: bytes, mode: int) -> tuple[bool, files.Stamp]:
+    """Put the new file and the old one's second name beside the target; whether there was an old one."""
+    folder, name = visit.place(part.path)
+    try:
+        old = _occupant(placement, part.path, folder, name)
+        if old is None:
+            return False, _anew(folder, part.new, lambda: files.create(folder, part.new, [data], mode))
+        traits = Traits.of(folder, name, old, mode)
+
+        def dress(opened: int) -> None:
+            lost = traits.give(opened)
+            if lost is not None:
+                log.warning("a file's owner or group cannot be kept", extra={"path": part.path, "lost": lost})
+
+        stamp = _anew(folder, part.new, lambda: files.create(folder, part.new, [data], KEY_MODE, dress))
+        return _anew(folder, part.old, lambda: files.keep(folder, name, part.old, traits.give)), stamp
+    except OSError as error:
+        raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
+
+
+def _anew(folder: int, name: str, make: Callable[[], T]) -> T:
+    """Make a file; one of this name that an earlier try has left is removed first."""
+    try:
+        return make()
+    except FileExistsError:
+        files.remove(folder, name)
+        return make()
+
+
+def _occupant(placement: Placement, path: str, folder: int, name: str) -> os.stat_result | None:
+    """What lies there. Raises Refused when knit does not replace it."""
     there = files.about(folder, name)
     if there is None:
-        return
+        return None
     if not stat.S_ISREG(there.st_mode):
         raise Refused(f"{path!r} is not a plain file: knit replaces no links, folders, pipes or devices")
     if not placement.may_replace(path, lambda: files.read(folder, name)):
@@ -241,12 +245,40 @@ def _check(placement: Placement, path: str, folder: int, name: str) -> None:
             f"{path!r} was there before and is no certificate or key in PEM, or an authority's: "
             "move it away if the pair belongs there"
         )
+    return there
 
 
-def _holds(folder: int, name: str, sha256: str) -> bool:
+def _rename(visit: Visit, part: Part) -> None:
+    folder, name = visit.folder(posixpath.dirname(part.path)), posixpath.basename(part.path)
+    try:
+        files.replace(folder, part.new, name)
+    except OSError as error:
+        hint = ": it is a mount point, mount its folder instead" if error.errno == errno.EBUSY else ""
+        raise Transient(f"cannot replace {part.path!r}: {error.strerror}{hint}") from None
+
+
+def _waits(visit: Visit, part: Part) -> bool:
+    """Whether the new file waits, not being in its place yet. Raises Transient when it is neither here nor there."""
+    folder, name = visit.place(part.path)
+    if _holds(folder, part.new, part.sha256):
+        return True
+    if _holds(folder, name, part.sha256):
+        return False
+    raise Transient(f"the new file for {part.path!r} is lost")
+
+
+def _put_back(visit: Visit, part: Part) -> None:
+    """The old file to its place, if the new one is there. Raises OSError when that cannot be, KnitError."""
+    folder, name = visit.place(part.path)
+    if not _holds(folder, name, part.sha256):
+        return
+    if files.about(folder, part.old) is not None:
+        files.replace(folder, part.old, name)
+    elif part.had_old is False:
+        # There was no file before, and a lone half of a pair is worse than none.
+        files.remove(folder, name)
+
+
+def _holds(folder: int, name: str, digest: str) -> bool:
     data = files.read(folder, name)
-    return data is not None and _sha256(data) == sha256
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return data is not None and sha256(data) == digest

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import posixpath
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from knit.core.digest import pair_digest
 from knit.core.model import Bundle
 from knit.core.placement import Installed, Placement
-from knit.errors import KnitError, Transient
+from knit.errors import KnitError, Refused, Transient
 from knit.node import files
-from knit.node.deployment import Deployment
+from knit.node.deployment import CHAIN_MODE, KEY_MODE, Deployment
 from knit.node.folders import Folders
+from knit.node.memory import Memory
 from knit.node.state import StateFolder
+from knit.node.traits import is_too_wide, narrow
+
+log = logging.getLogger(__name__)
 
 
 class Shield(Protocol):
@@ -24,106 +30,132 @@ class Shield(Protocol):
 
 
 class Disk:
-    """Files, state and journal of one node."""
+    """Files, memory and journal of one node."""
 
     def __init__(self, folders: Folders, state_folder: StateFolder, shield: Shield) -> None:
         self._folders = folders
-        self._state_folder = state_folder
         self._shield = shield
-        self._state = state_folder.load()
-        self._saved = True
+        self._memory = Memory(state_folder)
         self._signatures: dict[str, int] = {}
-        self._deployment = Deployment(folders, state_folder, self._deployed)
+        self._deployment = Deployment(folders, self._memory)
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._memory.close()
 
     @property
     def installed(self) -> Mapping[str, Installed]:
         """What this node has installed, by Valkey key."""
-        return self._state.installed
+        return self._memory.installed
 
     @property
     def revision(self) -> int | None:
         """The change feed's revision up to which everything has been looked at."""
-        return self._state.revision
+        return self._memory.revision
 
     @property
     def reload_owed(self) -> bool:
-        """Whether files were written that no successful reload has followed."""
-        return self._state.reload_owed
+        """Whether files have changed, by whomever, since the last successful reload, and every pair is whole."""
+        return self._memory.reload_owed and not self._deployment.torn
 
     def recover(self) -> None:
         """Make whole what was left half done. Raises Transient when that is not yet possible."""
         with self._shield():
             self._deployment.recover()
 
+    def tidy(self) -> None:
+        """Remove what earlier runs, whose journal was lost, left beside the files that are installed."""
+        records = self._memory.installed
+        folders = {posixpath.dirname(path) for key in records for path in records.paths(key)}
+        with self._shield():
+            if not self._memory.moves:
+                self._deployment.tidy(folders)
+
     def drifted(self, keys: Iterable[str]) -> set[str]:
         """Those whose files are perhaps no longer as installed: two calls of stat for each."""
-        installed, signatures = self._state.installed, self._signatures
+        installed, signatures = self._memory.installed, self._signatures
         return {key for key in keys if signatures.get(key, 0) != _signature(installed.paths(key))}
 
     def holds(self, key: str) -> bool:
-        """Whether the key's files are as installed, byte for byte."""
-        record = self._state.installed[key]
+        """Whether the key's files are as installed, byte for byte; what others may do with them is set right."""
+        record = self._memory.installed[key]
+        for path, mode in ((record.cert_path, CHAIN_MODE), (record.key_path, KEY_MODE)):
+            self._narrow(key, path, mode)
         # Taken before the bytes are read, so that a change in between shows up as drift.
         signature = _signature((record.cert_path, record.key_path))
-        found = self.read(record.cert_path, record.key_path)
-        same = found is not None and pair_digest(found.fullchain, found.privkey) == record.sha256
-        self._signatures[key] = signature if same else 0
-        return same
+        with suppress(Refused):
+            found = self.read(record.cert_path, record.key_path)
+            if found is not None and pair_digest(found.fullchain, found.privkey) == record.sha256:
+                self._signatures[key] = signature
+                return True
+        self._signatures[key] = 0
+        return False
 
     def read(self, cert_path: str, key_path: str) -> Bundle | None:
         """The pair on disk; None when one of the two is missing, unreadable or no plain file."""
-        fullchain, privkey = self._read(cert_path), self._read(key_path)
-        return None if fullchain is None or privkey is None else Bundle(fullchain=fullchain, privkey=privkey)
+        with suppress(Transient), self._folders.visit() as visit:
+            fullchain, privkey = (files.read(*visit.place(path)) for path in (cert_path, key_path))
+            return None if fullchain is None or privkey is None else Bundle(fullchain=fullchain, privkey=privkey)
+        return None
 
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]:
         """Write these pairs; returns why some were not. Raises Transient when the state cannot be written."""
         with self._shield():
-            return self._deployment.install(placements)
+            failures = self._deployment.install(placements)
+        for placement in placements:
+            if placement.key not in failures:
+                record, stamps = placement.record, self._deployment.stamps[placement.key]
+                self._signatures[placement.key] = _signature((record.cert_path, record.key_path), stamps)
+        return failures
 
     def adopt(self, key: str, record: Installed) -> None:
-        """Take files that are as published for installed."""
-        if self._state.installed.get(key) != record:
-            self._state.installed[key] = record
-            self._saved = False
+        """Take files that are as published for installed. Unless they were before, a reload is owed for them."""
+        known = self._memory.installed.get(key)
+        if known == record:
+            return
+        with self._shield():
+            if known is None:
+                self._memory.discover(key, record)
+            else:
+                self._memory.put([(key, record)], loaded=known.is_as(record) and key not in self._memory.unloaded)
+
+    def forget(self, keys: Collection[str]) -> None:
+        """These are no longer published: their files stay, and are nobody's."""
+        with self._shield():
+            self._memory.drop(keys)
+        for key in keys:
+            self._signatures.pop(key, None)
 
     def remember(self, revision: int | None) -> None:
-        """Everything up to this revision has been looked at; keep what `adopt` told."""
-        if self._saved and self._state.revision == revision:
-            return
-        self._state.revision = revision
-        self._save()
-
-    def settle_reload(self, *, owed: bool) -> None:
-        """A reload is owed, or is owed no longer."""
-        if self._state.reload_owed != owed:
-            self._state.reload_owed = owed
-            self._save()
-
-    def _deployed(self, records: Mapping[str, Installed]) -> None:
-        self._state.installed.update(records)
-        self._state.reload_owed = True
-        self._save()
-        for key in records:
-            self.holds(key)
-
-    def _save(self) -> None:
-        self._saved = False
+        """Everything up to this revision has been looked at. Raises Transient when that cannot be written."""
         with self._shield():
-            self._state_folder.save(self._state)
-        self._saved = True
+            self._memory.reached(revision)
+            self._memory.ready()
 
-    def _read(self, path: str) -> bytes | None:
-        try:
-            with self._folders.parent(path) as (folder, name):
-                return files.read(folder, name)
-        except Transient:
-            return None
+    def settle_reload(self) -> None:
+        """A reload has succeeded."""
+        with self._shield():
+            self._memory.loaded()
+
+    def _narrow(self, key: str, path: str, mode: int) -> None:
+        with suppress(KnitError, OSError), self._folders.visit() as visit:
+            folder, name = visit.place(path)
+            about = files.about(folder, name)
+            if about is None or not is_too_wide(about, mode):
+                return
+            narrow(folder, name, about, mode)
+            log.warning("others had rights to a file, which are taken away", extra={"key": key, "path": path})
 
 
-def _signature(paths: tuple[str, str]) -> int:
-    """One number that changes whenever one of the two files is replaced or written to; 1 when one is missing."""
+def _signature(paths: tuple[str, str], made: Sequence[files.Stamp] | None = None) -> int:
+    """One number that changes whenever one of the two files is replaced, written to or given other rights.
+
+    1 when one is missing, 0 when they are not those that were `made`, key's first.
+    """
     try:
         stats = [os.stat(path, follow_symlinks=False) for path in paths]  # noqa: PTH116 -- at each poll
     except OSError:
         return 1
-    return hash(tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats))
+    if made is not None and [files.stamp(one) for one in reversed(stats)] != made:
+        return 0
+    return hash(tuple((*files.stamp(one), one.st_ctime_ns) for one in stats))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from knit.core.forbidden import never
 from knit.errors import KnitError, Refused, Transient
@@ -25,21 +25,22 @@ class Folders:
         self._private = os.path.realpath(private)
 
     @contextmanager
-    def parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """The open folder of this clean absolute path, and the file's name in it.
+    def visit(self) -> Iterator[Visit]:
+        """Several steps in the same open folders; they are closed at the end."""
+        with ExitStack() as opened:
+            yield Visit(self, opened)
 
-        Raises Refused when the path leads where nothing may be written, Transient when the folder cannot be opened.
-        """
-        folder, name = posixpath.split(path)
+    def open(self, folder: str) -> int:
+        """The folder. Raises Refused when it is not below the roots, Transient when it cannot be opened."""
         try:
-            opened = self._open(folder)
+            return self._open(folder)
         except OSError as error:
             raise _cannot_open(folder, error) from None
-        try:
-            self._judge(opened, folder, name)
-            yield opened, name
-        finally:
-            os.close(opened)
+
+    def judge(self, real: str, folder: str, name: str) -> None:
+        """Raise Refused when a file of this name, in the folder that is really this one, may not be written."""
+        if never(posixpath.join(real, name)) or f"{real}/".startswith(f"{self._private}/"):
+            raise Refused(f"{folder!r} leads to {real!r}, where knit never writes")
 
     def _open(self, folder: str) -> int:
         if self._roots is None:
@@ -49,10 +50,47 @@ class Folders:
                 return _walk(root, folder[len(root) :].strip("/"))
         raise Refused(f"{folder!r} is not below any of KNIT_WATCH_ROOTS")
 
-    def _judge(self, opened: int, folder: str, name: str) -> None:
-        real = _real_path(opened, folder)
-        if never(posixpath.join(real, name)) or f"{real}/".startswith(f"{self._private}/"):
-            raise Refused(f"{folder!r} leads to {real!r}, where knit never writes")
+
+class Visit:
+    """Folders that were opened once, each by the path that named it; with each, where it really is."""
+
+    def __init__(self, folders: Folders, opened: ExitStack) -> None:
+        self._folders = folders
+        self._opened = opened
+        self._known: dict[str, tuple[int, str]] = {}
+
+    def place(self, path: str) -> tuple[int, str]:
+        """The open folder of this clean absolute path, and the file's name in it.
+
+        Raises Refused when the path leads where nothing may be written, Transient when the folder cannot be opened.
+        """
+        folder, _, name = path.rpartition("/")
+        opened, real = self._visited(folder or "/")
+        self._folders.judge(real, folder, name)
+        return opened, name
+
+    def folder(self, folder: str) -> int:
+        """The open folder. Raises as `place`."""
+        return self._visited(folder)[0]
+
+    def _visited(self, folder: str) -> tuple[int, str]:
+        known = self._known.get(folder)
+        if known is None:
+            opened = self._folders.open(folder)
+            self._opened.callback(os.close, opened)
+            known = self._known[folder] = (opened, _real_path(opened, folder))
+        return known
+
+    def known(self, path: str) -> int | None:
+        """The folder of this path, if it has been opened."""
+        known = self._known.get(posixpath.dirname(path))
+        return None if known is None else known[0]
+
+    def sync(self) -> None:
+        """Have what was named, renamed and removed in these folders on disk, where they can tell."""
+        for opened, _ in self._known.values():
+            with suppress(OSError):
+                os.fsync(opened)
 
 
 def _walk(root: str, below: str) -> int:

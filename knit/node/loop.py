@@ -123,11 +123,7 @@ class Loop:
         if failure is not None:
             self._postpone(failure, output)
             return False
-        try:
-            self._disk.settle_reload(owed=False)
-        except KnitError as error:
-            self._told.complain("a reload will be repeated", "state", str(error), {})
-            return False
+        self._disk.settle_reload()
         self._reload_failures = 0
         if reload is not None:
             log.info("reloaded", extra={"output": output} if output else {})

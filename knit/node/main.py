@@ -51,6 +51,7 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
     opened.callback(state_folder.close)
     folders = Folders(settings.roots, settings.state_dir)
     disk = Disk(folders, state_folder, signals.shield)
+    opened.callback(disk.close)
     inspector = Inspector(settings.child_environment)
     watch = Watch(reader=reader, disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
     return Loop(

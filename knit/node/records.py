@@ -14,6 +14,12 @@ _NONE = -1
 _BETWEEN = "\0"
 """In no path that a value may name."""
 
+_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+"""Seconds of the years 1 and 9999, beyond which there are no instants."""
+
+Fields = list[str | int | None]
+"""A record as JSON: hash, path of the chain, path of the key, both dates in seconds, certificate id, generation."""
+
 
 class Records(MutableMapping[str, Installed]):
     """A dictionary whose values are packed; instants are kept in whole seconds, as certificates have them."""
@@ -43,20 +49,32 @@ class Records(MutableMapping[str, Installed]):
         """The files of chain and key, cheaply: polls ask for nothing else."""
         return _paths(self._packed[key])
 
+    def fields(self, key: str) -> Fields:
+        """The record as JSON."""
+        digest, *numbers = _HEAD.unpack_from(self._packed[key])
+        not_before, not_after, cert_id, generation = numbers
+        known = [None if number == _NONE else number for number in (cert_id, generation)]
+        return [digest.hex(), *self.paths(key), not_before, not_after, *known]
+
+    def take(self, key: str, fields: object) -> None:
+        """The record from JSON. Raises ValueError when it is none."""
+        self._packed[key] = _packed(fields)
+
 
 def pack(record: Installed) -> bytes:
     """The record in some 170 bytes. Raises ValueError when it holds what no record of knit's holds."""
-    numbers = (
-        int(record.not_before.timestamp()),
-        int(record.not_after.timestamp()),
-        _NONE if record.cert_id is None else record.cert_id,
-        _NONE if record.generation is None else record.generation,
-    )
-    try:
-        head = _HEAD.pack(bytes.fromhex(record.sha256), *numbers)
-    except struct.error as error:
-        raise ValueError(f"a number that is none: {error}") from None
-    return head + f"{record.cert_path}{_BETWEEN}{record.key_path}".encode()
+    return _packed(to_fields(record))
+
+
+def to_fields(record: Installed) -> Fields:
+    """The record as JSON."""
+    dates = (int(record.not_before.timestamp()), int(record.not_after.timestamp()))
+    return [record.sha256, record.cert_path, record.key_path, *dates, record.cert_id, record.generation]
+
+
+def from_fields(fields: object) -> Installed:
+    """The record from JSON. Raises ValueError when it is none."""
+    return unpack(_packed(fields))
 
 
 def unpack(packed: bytes) -> Installed:
@@ -77,3 +95,35 @@ def unpack(packed: bytes) -> Installed:
 def _paths(packed: bytes) -> tuple[str, str]:
     cert_path, _, key_path = packed[_HEAD.size :].decode().partition(_BETWEEN)
     return cert_path, key_path
+
+
+def _packed(fields: object) -> bytes:
+    match fields:
+        case [str(sha256), str(cert_path), str(key_path), int(not_before), int(not_after), cert_id, generation]:
+            dates = (not_before, not_after)
+        case _:
+            raise ValueError("not the members of a record")
+    if not all(_EARLIEST <= date <= _LATEST for date in dates):
+        raise ValueError("a date beyond all calendars")
+    if not all(path.startswith("/") and _BETWEEN not in path for path in (cert_path, key_path)):
+        raise ValueError("a path that is none")
+    try:
+        head = _HEAD.pack(_digest(sha256), *dates, _number(cert_id), _number(generation))
+    except struct.error as error:
+        raise ValueError(f"a number that is none: {error}") from None
+    return head + f"{cert_path}{_BETWEEN}{key_path}".encode()
+
+
+def _digest(sha256: str) -> bytes:
+    digest = bytes.fromhex(sha256)
+    if len(digest) != 32:
+        raise ValueError("a hash of another length")
+    return digest
+
+
+def _number(number: object) -> int:
+    if number is None:
+        return _NONE
+    if not isinstance(number, int) or number < 0:
+        raise ValueError("a number that is none")
+    return number

@@ -1,153 +1,154 @@
-"""What a node must not forget between two runs: one small JSON file, and one more while files are being moved.
+"""KNIT_STATE_DIR: made when it is missing, held by one process, and found again when somebody takes it away.
 
-Both are replaced whole. A state that is lost or damaged costs one comparison with the files on disk.
+What stands in the way of a file of knit's here is put aside; nothing here is followed, waited for, or read without a
+bound.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from knit.core.placement import Installed
 from knit.errors import Refused, Transient
 from knit.node import files
-from knit.node.records import Records, pack
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+LOCK = "lock"
+LARGEST = 256 * 2**20
+"""Bytes: a few hundred thousand records."""
 
-
-@dataclass(slots=True, kw_only=True)
-class State:
-    """`installed` by Valkey key; `revision` of the change feed up to which everything has been looked at."""
-
-    installed: Records = field(default_factory=Records)
-    revision: int | None = None
-    reload_owed: bool = False
+_IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.ENODEV}
 
 
 class StateFolder:
-    """KNIT_STATE_DIR, held by one process at a time."""
+    """The folder, open and locked."""
 
     def __init__(self, path: str) -> None:
         """Make and lock it. Raises Refused when another process holds it or it cannot be made."""
         self._path = path
         try:
-            Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
+            self._folder, self._lock = self._taken()
         except OSError as error:
             raise Refused(f"KNIT_STATE_DIR {path!r} cannot be used: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused(f"another knit watch is using KNIT_STATE_DIR {path!r}: give each its own") from None
+        except Transient as error:
+            raise Refused(str(error)) from None
 
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._lock)
         os.close(self._folder)
 
-    def load(self) -> State:
-        """The state; a fresh one when there is none or it cannot be read."""
+    def regain(self) -> bool:
+        """Take the folder again if it is no longer where it was; whether that was so. Raises Transient."""
+        if self._is_ours():
+            return False
         try:
-            document = self.read("state.json", _packed)
-            return State() if document is None else _state(document)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            log.warning("node state is damaged, comparing with the files instead", extra={"folder": self._path})
-            return State()
+            folder, lock = self._taken()
+        except OSError as error:
+            self._unusable(error)
+        self.close()
+        self._folder, self._lock = folder, lock
+        log.warning("the state folder was taken away, starting another", extra={"folder": self._path})
+        return True
 
-    def save(self, state: State) -> None:
-        """Keep it. Raises Transient when it cannot be written."""
-        self._replace("state.json", _pieces(state))
-
-    def read(self, name: str, hook: Callable[[dict[str, Any]], object] | None = None) -> Mapping[str, Any] | None:
-        """The JSON object in this file, None when there is no such thing. `hook` may replace the objects in it."""
+    def open(self, name: str, flags: int) -> int | None:
+        """The plain file, open; None when there is none of sensible size. Raises Transient when it cannot be opened."""
         try:
-            document = json.loads(Path(self._path, name).read_bytes(), object_hook=hook)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError):
-            log.warning("node state cannot be read", extra={"folder": self._path, "file": name})
-            return None
-        return document if isinstance(document, dict) else None
+            opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
+        except OSError as error:
+            if error.errno == errno.ENOENT or error.errno in _IN_THE_WAY:
+                return None
+            self._unusable(error)
+        if files.is_plain(opened, LARGEST):
+            return opened
+        os.close(opened)
+        return None
 
-    def write(self, name: str, document: Mapping[str, object]) -> None:
+    def read(self, name: str) -> bytes | None:
+        """The plain file's bytes; None when there is none of sensible size."""
+        return files.read(self._folder, name, LARGEST)
+
+    def replace(self, name: str, pieces: Iterable[bytes]) -> None:
         """Replace the file in one step, on disk. Raises Transient."""
-        self._replace(name, [json.dumps(document)])
-
-    def _replace(self, name: str, pieces: Iterable[str]) -> None:
         temporary = f"{name}.tmp"
         try:
-            files.remove(self._folder, temporary)
-            files.create(self._folder, temporary, (piece.encode() for piece in pieces), 0o600)
-            files.replace(self._folder, temporary, name)
+            self._remove(temporary)
+            files.create(self._folder, temporary, pieces, 0o600)
+            try:
+                files.replace(self._folder, temporary, name)
+            except OSError as error:
+                self._put_aside(name, error)
+                files.replace(self._folder, temporary, name)
             os.fsync(self._folder)
         except OSError as error:
-            raise Transient(f"KNIT_STATE_DIR {self._path!r} cannot be written: {error.strerror}") from None
+            self._unusable(error)
 
-    def forget(self, name: str) -> None:
-        """Remove the file. Raises Transient."""
+    def forget(self, *names: str) -> None:
+        """Remove these files, if they are there. Raises Transient."""
+        try:
+            for name in names:
+                self._remove(name)
+        except OSError as error:
+            self._unusable(error)
+
+    def _remove(self, name: str) -> None:
         try:
             files.remove(self._folder, name)
-            os.fsync(self._folder)
         except OSError as error:
-            raise Transient(f"KNIT_STATE_DIR {self._path!r} cannot be written: {error.strerror}") from None
+            self._put_aside(name, error)
+
+    def _put_aside(self, name: str, error: OSError) -> None:
+        """Rename what cannot be a file of ours, or raise this error."""
+        if error.errno not in _IN_THE_WAY:
+            raise error
+        aside = f"{name}.aside-{secrets.token_hex(4)}"
+        os.rename(name, aside, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        log.warning("something stood in the way in the state folder", extra={"was": name, "is": aside})
+
+    def _taken(self) -> tuple[int, int]:
+        Path(self._path).mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return folder, self._locked(folder)
+        except BaseException:
+            os.close(folder)
+            raise
+
+    def _locked(self, folder: int) -> int:
+        lock = _lock_file(folder)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise Transient(f"another knit watch is using KNIT_STATE_DIR {self._path!r}: give each its own") from None
+        return lock
+
+    def _is_ours(self) -> bool:
+        try:
+            here, lock = os.stat(self._path), os.stat(LOCK, dir_fd=self._folder)  # noqa: PTH116 -- at each poll
+        except OSError:
+            return False
+        return os.path.samestat(here, os.fstat(self._folder)) and os.path.samestat(lock, os.fstat(self._lock))
+
+    def _unusable(self, error: OSError) -> NoReturn:
+        raise Transient(f"KNIT_STATE_DIR {self._path!r} cannot be written: {error.strerror}") from None
 
 
-def record_out(installed: Installed) -> dict[str, object]:
-    """The record as JSON."""
-    return asdict(installed) | {
-        "not_before": installed.not_before.isoformat(),
-        "not_after": installed.not_after.isoformat(),
-    }
-
-
-def record_in(document: Mapping[str, Any]) -> Installed:
-    """The record from JSON. Raises KeyError, TypeError or ValueError."""
-    dates = {name: datetime.fromisoformat(document[name]) for name in ("not_before", "not_after")}
-    if any(date.tzinfo is None for date in dates.values()):
-        raise ValueError("a time without a zone")
-    return Installed(
-        sha256=str(document["sha256"]),
-        cert_path=str(document["cert_path"]),
-        key_path=str(document["key_path"]),
-        cert_id=document["cert_id"],
-        generation=document["generation"],
-        **dates,
-    )
-
-
-def _pieces(state: State) -> Iterator[str]:
-    """The state as JSON. As one text, ten thousand records would stay in this process's memory for good."""
-    head = json.dumps({"v": VERSION, "revision": state.revision, "reload_owed": state.reload_owed})
-    yield f'{head[:-1]}, "installed": {{'
-    comma = ""
-    for key, installed in state.installed.items():
-        yield f"{comma}{json.dumps(key)}: {json.dumps(record_out(installed))}"
-        comma = ", "
-    yield "}}"
-
-
-def _packed(document: dict[str, Any]) -> object:
-    """Each record as soon as it is parsed: never are there ten thousand objects."""
-    return pack(record_in(document)) if "sha256" in document else document
-
-
-def _state(document: Mapping[str, Any]) -> State:
-    installed = document["installed"]
-    if not all(isinstance(record, bytes) for record in installed.values()):
-        raise ValueError("a record without its hash")
-    return State(
-        installed=Records(installed),
-        revision=None if document["revision"] is None else int(document["revision"]),
-        reload_owed=bool(document["reload_owed"]),
-    )
+def _lock_file(folder: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(LOCK, flags, 0o600, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
+        with suppress(FileNotFoundError):
+            os.rename(LOCK, f"{LOCK}.aside-{secrets.token_hex(4)}", src_dir_fd=folder, dst_dir_fd=folder)
+        return os.open(LOCK, flags, 0o600, dir_fd=folder)

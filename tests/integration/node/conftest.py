@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -121,6 +121,26 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+@contextmanager
+def small_disk(path: Path, kib: int = 64) -> Iterator[Callable[[int], None]]:
+    """A file system of its own at this path; what it yields leaves so many bytes of it free."""
+    path.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", str(path)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs root")
+
+    def leave(free: int) -> None:
+        filler = path / "filler"
+        filler.unlink(missing_ok=True)
+        available = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
+        filler.write_bytes(b"x" * max(available - free, 0))
+
+    try:
+        yield leave
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)  # noqa: S607 -- wherever it is here
 
 
 @pytest.fixture

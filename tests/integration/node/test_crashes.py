@@ -13,13 +13,12 @@ import pytest
 from knit.core.digest import pair_digest
 from knit.core.model import Bundle
 from knit.core.placement import Installed, Placement
-from knit.errors import Transient
 from knit.node.disk import Disk
 from knit.node.folders import Folders
 from knit.node.main import run
 from knit.node.state import StateFolder
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher
+from tests.integration.node.conftest import Node, Publisher, small_disk
 from tests.integration.node.dying import killed
 
 OLD = (pki.pair(age=30), pki.pair(age=31))
@@ -32,15 +31,17 @@ class Machine:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "certs"
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._state = str(home / "state")
 
     @contextmanager
     def started(self) -> Iterator[Disk]:
         state = StateFolder(self._state)
+        disk = Disk(Folders((str(self.folder),), self._state), state, nullcontext)
         try:
-            yield Disk(Folders((str(self.folder),), self._state), state, nullcontext)
+            yield disk
         finally:
+            disk.close()
             state.close()
 
     def install(self, pairs: tuple[Bundle, ...], generation: int) -> None:
@@ -61,10 +62,13 @@ class Machine:
 
     def pairs(self) -> tuple[Bundle | None, Bundle | None]:
         with self.started() as disk:
-            return (
-                disk.read(f"{self.folder}/n0.pem", f"{self.folder}/n0.key"),
-                disk.read(f"{self.folder}/n1.pem", f"{self.folder}/n1.key"),
-            )
+            return self.pairs_of(disk)
+
+    def pairs_of(self, disk: Disk) -> tuple[Bundle | None, Bundle | None]:
+        return (
+            disk.read(f"{self.folder}/n0.pem", f"{self.folder}/n0.key"),
+            disk.read(f"{self.folder}/n1.pem", f"{self.folder}/n1.key"),
+        )
 
     def files(self) -> set[str]:
         return {path.name for path in self.folder.iterdir()}
@@ -77,7 +81,7 @@ def crash(home: Path, step: int, when: str, old: tuple[Bundle, ...] = OLD) -> Ma
         machine.install(old, 1)
     with machine.started() as disk:
         disk.recover()
-        disk.settle_reload(owed=False)
+        disk.settle_reload()
     return machine if killed(lambda: machine.install(NEW, 2), step, when) else None
 
 
@@ -101,16 +105,17 @@ def test_killed_at_any_step_the_start_alone_makes_every_pair_whole(
             assert disk.reload_owed or pairs == before
             known = disk.installed.get("cert:0")
             assert known is None or known.generation == (2 if pairs[0] == NEW[0] else 1)
-        assert machine.files() in (NAMES, set())
+        whole = {f"n{number}.{end}" for number, pair in enumerate(pairs) if pair for end in ("key", "pem")}
+        assert machine.files() == whole
         machine.install(NEW, 2)
         assert machine.pairs() == NEW
         assert machine.files() == NAMES
-    assert step > 30
+    assert step > 15
     assert halves or not old, "the test must have met the moment between two renames"
 
 
 def test_killed_again_at_any_step_of_making_whole_it_ends_whole(tmp_path: Path) -> None:
-    moment = _between_renames(tmp_path / "find")
+    moment = between_renames(tmp_path / "find")
     for step in range(1, 100):
         machine = crash(tmp_path / str(step), moment, "after")
         assert machine is not None
@@ -128,7 +133,7 @@ def test_killed_again_at_any_step_of_making_whole_it_ends_whole(tmp_path: Path) 
             return
 
 
-def _between_renames(home: Path) -> int:
+def between_renames(home: Path) -> int:
     step = 1
     while machine := crash(home / str(step), step, "after"):
         if machine.pairs()[0] not in {OLD[0], NEW[0]}:
@@ -138,7 +143,7 @@ def _between_renames(home: Path) -> int:
 
 
 def test_a_pair_that_cannot_be_finished_is_put_back(tmp_path: Path) -> None:
-    machine = crash(tmp_path / "machine", _between_renames(tmp_path / "find"), "after")
+    machine = crash(tmp_path / "machine", between_renames(tmp_path / "find"), "after")
     assert machine is not None
     for waiting in machine.folder.glob("*chain.new.tmp"):
         waiting.unlink()
@@ -148,19 +153,23 @@ def test_a_pair_that_cannot_be_finished_is_put_back(tmp_path: Path) -> None:
     assert machine.files() == NAMES
 
 
-def test_an_untouched_state_folder_that_cannot_be_written_stops_the_start_until_it_can(tmp_path: Path) -> None:
-    machine = crash(tmp_path / "machine", _between_renames(tmp_path / "find"), "after")
-    assert machine is not None
-    blocker = tmp_path / "machine/state/state.json.tmp"
-    blocker.unlink(missing_ok=True)
-    blocker.mkdir()
-    with machine.started() as disk:
-        with pytest.raises(Transient):
+def test_what_a_full_disk_cannot_remember_is_made_whole_all_the_same(tmp_path: Path) -> None:
+    moment = between_renames(tmp_path / "find")
+    state = tmp_path / "machine/state"
+    state.mkdir(parents=True)
+    with small_disk(state) as leave:
+        machine = crash(tmp_path / "machine", moment, "after")
+        assert machine is not None
+        leave(0)
+        with machine.started() as disk:
             disk.recover()
-        blocker.rmdir()
-        disk.recover()
-        assert disk.reload_owed
-    assert machine.pairs() == NEW
+            assert machine.pairs_of(disk) == NEW
+            assert disk.reload_owed
+            leave(50_000)
+            disk.recover()
+        with machine.started() as disk:
+            assert disk.reload_owed
+            assert machine.files() == NAMES
 
 
 @pytest.mark.parametrize("step", [3, 12, 17, 20, 23, 26, 29])

@@ -220,26 +220,6 @@ def test_a_replica_serves_a_node(node: Node, own_valkey: Valkey) -> None:
         replica.close()
 
 
-def test_a_lost_state_is_rebuilt_from_equal_files_without_reload(node: Node, publisher: Publisher) -> None:
-    publisher.pair("cert:a", pki.pair())
-    assert node.once()
-    state = Path(node.settings.state_dir, "state.json")
-    kept = json.loads(state.read_text())
-    for damaged in (
-        None,
-        b"",
-        b"{",
-        b"[]",
-        b'{"v":1}',
-        b'{"v":1,"installed":{"cert:a":{}},"revision":1,"reload_owed":false}',
-        b'{"v":1,"installed":{"cert:a":{"sha256":"ab"}},"revision":1,"reload_owed":false}',
-    ):
-        state.unlink() if damaged is None else state.write_bytes(damaged)
-        assert node.once()
-        assert json.loads(state.read_text()) == kept
-    assert node.reload_count == 1
-
-
 def test_one_pair_that_is_refused_does_not_stop_the_others(
     node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:

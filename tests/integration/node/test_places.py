@@ -208,24 +208,6 @@ def test_a_full_disk_keeps_the_old_pair_whole(node: Node, publisher: Publisher) 
     assert node.reload_count == 1
 
 
-def test_a_state_folder_that_is_full_leaves_the_old_pair_and_the_next_pass_writes_the_new(
-    node: Node, publisher: Publisher
-) -> None:
-    old, new = pki.pair(age=30), pki.pair()
-    publisher.pair("cert:a", old)
-    loop = node.start()
-    assert loop.once()
-    blocker = Path(node.settings.state_dir, "journal.json.tmp")
-    blocker.mkdir()
-    publisher.pair("cert:a", new, generation=2)
-    assert not loop._pass(sweep=False)
-    assert node.pair() == old
-    blocker.rmdir()
-    assert loop._pass(sweep=False)
-    assert node.pair() == new
-    assert node.files() == {"www.pem", "www.key"}
-
-
 @pytest.mark.skipif(AS_ROOT and not Path("/usr/bin/setpriv").exists(), reason="needs an unprivileged user")
 def test_a_folder_without_permission_keeps_the_old_pair_and_says_so(node: Node, publisher: Publisher) -> None:
     publisher.pair("cert:a", pki.pair(age=30))

@@ -1,0 +1,99 @@
+"""Owner, group, mode and access list of a file, as the next one at its place shall have them.
+
+They are the operator's: whoever gave a key to a group meant the next key too. But what a key or a chain may never be,
+it never becomes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+
+_ACCESS_LIST = "system.posix_acl_access"
+_KEPT = (_ACCESS_LIST, "security.selinux")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """`lists` are extended attributes that decide on access."""
+
+    uid: int
+    gid: int
+    mode: int
+    lists: dict[str, bytes]
+
+    @classmethod
+    def of(cls, folder: int, name: str, about: os.stat_result, default: int) -> Traits:
+        """Those of the file that lies there, with its mode made no wider than is good for a file with this default."""
+        lists = {}
+        for attribute in _KEPT:
+            with suppress(OSError):
+                path = f"/proc/self/fd/{folder}/{name}"
+                lists[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
+        mode = _good(about, default, listed=_ACCESS_LIST in lists)
+        return cls(uid=about.st_uid, gid=about.st_gid, mode=mode, lists=lists)
+
+    def give(self, opened: int) -> str | None:
+        """Give them to this open file; returns what could not be given. Raises OSError."""
+        lost = _give_owner(opened, self.uid, self.gid)
+        for attribute in _KEPT:
+            _give_list(opened, attribute, self.lists.get(attribute))
+        # Last, for the others change it.
+        os.fchmod(opened, self.mode & ~0o070 if lost == "group" else self.mode)
+        return lost
+
+
+def narrowed(mode: int, default: int, *, singled: bool) -> int:
+    """The mode with no more for others than the default has.
+
+    A group that is nobody's choice (not `singled` out) loses what only went to it because it went to everybody.
+    """
+    group, others = (mode >> 3) & 7, mode & 7
+    if others & ~default and group == others and not singled:
+        group &= default >> 3
+    return (mode & 0o700) | (group << 3) | (others & default)
+
+
+def is_too_wide(about: os.stat_result, default: int) -> bool:
+    """Whether others may do more with this file than with one of the default mode."""
+    return bool(stat.S_IMODE(about.st_mode) & 7 & ~default)
+
+
+def narrow(folder: int, name: str, about: os.stat_result, default: int) -> None:
+    """Take away what others may do with this file, a plain one, beyond the default. Raises OSError."""
+    opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if stat.S_ISREG(os.fstat(opened).st_mode):
+            os.fchmod(opened, _good(about, default, listed=_ACCESS_LIST in os.listxattr(opened)))
+    finally:
+        os.close(opened)
+
+
+def _good(about: os.stat_result, default: int, *, listed: bool) -> int:
+    return narrowed(about.st_mode, default, singled=listed or about.st_gid != os.getegid())
+
+
+def _give_owner(opened: int, uid: int, gid: int) -> str | None:
+    now = os.fstat(opened)
+    if now.st_gid != gid:
+        try:
+            os.fchown(opened, -1, gid)
+        except PermissionError:
+            return "group"
+    if now.st_uid != uid:
+        try:
+            os.fchown(opened, uid, -1)
+        except PermissionError:
+            return "owner"
+    return None
+
+
+def _give_list(opened: int, attribute: str, wanted: bytes | None) -> None:
+    # File systems without such lists, labels that only the system gives: nothing to keep there.
+    with suppress(OSError):
+        if wanted is not None:
+            os.setxattr(opened, attribute, wanted)
+        elif attribute == _ACCESS_LIST:
+            os.removexattr(opened, attribute)
