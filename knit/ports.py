@@ -35,6 +35,7 @@ from knit.core.model import (
     Record,
 )
 from knit.core.value import Parcel
+from knit.core.wanted import Edited, Wanted
 
 Clock = Callable[[], datetime]
 """Returns the current time, aware, UTC."""
@@ -222,6 +223,18 @@ class Agendas(Protocol):
 
     def announce(self, interval: timedelta) -> None:
         """A pass has been asked for; the next one comes after this interval at the latest."""
+
+
+class CertList(Protocol):
+    """The list of what is wanted, as whoever edits it sees it."""
+
+    def edit(self, which: CertId | Sequence[str], decide: Callable[[Wanted | None], Wanted], *, enable: bool) -> Edited:
+        """Find the entry by its id or its exact set of names, ask `decide` what it shall be, and store that.
+
+        Nobody else edits the list meanwhile. `decide` gets None when no entry has these names; one is made then.
+        Raises what `decide` raises, Misconfigured when names, key or files belong to another certificate, and
+        NoSuchCertificate for an id that is not there; nothing is changed then.
+        """
 
 
 class IssuerMemory(Protocol):
@@ -428,6 +441,7 @@ class Publication(Protocol):
 
 __all__ = [
     "Accounts",
+    "CertList",
     "Clock",
     "Delegation",
     "Issued",

@@ -10,6 +10,7 @@ from knit.cli.flags import ANSWERS_HELP
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "add": ("certs", "Add a certificate to the list, or change the one with these names."),
+    "set": ("certs", "Change one thing or several about a certificate, and nothing else."),
     "remove": ("certs", "Remove a certificate; the next pass takes it out of Valkey."),
     "list": ("certs", "List the certificates."),
     "enable": ("certs", "Take a disabled certificate up again."),

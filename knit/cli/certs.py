@@ -1,10 +1,11 @@
-"""add, remove, list, enable, disable: what is wanted."""
+"""add, set, remove, list, enable, disable: what is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,42 +15,82 @@ from knit.cli.output import as_json, clean, for_people, json_flag
 from knit.cli.session import check_selection, opened, selected, selecting, settings
 
 if TYPE_CHECKING:
+    from knit.core.wanted import Edited
+    from knit.flows.edit_list import EditList
     from knit.store.certs import Certs, Listed
 
+F = TypeVar("F", bound=Callable[..., Any])
 REQUIRED = ("domains", "provider", "valkey_key", "cert_path", "key_path")
+
+
+def options(command: F) -> F:
+    """The flags of everything that a certificate has beside its names."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+OPTIONS: tuple[Callable[[F], F], ...] = (
+    click.option("--provider", metavar="CODE", help="DNS provider by lego's code; code@account for a second account."),
+    click.option("--valkey-key", metavar="KEY", help="Valkey key to publish under."),
+    click.option("--cert-path", metavar="PATH", help="File of the full chain on the nodes."),
+    click.option("--key-path", metavar="PATH", help="File of the private key on the nodes."),
+    click.option("--issuer", metavar="NAME", help="Who issues it.  [default: acme]"),
+    click.option("--key-type", metavar="TYPE", help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: ec256]"),
+    click.option("--profile", metavar="NAME", help="Certificate profile of the CA."),
+    click.option("--renew-before", metavar="DURATION", help="Renew with so much life left, for example 30d or 720h."),
+    click.option("--preferred-chain", metavar="CN", help="Of several chains, the one whose root has this common name."),
+)
 
 
 @click.command(
     cls=Command,
-    epilog="The identity of a certificate is its set of names: adding the same names again changes the rest.",
+    epilog="The identity of a certificate is its set of names: adding the same names again changes what is given and "
+    "keeps the rest. `knit set` changes one option, or the names.",
 )
 @click.option("--domains", metavar="A,B", help="Names, the first one is primary; *.example.org is a wildcard.")
-@click.option("--provider", metavar="CODE", help="DNS provider by lego's code; code@account for a second account.")
-@click.option("--valkey-key", metavar="KEY", help="Valkey key to publish under.")
-@click.option("--cert-path", metavar="PATH", help="File of the full chain on the nodes.")
-@click.option("--key-path", metavar="PATH", help="File of the private key on the nodes.")
-@click.option("--issuer", metavar="NAME", help="Who issues it.  [default: acme]")
-@click.option("--key-type", metavar="TYPE", help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: ec256]")
-@click.option("--profile", metavar="NAME", help="Certificate profile of the CA.")
-@click.option("--renew-before", metavar="DURATION", help="Renew with so much life left, for example 720h.")
-@click.option("--preferred-chain", metavar="CN", help="Of several chains, the one whose root has this common name.")
+@options
 @json_flag
 def add_command(*, as_records: bool, **given: str | None) -> None:
     """Add a certificate to the list, or change the one with these names; this also enables it."""
-    from knit.cli.wanted import new_cert
+    from knit.cli.wanted import change_from
 
     typed = {name: text.strip() for name, text in given.items() if text is not None and text.strip()}
     missing = [f"--{name.replace('_', '-')}" for name in REQUIRED if name not in typed]
     if missing:
         raise click.UsageError(f"missing {', '.join(missing)}", click.get_current_context())
-    central = settings()
-    wanted = new_cert(typed)
-    with opened(central) as certs:
-        added = certs.add(wanted)
-        cert = certs.one(added.id)
-    _say("added" if added.created else "changed", cert, as_records=as_records)
-    if for_people() and not as_records:
+    change = change_from(typed)
+    with _editing() as (edit, certs):
+        edited = edit.add(change)
+        cert = certs.one(edited.id)
+    _tell(edited, cert, as_records=as_records)
+    if edited.before is None and for_people() and not as_records:
         click.echo(f"The next pass issues it; `knit renew --id {cert.id} --wait` does so now.")
+
+
+@click.command(
+    cls=Command,
+    epilog="An option given as '' goes back to its default. Other names make the certificate due, and so do another "
+    "key type, profile or issuer; another key or path publishes what there is under it.",
+)
+@selecting
+@click.option("--add-names", metavar="A,B", help="Names to add, after those it has.")
+@click.option("--remove-names", metavar="A,B", help="Names to take away.")
+@options
+@json_flag
+def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, **given: str | None) -> None:
+    """Change what is given about a certificate, and nothing else."""
+    from knit.cli.wanted import change_from
+
+    check_selection(cert_id, domains)
+    typed = {name: text.strip() for name, text in given.items() if text is not None}
+    if not typed:
+        raise click.UsageError("nothing to change is given", click.get_current_context())
+    change = change_from(typed)
+    with _editing() as (edit, certs):
+        edited = edit.change(selected(certs, cert_id, domains), change)
+        cert = certs.one(edited.id)
+    _tell(edited, cert, as_records=as_records)
 
 
 @click.command(cls=Command)
@@ -93,6 +134,43 @@ def list_command(*, as_records: bool) -> None:
         click.echo("\n".join(listed.for_a_person(found, datetime.now(UTC))))
     else:
         click.echo("\n".join(listed.plain(found)))
+
+
+@contextmanager
+def _editing() -> Iterator[tuple[EditList, Certs]]:
+    from knit.flows.edit_list import EditList
+    from knit.solvers.registry import split
+    from knit.valkey.layout import Layout
+
+    central = settings()
+    with opened(central) as certs:
+        yield EditList(store=certs, known=split, reserved=Layout(central.index_key).reserved), certs
+
+
+def _tell(edited: Edited, cert: Listed, *, as_records: bool) -> None:
+    """Say what an edit has done, each difference on a line of its own."""
+    differences = edited.differences
+    word = "added" if edited.before is None else "changed" if differences else "unchanged"
+    if as_records:
+        changed = {name: {"from": _plain(old), "to": _plain(new)} for name, (old, new) in differences.items()}
+        as_json({"result": word, **listed.record(cert), "changed": changed})
+        return
+    _say(word, cert, as_records=False)
+    for name, (old, new) in differences.items():
+        click.echo(f"  {name}: {_shown(old)} -> {_shown(new)}")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return listed.duration(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: object) -> str:
+    plain = _plain(value)
+    if isinstance(plain, list):
+        return clean(", ".join(plain))
+    return str(plain).lower() if isinstance(plain, bool) else "-" if plain is None else clean(str(plain))
 
 
 def _change(cert_id: int | None, domains: str | None, act: Callable[[Certs, Listed], None]) -> Listed:

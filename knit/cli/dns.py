@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli.edge import DONE, FAILED
-from knit.cli.flags import ANSWERS_HELP, Command
+from knit.cli.flags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, json_flag, styled
 from knit.settings.environment import Environment
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
-@click.group(name="dns", no_args_is_help=False, context_settings=ANSWERS_HELP)
+@click.group(name="dns", cls=Group, no_args_is_help=False, context_settings=ANSWERS_HELP)
 def dns_command() -> None:
     """Look at the DNS as an order would."""
 

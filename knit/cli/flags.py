@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -26,13 +27,26 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, after rewriting the arguments."""
-        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
-        switches = {_name(option) for option in options if option.is_flag}
-        values = {_name(option) for option in options} - switches
-        rest = super().parse_args(ctx, as_click_takes(args, switches=switches, values=values))
+        rest = super().parse_args(ctx, _rewritten(self, ctx, args))
         if ctx.args and not ctx.resilient_parsing:
             click.echo(f"knit: {ctx.command_path}: ignored: {' '.join(map(repr, ctx.args))}", err=True)
         return rest
+
+
+class Group(click.Group):
+    """A command with commands of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click, after rewriting the flags that stand before the command's name."""
+        own = list(takewhile(lambda arg: arg.startswith("-"), args))
+        return super().parse_args(ctx, [*_rewritten(self, ctx, own), *args[len(own) :]])
+
+
+def _rewritten(command: click.Command, ctx: click.Context, args: list[str]) -> list[str]:
+    options = [option for option in command.get_params(ctx) if isinstance(option, click.Option)]
+    switches = {_name(option) for option in options if option.is_flag}
+    values = {_name(option) for option in options} - switches
+    return as_click_takes(args, switches=switches, values=values)
 
 
 def _name(option: click.Option) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knit.cli.flags import ANSWERS_HELP, Command
+from knit.cli.flags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, instant, json_flag, table
 from knit.cli.session import connected, settings
 from knit.settings.environment import Environment
@@ -20,6 +20,7 @@ ISSUER = "acme"
 
 @click.group(
     name="issuers",
+    cls=Group,
     invoke_without_command=True,
     context_settings=ANSWERS_HELP,
     epilog="A process whose KNIT_ACME_DIRECTORY differs from what is shown here issues nothing.",

@@ -6,7 +6,7 @@ path is checked against rules that are the node's own.
 
 from __future__ import annotations
 
-import posixpath
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from knit.core.value import Value
 from knit.errors import Refused
 
 MAX_PATH = 4096
+_NOTHING = re.compile(r"/(\.?/)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,11 @@ class Placement:
         return data is not None and replaceable(data, paired=self.paired)
 
 
+def spelled(path: str) -> str:
+    """The path without doubled slashes and single dots: two spellings of one file are one file."""
+    return _NOTHING.sub("/", path)
+
+
 def target(path: str) -> str:
     """The path without doubled slashes and single dots. Raises Refused when no value may name it."""
     if not path.startswith("/") or path.endswith(("/", "/.")):
@@ -125,8 +131,7 @@ def target(path: str) -> str:
         _refuse(f"{path[:100]!r} is not a sensible path")
     if ".." in path.split("/"):
         _refuse(f"{path!r} contains ..")
-    clean = posixpath.normpath(path)
-    clean = clean[1:] if clean.startswith("//") else clean
+    clean = spelled(path)
     if never(clean):
         _refuse(f"{clean!r} is a file that knit never writes")
     return clean

@@ -1,7 +1,7 @@
 """A snapshot of the environment, and the parsers that turn its text into values.
 
 A parser takes the text and returns the value, or raises ValueError whose text says what is allowed.
-Durations are written as in Go (`90s`, `1h30m`, `1.5h`) or as bare seconds.
+Durations are written as in Go (`90s`, `1h30m`, `1.5h`), also with days (`30d`), or as bare seconds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from knit.errors import Misconfigured
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
@@ -71,7 +71,7 @@ def text(value: str) -> str:
 
 def duration(value: str) -> timedelta:
     """A positive Go duration or bare seconds."""
-    allowed = "a positive duration such as 90s, 5m, 1h30m or bare seconds"
+    allowed = "a positive duration such as 90s, 5m, 1h30m, 30d or bare seconds"
     try:
         seconds = float(value) if _bare(value) else _go_seconds(value)
     except (ValueError, OverflowError):

@@ -16,7 +16,7 @@ All settings are environment variables. An empty one counts as unset. `NAME_FILE
 required one and a `KNIT_` name that is not on this page stop the process at its start: exit code 2, and one line that
 names the variable, the value (unless it is a secret) and what is allowed.
 
-Durations are written as in Go, `90s`, `5m`, `1h30m`, or as bare seconds.
+Durations are written as in Go, `90s`, `5m`, `1h30m`, also with days, `30d`, or as bare seconds.
 
 | variable | meaning | default | read by |
 |---|---|---|---|

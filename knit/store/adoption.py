@@ -6,24 +6,21 @@ says why; it is looked at again in every pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
-from knit.core.names import key_of, split
+from knit.core.names import key_of
+from knit.core.placement import spelled
+from knit.core.wanted import Reserved, Wanted, judged
 from knit.errors import Misconfigured
 from knit.store.database import Connection
 from knit.store.queries import Row, queries
-from knit.store.rows import key_type
+from knit.store.rows import wanted_from
 from knit.store.schema import lock_key
 
 LEFT_OUT = "left out: "
-
-Names = tuple[str, ...]
-
-Reserved = Callable[[str], bool]
-"""Says whether a certificate may not be published under this key, because knit uses it itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +47,11 @@ class Adopter:
         """One writer of the list at a time, so that what was checked still holds when it is written."""
         self._execute("lock_list", {"key": lock_key("list")})
 
-    def clash(self, row: Mapping[str, object]) -> str | None:
-        """Why this row cannot live beside the others: a sentence that names the other certificate."""
-        found = self._execute("clash", row).fetchone()
+    def clash(self, cert_id: int, wanted: Wanted) -> str | None:
+        """Why this entry cannot live beside the others: a sentence that names the other certificate."""
+        files = {"cert_file": spelled(wanted.cert_path), "key_file": spelled(wanted.key_path)}
+        claims = {"names_key": key_of(wanted.names), "valkey_key": wanted.valkey_key, **files}
+        found = self._execute("clash", {"id": cert_id, **claims}).fetchone()
         if found is None:
             return None
         other = f"certificate {found['id']} ({found['domains']})"
@@ -61,20 +60,19 @@ class Adopter:
     def _unseen(self) -> Sequence[Row]:
         return self._execute("unseen").fetchall()
 
-    def _sorted(self, rows: Sequence[Row]) -> tuple[dict[int, Names], dict[int, str]]:
-        """Names of the rows that are good by themselves, and what is wrong with the others."""
-        good: dict[int, Names] = {}
+    def _sorted(self, rows: Sequence[Row]) -> tuple[dict[int, Wanted], dict[int, str]]:
+        """The rows that are good by themselves, and what is wrong with the others."""
+        good: dict[int, Wanted] = {}
         bad: dict[int, str] = {}
         for row in rows:
             try:
-                check_place(row, self.reserved)
-                key_type(row["key_type"])
-                good[row["id"]] = split(row["domains"])
+                wanted = wanted_from(row)
+                good[row["id"]] = judged(wanted, self.reserved, standing=wanted)
             except Misconfigured as e:
                 bad[row["id"]] = str(e)
         return good, bad
 
-    def _all_at_once(self, good: Mapping[int, Names]) -> bool:
+    def _all_at_once(self, good: Mapping[int, Wanted]) -> bool:
         """False when there is a clash among them or with others; nothing is changed then."""
         try:
             with self.connection.transaction() as savepoint:
@@ -86,13 +84,13 @@ class Adopter:
             pass
         return False
 
-    def _one_by_one(self, rows: Sequence[Row], good: Mapping[int, Names]) -> dict[int, str]:
+    def _one_by_one(self, rows: Sequence[Row], good: Mapping[int, Wanted]) -> dict[int, str]:
         """Of rows that clash with each other the oldest is adopted; gives what is wrong with the rest."""
         bad = {}
         for row in rows:
             if row["id"] not in good:
                 continue
-            why = self.clash({**row, "names_key": key_of(good[row["id"]])})
+            why = self.clash(row["id"], good[row["id"]])
             if why is None:
                 self._adopt({row["id"]: good[row["id"]]})
             else:
@@ -100,24 +98,10 @@ class Adopter:
                 self._execute("leave_out", {"id": row["id"], "error": f"{LEFT_OUT}{why}"})
         return bad
 
-    def _adopt(self, good: Mapping[int, Names]) -> None:
-        names = [",".join(each) for each in good.values()]
-        keys = [key_of(each) for each in good.values()]
+    def _adopt(self, good: Mapping[int, Wanted]) -> None:
+        names = [",".join(each.names) for each in good.values()]
+        keys = [key_of(each.names) for each in good.values()]
         self._execute("adopt", {"ids": list(good), "names": names, "keys": keys})
 
     def _execute(self, name: str, parameters: Mapping[str, object] | None = None) -> psycopg.Cursor[Row]:
         return self.connection.execute(queries("certs")[name], parameters)
-
-
-def check_place(row: Mapping[str, str], reserved: Reserved) -> None:
-    """Raise Misconfigured when key or paths cannot be used whatever the other certificates are."""
-    for field in ("valkey_key", "cert_path", "key_path"):
-        if not row[field].isprintable() or not row[field]:
-            message = f"{field} {row[field]!r} must be printable text"
-            raise Misconfigured(message)
-    if reserved(row["valkey_key"]):
-        message = f"valkey_key {row['valkey_key']} is used by knit itself"
-        raise Misconfigured(message)
-    if row["cert_path"] == row["key_path"]:
-        message = f"cert_path and key_path are the same file, {row['cert_path']}"
-        raise Misconfigured(message)

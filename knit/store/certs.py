@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from knit.core.names import key_of, normalise, split
 from knit.errors import Misconfigured, NoSuchCertificate
@@ -15,33 +14,9 @@ from knit.store.queries import Row, queries
 
 if TYPE_CHECKING:
     # A tenth of the time of `knit list` would be spent on making the model's classes, and it needs none of them.
-    from knit.core.model import CertId, KeyType
-    from knit.store.adoption import Reserved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewCert:
-    """A certificate as asked for with `knit add`; `names` as typed."""
-
-    names: tuple[str, ...]
-    provider: str
-    valkey_key: str
-    cert_path: str
-    key_path: str
-    key_type: KeyType
-    issuer: str = "acme"
-    profile: str | None = None
-    preferred_chain: str | None = None
-    renew_before: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
-    """What `add` did. `names` are normalised."""
-
-    id: CertId
-    names: tuple[str, ...]
-    created: bool
+    from knit.core.model import CertId
+    from knit.core.wanted import Edited, Reserved, Wanted
+    from knit.store.adoption import Adopter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,34 +55,25 @@ class Certs:
         self._reserved = reserved
         self._sql = queries("certs")
 
-    def add(self, new: NewCert) -> Added:
-        """Insert the certificate, or change the one with the same set of names; enables it, lifts a tombstone.
+    def edit(self, which: CertId | Sequence[str], decide: Callable[[Wanted | None], Wanted], *, enable: bool) -> Edited:
+        """See the port `CertList`. Enabled, if asked for, and with the key's tombstone lifted."""
+        from knit.core.wanted import Edited  # It needs the model, and so does adoption: see above.
+        from knit.store.adoption import Adopter
+        from knit.store.rows import wanted_from
 
-        Raises Misconfigured when a name, key or path is bad or belongs to another certificate.
-        """
-        from knit.store.adoption import Adopter, check_place  # It needs the model: see above.
-
-        names = normalise(new.names)
-        row = {
-            **asdict(new),
-            "domains": ",".join(names),
-            "names_key": key_of(names),
-            "names": list(names),
-            "key_type": new.key_type.value,
-        }
-        check_place(row, self._reserved)
-        check_paths(new)
         with self._database.transaction() as connection:
             adopter = Adopter(connection=connection, reserved=self._reserved)
             adopter.run()
             adopter.lock()
-            existing = self._find(connection, row["names_key"])
-            row["id"] = existing or 0
-            if why := adopter.clash(row):
+            row = self._entry(connection, which)
+            before = None if row is None else wanted_from(row)
+            after = decide(before)
+            if why := self._claimed(connection, adopter, row, after):
                 raise Misconfigured(why)
-            cert_id = connection.execute(self._sql["update" if existing else "insert"], row).fetchall()[0]["id"]
-            connection.execute(self._sql["forget_tombstone"], row)
-        return Added(id=cast("CertId", cert_id), names=names, created=existing is None)
+            enabled = enable or row is None or bool(row["enabled"])
+            cert_id = self._store(connection, row, after, enabled=enabled)
+        was_enabled = enabled if row is None else bool(row["enabled"])
+        return Edited(id=cert_id, before=before, after=after, was_enabled=was_enabled, enabled=enabled)
 
     def remove(self, cert_id: CertId) -> None:
         """Delete the row; the next pass prunes what was published. Raises NoSuchCertificate."""
@@ -142,6 +108,34 @@ class Certs:
             raise _unknown(cert_id)
         return _listed(row)
 
+    def _entry(self, connection: Connection, which: CertId | Sequence[str]) -> Row | None:
+        """The row, adopted or not; None when no row has these names. Raises NoSuchCertificate for an id."""
+        cert_id = which if isinstance(which, int) else self._find(connection, key_of(which))
+        if cert_id is None:
+            return None
+        row = connection.execute(self._sql["entry"], {"id": cert_id}).fetchone()
+        if row is None:
+            raise _unknown(cert_id)
+        return row
+
+    def _claimed(self, connection: Connection, adopter: Adopter, row: Row | None, wanted: Wanted) -> str | None:
+        """Which other certificate has these names, this key or one of these files, and what to do about it."""
+        cert_id = 0 if row is None else row["id"]
+        why = adopter.clash(cert_id, wanted)
+        twin = self._find(connection, key_of(wanted.names))
+        if why is None and twin is not None and twin != cert_id:
+            return f"certificate {twin} has the same names"
+        return why if why is None or cert_id else f"{why}; `knit set --id N` changes a certificate that is there"
+
+    def _store(self, connection: Connection, row: Row | None, wanted: Wanted, *, enabled: bool) -> CertId:
+        values = {**_values(wanted), "id": None if row is None else row["id"], "enabled": enabled}
+        if row is not None and key_of(wanted.names) == _key_or_none(row["domains"]):
+            # As it was typed, or as other software wrote it.
+            values["domains"] = row["domains"]
+        made = connection.execute(self._sql["insert" if row is None else "update"], values).fetchall()
+        connection.execute(self._sql["forget_tombstone"], values)
+        return cast("CertId", made[0]["id"])
+
     def _find(self, connection: Connection, names_key: str) -> CertId | None:
         """Also among rows that no pass has adopted or could adopt."""
         row = connection.execute(self._sql["by_names"], {"names_key": names_key}).fetchone()
@@ -155,13 +149,12 @@ class Certs:
             raise _unknown(parameters["id"])
 
 
-def check_paths(new: NewCert) -> None:
-    """Raise Misconfigured for a path that no node would write: relative, or with `..` in it."""
-    for field, text in (("cert_path", new.cert_path), ("key_path", new.key_path)):
-        path = PurePosixPath(text)
-        if not path.is_absolute() or ".." in path.parts or text.endswith("/"):
-            message = f"{field} {text} must be an absolute path of a file, without '..'"
-            raise Misconfigured(message)
+def _values(wanted: Wanted) -> dict[str, Any]:
+    from knit.core.wanted import OPTIONS
+
+    options = {name: getattr(wanted, name) for name in OPTIONS}
+    names = wanted.names
+    return {**options, "domains": ",".join(names), "names": list(names), "names_key": key_of(names)}
 
 
 def _key_or_none(domains: str) -> str | None:

@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 
 from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Policy, Ready
 from knit.core.value import Parcel
+from knit.core.wanted import Reserved
 from knit.store.accounts import Accounts
-from knit.store.adoption import Adopter, Reserved
+from knit.store.adoption import Adopter
 from knit.store.attempts import plan_check, told
 from knit.store.database import Database
 from knit.store.queries import queries

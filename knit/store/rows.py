@@ -19,6 +19,8 @@ from knit.core.model import (
     Record,
     Step,
 )
+from knit.core.names import split
+from knit.core.wanted import OPTIONS, Wanted
 from knit.errors import Misconfigured
 from knit.store.queries import Row
 
@@ -40,6 +42,18 @@ def spec_from(row: Row, prefix: str = "") -> CertSpec:
         renew_before=row[f"{prefix}renew_before"],
         requested_at=row[f"{prefix}requested_at"],
     )
+
+
+def wanted_from(row: Row) -> Wanted:
+    """A row of knit_certs as it stands, good or bad."""
+    return Wanted(names=_names_of(row["domains"]), **{name: row[name] for name in OPTIONS})
+
+
+def _names_of(domains: str) -> tuple[str, ...]:
+    try:
+        return split(domains)
+    except Misconfigured:
+        return tuple(part.strip() for part in domains.split(","))
 
 
 def key_type(text: str) -> KeyType:

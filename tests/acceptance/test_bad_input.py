@@ -87,21 +87,21 @@ def test_a_bad_name_is_named(names: str, said: str, settings: dict[str, str]) ->
 
 
 PLACES = [
-    (["--cert-path", "etc/a.crt"], "cert_path etc/a.crt must be an absolute path"),
-    (["--key-path", "/etc/../a.key"], r"key_path /etc/\.\./a.key must be an absolute path"),
-    (["--key-path", "/etc/tls/"], "key_path /etc/tls/ must be an absolute path of a file"),
+    (["--cert-path", "etc/a.crt"], "cert_path 'etc/a.crt' is not the absolute path of a file"),
+    (["--key-path", "/etc/../a.key"], r"key_path '/etc/\.\./a.key' contains \.\."),
+    (["--key-path", "/etc/tls/"], "key_path '/etc/tls/' is not the absolute path of a file"),
     (["--key-path", "/etc/tls/a.example.crt"], "cert_path and key_path are the same file"),
     (["--cert-path", "/etc/a\ncrt"], "cert_path .* must be printable"),
     (["--valkey-key", "knit:index"], "valkey_key knit:index is used by knit itself"),
     (["--valkey-key", "knit:index:revision"], "valkey_key knit:index:revision is used by knit itself"),
-    (["--valkey-key", "a b"], "--valkey-key 'a b': must not hold white space"),
+    (["--valkey-key", "a b"], "valkey_key 'a b': must not hold white space"),
     (["--valkey-key", "a\x07b"], "valkey_key .* must be printable"),
     (["--provider", "cloudflair"], "unknown DNS provider 'cloudflair'; did you mean cloudflare"),
-    (["--provider", "desec@"], "--provider 'desec@'"),
-    (["--issuer", "vault"], "--issuer 'vault': must be acme"),
-    (["--key-type", "dsa"], "--key-type 'dsa': must be one of ec256"),
-    (["--renew-before", "30 days"], "--renew-before '30 days': must be a positive duration"),
-    (["--profile", "a b"], "--profile 'a b': must be one word"),
+    (["--provider", "desec@"], "provider 'desec@'"),
+    (["--issuer", "vault"], "issuer 'vault': must be acme"),
+    (["--key-type", "dsa"], "key_type 'dsa': must be one of ec256"),
+    (["--renew-before", "30 days"], "renew_before '30 days': must be a positive duration"),
+    (["--profile", "a b"], "profile 'a b': must be one word"),
     (["--valkey-key", "".join(random.Random(1).choices(string.ascii_letters, k=9000))], "too long"),
 ]
 

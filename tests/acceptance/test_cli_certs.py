@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import psycopg
 import pytest
 
@@ -115,3 +117,82 @@ def test_the_database_url_may_come_from_a_file(
     path = tmp_path_factory.mktemp("secret") / "url"
     path.write_text(settings["KNIT_DB_URL"] + "\n")
     assert knit("list", KNIT_DB_URL_FILE=str(path)).out == "no managed certs\n"
+
+
+def only(settings: dict[str, str]) -> dict[str, Any]:
+    """The one certificate on the list."""
+    (found,) = knit("list", "--json", **settings).records
+    return cast("dict[str, Any]", found)
+
+
+def test_adding_again_without_options_keeps_those_that_are_not_given(settings: dict[str, str]) -> None:
+    add("a.example", "--key-type", "rsa2048", "--renew-before", "720h", "--profile=classic", **settings)
+    before = only(settings)
+    again = add("a.example", **settings)
+    assert (again.code, again.out) == (0, "unchanged certificate 1: a.example (tls:a.example)\n")
+    assert only(settings) == before
+
+    changed = add("a.example", "--renew-before", "30d", "--key-type", "ec384", **settings)
+    assert changed.out.splitlines() == [
+        "changed certificate 1: a.example (tls:a.example)",
+        "  key_type: rsa2048 -> ec384",
+    ]
+
+
+def test_set_changes_what_is_named_and_nothing_else(settings: dict[str, str]) -> None:
+    add("a.example", "--key-type", "rsa2048", "--profile=classic", **settings)
+    before = only(settings)
+    done = knit("set", "--id", "1", "--renew-before", "10d", **settings)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[1:] == ["  renew_before: - -> 240h"]
+    assert only(settings) == {**before, "renew_before": "240h"}
+
+    moved = knit("set", "--domains", "a.example", "--valkey-key", "tls:new", "--profile=", "--json", **settings)
+    assert moved.records["changed"] == {
+        "valkey_key": {"from": "tls:a.example", "to": "tls:new"},
+        "profile": {"from": "classic", "to": None},
+    }
+    assert only(settings) == {**before, "renew_before": "240h", "valkey_key": "tls:new", "profile": None}
+
+
+def test_names_are_added_and_removed_under_the_same_key(settings: dict[str, str]) -> None:
+    add("a.example", **settings)
+    refused = knit(
+        *("add", "--domains", "a.example,b.example", "--provider", "desec", "--valkey-key", "tls:a.example"),
+        *("--cert-path", "/etc/tls/b.crt", "--key-path", "/etc/tls/b.key"),
+        **settings,
+    )
+    assert refused.code == 2
+    assert "belongs to certificate 1 (a.example); `knit set --id N` changes" in refused.err
+
+    done = knit("set", "--id", "1", "--add-names", "*.a.example,B.example", **settings)
+    assert done.out.splitlines()[1:] == ["  names: a.example -> a.example, *.a.example, b.example"]
+    assert only(settings)["domains"] == ["a.example", "*.a.example", "b.example"]
+    assert knit("set", "--id", "1", "--remove-names", "a.example", **settings).code == 0
+    assert only(settings)["domains"] == ["*.a.example", "b.example"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--id", "1"], 2, "nothing to change is given"),
+        (["--profile", "x"], 2, "exactly one of --id and --domains"),
+        (["--id", "9", "--profile", "x"], 1, "no certificate has the id 9"),
+        (["--domains", "z.example", "--profile", "x"], 1, "no certificate for z.example"),
+        (["--id", "1", "--provider", "desek"], 2, "did you mean desec"),
+        (["--id", "1", "--provider", ""], 2, "provider ''"),
+        (["--id", "1", "--cert-path", "tls/./shop.crt"], 2, "absolute path"),
+        (["--id", "1", "--cert-path", "/etc/tls/./b.example.crt"], 2, "belongs to certificate 2"),
+        (["--id", "1", "--remove-names", "a.example"], 2, "at least one domain name"),
+    ],
+)
+def test_a_change_that_cannot_be_is_one_line_and_changes_nothing(
+    flags: list[str], code: int, said: str, settings: dict[str, str]
+) -> None:
+    add("a.example", **settings)
+    add("b.example", **settings)
+    before = knit("list", "--json", **settings).records
+    done = knit("set", *flags, **settings)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err.splitlines()[0]
+    assert knit("list", "--json", **settings).records == before

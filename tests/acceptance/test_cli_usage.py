@@ -12,12 +12,14 @@ from tests.acceptance.knit import PROGRAM, environment, knit
 
 COMMANDS = (
     "add",
+    "set",
     "remove",
     "list",
     "enable",
     "disable",
     "renew",
     "watch",
+    "issuers",
     "providers",
     "version",
     "help",

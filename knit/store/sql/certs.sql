@@ -3,7 +3,8 @@ select pg_advisory_xact_lock(%(key)s)
 
 -- name: unseen
 -- Of certificates that clash the first is adopted: one that is switched off never stands in the way.
-select id, domains, valkey_key, cert_path, key_path, key_type, enabled
+select id, domains, enabled, provider, valkey_key, cert_path, key_path, issuer, key_type, profile, preferred_chain,
+       renew_before
 from knit_certs
 where seen is distinct from wanted
 order by enabled desc, id
@@ -34,7 +35,7 @@ on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_
 -- name: crossed
 select 1
 from knit_certs a
-join knit_certs b on a.cert_path = b.key_path
+join knit_certs b on a.cert_file = b.key_file
 where a.names_key is not null and b.names_key is not null
 limit 1
 
@@ -44,12 +45,12 @@ set names = null, names_key = null, seen = null, last_error = %(error)s
 where id = %(id)s and (names_key is not null or seen is not null or last_error is distinct from %(error)s)
 
 -- name: clash
--- The first other certificate that has the same names, or a key or path that this one wants.
+-- The first other certificate that has the same names, or a key or file that this one wants.
 select c.id, c.domains, c.names_key = %(names_key)s as same_names,
        case
            when %(valkey_key)s in (c.valkey_key, i.valkey_key) then 'valkey_key ' || %(valkey_key)s
-           when %(cert_path)s in (c.cert_path, c.key_path) then 'path ' || %(cert_path)s
-           when %(key_path)s in (c.cert_path, c.key_path) then 'path ' || %(key_path)s
+           when %(cert_file)s in (c.cert_file, c.key_file) then 'path ' || %(cert_file)s
+           when %(key_file)s in (c.cert_file, c.key_file) then 'path ' || %(key_file)s
        end as thing
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
@@ -58,8 +59,8 @@ where c.names_key is not null
   and (
       c.names_key = %(names_key)s
       or %(valkey_key)s in (c.valkey_key, i.valkey_key)
-      or c.cert_path in (%(cert_path)s, %(key_path)s)
-      or c.key_path in (%(cert_path)s, %(key_path)s)
+      or c.cert_file in (%(cert_file)s, %(key_file)s)
+      or c.key_file in (%(cert_file)s, %(key_file)s)
   )
 order by c.id
 limit 1
@@ -70,6 +71,12 @@ select id from knit_certs where names_key = %(names_key)s
 -- name: left_out
 select id, domains from knit_certs where names_key is null order by id
 
+-- name: entry
+select id, domains, enabled, provider, valkey_key, cert_path, key_path, issuer, key_type, profile, preferred_chain,
+       renew_before
+from knit_certs
+where id = %(id)s
+
 -- name: insert
 insert into knit_certs (domains, names, names_key, provider, valkey_key, cert_path, key_path,
                         issuer, key_type, profile, preferred_chain, renew_before)
@@ -79,9 +86,9 @@ returning id
 
 -- name: update
 update knit_certs
-set names = %(names)s, names_key = %(names_key)s, provider = %(provider)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
+set domains = %(domains)s, names = %(names)s, names_key = %(names_key)s, provider = %(provider)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
     key_path = %(key_path)s, issuer = %(issuer)s, key_type = %(key_type)s, profile = %(profile)s,
-    preferred_chain = %(preferred_chain)s, renew_before = %(renew_before)s, enabled = true
+    preferred_chain = %(preferred_chain)s, renew_before = %(renew_before)s, enabled = %(enabled)s
 where id = %(id)s
 returning id
 

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.digest import pair_digest
-from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, KeyType, Known, Leaf, Policy, Ready, Reason
+from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Known, Leaf, Policy, Ready, Reason
 from knit.core.value import Parcel
+from knit.core.wanted import Change
+from knit.flows.edit_list import EditList
 from knit.ports import Lease
 from knit.store.attempts import Attempts, load
-from knit.store.certs import Certs, NewCert
+from knit.store.certs import Certs
 from knit.store.database import Database
 from knit.store.leases import Leases
 from knit.store.passes import Passes
@@ -38,15 +40,14 @@ def reserved(key: str) -> bool:
     return key.startswith("knit:index")
 
 
-def new_cert(number: int = 1, *names: str) -> NewCert:
+def new_cert(number: int = 1, *names: str) -> Change:
     """A certificate that clashes with none of another number."""
-    return NewCert(
+    return Change(
         names=names or (f"host{number}.example.org",),
         provider="exec",
         valkey_key=f"certs/{number}",
         cert_path=f"/etc/ssl/{number}.crt",
         key_path=f"/etc/ssl/{number}.key",
-        key_type=KeyType.EC256,
     )
 
 
@@ -79,13 +80,14 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.certs = Certs(database, reserved)
+        self.list = EditList(store=self.certs, known=str, reserved=reserved)
         self.passes = Passes(database, reserved)
         self.leases = Leases(database)
         self.attempts = Attempts(database, self.leases)
 
     def add(self, number: int = 1, *names: str) -> CertSpec:
         """Add and adopt a certificate."""
-        added = self.certs.add(new_cert(number, *names))
+        added = self.list.add(new_cert(number, *names))
         self.passes.adopt()
         return self.spec(added.id)
 

@@ -171,7 +171,7 @@ def test_a_request_made_while_the_certificate_is_still_being_ordered_makes_no_se
 
 def test_what_is_published_stays_wanted_while_nobody_has_looked_at_a_change_of_its_key(store: Store) -> None:
     store.publish(store.add())
-    store.certs.add(replace(new_cert(1), valkey_key="certs/new"))
+    store.list.add(replace(new_cert(1), valkey_key="certs/new"))
     assert store.passes.wanted_keys() == {"certs/1", "certs/new"}
 
 
@@ -188,7 +188,7 @@ def test_a_moved_certificate_is_found_until_the_move_is_recorded_and_its_old_key
     spec = store.add()
     store.publish(spec)
     assert store.passes.moved() == ()
-    store.certs.add(replace(new_cert(1), valkey_key="certs/new", cert_path="/new.crt"))
+    store.list.add(replace(new_cert(1), valkey_key="certs/new", cert_path="/new.crt"))
     store.passes.adopt()
     ((wanted, issued),) = store.passes.moved()
     assert (wanted.valkey_key, issued.valkey_key) == ("certs/new", "certs/1")
@@ -220,7 +220,7 @@ def test_a_tombstone_of_a_key_that_another_certificate_now_wants_is_ignored(stor
     spec = store.add(1)
     store.publish(spec)
     store.certs.remove(spec.id)
-    store.certs.add(replace(new_cert(2), valkey_key="certs/1"))
+    store.list.add(replace(new_cert(2), valkey_key="certs/1"))
     assert store.passes.tombstones() == frozenset()
 
 

@@ -1,4 +1,4 @@
-"""What `knit add` asks for, before anybody else is asked."""
+"""What `knit add` and `knit set` say about a certificate."""
 
 from __future__ import annotations
 
@@ -6,58 +6,40 @@ from datetime import timedelta
 
 import pytest
 
-from knit.cli.wanted import new_cert
-from knit.core.model import KeyType
+from knit.cli.wanted import change_from
+from knit.core.wanted import Change
 from knit.errors import Misconfigured
 
-TYPED = {
-    "domains": "a.example, b.example",
-    "provider": "desec",
-    "valkey_key": "tls:a",
-    "cert_path": "/etc/a.crt",
-    "key_path": "/etc/a.key",
-}
 
-
-def test_what_is_not_said_has_the_original_meaning() -> None:
-    cert = new_cert(TYPED)
-    assert (cert.issuer, cert.key_type, cert.profile, cert.preferred_chain, cert.renew_before) == (
-        "acme",
-        KeyType.EC256,
-        None,
-        None,
-        None,
-    )
-    assert len(cert.names) == 2
+def test_what_is_not_given_is_not_said() -> None:
+    assert change_from({"profile": "shortlived"}) == Change(profile="shortlived")
 
 
 def test_every_flag_arrives() -> None:
-    more = {"key_type": "RSA2048", "profile": "shortlived", "preferred_chain": "ISRG Root X1", "renew_before": "720h"}
-    cert = new_cert({**TYPED, **more, "provider": "desec@west-2"})
-    assert (cert.key_type, cert.profile, cert.preferred_chain, cert.renew_before, cert.provider) == (
-        KeyType.RSA2048,
-        "shortlived",
-        "ISRG Root X1",
-        timedelta(days=30),
-        "desec@west-2",
+    texts = {
+        "provider": "desec@west-2",
+        "valkey_key": "tls:a",
+        "cert_path": "/a.crt",
+        "key_path": "/a.key",
+        "issuer": "acme",
+        "key_type": "RSA2048",
+        "profile": "shortlived",
+        "preferred_chain": "ISRG Root X1",
+    }
+    names = {"domains": "a.example, b.example,", "add_names": "c.example", "remove_names": "d.example"}
+    assert change_from({**texts, **names, "renew_before": "30d"}) == Change(
+        names=("a.example", " b.example"),
+        add_names=("c.example",),
+        remove_names=("d.example",),
+        renew_before=timedelta(days=30),
+        **texts,
     )
 
 
-@pytest.mark.parametrize(
-    ("flag", "text", "said"),
-    [
-        ("provider", "desek", "unknown DNS provider 'desek'; did you mean desec"),
-        ("provider", "desec@", "--provider 'desec@'"),
-        ("provider", "desec@we st", "--provider 'desec@we st'"),
-        ("valkey_key", "tls a", "--valkey-key 'tls a': must not hold white space"),
-        ("issuer", "acmee", "--issuer 'acmee': must be acme"),
-        ("key_type", "ed25519", "--key-type 'ed25519': must be one of ec256, ec384, rsa2048, rsa3072, rsa4096"),
-        ("profile", "short lived", "--profile 'short lived': must be one word"),
-        ("preferred_chain", "a\nb", "must be printable"),
-        ("renew_before", "30d", "--renew-before '30d': must be a positive duration"),
-    ],
-)
-def test_a_wrong_flag_is_named_with_what_is_allowed(flag: str, text: str, said: str) -> None:
-    with pytest.raises(Misconfigured) as refused:
-        new_cert({**TYPED, flag: text})
-    assert said in str(refused.value)
+def test_an_empty_text_takes_a_time_away() -> None:
+    assert change_from({"renew_before": ""}).renew_before == timedelta(0)
+
+
+def test_a_time_that_is_none_is_named() -> None:
+    with pytest.raises(Misconfigured, match="renew_before '30 days': must be a positive duration"):
+        change_from({"renew_before": "30 days"})

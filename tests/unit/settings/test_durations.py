@@ -12,14 +12,25 @@ from hypothesis import strategies as st
 
 from knit.settings.environment import duration, duration_or_zero
 
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-TERMS = st.lists(st.tuples(st.integers(1, 999), st.sampled_from(sorted(UNITS))), min_size=1, max_size=5)
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "d": 86400.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+TERMS = st.lists(st.tuples(st.integers(1, 99), st.sampled_from(sorted(UNITS))), min_size=1, max_size=5)
 GO = st.integers(1, 10 * 366 * 86400 * 1000)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("250ms", 0.25), ("60", 60), ("0.5", 0.5), (".5s", 0.5), ("1.s", 1)],
+    [
+        ("90s", 90),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        ("60", 60),
+        ("30d", 2_592_000),
+        ("1d12h", 129_600),
+        ("0.5", 0.5),
+        (".5s", 0.5),
+        ("1.s", 1),
+    ],
 )
 def test_go_durations_and_bare_seconds_are_read(text: str, seconds: float) -> None:
     assert duration(text) == timedelta(seconds=seconds)
@@ -46,7 +57,7 @@ def test_any_text_is_a_positive_duration_or_a_value_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "0s", "-1s", "+1s", "1d", "1 h", "h", "1h-5m", "1e3", "nan", "inf", "99999999h", "1H", "٣s"]
+    "text", ["", "0", "0s", "-1s", "+1s", "1w", "1 h", "h", "1h-5m", "1e3", "nan", "inf", "99999999h", "1H", "٣s"]
 )
 def test_what_is_no_positive_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="positive duration"):

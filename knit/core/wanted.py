@@ -1,0 +1,184 @@
+"""What may stand on the list of certificates: the one judgement of an entry by itself, whoever wrote it.
+
+What concerns other certificates (names, keys and files belong to one) is the list's own to check.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from typing import Any
+
+from knit.core.model import CertId, KeyType
+from knit.core.names import key_of, normalise
+from knit.core.placement import MAX_PATH, spelled, target
+from knit.errors import Misconfigured, Refused
+
+ISSUERS = ("acme",)
+LONGEST_KEY = 1024
+ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Reserved = Callable[[str], bool]
+"""Says whether a certificate may not be published under this key, because knit uses it itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """An entry of the list, good or bad; `names` are normalised when it is good."""
+
+    names: tuple[str, ...]
+    provider: str
+    valkey_key: str
+    cert_path: str
+    key_path: str
+    issuer: str = "acme"
+    key_type: str = KeyType.EC256.value
+    profile: str | None = None
+    preferred_chain: str | None = None
+    renew_before: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is said about an entry. None: not said. An empty text, or no time at all: as if it had never been said."""
+
+    names: tuple[str, ...] | None = None
+    add_names: tuple[str, ...] = ()
+    remove_names: tuple[str, ...] = ()
+    provider: str | None = None
+    valkey_key: str | None = None
+    cert_path: str | None = None
+    key_path: str | None = None
+    issuer: str | None = None
+    key_type: str | None = None
+    profile: str | None = None
+    preferred_chain: str | None = None
+    renew_before: timedelta | None = None
+
+
+OPTIONS = tuple(one.name for one in fields(Wanted) if one.name != "names")
+DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": "acme", "key_type": "ec256"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """What an edit has done. `before` is None for an entry that is new."""
+
+    id: CertId
+    before: Wanted | None
+    after: Wanted
+    was_enabled: bool
+    enabled: bool
+
+    @property
+    def differences(self) -> dict[str, tuple[object, object]]:
+        """What is not as before, by name, each with both values."""
+        if self.before is None:
+            return {}
+        pairs = [(one.name, getattr(self.before, one.name), getattr(self.after, one.name)) for one in fields(Wanted)]
+        pairs.append(("enabled", self.was_enabled, self.enabled))
+        return {name: (old, new) for name, old, new in pairs if old != new}
+
+
+def applied(change: Change, before: Wanted | None) -> Wanted:
+    """The entry after the change; what is not said stays. Raises Misconfigured for what nobody means to say."""
+    if change.valkey_key is not None and any(c.isspace() for c in change.valkey_key):
+        raise Misconfigured(f"valkey_key {change.valkey_key!r}: must not hold white space")
+    base = Wanted(names=(), provider="", valkey_key="", cert_path="", key_path="") if before is None else before
+    said = {name: getattr(change, name) for name in OPTIONS if getattr(change, name) is not None}
+    options: dict[str, Any] = {name: value or DEFAULTS.get(name) for name, value in said.items()}
+    if change.key_type is not None:
+        options["key_type"] = change.key_type.lower() or DEFAULTS["key_type"]
+    return replace(base, names=_names(change, base.names), **options)
+
+
+def _names(change: Change, before: tuple[str, ...]) -> tuple[str, ...]:
+    """In the order they had, new ones last: the first one is the certificate's primary name."""
+    names = before if change.names is None else normalise(change.names)
+    if key_of(names) == key_of(before):
+        names = before
+    gone = () if not change.remove_names else normalise(change.remove_names)
+    for name in gone:
+        if name not in names:
+            raise Misconfigured(f"{name} is not among the names {', '.join(names)}")
+    return normalise((*(name for name in names if name not in gone), *change.add_names))
+
+
+def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None) -> Wanted:
+    """The entry with its names normalised, and its files as nodes name them.
+
+    A file that a node would refuse is refused here, unless it is `standing` already: a node of the Go knit writes it,
+    and to stop renewing the certificate is worse. Raises Misconfigured, naming the field and what is allowed.
+    """
+    cert_path, key_path = (_file(field, wanted, standing) for field in ("cert_path", "key_path"))
+    if spelled(cert_path) == spelled(key_path):
+        raise Misconfigured(f"cert_path and key_path are the same file, {cert_path}")
+    return replace(
+        wanted,
+        names=normalise(wanted.names),
+        provider=_provider(wanted.provider),
+        valkey_key=_valkey_key(wanted.valkey_key, reserved),
+        cert_path=cert_path,
+        key_path=key_path,
+        issuer=_one_of("issuer", wanted.issuer, ISSUERS),
+        key_type=_one_of("key_type", wanted.key_type, tuple(KeyType)),
+        profile=_profile(wanted.profile),
+        preferred_chain=_chain(wanted.preferred_chain),
+        renew_before=_renew_before(wanted.renew_before),
+    )
+
+
+def _file(field: str, wanted: Wanted, standing: Wanted | None) -> str:
+    path: str = getattr(wanted, field)
+    if not path.isprintable() or not 0 < len(path) <= MAX_PATH:
+        raise Misconfigured(f"{field} {path[:100]!r}: must be printable text of at most {MAX_PATH} characters")
+    if standing is not None and path == getattr(standing, field):
+        return path
+    try:
+        return target(path)
+    except Refused as error:
+        raise Misconfigured(f"{field} {error}") from None
+
+
+def _provider(text: str) -> str:
+    code, at, account = text.partition("@")
+    if not WORD.fullmatch(code) or (at and not ACCOUNT.fullmatch(account)):
+        raise Misconfigured(f"provider {text!r}: must be a code, or code@account, of letters, digits and hyphens")
+    return text
+
+
+def _valkey_key(text: str, reserved: Reserved) -> str:
+    if not text.isprintable() or not text:
+        raise Misconfigured(f"valkey_key {text[:100]!r}: must be printable text")
+    if len(text) > LONGEST_KEY:
+        raise Misconfigured(f"valkey_key {text[:20]!r}…: is too long, {LONGEST_KEY} characters are allowed")
+    if reserved(text):
+        raise Misconfigured(f"valkey_key {text} is used by knit itself")
+    return text
+
+
+def _one_of(field: str, text: str, allowed: tuple[str, ...]) -> str:
+    if text not in allowed:
+        raise Misconfigured(f"{field} {text!r}: must be {'one of ' if len(allowed) > 1 else ''}{', '.join(allowed)}")
+    return str(text)
+
+
+def _profile(text: str | None) -> str | None:
+    if text is not None and not WORD.fullmatch(text):
+        raise Misconfigured(f"profile {text!r}: must be one word of letters, digits, dots and hyphens")
+    return text
+
+
+def _chain(text: str | None) -> str | None:
+    if text is not None and not text.isprintable():
+        raise Misconfigured(f"preferred_chain {text!r}: must be printable text")
+    return text
+
+
+def _renew_before(value: timedelta | None) -> timedelta | None:
+    if value is not None and not timedelta(0) < value <= timedelta(days=3650):
+        raise Misconfigured(f"renew_before {value}: must be more than nothing and at most ten years")
+    return value

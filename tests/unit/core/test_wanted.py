@@ -1,0 +1,145 @@
+"""One judgement of an entry of the list, and changes that touch only what is said."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knit.core.model import CertId
+from knit.core.placement import spelled, target
+from knit.core.wanted import DEFAULTS, OPTIONS, Change, Edited, Wanted, applied, judged
+from knit.errors import Misconfigured, Refused
+
+ENTRY = Wanted(
+    names=("a.example", "b.example"),
+    provider="desec",
+    valkey_key="tls:a",
+    cert_path="/etc/tls/a.crt",
+    key_path="/etc/tls/a.key",
+    key_type="rsa2048",
+    profile="shortlived",
+    preferred_chain="X1",
+    renew_before=timedelta(days=30),
+)
+OTHERS: dict[str, Any] = {
+    "provider": "ovh",
+    "valkey_key": "tls:b",
+    "cert_path": "/etc/tls/b.crt",
+    "key_path": "/etc/tls/b.key",
+    "key_type": "ec384",
+    "profile": "classic",
+    "preferred_chain": "X2",
+    "renew_before": timedelta(days=5),
+}
+
+
+def reserved(key: str) -> bool:
+    return key == "knit:index"
+
+
+@given(st.sets(st.sampled_from(sorted(OTHERS))))
+def test_a_change_touches_what_is_said_and_nothing_else(said: set[str]) -> None:
+    after = applied(Change(**{name: OTHERS[name] for name in said}), ENTRY)
+    assert after == replace(ENTRY, **{name: OTHERS[name] for name in said})
+    edited = Edited(id=CertId(1), before=ENTRY, after=after, was_enabled=True, enabled=True)
+    assert edited.differences == {name: (getattr(ENTRY, name), OTHERS[name]) for name in said}
+
+
+@pytest.mark.parametrize("name", ["issuer", "key_type", "profile", "preferred_chain"])
+def test_an_empty_text_goes_back_to_the_default(name: str) -> None:
+    assert getattr(applied(Change(**{name: ""}), ENTRY), name) == DEFAULTS.get(name)  # type: ignore[arg-type]
+    assert applied(Change(renew_before=timedelta(0)), ENTRY).renew_before is None
+
+
+@pytest.mark.parametrize("name", ["provider", "valkey_key", "cert_path", "key_path"])
+def test_what_a_certificate_must_have_cannot_be_taken_away(name: str) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        judged(applied(Change(**{name: ""}), ENTRY), reserved)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (Change(add_names=("C.example",)), ("a.example", "b.example", "c.example")),
+        (Change(add_names=("B.example.",)), ("a.example", "b.example")),
+        (Change(remove_names=("a.example",), add_names=("c.example",)), ("b.example", "c.example")),
+        (Change(names=("b.example", "A.example")), ("a.example", "b.example")),
+        (Change(names=("b.example",)), ("b.example",)),
+    ],
+)
+def test_names_are_added_at_the_end_and_taken_away_one_by_one(change: Change, names: tuple[str, ...]) -> None:
+    assert applied(change, ENTRY).names == names
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Change(remove_names=("c.example",)), "c.example is not among the names a.example, b.example"),
+        (Change(remove_names=("a.example", "b.example")), "at least one"),
+        (Change(add_names=("c_.example",)), "'c_.example'"),
+        (Change(valkey_key="tls a"), "must not hold white space"),
+    ],
+)
+def test_a_change_that_nobody_means_is_refused(change: Change, said: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        applied(change, ENTRY)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("names", ("exa mple.org",), "'exa mple.org'"),
+        ("provider", "desec@", "provider 'desec@'"),
+        ("provider", "desec@we st", "provider 'desec@we st'"),
+        ("provider", "../etc", "provider '../etc'"),
+        ("valkey_key", "a\nb", "must be printable"),
+        ("valkey_key", "a" * 9000, "too long"),
+        ("valkey_key", "knit:index", "used by knit itself"),
+        ("cert_path", "tls/a.crt", "absolute path"),
+        ("cert_path", "/etc/tls/../a.crt", "contains .."),
+        ("cert_path", "/etc/passwd", "knit never writes"),
+        ("key_path", "/etc/tls/.//a.crt", "same file, /etc/tls/a.crt"),
+        ("key_path", "/home/u/.ssh/authorized_keys", "knit never writes"),
+        ("issuer", "acmee", "issuer 'acmee': must be acme"),
+        ("key_type", "ed25519", "key_type 'ed25519': must be one of ec256, ec384, rsa2048, rsa3072, rsa4096"),
+        ("profile", "short lived", "profile 'short lived': must be one word"),
+        ("preferred_chain", "a\nb", "must be printable"),
+        ("renew_before", timedelta(days=-1), "renew_before"),
+        ("renew_before", timedelta(days=99999), "ten years"),
+    ],
+)
+def test_what_cannot_stand_on_the_list_is_named_with_what_is_allowed(field: str, value: object, said: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        judged(replace(ENTRY, **{field: value}), reserved)  # type: ignore[arg-type]
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+def test_files_are_stored_as_nodes_name_them() -> None:
+    assert judged(replace(ENTRY, cert_path="//etc/./tls//b.crt"), reserved).cert_path == "/etc/tls/b.crt"
+
+
+@given(st.text("/.ab", min_size=1, max_size=12))
+def test_two_spellings_of_a_path_are_one_file_here_and_on_nodes(path: str) -> None:
+    with suppress(Refused):
+        assert (
+            target(path) == spelled(path) == "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+        )
+
+
+def test_a_file_that_stands_on_the_list_stays_whatever_nodes_say_of_it() -> None:
+    standing = replace(ENTRY, cert_path="tls//a.crt")
+    assert judged(standing, reserved, standing=standing) == standing
+    with pytest.raises(Misconfigured, match="absolute path"):
+        judged(standing, reserved, standing=ENTRY)
+
+
+def test_every_field_can_be_changed() -> None:
+    assert {one.name for one in fields(Change)} == {*OPTIONS, "names", "add_names", "remove_names"}
