@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel
 
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
-from knit.solvers.base import Runtime, Timing, Values, Variable
+from knit.solvers.base import UNLIMITED, Runtime, Timing, Values, Variable
 from knit.solvers.http import Account, Api, header
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 _ENVIRONMENT = Variable(names=("AZURE_ENVIRONMENT",), help="public, usgovernment or china", default="public")
 _METHOD = Variable(names=("AZURE_AUTH_METHOD",), help="env, wli, msi, cli, oidc or pipeline; else the first that works")
 _TENANT = Variable(names=("AZURE_TENANT_ID",), help="tenant id")
-_CLIENT = Variable(names=("AZURE_CLIENT_ID",), help="client id of the application or managed identity")
+_CLIENT = Variable(
+    names=("AZURE_CLIENT_ID",),
+    help="client id of the application; msi: not used",
+)
 _SECRET = Variable(names=("AZURE_CLIENT_SECRET",), help="client secret", secret=True)
 _CERTIFICATE = Variable(names=("AZURE_CLIENT_CERTIFICATE_PATH",), help="path of the client's certificate and key")
 _PASSWORD = Variable(names=("AZURE_CLIENT_CERTIFICATE_PASSWORD",), help="password of that key", secret=True)
@@ -189,9 +192,10 @@ def _workload(given: _Given) -> TokenCredential:
 def _managed(given: _Given) -> TokenCredential:
     from azure import identity
 
-    seconds = given.values.seconds(_MSI_TIMEOUT)
+    seconds = given.values.seconds(_MSI_TIMEOUT, zero=UNLIMITED)
     limits: dict[str, Any] = {"connection_timeout": seconds, "read_timeout": seconds}
-    return identity.ManagedIdentityCredential(client_id=given.values.get(_CLIENT), **limits)
+    # As in lego: AZURE_CLIENT_ID belongs to the other methods, and may be set for them.
+    return identity.ManagedIdentityCredential(**limits)
 
 
 def _cli(given: _Given) -> TokenCredential:

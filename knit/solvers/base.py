@@ -19,6 +19,9 @@ from knit.ports import Clock, Sleep, Solver
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
 
+UNLIMITED = 600.0
+"""What "no limit" means for one API call: a thread that waits for ever is of no use to anybody."""
+
 PAUSE = "seconds between two challenges of a certificate, which are proved one after the other"
 
 
@@ -85,9 +88,9 @@ class Knobs:
         """Read them. Without a TTL variable the record's TTL is lego's general default, 120 s."""
         return Timing(
             timeout=values.seconds(self.timeout),
-            interval=values.seconds(self.interval),
+            interval=values.seconds(self.interval, zero=1.0),
             ttl=120 if self.ttl is None else values.integer(self.ttl),
-            http=8.0 if self.http is None else values.seconds(self.http),
+            http=8.0 if self.http is None else values.seconds(self.http, zero=UNLIMITED),
             pause=None if self.pause is None or values.get(self.pause) is None else values.integer(self.pause),
         )
 
@@ -144,12 +147,12 @@ class Values:
             raise Misconfigured(f"{self._spelled(variable)} must be a whole number, not {self._shown(variable, value)}")
         return int(value)
 
-    def seconds(self, variable: Variable) -> float:
-        """Whole seconds, greater than zero."""
-        value = self.integer(variable)
-        if value == 0:
+    def seconds(self, variable: Variable, *, zero: float | None = None) -> float:
+        """Whole seconds; `zero` is what 0 stands for, where it stands for anything."""
+        value = float(self.integer(variable)) or zero
+        if value is None:
             raise Misconfigured(f"{self._spelled(variable)} must be at least 1 second, not 0")
-        return float(value)
+        return value
 
     def flag(self, variable: Variable) -> bool:
         """A truth value, false when unset."""
@@ -179,6 +182,12 @@ class Values:
         """What is set under these names; as in `for_program`, an account's values stand under the plain ones."""
         looked_up = {name: self._first(Variable(names=(name,), help=""), self._suffixes) for name in names}
         return {name: value for name, value in looked_up.items() if value is not None}
+
+    def besides(self, more: Mapping[str, str]) -> Values:
+        """The same, with values for what is not set."""
+        filled = Values({**more, **self._mapping})
+        filled._suffixes = self._suffixes
+        return filled
 
     @property
     def is_second_account(self) -> bool:
@@ -235,6 +244,8 @@ class Provider:
     aliases: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()
     note: str = field(default="")
+    elsewhere: Callable[[Values], Mapping[str, str]] | None = None
+    """Gives, from a file of the vendor's, variables that are not set in the environment."""
 
     @property
     def settings(self) -> tuple[Variable, ...]:
@@ -244,7 +255,13 @@ class Provider:
 
     def solver(self, values: Values, runtime: Runtime) -> Solver:
         """Check that one set of required variables is there, then build. Raises Misconfigured."""
-        values.choose(self.required)
+        try:
+            values.choose(self.required)
+        except Misconfigured:
+            if self.elsewhere is None:
+                raise
+            values = values.besides(self.elsewhere(values))
+            values.choose(self.required)
         return self.build(values, runtime)
 
 

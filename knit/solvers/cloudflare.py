@@ -156,7 +156,7 @@ def _codes(reply: Reply) -> set[int]:
 
 def _build(values: Values, runtime: Runtime) -> Solver:
     timing, url = _KNOBS.timing(values), values.text(_BASE)
-    if values.choose(_REQUIRED) == 1:
+    if values.choose(_REQUIRED) == 0:
         account = by_key(values.text(_KEY), values.text(_EMAIL))
         return Cloudflare(account, account, timing, runtime, url=url)
     token = values.text(_DNS_TOKEN)
@@ -164,7 +164,7 @@ def _build(values: Values, runtime: Runtime) -> Solver:
     return Cloudflare(by_token(token), reader, timing, runtime, url=url)
 
 
-_REQUIRED = ((_DNS_TOKEN,), (_EMAIL, _KEY))
+_REQUIRED = ((_EMAIL, _KEY), (_DNS_TOKEN,))
 
 PROVIDER = Provider(
     code="cloudflare",
@@ -175,4 +175,5 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
+    note="Where e-mail address and key are set, tokens are not used, as in lego.",
 )

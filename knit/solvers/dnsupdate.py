@@ -9,12 +9,14 @@ import binascii
 import re
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import dns.entropy
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.opcode
@@ -43,11 +45,16 @@ _ALGORITHM = _variable("TSIG_ALGORITHM", "TSIG algorithm", default="hmac-sha1.")
 _KEY = _variable("TSIG_KEY", "name of the TSIG key; without key or secret updates are not signed")
 _SECRET = _variable("TSIG_SECRET", "TSIG secret, base64", secret=True)
 _FILE = _variable("TSIG_FILE", "key file as written by tsig-keygen; instead of key, secret and algorithm")
-_ZONES = _variable("ZONES", "zones to update, comma-separated; else the zone is found in the DNS")
-_TIMEOUT = _variable("DNS_TIMEOUT", "seconds one update may take", default="8")
-_GSS = _variable("TSIG_GSS_REALM", "Kerberos realm; GSS-TSIG is not served by knit")
+_ZONES = _variable("ZONES", "zones to update, comma-separated; else the server is asked")
+_TIMEOUT = _variable("DNS_TIMEOUT", "seconds one update may take", default="10")
+_GSS = tuple(
+    _variable(f"TSIG_GSS_{suffix}", "of GSS-TSIG, which knit does not serve", secret=suffix == "PASSWORD")
+    for suffix in ("REALM", "USERNAME", "PASSWORD", "KEYTAB_FILE")
+)
 _PAUSE = _variable("SEQUENCE_INTERVAL", f"{PAUSE}; unset: all at once")
-_KNOBS = replace(knobs(*_PREFIXES, timeout=60, interval=2, ttl=120), pause=_PAUSE)
+_PLAIN = knobs(*_PREFIXES, timeout=60, interval=2, ttl=120)
+_WAIT = replace(_PLAIN.timeout, names=(*_PLAIN.timeout.names, *(f"{prefix}_TIMEOUT" for prefix in _PREFIXES)))
+_KNOBS = replace(_PLAIN, timeout=_WAIT, pause=_PAUSE)
 _RIGHTS = "the right to add and delete TXT records at this name in the server's update policy"
 
 _KEY_FILE = re.compile(
@@ -64,6 +71,7 @@ _FUDGE = 300
 _NO_ERROR = struct.pack("!HH", 0, 0)
 """The TSIG error field, and the length of what might follow it."""
 _LARGEST = 2 + 65535
+_SENDINGS = 3
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
 
 
@@ -79,6 +87,7 @@ class DnsUpdate(Paced):
         self._key = key
         self._zones = zones
         self._timeout = timing.http
+        self._by_udp = False
 
     def present(self, record: Record) -> None:
         """Add the value; the server ignores one that is there (RFC 2136 section 3.4.2.2)."""
@@ -107,23 +116,69 @@ class DnsUpdate(Paced):
         except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.BadKey) as e:
             raise CredentialsRejected(f"dnsupdate: {self._server}: {_signature(e)}") from None
         except _BROKEN as e:
-            why = "no answer in time" if isinstance(e, dns.exception.Timeout | TimeoutError) else _plain(e)
-            raise Unreachable(f"dnsupdate: {self._server}: {why}") from None
+            raise self._unreachable(e) from None
 
-    def _talk(self, update: bytes) -> bytes:
-        """Bytes out, bytes in; ValueError when it answers another question."""
+    def _unreachable(self, e: Exception) -> Unreachable:
+        why = "no answer in time" if isinstance(e, dns.exception.Timeout | TimeoutError) else _plain(e)
+        return Unreachable(f"dnsupdate: {self._server}: {why}")
+
+    def _talk(self, sent: bytes) -> bytes:
+        """Bytes out, bytes in; ValueError when it answers another question.
+
+        By TCP, or by UDP (lego's way) where the server or what stands before it takes no TCP connections.
+        """
         where = resolved(self._server)
-        with socket.create_connection((where.host, where.port), self._timeout) as connection:
-            connection.settimeout(self._timeout)
-            connection.sendall(struct.pack("!H", len(update)) + update)
-            answer = _answer(connection)
-        if len(answer) < _HEADER or answer[:2] != update[:2]:
+        address = where.host, where.port
+        answer = None if self._by_udp else self._tcp(address, sent)
+        if answer is None:
+            self._by_udp = False
+            answer = self._udp(address, sent)
+            self._by_udp = True
+        if len(answer) < _HEADER or answer[:2] != sent[:2]:
             raise ValueError
         return answer
 
+    def _tcp(self, address: tuple[str, int], sent: bytes) -> bytes | None:
+        """The answer, or None when no connection was made."""
+        try:
+            connection = socket.create_connection(address, self._timeout)
+        except OSError:
+            return None
+        with connection:
+            connection.settimeout(self._timeout)
+            connection.sendall(struct.pack("!H", len(sent)) + sent)
+            return _answer(connection)
+
+    def _udp(self, address: tuple[str, int], sent: bytes) -> bytes:
+        """The answer. Sent more than once, for it may be lost; an update that arrives twice changes nothing more."""
+        family = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0][0]
+        with socket.socket(family, socket.SOCK_DGRAM) as connection:
+            connection.connect(address)
+            connection.settimeout(self._timeout / _SENDINGS)
+            for _ in range(_SENDINGS):
+                connection.send(sent)
+                with suppress(TimeoutError):
+                    return connection.recv(_LARGEST)
+        raise TimeoutError
+
     def _zone(self, record: Record) -> str:
         fitting = [zone for zone in self._zones if record.fqdn == zone or record.fqdn.endswith(f".{zone}")]
-        return max(fitting, key=len, default=record.zone)
+        return max(fitting, key=len, default="") or self._asked(record) or record.zone
+
+    def _asked(self, record: Record) -> str | None:
+        """The server's own zone for the name, which the public DNS may not show; None when it does not say."""
+        question = dns.message.make_query(record.fqdn, dns.rdatatype.SOA, use_edns=False)
+        question.flags = dns.flags.Flag(0)
+        try:
+            answer = dns.message.from_wire(self._talk(question.to_wire()))
+        except OSError as e:
+            raise self._unreachable(e) from None
+        except _BROKEN:
+            return None
+        owners = [each.name for each in (*answer.answer, *answer.authority) if each.rdtype == dns.rdatatype.SOA]
+        wanted = dns.name.from_text(record.fqdn)
+        fitting = [owner for owner in owners if wanted.is_subdomain(owner) and answer.flags & dns.flags.AA]
+        return fitting[0].to_text(omit_final_dot=True).lower() if fitting else None
 
     def _refusal(self, rcode: dns.rcode.Rcode, record: Record, zone: str) -> Exception:
         said = f"dnsupdate: {self._server} answers {dns.rcode.to_text(rcode)} to the update of {record.fqdn}"
@@ -232,9 +287,10 @@ def _key_file(path: str) -> tuple[str, str, str]:
 
 
 def _build(values: Values, runtime: Runtime) -> DnsUpdate:
-    if values.get(_GSS) is not None:
-        raise Misconfigured(f"{_GSS.name}: GSS-TSIG is not served; use a TSIG key")
-    timing = replace(_KNOBS.timing(values), http=values.seconds(_TIMEOUT))
+    set_names = values.set_names(_GSS)
+    if set_names or values.text(_ALGORITHM).lower().rstrip(".") == "gss-tsig":
+        raise Misconfigured(f"{(*set_names, _ALGORITHM.name)[0]}: GSS-TSIG is not served; use a TSIG key")
+    timing = replace(_KNOBS.timing(values), http=values.seconds(_TIMEOUT, zero=2.0))
     zones = tuple(zone.strip().rstrip(".").lower() for zone in (values.get(_ZONES) or "").split(",") if zone.strip())
     return DnsUpdate(values.text(_NAMESERVER), _key(values), timing, runtime.clock, zones=zones)
 
@@ -245,7 +301,7 @@ PROVIDER = Provider(
     title="DNS Update (RFC 2136)",
     url="https://www.rfc-editor.org/rfc/rfc2136",
     required=((_NAMESERVER,),),
-    variables=(_KEY, _SECRET, _ALGORITHM, _FILE, _ZONES, _TIMEOUT, _GSS),
+    variables=(_KEY, _SECRET, _ALGORITHM, _FILE, _ZONES, _TIMEOUT, *_GSS),
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,

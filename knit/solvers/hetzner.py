@@ -24,6 +24,7 @@ _CONSOLE_URL = "https://dns.hetzner.com/api/v1"
 _TOKEN = Variable(names=("HETZNER_API_TOKEN",), help="API token of the Cloud project that has the zones", secret=True)
 _KEY = Variable(names=("HETZNER_API_KEY",), help="token of the old DNS Console, instead", secret=True)
 _KNOBS = knobs("HETZNER", timeout=60, interval=2, ttl=120, http=30)
+_CONSOLE_KNOBS = knobs("HETZNER", timeout=120, interval=2, ttl=60, http=30)
 _RIGHTS = "a token with the permission Read & Write, of the project that has the zone"
 
 _SMALLEST_TTL = 60
@@ -195,10 +196,9 @@ class HetznerConsole(Singles):
 
 
 def _build(values: Values, runtime: Runtime) -> Solver:
-    timing = _KNOBS.timing(values)
     if values.choose(_REQUIRED) == 1:
-        return HetznerConsole(values.text(_KEY), timing, runtime)
-    return Hetzner(values.text(_TOKEN), timing, runtime)
+        return HetznerConsole(values.text(_KEY), _CONSOLE_KNOBS.timing(values), runtime)
+    return Hetzner(values.text(_TOKEN), _KNOBS.timing(values), runtime)
 
 
 _REQUIRED = ((_TOKEN,), (_KEY,))
@@ -211,5 +211,6 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="HETZNER_API_KEY is for zones still in the old DNS Console, which Hetzner is closing.",
+    note="HETZNER_API_KEY is for zones still in the old DNS Console, which Hetzner is closing; with it, records have "
+    "120 s to show and a TTL of 60 s by default.",
 )

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import requests
 from pydantic import TypeAdapter, ValidationError
@@ -133,10 +134,24 @@ class Reply:
 class Api:
     """Calls one provider's API. Safe to share between threads: each has its own connection."""
 
-    def __init__(self, base_url: str, account: Account, runtime: Runtime, *, timeout: float) -> None:
-        if not base_url.startswith(("https://", "http://")):
-            raise Misconfigured(f"{account.provider}: the API's address must start with https://, not {base_url!r}")
-        self._base = base_url.rstrip("/")
+    def __init__(
+        self,
+        base_url: str,
+        account: Account,
+        runtime: Runtime,
+        *,
+        timeout: float,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        """`base_url` may hold `user:password@`, for a server that wants basic authentication (of its own, or besides).
+
+        `proxies` (URLs by `http` and `https`, hosts under `no_proxy`) go before those of the environment.
+        """
+        base, account = _opened(base_url, account)
+        if not base.startswith(("https://", "http://")):
+            raise Misconfigured(f"{account.provider}: the API's address must start with https://, not {base!r}")
+        self._base = base.rstrip("/")
+        self._proxies = _proxies(self._base, proxies or {})
         self._account = account
         self._runtime = runtime
         self._timeout = timeout
@@ -232,6 +247,7 @@ class Api:
                 data=body.raw if body.form is None else body.form,
                 headers=body.headers,
                 auth=_Signed(self._account.sign),
+                proxies=self._proxies,
                 timeout=(min(_CONNECT, self._timeout), self._timeout),
                 allow_redirects=False,
                 stream=True,
@@ -259,13 +275,40 @@ class Api:
         return session
 
     def _host(self) -> str:
-        return self._base.split("/")[2].rpartition("@")[2]
+        return self._base.split("/")[2]
 
     def _clean(self, text: str) -> str:
         for secret in self._account.secrets:
             text = text.replace(secret, "***") if secret else text
         line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
         return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+
+
+def _opened(url: str, account: Account) -> tuple[str, Account]:
+    """The address without the user and password in it, and an account that shows them."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    userinfo, at, host = authority.rpartition("@")
+    if not at:
+        return url, account
+    user, _, password = (unquote(part) for part in userinfo.partition(":"))
+    enter = basic(user, password)
+
+    def sign(request: requests.PreparedRequest) -> None:
+        enter(request)
+        account.sign(request)
+
+    secrets = (*account.secrets, password, userinfo.partition(":")[2])
+    return f"{scheme}{separator}{host}{slash}{path}", replace(account, sign=sign, secrets=secrets)
+
+
+def _proxies(url: str, chosen: Mapping[str, str]) -> dict[str, str] | None:
+    """What requests is to be told: chosen proxies, or that this host is to be reached without any."""
+    if not chosen:
+        return None
+    if chosen.get("no_proxy") and requests.utils.should_bypass_proxies(url, chosen["no_proxy"]):
+        return {"no_proxy": chosen["no_proxy"]}
+    return {scheme: proxy for scheme, proxy in chosen.items() if scheme != "no_proxy"}
 
 
 class _Signed(AuthBase):

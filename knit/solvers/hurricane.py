@@ -28,7 +28,7 @@ _TOO_OFTEN = {"interval", "abuse"}
 
 
 class Hurricane(Paced, HoldsOneValue):
-    """`tokens` by the record's full name."""
+    """`tokens` by the record's full name, or by `_acme-challenge.` before the target of a CNAME."""
 
     def __init__(self, tokens: Mapping[str, str], timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:
         super().__init__(timing)
@@ -49,7 +49,7 @@ class Hurricane(Paced, HoldsOneValue):
         self._update(record, _EMPTY)
 
     def _update(self, record: Record, value: str) -> None:
-        token = self._tokens.get(record.fqdn)
+        token = self._tokens.get(record.fqdn) or self._tokens.get(_PREFIX + record.fqdn)
         if token is None:
             raise Refused(f"hurricane: {_TOKENS.name} has no key for {record.fqdn}")
         form = {"hostname": record.fqdn, "password": token, "txt": value}
@@ -91,5 +91,6 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="One value for each dynamic TXT record: a name and its wildcard are proved one after the other.",
+    note="One value for each dynamic TXT record: a name and its wildcard are proved one after the other. For a "
+    "challenge that is delegated by CNAME, the name in HURRICANE_TOKENS is the CNAME's target.",
 )

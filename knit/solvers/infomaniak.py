@@ -16,7 +16,7 @@ from knit.solvers.zones import Zones
 _ENDPOINT = Variable(names=("INFOMANIAK_ENDPOINT",), help="the API's address", default="https://api.infomaniak.com")
 _TOKEN = Variable(names=("INFOMANIAK_ACCESS_TOKEN",), help="API token of the account", secret=True)
 _KNOBS = knobs("INFOMANIAK", timeout=120, interval=10, ttl=300, http=30)
-_RIGHTS = "the scope domain (tokens of all products have it), and the domain in the same account"
+_RIGHTS = "the scopes dns:read and dns:write, and the domain in the same account"
 
 _APEX = ("", ".")
 

@@ -26,6 +26,11 @@ _ADDRESS_URL = "https://dynamicdns.park-your-domain.com/getip"
 _USER = Variable(names=("NAMECHEAP_API_USER",), help="user name of the account")
 _KEY = Variable(names=("NAMECHEAP_API_KEY",), help="API key", secret=True)
 _SANDBOX = Variable(names=("NAMECHEAP_SANDBOX",), help="talk to Namecheap's sandbox: true or false")
+_PROXIES = {
+    "http": Variable(names=("NAMECHEAP_HTTP_PROXY",), help="proxy for http://; else HTTP_PROXY", secret=True),
+    "https": Variable(names=("NAMECHEAP_HTTPS_PROXY",), help="proxy for https://; else HTTPS_PROXY", secret=True),
+    "no_proxy": Variable(names=("NAMECHEAP_NO_PROXY",), help="hosts to be reached without a proxy; else NO_PROXY"),
+}
 _KNOBS = knobs("NAMECHEAP", timeout=3600, interval=15, ttl=120, http=60)
 _RIGHTS = "API access switched on in the account, and the public IPv4 address of this machine on its list there"
 _SHORTEST_TTL, _LONGEST_TTL = 60, 60000
@@ -66,11 +71,12 @@ class Namecheap(Paced, ReplacesWhole):
         *,
         url: str = _URL,
         address_url: str = _ADDRESS_URL,
+        proxies: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(timing)
         account = Account(provider="namecheap", rights=_RIGHTS, sign=anonymous, secrets=(key,))
-        self._api = Api(url, account, runtime, timeout=timing.http)
-        self._mirror = Api(address_url, account, runtime, timeout=timing.http)
+        self._api = Api(url, account, runtime, timeout=timing.http, proxies=proxies)
+        self._mirror = Api(address_url, account, runtime, timeout=timing.http, proxies=proxies)
         self._runtime = runtime
         self._who = {"ApiUser": user, "ApiKey": key, "UserName": user}
         self._address = ("", runtime.clock())
@@ -216,7 +222,8 @@ def _is_ipv4(text: str) -> bool:
 
 def _build(values: Values, runtime: Runtime) -> Solver:
     url = _SANDBOX_URL if values.flag(_SANDBOX) else _URL
-    return Namecheap(values.text(_USER), values.text(_KEY), _KNOBS.timing(values), runtime, url=url)
+    proxies = {kind: value for kind, variable in _PROXIES.items() if (value := values.get(variable))}
+    return Namecheap(values.text(_USER), values.text(_KEY), _KNOBS.timing(values), runtime, url=url, proxies=proxies)
 
 
 PROVIDER = Provider(
@@ -224,7 +231,7 @@ PROVIDER = Provider(
     title="Namecheap",
     url="https://www.namecheap.com/support/api/methods/",
     required=((_USER, _KEY),),
-    variables=(_SANDBOX,),
+    variables=(_SANDBOX, *_PROXIES.values()),
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,

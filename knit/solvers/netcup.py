@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from knit.errors import KnitError, Unreachable
+from knit.core.model import Record
+from knit.errors import CredentialsRejected, KnitError, Refused, Unreachable
 from knit.ports import Solver
 from knit.solvers.base import Provider, Runtime, Timing, Values, Variable, knobs
 from knit.solvers.http import Account, Api, Body, anonymous
@@ -31,6 +32,8 @@ _NO_SESSION = 4001
 _INVALID = 4013
 _NO_RECORDS_FOR_ZONE = 5029
 _TOO_MANY = "requests per minute"
+_NO_ZONE = "could not be found"
+_GUESSED = ""
 
 
 class _Answer(BaseModel):
@@ -47,7 +50,12 @@ class _Answer(BaseModel):
     def lacks_zone(self) -> bool:
         """No such zone here, or a name that cannot be a domain to netcup, such as one with too many labels."""
         invalid = self.statuscode == _INVALID and "domainname" in self.longmessage
-        return invalid or self.statuscode == _NO_RECORDS_FOR_ZONE
+        return invalid or (self.lacks_records and _NO_ZONE in self.longmessage)
+
+    @property
+    def lacks_records(self) -> bool:
+        """No record is there to be listed; that alone does not say that there is no zone."""
+        return self.statuscode == _NO_RECORDS_FOR_ZONE
 
 
 class _Login(BaseModel):
@@ -111,10 +119,21 @@ class Netcup(Singles):
             if found in self._ids(place):
                 raise
 
+    def _place(self, record: Record) -> Place:
+        """Netcup may refuse to list a zone that has no records yet: then the one that the DNS shows, as lego does."""
+        try:
+            return super()._place(record)
+        except CredentialsRejected:
+            raise
+        except Refused:
+            return Place(zone=record.zone, zone_id=_GUESSED, record=record)
+
     def _update(self, place: Place, more: dict[str, object]) -> None:
         record = {"hostname": place.name or "@", "type": "TXT", "destination": place.value, **more}
         body: dict[str, object] = {"domainname": place.zone, "dnsrecordset": {"dnsrecords": [record]}}
         answer, _ = self._call("updateDnsRecords", body)
+        if answer.status != "success" and place.zone_id == _GUESSED:
+            raise self._api.refused(f"no zone of this account holds {place.record.fqdn}: {answer.said}")
         if answer.status != "success":
             raise self._error(answer)
 
@@ -126,6 +145,8 @@ class Netcup(Singles):
         answer, listed = self._call("infoDnsRecords", {"domainname": zone})
         if answer.lacks_zone:
             return None
+        if answer.lacks_records:
+            return []
         if answer.status != "success":
             raise self._error(answer)
         return listed.responsedata.dnsrecords if listed else []

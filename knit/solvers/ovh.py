@@ -6,12 +6,14 @@ without reading is done without, and reading is asked for only where nothing els
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import quote
 
 import requests
@@ -48,6 +50,9 @@ _TOKEN_URLS = {
     "ovh-ca": "https://ca.ovh.com/auth/oauth2/token",
     "ovh-us": "https://us.ovhcloud.com/auth/oauth2/token",
 }
+_CREDENTIALS = (_KEY, _SECRET, _CONSUMER, _CLIENT, _CLIENT_SECRET, _TOKEN)
+_FILES = ("/etc/ovh.conf", "~/.ovh.conf", "./ovh.conf")
+"""The later go before the earlier."""
 _CLOCK_KEPT = timedelta(hours=1)
 _TOKEN_SPARE = timedelta(minutes=1)
 
@@ -266,6 +271,22 @@ def _access(server: Server, endpoint: str, values: Values) -> Access:
             return by_token(server, values.text(_TOKEN))
 
 
+def _from_file(values: Values) -> dict[str, str]:
+    """What OVH's own tools read: the endpoint's section; without OVH_ENDPOINT lego's, else the file's own default."""
+    files = configparser.ConfigParser(interpolation=None)
+    try:
+        files.read((str(Path(path).expanduser()) for path in _FILES), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as e:
+        raise Misconfigured(f"ovh.conf cannot be read ({type(e).__name__})") from None
+    chosen = values.named(_ENDPOINT.names).get(_ENDPOINT.name)
+    usual = "ovh-eu" if files.has_section("ovh-eu") else files.get("default", "endpoint", fallback="ovh-eu")
+    endpoint = chosen or usual
+    known = {variable.name.removeprefix("OVH_").lower(): variable.name for variable in _CREDENTIALS}
+    section = files[endpoint] if files.has_section(endpoint) else {}
+    found = {known[name]: value for name, value in section.items() if name in known and value}
+    return {_ENDPOINT.name: endpoint, **found}
+
+
 PROVIDER = Provider(
     code="ovh",
     title="OVHcloud",
@@ -275,4 +296,6 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
+    elsewhere=_from_file,
+    note="Without any of the keys, they are read from /etc/ovh.conf, ~/.ovh.conf and ./ovh.conf, as lego does it.",
 )

@@ -55,10 +55,12 @@ class Route53(Sets[str], Settles):
         super().__init__(timing, Zones("route53", self._zone_id, runtime.clock, hint=_hint(options)), runtime)
         self._access = access
         self._options = options
+        self._upserts = False
 
     def _place(self, record: Record) -> Place:
         if self._options.zone_id is not None:
-            return Place(zone=record.zone, zone_id=self._options.zone_id, record=record)
+            # The console and the API show the id as /hostedzone/ID.
+            return Place(zone=record.zone, zone_id=self._options.zone_id.rpartition("/")[2], record=record)
         return super()._place(record)
 
     def _zone_id(self, name: str) -> str | None:
@@ -89,20 +91,28 @@ class Route53(Sets[str], Settles):
         return Texts(ttl=self.ttl)
 
     def _write(self, place: Place, edit: Edit[str]) -> dict[str, str] | None:
-        """Delete the set as it was read and create the new one, both or neither."""
-        batch = ET.Element("ChangeResourceRecordSetsRequest", xmlns=_NAMESPACE)
-        changes = ET.SubElement(ET.SubElement(batch, "ChangeBatch"), "Changes")
-        for action, texts in (("DELETE", edit.before), ("CREATE", edit.after)):
-            if texts.values:
-                _add(changes, action, place.record.fqdn, texts)
-        path = f"/hostedzone/{place.zone_id}/rrset/"
-        sent = Body(raw=ET.tostring(batch, encoding="utf-8"), headers={"Content-Type": "text/xml"})
-        reply = self._call("POST", path, sent, ok=(HTTPStatus.BAD_REQUEST,))
-        if reply.status != HTTPStatus.BAD_REQUEST:
+        """Delete the set as it was read and create the new one, both or neither.
+
+        Where a policy allows no CREATE, write as lego does: UPSERT replaces the set whatever it has become.
+        """
+        reply = self._change(place, _changes(edit, upsert=self._upserts))
+        if not self._upserts and _code(reply) == "AccessDenied" and edit.after.values:
+            reply = self._change(place, _changes(edit, upsert=True))
+            self._upserts = reply.status == HTTPStatus.OK
+        if reply.status == HTTPStatus.OK:
             return {"change": _text(_parsed(reply), "ChangeInfo/{*}Id").removeprefix("/change/")}
         if _code(reply) != "InvalidChangeBatch" or not _OVERTAKEN.search(reply.text):
             raise self._access.api().fail(reply)
         return None
+
+    def _change(self, place: Place, wanted: Sequence[tuple[str, Texts[str]]]) -> Reply:
+        batch = ET.Element("ChangeResourceRecordSetsRequest", xmlns=_NAMESPACE)
+        changes = ET.SubElement(ET.SubElement(batch, "ChangeBatch"), "Changes")
+        for action, texts in wanted:
+            _add(changes, action, place.record.fqdn, texts)
+        path = f"/hostedzone/{place.zone_id}/rrset/"
+        sent = Body(raw=ET.tostring(batch, encoding="utf-8"), headers={"Content-Type": "text/xml"})
+        return self._call("POST", path, sent, ok=(HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN))
 
     def settle(self, states: Sequence[Mapping[str, str]]) -> None:
         """Ask until each change is INSYNC, all in all for as long as records may take to show."""
@@ -134,6 +144,13 @@ class Route53(Sets[str], Settles):
         return reply
 
 
+def _changes(edit: Edit[str], *, upsert: bool) -> list[tuple[str, Texts[str]]]:
+    if upsert and edit.after.values:
+        return [("UPSERT", edit.after)]
+    both = (("DELETE", edit.before), ("CREATE", edit.after))
+    return [(action, texts) for action, texts in both if texts.values]
+
+
 def _add(changes: ET.Element, action: str, fqdn: str, texts: Texts[str]) -> None:
     change = ET.SubElement(changes, "Change")
     ET.SubElement(change, "Action").text = action
@@ -154,8 +171,8 @@ def _parsed(reply: Reply) -> ET.Element:
 
 
 def _code(reply: Reply) -> str:
-    """The code of an error with status 400; an empty text when there is none."""
-    if reply.status != HTTPStatus.BAD_REQUEST:
+    """The code of an error with status 400 or 403; an empty text when there is none."""
+    if reply.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
         return ""
     try:
         return ET.fromstring(reply.body).findtext(".//{*}Code") or ""  # noqa: S314 - as above

@@ -15,7 +15,10 @@ from knit.solvers.zones import Zones
 
 _URL = "https://api.scaleway.com/domain/v2beta1"
 _SECRET = Variable(names=("SCW_SECRET_KEY", "SCALEWAY_API_TOKEN"), help="secret key of an API key", secret=True)
-_PROJECT = Variable(names=("SCW_PROJECT_ID", "SCALEWAY_PROJECT_ID"), help="project that holds the zone")
+_PROJECT = Variable(
+    names=("SCW_PROJECT_ID", "SCALEWAY_PROJECT_ID"),
+    help="not used, as in lego: what counts is which zones the key may change",
+)
 _ACCESS = Variable(names=("SCW_ACCESS_KEY", "SCALEWAY_ACCESS_KEY"), help="access key (the DNS API does not ask for it)")
 _KNOBS = knobs("SCW", "SCALEWAY", timeout=120, interval=10, ttl=60, http=30)
 _RIGHTS = "the permission set DomainsDNSFullAccess in the project that holds the zone"
@@ -50,20 +53,17 @@ class _Rows(BaseModel):
 
 
 class Scaleway(Singles):
-    """One API key; with `project`, only that project's zones."""
+    """One API key: what it may see is what there is, in whichever project."""
 
-    def __init__(
-        self, secret: str, timing: Timing, runtime: Runtime, *, project: str | None = None, url: str = _URL
-    ) -> None:
+    def __init__(self, secret: str, timing: Timing, runtime: Runtime, *, url: str = _URL) -> None:
         super().__init__(timing, Zones("scaleway", self._zone, runtime.clock))
         sign = header("X-Auth-Token", secret)
         account = Account(provider="scaleway", rights=_RIGHTS, sign=sign, secrets=(secret,))
         self._api = Api(url, account, runtime, timeout=timing.http)
-        self._within = {} if project is None else {"project_id": project}
 
     def _zone(self, name: str) -> str | None:
         def fetch(page: int) -> tuple[list[_Zone], int | None]:
-            wanted = {"dns_zone": name, "page": str(page), "page_size": _PAGE, **self._within}
+            wanted = {"dns_zone": name, "page": str(page), "page_size": _PAGE}
             found = self._api.get("/dns-zones", wanted).parse(_Zones)
             return found.dns_zones, _following(page, len(found.dns_zones), found.total_count)
 
@@ -103,7 +103,7 @@ def _following(page: int, shown: int, total: int) -> int | None:
 
 
 def _build(values: Values, runtime: Runtime) -> Solver:
-    return Scaleway(values.text(_SECRET), _KNOBS.timing(values), runtime, project=values.get(_PROJECT))
+    return Scaleway(values.text(_SECRET), _KNOBS.timing(values), runtime)
 
 
 PROVIDER = Provider(

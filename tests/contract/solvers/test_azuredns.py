@@ -159,6 +159,20 @@ def test_the_credential_is_chosen_as_lego_chooses(
     assert type(login.credential).__name__ == kind
 
 
+def test_a_managed_identity_is_the_machine_s_own_whatever_client_other_methods_use() -> None:
+    runtime = Runtime(clock=_never, sleep=_never)
+    made = azure.login(Values(_CLIENT | {"AZURE_AUTH_METHOD": "msi"}), TIMING, runtime, rights="-").credential
+    assert _CLIENT["AZURE_CLIENT_ID"] not in _text_of(vars(made))
+
+
+def _text_of(value: object, depth: int = 6) -> str:
+    """Everything an object holds, some levels deep."""
+    inside = vars(value) if hasattr(value, "__dict__") else value
+    if depth and isinstance(inside, dict):
+        return " ".join(_text_of(part, depth - 1) for part in inside.values())
+    return repr(value)
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [

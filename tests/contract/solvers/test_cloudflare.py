@@ -52,6 +52,15 @@ def test_the_user_s_variables_reach_the_api(credentials: dict[str, str]) -> None
     assert api.values(ONE.fqdn) == [ONE.value]
 
 
+def test_key_and_address_go_before_tokens_as_in_lego() -> None:
+    api = FakeCloudflare()
+    with api.serving() as url:
+        api.add_zone("example.org")
+        given = {**KEY, "CLOUDFLARE_DNS_API_TOKEN": "a wrong token", "CLOUDFLARE_BASE_URL": url}
+        cloudflare.PROVIDER.solver(Values(given), RUNTIME).present(ONE)
+    assert api.values(ONE.fqdn) == [ONE.value]
+
+
 def test_a_malformed_token_is_a_rejected_credential() -> None:
     api = FakeCloudflare()
     with api.serving() as url, pytest.raises(CredentialsRejected, match="Invalid request headers"):

@@ -8,7 +8,7 @@ import pytest
 
 from knit.errors import Refused, Unreachable
 from knit.solvers import hetzner
-from knit.solvers.base import Runtime, Timing
+from knit.solvers.base import Runtime, Timing, Values
 from tests.contract.solvers.suite import NOW, ONE, TIMING, TWO, Case, SolverContract
 from tests.rig.dns_api.hetzner import FakeHetzner, FakeHetznerConsole
 from tests.rig.dns_api.server import Response
@@ -119,3 +119,13 @@ def test_a_value_joins_a_set_that_has_another_ttl(api: FakeHetzner, solver: hetz
     api.seed("example.org", ONE.fqdn, TWO.value, ttl)
     solver.present(ONE)
     assert api.values(ONE.fqdn) == [TWO.value, ONE.value]
+
+
+def test_the_old_console_has_lego_s_defaults_for_it() -> None:
+    runtime = Runtime(clock=lambda: NOW, sleep=lambda _: None)
+    old = hetzner.PROVIDER.solver(Values({"HETZNER_API_KEY": "k"}), runtime)
+    assert (old.timeout, old.interval, old.ttl) == (120, 2, 60)
+    new = hetzner.PROVIDER.solver(Values({"HETZNER_API_KEY": "k", "HETZNER_API_TOKEN": "t"}), runtime)
+    assert (new.timeout, new.interval, new.ttl) == (60, 2, 120)
+    own = hetzner.PROVIDER.solver(Values({"HETZNER_API_KEY": "k", "HETZNER_TTL": "300"}), runtime)
+    assert own.ttl == 300

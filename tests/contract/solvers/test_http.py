@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 import time
@@ -69,6 +70,43 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(echo: Echo, text: str, expe
     with pytest.raises(RateLimited) as caught:
         api(echo.url).get("/")
     assert caught.value.retry_at == expected
+
+
+def test_user_and_password_in_the_address_are_basic_authentication_and_never_shown(echo: Echo) -> None:
+    address = echo.url.replace("http://", "http://us%40er:can%2Fary@") + "/behind"
+    account = Account(provider="acme", rights="-", sign=header("X-API-Key", SECRET))
+    behind = Api(address, account, Runtime(clock=lambda: NOW, sleep=lambda _: None), timeout=0.5)
+    assert behind.get("/x").parse(dict[str, object])["path"] == "/behind/x"
+    sent = echo.requests[-1].headers
+    assert sent["authorization"] == "Basic " + base64.b64encode(b"us@er:can/ary").decode()
+    assert sent["x-api-key"] == SECRET
+    echo.fail(Response(status=400, body=b"can/ary can%2Fary"))
+    with pytest.raises(Refused) as caught:
+        behind.get("/x")
+    assert "ary" not in str(caught.value)
+    with pytest.raises(Misconfigured) as odd:
+        Api("ftp://user:canary@host/", account, Runtime(clock=lambda: NOW, sleep=lambda _: None), timeout=1)
+    assert "canary" not in str(odd.value)
+
+
+def test_a_credential_of_its_own_goes_before_the_one_in_the_address(echo: Echo) -> None:
+    api(echo.url.replace("http://", "http://user:password@")).get("/")
+    assert echo.requests[-1].headers["authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize(("spared", "uses"), [("", True), ("elsewhere.test", True), ("127.0.0.9", False)])
+def test_a_proxy_of_the_provider_s_own_is_used_but_for_hosts_it_spares(echo: Echo, spared: str, uses: bool) -> None:
+    account = Account(provider="acme", rights="-", sign=anonymous)
+    proxies = {"http": echo.url} | ({"no_proxy": spared} if spared else {})
+    runtime = Runtime(clock=lambda: NOW, sleep=lambda _: None)
+    client = Api("http://127.0.0.9:1", account, runtime, timeout=2, proxies=proxies)
+    if uses:
+        client.get("/x")
+        assert echo.requests[-1].headers["host"] == "127.0.0.9:1"
+    else:
+        with pytest.raises(Unreachable, match="no connection"):
+            client.get("/x")
+        assert echo.requests == []
 
 
 def test_a_stop_ends_the_pause_between_two_tries(echo: Echo) -> None:

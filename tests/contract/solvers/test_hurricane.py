@@ -7,7 +7,7 @@ import pytest
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers import hurricane
 from knit.solvers.base import HoldsOneValue, Runtime, Timing, Values
-from tests.contract.solvers.suite import ONE, Case, SolverContract, record
+from tests.contract.solvers.suite import ONE, TIMING, Case, SolverContract, record
 from tests.rig.dns_api.hurricane import FakeHurricane
 from tests.rig.dns_api.server import Response
 
@@ -39,6 +39,15 @@ class TestHurricane(SolverContract):
             assert isinstance(built, hurricane.Hurricane)
             assert built._tokens[ONE.fqdn] == "z"
         assert api.requests == []
+
+    def test_a_delegated_challenge_s_key_is_that_of_the_target(self, api: FakeHurricane, runtime: Runtime) -> None:
+        target = record("value", "www.example.org")
+        built = hurricane.PROVIDER.solver(Values({"HURRICANE_TOKENS": "www.example.org:key"}), runtime)
+        assert isinstance(built, hurricane.Hurricane)
+        solver = hurricane.Hurricane(built._tokens, TIMING, runtime, url=f"{api.url}/nic/update")
+        api.fail(Response(body=b"good"), match=lambda request: request.form["hostname"] == "www.example.org")
+        solver.present(target)
+        assert api.requests[-1].form["password"] == "key"
 
     @pytest.mark.parametrize("text", ["no-colon", "example.org:", ":key", "example.org:key,broken-canary"])
     def test_pairs_that_are_none_are_refused_without_being_shown(self, text: str, runtime: Runtime) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from knit.errors import CredentialsRejected, KnitError, RateLimited, Refused, Unreachable
 from knit.solvers import namecheap
-from knit.solvers.base import Runtime, Timing
+from knit.solvers.base import Runtime, Timing, Values
 from tests.contract.solvers.suite import ONE, TIMING, Case, SolverContract
 from tests.rig.dns_api.namecheap import FakeNamecheap, error
+from tests.rig.dns_api.server import Response
 
 _TRICKY = [
     {"Name": "@", "Type": "MX", "Address": "mx1.example.net.", "MXPref": "20", "TTL": "1799"},
@@ -34,8 +35,8 @@ class TestNamecheap(SolverContract):
 
     @staticmethod
     def _built(key: str, url: str, timing: Timing, runtime: Runtime) -> namecheap.Namecheap:
-        urls = {"url": f"{url}/xml.response", "address_url": f"{url}/getip"}
-        return namecheap.Namecheap(FakeNamecheap.user, key, timing, runtime, **urls)
+        api, mirror = f"{url}/xml.response", f"{url}/getip"
+        return namecheap.Namecheap(FakeNamecheap.user, key, timing, runtime, url=api, address_url=mirror)
 
     def test_all_other_records_go_back_as_they_came(self, api: FakeNamecheap, runtime: Runtime) -> None:
         domain = api.domains["example.org"]
@@ -45,6 +46,18 @@ class TestNamecheap(SolverContract):
         assert (domain.email, domain.hosts[:-1]) == ("MX", _TRICKY)
         solver.cleanup(ONE, None)
         assert (domain.email, domain.hosts) == ("MX", _TRICKY)
+
+    def test_the_provider_s_own_proxy_is_used(
+        self, api: FakeNamecheap, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = {**(namecheap.Namecheap.__init__.__kwdefaults__ or {}), "address_url": "http://127.0.0.9:1/getip"}
+        monkeypatch.setattr(namecheap.Namecheap.__init__, "__kwdefaults__", kept)
+        given = {**self.case.credentials, "NAMECHEAP_HTTP_PROXY": api.url}
+        api.fail(Response(body=b"no address"))
+        # The list of domains is asked for first, and that call has to name our address.
+        with pytest.raises(Unreachable, match="public address"):
+            namecheap.PROVIDER.solver(Values(given), runtime).present(ONE)
+        assert api.requests[-1].headers["host"] == "127.0.0.9:1"
 
     def test_a_domain_with_other_name_servers_is_refused(self, api: FakeNamecheap, runtime: Runtime) -> None:
         api.domains["example.org"].ours = False

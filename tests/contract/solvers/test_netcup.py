@@ -66,6 +66,17 @@ class TestNetcup(SolverContract):
         solver.present(deep)
         assert api.values(deep.fqdn) == ["deep"]
 
+    @pytest.mark.parametrize(
+        "said", ["Can not get DNS records for zone.", "The zone example.org could not be found.", "No records."]
+    )
+    def test_a_zone_without_any_record_is_written_to(self, api: FakeNetcup, solver: netcup.Netcup, said: str) -> None:
+        api.hides_empty_zones = said
+        solver.present(ONE)
+        assert api.values(ONE.fqdn) == [ONE.value]
+        solver.cleanup(ONE, None)
+        solver.cleanup(ONE, None)
+        assert api.values(ONE.fqdn) == []
+
     def test_a_refused_write_keeps_its_words(self, api: FakeNetcup, solver: netcup.Netcup) -> None:
         api.fail(answer("", "error", 4013, ("Validation Error.", "as they put it"), ""), match=api.is_write)
         with pytest.raises(Refused, match="as they put it"):

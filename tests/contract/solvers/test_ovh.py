@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,50 @@ class TestOvh(SolverContract):
     def test_an_unknown_endpoint_is_refused_with_those_there_are(self, runtime: Runtime) -> None:
         with pytest.raises(Misconfigured, match=r"one of ovh-eu, ovh-ca.*not 'ovh-mars'"):
             ovh.PROVIDER.solver(Values({**_KEYS, "OVH_ENDPOINT": "ovh-mars"}), runtime)
+
+
+class TestOvhConf:
+    """OVH's own file, in the home of the user."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def write(self, home: Path, text: str, name: str = ".ovh.conf") -> None:
+        (home / name).write_text(text)
+
+    def test_keys_that_are_not_set_come_from_the_file(self, home: Path, runtime: Runtime) -> None:
+        self.write(home, "[ovh-eu]\napplication_key=a\napplication_secret=%b\nconsumer_key=c\n")
+        assert isinstance(ovh.PROVIDER.solver(Values({}), runtime), ovh.Ovh)
+        given = Values({"OVH_ENDPOINT": "ovh-eu"}, "west")
+        assert isinstance(ovh.PROVIDER.solver(given, runtime), ovh.Ovh)
+
+    def test_the_working_folder_s_file_goes_before_the_home_s(self, home: Path) -> None:
+        self.write(home, "[ovh-eu]\nconsumer_key=home\nclient_id=id\n")
+        self.write(home, "[ovh-eu]\nconsumer_key=here\n", "ovh.conf")
+        found = ovh._from_file(Values({}))
+        assert found == {"OVH_ENDPOINT": "ovh-eu", "OVH_CONSUMER_KEY": "here", "OVH_CLIENT_ID": "id"}
+
+    def test_the_endpoint_s_section_counts(self, home: Path) -> None:
+        self.write(home, "[default]\nendpoint=ovh-ca\n[ovh-ca]\naccess_token=ca\n[ovh-us]\naccess_token=us\n")
+        assert ovh._from_file(Values({}))["OVH_ACCESS_TOKEN"] == "ca"
+        assert ovh._from_file(Values({"OVH_ENDPOINT": "ovh-us"}))["OVH_ACCESS_TOKEN"] == "us"
+
+    def test_a_file_that_is_none_is_refused_without_being_shown(self, home: Path, runtime: Runtime) -> None:
+        self.write(home, "canary")
+        with pytest.raises(Misconfigured, match=r"ovh\.conf") as caught:
+            ovh.PROVIDER.solver(Values({}), runtime)
+        assert "canary" not in str(caught.value)
+
+    def test_keys_that_are_set_leave_the_file_alone(self, home: Path, runtime: Runtime) -> None:
+        self.write(home, "canary")
+        ovh.PROVIDER.solver(Values(_KEYS), runtime)
+
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return Runtime(clock=lambda: NOW, sleep=lambda _: None)
 
 
 def _by_client(api: FakeOvh, runtime: Runtime, secret: str) -> ovh.Ovh:

@@ -102,6 +102,28 @@ class TestRoute53(SolverContract):
         solver.cleanup(ONE, None)
         assert not any(request.path.endswith("hostedzonesbyname") for request in api.requests)
 
+    def test_a_hosted_zone_is_named_as_the_console_shows_it(self, api: FakeRoute53, runtime: Runtime) -> None:
+        found = next(found for found, (name, _) in api.ids.items() if name == "example.org")
+        _built(api.url, runtime, zone_id=f"/hostedzone/{found}").present(ONE)
+        assert api.values(ONE.fqdn) == [ONE.value]
+
+    def test_a_policy_without_create_is_enough(self, api: FakeRoute53, solver: route53.Route53) -> None:
+        api.allowed = {"UPSERT", "DELETE"}
+        api.seed("example.org", ONE.fqdn, "foreign")
+        for one in (ONE, TWO):
+            assert solver.present(one) is not None
+        assert sorted(api.values(ONE.fqdn)) == sorted(["foreign", ONE.value, TWO.value])
+        for one in (ONE, TWO):
+            solver.cleanup(one, None)
+        assert api.values(ONE.fqdn) == ["foreign"]
+
+    def test_a_policy_that_allows_neither_says_which_right_is_missing(
+        self, api: FakeRoute53, solver: route53.Route53
+    ) -> None:
+        api.allowed = {"DELETE"}
+        with pytest.raises(CredentialsRejected, match="route53:ChangeResourceRecordSets"):
+            solver.present(ONE)
+
     def test_a_change_is_waited_for_until_all_servers_have_it(
         self, api: FakeRoute53, solver: route53.Route53, slept: list[float]
     ) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from knit.errors import Refused
 from knit.solvers import scaleway
-from knit.solvers.base import Runtime, Timing
-from tests.contract.solvers.suite import ONE, TIMING, Case, SolverContract
+from knit.solvers.base import Runtime, Timing, Values
+from tests.contract.solvers.suite import ONE, Case, SolverContract
 from tests.rig.dns_api.scaleway import FakeScaleway
 
 
@@ -20,15 +19,18 @@ class TestScaleway(SolverContract):
     )
 
     def build(self, url: str, timing: Timing, runtime: Runtime) -> scaleway.Scaleway:
-        return scaleway.Scaleway(FakeScaleway.secret, timing, runtime, project=FakeScaleway.project, url=url)
+        return scaleway.Scaleway(FakeScaleway.secret, timing, runtime, url=url)
 
     def build_rejected(self, url: str, timing: Timing, runtime: Runtime) -> scaleway.Scaleway:
         return scaleway.Scaleway("another", timing, runtime, url=url)
 
-    def test_zones_of_another_project_are_not_seen(self, api: FakeScaleway, runtime: Runtime) -> None:
-        elsewhere = scaleway.Scaleway(FakeScaleway.secret, TIMING, runtime, project="another", url=api.url)
-        with pytest.raises(Refused):
-            elsewhere.present(ONE)
+    @pytest.mark.parametrize("name", ["SCW_PROJECT_ID", "SCALEWAY_PROJECT_ID"])
+    def test_the_project_hides_no_zone(
+        self, api: FakeScaleway, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setattr(scaleway.Scaleway.__init__, "__kwdefaults__", {"url": api.url})
+        scaleway.PROVIDER.solver(Values({**self.case.credentials, name: "another"}), runtime).present(ONE)
+        assert api.values(ONE.fqdn) == [ONE.value]
 
     def test_a_value_behind_a_page_of_others_is_found(self, api: FakeScaleway, solver: scaleway.Scaleway) -> None:
         for value in ("one", "two", "three", ONE.value):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,6 +143,74 @@ def test_a_configured_zone_goes_before_the_one_the_dns_shows(server: Server) -> 
     updates.cleanup(wrong_cut, None)
 
 
+def test_without_zones_the_server_itself_says_which_it_has(server: Server) -> None:
+    for zone in ("example", "a.knit.example", "elsewhere.test"):
+        elsewhere = Record(challenge=challenge("a.knit.example", "v"), fqdn="_acme-challenge.a.knit.example", zone=zone)
+        updates = solver(server)
+        updates.present(elsewhere)
+        assert server.txt(elsewhere.fqdn) == ["v"]
+        updates.cleanup(elsewhere, None)
+
+
+@contextmanager
+def only_udp(server: Server, *, loses: int = 0) -> Iterator[str]:
+    """An address where datagrams reach the server, the first `loses` excepted, and no connection is taken."""
+    host, port = server.address.rsplit(":", 1)
+    with socket.socket(type=socket.SOCK_DGRAM) as front:
+        front.bind(("127.0.0.1", 0))
+        front.settimeout(0.05)
+        done = threading.Event()
+
+        def forward() -> None:
+            left = loses
+            while not done.is_set():
+                try:
+                    data, asker = front.recvfrom(65535)
+                except TimeoutError:
+                    continue
+                if left:
+                    left -= 1
+                    continue
+                with socket.socket(type=socket.SOCK_DGRAM) as back:
+                    back.settimeout(2)
+                    back.sendto(data, (host, int(port)))
+                    front.sendto(back.recv(65535), asker)
+
+        thread = threading.Thread(target=forward)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{front.getsockname()[1]}"
+        finally:
+            done.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("loses", [0, 1])
+def test_a_server_that_takes_datagrams_only_is_served(server: Server, loses: int) -> None:
+    with only_udp(server, loses=loses) as address:
+        updates = solver(server, DNSUPDATE_NAMESERVER=address)
+        updates.present(record("v", "datagrams"))
+        assert server.txt(record("v", "datagrams").fqdn) == ["v"]
+        updates.cleanup(record("v", "datagrams"), None)
+        assert server.txt(record("v", "datagrams").fqdn) == []
+
+
+def test_names_are_proved_one_by_one_only_when_the_user_says_so(server: Server) -> None:
+    def pause(**changed: str) -> float | None:
+        made = solver(server, **changed)
+        assert isinstance(made, dnsupdate.DnsUpdate)
+        return made.pause
+
+    assert pause() is None
+    assert pause(DNSUPDATE_SEQUENCE_INTERVAL="60") == 60
+    assert pause(RFC2136_SEQUENCE_INTERVAL="0") == 0
+
+
+@pytest.mark.parametrize("name", ["DNSUPDATE_TIMEOUT", "RFC2136_TIMEOUT", "DNSUPDATE_PROPAGATION_TIMEOUT"])
+def test_the_old_name_of_the_propagation_timeout_counts(server: Server, name: str) -> None:
+    assert solver(server, **{name: "77"}).timeout == 77
+
+
 def test_a_key_file_as_tsig_keygen_writes_it_is_enough(server: Server, tmp_path: Path) -> None:
     key = server.key
     file = tmp_path / "key.conf"
@@ -190,6 +260,9 @@ def test_a_server_that_accepts_and_says_nothing_is_unreachable_in_time() -> None
         ("DNSUPDATE_PROPAGATION_TIMEOUT", "0"),
         ("DNSUPDATE_TSIG_FILE", "/does/not/exist"),
         ("DNSUPDATE_TSIG_GSS_REALM", "EXAMPLE.ORG"),
+        ("RFC2136_TSIG_GSS_KEYTAB_FILE", "/etc/krb5.keytab"),
+        ("DNSUPDATE_TSIG_GSS_PASSWORD", "not base64!"),
+        ("DNSUPDATE_TSIG_ALGORITHM", "gss-tsig."),
     ],
 )
 def test_a_wrong_setting_is_named_without_its_secret(name: str, value: str) -> None:

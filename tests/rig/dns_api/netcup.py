@@ -29,6 +29,7 @@ class FakeNetcup(FakeApi):
         self.zones: dict[str, dict[str, dict[str, Any]]] = {}
         self.sessions: list[str] = []
         self.logins = 0
+        self.hides_empty_zones = ""
         self._ids = count(1001)
 
     def add_zone(self, zone: str) -> None:
@@ -88,6 +89,8 @@ class FakeNetcup(FakeApi):
         if zone.count(".") >= self.labels:
             said = "Value in field domainname does not match requirements of type: domainname. "
             return self._no("", 4013, "Validation Error.", said)
+        if zone in self.zones and not self.zones[zone] and self.hides_empty_zones:
+            return self._no("infoDnsRecords", 5029, "DNS records not found", self.hides_empty_zones)
         if zone not in self.zones:
             said = f"Can not get DNS records for zone. The zone {zone} could not be found."
             return self._no("infoDnsRecords", 5029, "DNS records not found", said)

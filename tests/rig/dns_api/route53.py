@@ -38,6 +38,7 @@ class FakeRoute53(FakeApi):
         super().__init__()
         self.ids: dict[str, tuple[str, bool]] = {}
         self.zones: dict[str, Sets] = {}
+        self.allowed: set[str | None] = {"CREATE", "DELETE", "UPSERT"}
         self.pending = 0
         self._numbers = count(100)
 
@@ -159,6 +160,10 @@ class FakeRoute53(FakeApi):
         if batch.tag != f"{{{_NAMESPACE}}}ChangeResourceRecordSetsRequest":
             raise Complaint(f"not a change batch: {batch.tag}")
         sets = dict(self.zones[found])
+        actions = [action.text for action in batch.iter(f"{{{_NAMESPACE}}}Action")]
+        if not self.allowed.issuperset(actions):
+            said = "User is not authorized to perform: route53:ChangeResourceRecordSets because of a condition"
+            return _error(403, "AccessDenied", said)
         for change in batch.iterfind("{*}ChangeBatch/{*}Changes/{*}Change"):
             problem = self._apply(sets, change, self.ids[found][0])
             if problem:
@@ -181,6 +186,8 @@ class FakeRoute53(FakeApi):
             case "CREATE" if name in sets:
                 return f"Tried to create {shown} but it already exists"
             case "CREATE":
+                sets[name] = ttl, values
+            case "UPSERT":
                 sets[name] = ttl, values
             case "DELETE" if name not in sets:
                 return f"Tried to delete {shown} but it was not found"

@@ -8,7 +8,7 @@ import pytest
 
 from knit.core.model import Challenge, Record
 from knit.errors import Misconfigured
-from knit.solvers.base import Runtime, Values, Variable
+from knit.solvers.base import UNLIMITED, Runtime, Values, Variable, knobs
 from knit.solvers.registry import Registry, split
 from knit.solvers.zones import Zones, candidates, relative
 
@@ -117,3 +117,12 @@ def test_a_found_zone_is_remembered_and_a_missing_one_is_not() -> None:
     assert zones.of(record("_acme-challenge.a.b.org", "b.org")) == ("b.org", "id")
     assert zones.of(record("_acme-challenge.c.b.org", "b.org")) == ("b.org", "id")
     assert asked == ["b.org"]
+
+
+def test_zero_means_what_it_means_to_lego() -> None:
+    read = knobs("ACME", timeout=60, interval=2, ttl=120, http=30, pause=60).timing
+    given = {f"ACME_{name}": "0" for name in ("POLLING_INTERVAL", "TTL", "HTTP_TIMEOUT", "SEQUENCE_INTERVAL")}
+    timing = read(Values(given))
+    assert (timing.interval, timing.ttl, timing.http, timing.pause) == (1, 0, UNLIMITED, 0)
+    with pytest.raises(Misconfigured, match="ACME_PROPAGATION_TIMEOUT"):
+        read(Values({"ACME_PROPAGATION_TIMEOUT": "0"}))
