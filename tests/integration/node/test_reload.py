@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -144,3 +145,54 @@ def test_the_command_sees_the_environment_without_knit_s_own(node: Node, publish
     assert "MARKER=yes" in variables
     assert "KNIT_" not in variables
     assert node.settings.valkey_url not in variables
+
+
+def test_what_another_process_wrote_beside_the_daemon_is_reloaded_for(
+    node: Node, publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    loop = node.start()
+    assert loop.once()
+    publisher.pair("cert:a", pki.pair(), generation=2)
+    by_hand = Node(
+        folder=node.folder, settings=node.settings, reloads=tmp_path / "elsewhere", opened=ExitStack()
+    ).with_settings(state_dir=str(tmp_path / "by-hand"), reload_cmd=None)
+    assert by_hand.once()
+    assert node.reload_count == 1
+    assert loop._pass(sweep=False)
+    assert loop._pass(sweep=False)
+    assert node.reload_count == 2
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_a_person_copied_into_place_is_reloaded_for(node: Node, publisher: Publisher, running: bool) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    loop = node.start()
+    assert loop.once()
+    renewed = pki.pair()
+    (node.folder / "www.pem").write_bytes(renewed.fullchain)
+    (node.folder / "www.key").write_bytes(renewed.privkey)
+    publisher.pair("cert:a", renewed, generation=2)
+    if running:
+        assert loop._pass(sweep=False)
+    assert node.once()
+    assert node.once()
+    assert node.reload_count == 2
+
+
+def test_pairs_that_were_there_before_the_first_start_are_reloaded_for_once(node: Node, publisher: Publisher) -> None:
+    bundle = pki.pair()
+    (node.folder / "www.pem").write_bytes(bundle.fullchain)
+    (node.folder / "www.key").write_bytes(bundle.privkey)
+    publisher.pair("cert:a", bundle)
+    for _ in range(3):
+        assert node.once()
+    assert node.reload_count == 1
+
+
+def test_a_new_generation_of_the_same_bytes_owes_nothing(node: Node, publisher: Publisher) -> None:
+    bundle = pki.pair()
+    for generation in (1, 2, 3):
+        publisher.pair("cert:a", bundle, generation=generation)
+        assert node.once()
+    assert node.reload_count == 1

@@ -1,0 +1,258 @@
+"""What a node keeps of the files it replaces, and what it leaves beside them: nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from knit.node import deployment
+from tests.integration.node import pki
+from tests.integration.node.conftest import Node, Publisher
+
+AS_ROOT = os.geteuid() == 0
+GROUP, OWNER = 54321, 54322
+ACCESS_LIST = "system.posix_acl_access"
+
+needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def renew(node: Node, publisher: Publisher, generation: int = 2) -> None:
+    publisher.pair("cert:a", pki.pair(age=1 / generation), generation=generation)
+    assert node.once()
+
+
+def access_list(*, user: int, rights: int) -> bytes:
+    """A POSIX access list, as the kernel takes it: owner rw, one user more, no group, mask, no others."""
+    entries = [(0x01, 6, -1), (0x02, rights, user), (0x04, 0, -1), (0x10, rights, -1), (0x20, 0, -1)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+
+
+@needs_root
+@pytest.mark.parametrize("before", [0o640, 0o440, 0o660, 0o400])
+def test_a_key_s_group_and_mode_outlive_its_renewal(node: Node, publisher: Publisher, before: int) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    key = node.folder / "www.key"
+    os.chown(key, OWNER, GROUP)
+    key.chmod(before)
+    renew(node, publisher)
+    about = key.stat()
+    assert (about.st_uid, about.st_gid, mode(key)) == (OWNER, GROUP, before)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("www.key", 0o644, 0o640),
+        ("www.key", 0o666, 0o660),
+        ("www.key", 0o4755, 0o750),
+        ("www.pem", 0o666, 0o664),
+        ("www.pem", 0o600, 0o600),
+        ("www.pem", 0o640, 0o640),
+    ],
+)
+def test_what_is_replaced_never_becomes_wider_for_others(
+    node: Node, publisher: Publisher, name: str, before: int, after: int
+) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    os.chown(node.folder / name, -1, GROUP)
+    (node.folder / name).chmod(before)
+    renew(node, publisher)
+    assert mode(node.folder / name) == after
+
+
+def test_files_of_another_program_keep_their_owner_when_they_are_taken_over(node: Node, publisher: Publisher) -> None:
+    old = pki.pair(age=30)
+    for name, data in (("www.pem", old.fullchain), ("www.key", old.privkey)):
+        (node.folder / name).write_bytes(data)
+        (node.folder / name).chmod(0o640)
+        if AS_ROOT:
+            os.chown(node.folder / name, OWNER, GROUP)
+    renew(node, publisher)
+    for name in ("www.pem", "www.key"):
+        about = (node.folder / name).stat()
+        assert mode(node.folder / name) == 0o640
+        assert not AS_ROOT or (about.st_uid, about.st_gid) == (OWNER, GROUP)
+
+
+def test_an_access_list_outlives_a_renewal_and_none_is_inherited(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    key, chain = node.folder / "www.key", node.folder / "www.pem"
+    wanted = access_list(user=GROUP, rights=4)
+    try:
+        os.setxattr(key, ACCESS_LIST, wanted)
+        os.setxattr(node.folder, "system.posix_acl_default", access_list(user=OWNER, rights=6))
+    except OSError:
+        pytest.skip("no access lists on this file system")
+    before = mode(chain)
+    renew(node, publisher)
+    assert os.getxattr(key, ACCESS_LIST) == wanted
+    assert ACCESS_LIST not in os.listxattr(chain)
+    assert mode(chain) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "wide", "right"), [("www.key", 0o644, 0o600), ("www.key", 0o606, 0o600), ("www.pem", 0o666, 0o644)]
+)
+def test_rights_of_others_are_noticed_at_the_next_poll_and_taken_away(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture, name: str, wide: int, right: int
+) -> None:
+    publisher.pair("cert:a", pki.pair())
+    loop = node.start()
+    assert loop.once()
+    (node.folder / name).chmod(wide)
+    assert loop._pass(sweep=False)
+    assert mode(node.folder / name) == right
+    assert "others had rights" in caplog.text
+    assert node.reload_count == 1
+
+
+@needs_root
+def test_a_group_that_was_singled_out_keeps_its_right_when_others_lose_theirs(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert node.once()
+    os.chown(node.folder / "www.key", -1, GROUP)
+    (node.folder / "www.key").chmod(0o644)
+    assert node.once()
+    assert mode(node.folder / "www.key") == 0o640
+
+
+def test_a_right_that_the_operator_gave_to_a_group_is_no_trouble(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    loop = node.start()
+    assert loop.once()
+    (node.folder / "www.key").chmod(0o640)
+    inode = (node.folder / "www.key").stat().st_ino
+    assert loop._pass(sweep=False)
+    assert loop._pass(sweep=False)
+    assert (mode(node.folder / "www.key"), (node.folder / "www.key").stat().st_ino) == (0o640, inode)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["www.key", "www.pem"])
+def test_a_file_that_is_a_mount_point_is_one_line_and_leaves_nothing(
+    node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    old = pki.pair(age=30)
+    publisher.pair("cert:a", old)
+    assert node.once()
+    (tmp_path / name).write_bytes((node.folder / name).read_bytes())
+    if subprocess.run(["mount", "--bind", tmp_path / name, node.folder / name], check=False).returncode:  # noqa: S607
+        pytest.skip("mounting needs root")
+    try:
+        publisher.pair("cert:a", pki.pair(), generation=2)
+        loop = node.start()
+        caplog.clear()
+        for _ in range(4):
+            assert not loop._pass(sweep=False)
+        assert node.pair() == old
+        assert node.files() == {"www.key", "www.pem"}
+        (line,) = [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+        assert "mount its folder instead" in line.__dict__["cause"]
+        assert line.exc_info is None
+    finally:
+        subprocess.run(["umount", node.folder / name], check=True)  # noqa: S607
+
+
+def test_a_missing_folder_is_one_line(node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture) -> None:
+    publisher.publish("cert:a", pki.value(pki.pair(), node.folder / "missing"))
+    loop = node.start()
+    for _ in range(3):
+        assert not loop._pass(sweep=False)
+    (line,) = [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+    assert "does not exist" in line.__dict__["cause"]
+
+
+@needs_root
+def test_in_a_folder_that_forbids_removal_files_do_not_pile_up_and_go_once_they_can(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = pki.pair(age=30)
+    publisher.pair("cert:a", old)
+    loop = node.start()
+    assert loop.once()
+    if subprocess.run(["chattr", "+a", node.folder], capture_output=True, check=False).returncode:  # noqa: S607
+        pytest.skip("no append-only folders on this file system")
+    try:
+        publisher.pair("cert:a", pki.pair(), generation=2)
+        loop._pass(sweep=False)
+        left = node.files()
+        for _ in range(3):
+            assert not loop._pass(sweep=False)
+        assert node.files() == left
+        assert node.pair() == old
+        named = {record.__dict__["path"] for record in caplog.records if "cannot be removed" in record.message}
+        assert named == {f"{node.folder}/{name}" for name in left - {"www.key", "www.pem"}}
+        assert len([record for record in caplog.records if "cannot be removed" in record.message]) == len(named)
+    finally:
+        subprocess.run(["chattr", "-a", node.folder], check=True)  # noqa: S607
+    # Also by the next process, which has it from the state.
+    node.once()
+    assert node.files() == {"www.key", "www.pem"}
+
+
+def test_what_a_lost_journal_left_is_found_and_what_another_node_works_on_is_not_touched(
+    node: Node, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert node.once()
+    mark = "0123abcd-" + "0" * 16
+    for name in (f".knit-{mark}-key.old.tmp", f".knit-{'f' * 16}-key.old.tmp", ".knit-notes.tmp", "other.tmp"):
+        (node.folder / name).write_text("x")
+    assert node.once()
+    assert len(node.files()) == 6
+    monkeypatch.setattr(deployment, "FORGOTTEN", -1.0)
+    assert node.once()
+    assert node.files() == {"www.key", "www.pem", ".knit-notes.tmp", "other.tmp"}
+
+
+def test_a_certificate_that_is_no_longer_published_is_forgotten_and_said_so_once(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    publisher.pair("cert:a", pki.pair())
+    publisher.pair("cert:b", pki.pair(), name="other")
+    assert node.once()
+    publisher.prune("cert:a")
+    assert node.once()
+    assert node.once()
+    (line,) = [record for record in caplog.records if record.message.startswith("no longer published")]
+    assert line.__dict__["path"] == f"{node.folder}/www.key"
+    assert node.files() == {"www.key", "www.pem", "other.key", "other.pem"}
+    assert node.reload_count == 1
+    assert list(node.start()._disk.installed) == ["cert:b"]
+
+
+def test_between_the_two_renames_nothing_waits_for_a_disk(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    publisher.pair("cert:a", pki.pair(), generation=2)
+    steps: list[str] = []
+    real = {name: getattr(os, name) for name in ("rename", "fsync")}
+
+    def noted(name: str) -> Callable[..., object]:
+        def step(*args: object, **kwargs: object) -> object:
+            steps.append(name)
+            return real[name](*args, **kwargs)
+
+        return step
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(os, name, noted(name))
+        assert node.once()
+    first = steps.index("rename")
+    assert steps[first : first + 3] == ["rename", "rename", "fsync"]
