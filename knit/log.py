@@ -11,11 +11,16 @@ import re
 import sys
 from datetime import UTC, datetime
 
+from knit.core.text import escaped
+
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _PLAIN = re.compile(r"[\w.:/@*,+%()\[\]-]+", re.ASCII)
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+_LONGEST = 16 * 1024
+"""Characters of one value: more than any traceback has that is worth reading."""
 
 # These print whole requests, messages or replies at debug level.
 _TALKATIVE = ("acme", "dramatiq", "urllib3", "botocore", "boto3", "google", "azure", "apscheduler")
@@ -35,7 +40,7 @@ class Logfmt(logging.Formatter):
         pairs += [(name, value) for name, value in vars(record).items() if name not in _OWN]
         if record.exc_info:
             pairs.append(("trace", self.formatException(record.exc_info)))
-        return " ".join(f"{name}={_quoted(redacted(str(value)))}" for name, value in pairs)
+        return " ".join(f"{name}={_quoted(_cut(str(value)))}" for name, value in pairs)
 
 
 def redacted(line: str) -> str:
@@ -43,12 +48,17 @@ def redacted(line: str) -> str:
     return _CREDENTIALS.sub("***@", _KEY.sub("(private key)", line))
 
 
+def _cut(value: str) -> str:
+    """Without secrets, and no longer than a person reads. Looks at no more than it must: a value may have megabytes."""
+    whole = redacted(value[: 4 * _LONGEST])
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}…"
+
+
 def _quoted(value: str) -> str:
     if _PLAIN.fullmatch(value):
         return value
     shown = value.replace("\\", "\\\\").replace('"', '\\"')
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-    return f'"{escaped}"'
+    return f'"{escaped(shown)}"'
 
 
 def setup(level: str) -> None:

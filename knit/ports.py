@@ -36,6 +36,7 @@ from knit.core.model import (
 )
 from knit.core.value import Parcel
 from knit.core.wanted import Edited, Wanted
+from knit.errors import AccountLimited, Transient
 
 Clock = Callable[[], datetime]
 """Returns the current time, aware, UTC."""
@@ -296,7 +297,7 @@ class Store(Protocol):
         `starts` is set back to 0.
         """
 
-    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: str, retry_at: datetime) -> None:
+    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: Transient, retry_at: datetime) -> None:
         """Nothing was begun: show why, and look again at `retry_at`. No failure; only while the CA is this one."""
 
     def admit(self, cert_id: CertId, issuer: str, directory: str) -> Pause | None:
@@ -306,7 +307,7 @@ class Store(Protocol):
         that one has an order or is refused.
         """
 
-    def refused(self, attempt: Attempt, said: str) -> int:
+    def refused(self, attempt: Attempt, said: AccountLimited) -> int:
         """The CA has said "too many requests": all wait a minute at least. Gives how often in a row it has said so."""
 
     def pause(self, attempt: Attempt, until: datetime) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from knit.cli.output import clean, instant, styled, table, width
+from knit.core import text
 
 if TYPE_CHECKING:
     from knit.store.certs import Listed
@@ -38,7 +39,7 @@ def record(cert: Listed) -> dict[str, object]:
         "not_after": cert.not_after,
         "last_renewed": cert.last_renewed,
         "published_at": cert.published_at,
-        "last_error": cert.last_error,
+        "last_error": None if cert.last_error is None else text.clean(cert.last_error),
         "failures": cert.failures,
         "next_try": cert.retry_at,
         "next_check": cert.check_at,

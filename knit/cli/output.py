@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from knit.core import text
 from knit.settings.environment import Environment
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,7 +25,7 @@ def json_flag(command: F) -> F:
 
 def as_json(record: object) -> None:
     """Print a record, or a list of them, as JSON; times as RFC 3339."""
-    click.echo(json.dumps(record, indent=2, default=_plain, ensure_ascii=False))
+    click.echo(text.json_safe(json.dumps(record, indent=2, default=_plain, ensure_ascii=False)))
 
 
 def _plain(value: object) -> str:
@@ -37,9 +38,9 @@ def instant(value: datetime | None) -> str:
     return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def clean(text: str) -> str:
+def clean(written: str) -> str:
     """The text on one line, control characters escaped: rows may have been written by other software."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text.escaped(written)
 
 
 def for_people() -> bool:
@@ -47,9 +48,9 @@ def for_people() -> bool:
     return sys.stdout.isatty()
 
 
-def styled(text: str, **style: Any) -> str:
+def styled(words: str, **style: Any) -> str:
     """With colour, at a terminal whose user has not said NO_COLOR."""
-    return click.style(text, **style) if for_people() and "NO_COLOR" not in Environment.of_process() else text
+    return click.style(words, **style) if for_people() and "NO_COLOR" not in Environment.of_process() else words
 
 
 def width() -> int:

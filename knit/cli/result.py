@@ -11,6 +11,7 @@ import click
 from knit.cli import listed
 from knit.cli.edge import DONE, FAILED
 from knit.cli.output import as_json, clean, instant
+from knit.core import text
 
 if TYPE_CHECKING:
     from knit.store.certs import Listed
@@ -35,7 +36,11 @@ def report(result: Result, cert: Listed, *, as_records: bool) -> int:
     """Print it, and give the exit code."""
     names = listed.names(cert)
     if as_records:
-        times = {"not_after": result.not_after, "until": result.until, "error": result.error}
+        times = {
+            "not_after": result.not_after,
+            "until": result.until,
+            "error": result.error and text.clean(result.error),
+        }
         as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
     else:
         click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)

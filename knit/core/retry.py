@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 
 from knit.core.model import CertId
@@ -11,6 +13,7 @@ LADDER = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), t
 SPREAD = 0.2
 SHORTEST = timedelta(seconds=1)
 LONGEST = timedelta(hours=48)
+LONGEST_ASKED = timedelta(days=7)
 APART = timedelta(seconds=30)
 """Certificates that wait for one instant come back one after the other within this."""
 FLOOR = timedelta(minutes=1)
@@ -50,3 +53,20 @@ def limited(refusals: int, now: datetime, asked: datetime | None) -> datetime:
 def again(tries: int) -> timedelta:
     """How long work that met an outage of a server waits after so many vain tries: it doubles, up to five minutes."""
     return min(OUTAGE_FIRST * (1 << min(tries, 20)), OUTAGE_LONGEST)
+
+
+def retry_after(value: str | None, now: datetime) -> datetime | None:
+    """Retry-After (RFC 9110 section 10.2.3: seconds or a date) as an instant from now to a week from now.
+
+    Whatever else is sent counts as absent.
+    """
+    text = "" if value is None else value.strip()
+    if re.fullmatch(r"[0-9]{1,12}", text):
+        return now + min(timedelta(seconds=int(text)), LONGEST_ASKED)
+    try:
+        found = parsedate_to_datetime(text)
+        aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return now + min(max(aware - now, timedelta(0)), LONGEST_ASKED)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        # The library's parser fails in each of these ways on what is no date.
+        return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from knit.core import retry
 from knit.core.model import Attempt, CertSpec, Failed
-from knit.errors import AccountLimited
+from knit.errors import AccountLimited, RateLimited
 from knit.ports import Clock, Lease, Store
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ class Limits:
         if pause is None:
             return None
         at = pause.until + retry.APART * retry.fraction(spec.id, "pause")
-        why = f"waiting with all certificates of this CA, which is asked too often: {pause.said}"
+        why = RateLimited(f"waiting with all certificates of this CA, which is asked too often: {pause.said}")
         self.store.put_off(lease, spec, directory, why=why, retry_at=at)
         log.info("renewal waits for the CA", extra={"cert": spec.id, "names": spec.names_key, "next_try": at})
-        return Failed(cert_id=spec.id, error=why, retry_at=at)
+        return Failed(cert_id=spec.id, error=str(why), retry_at=at)
 
     def begin_pause(self, attempt: Attempt, error: AccountLimited) -> None:
         """The CA has told one certificate to wait. A limit of its names alone stops the others for the floor only."""
-        refusals = self.store.refused(attempt, str(error))
+        refusals = self.store.refused(attempt, error)
         until = retry.limited(refusals, self.clock(), None if error.names_only else error.retry_at)
         self.store.pause(attempt, until)
         log.warning("CA paused", extra={"directory": attempt.directory, "refusals": refusals, "until": until})

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -25,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from knit.core.retry import retry_after
 from knit.errors import CredentialsRejected, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers.base import Runtime
 from knit.solvers.turns import Turns
@@ -225,16 +225,7 @@ class Api:
         return True
 
     def _retry_at(self, reply: Reply) -> datetime | None:
-        """Retry-After (RFC 9110 section 10.2.3): seconds or a date; nonsense counts as absent."""
-        value = reply.headers.get("retry-after", "").strip()
-        now = self._runtime.clock()
-        if re.fullmatch(r"\d{1,7}", value):
-            return now + timedelta(seconds=int(value))
-        try:
-            then = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        return max(now, then) if then.tzinfo is not None else None
+        return retry_after(reply.headers.get("retry-after"), self._runtime.clock())
 
     def _send(self, method: str, path: str, body: Body) -> Reply:
         deadline = time.monotonic() + 3 * self._timeout

@@ -5,9 +5,10 @@ Every write is fenced: it is made only while the attempt carries this lease's ep
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from psycopg.types.json import Jsonb
 
@@ -26,15 +27,25 @@ from knit.core.model import (
     Reason,
     Record,
 )
-from knit.errors import Interrupted, KnitError, LeaseLost, RateLimited
+from knit.core.text import ascii_only, clean
+from knit.errors import (
+    AccountLimited,
+    Interrupted,
+    KnitError,
+    LeaseLost,
+    Misconfigured,
+    RateLimited,
+    Transient,
+)
 from knit.ports import Lease
 from knit.store.database import Database
 from knit.store.leases import Leases
 from knit.store.queries import Row, queries
 from knit.store.rows import attempt_from, known_from, leftover_from
 
+T = TypeVar("T")
+
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
-LONGEST_ERROR = 2000
 
 
 HOLD = (
@@ -116,28 +127,29 @@ class Attempts:
     def fail(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End the attempt as failed; without `retry_at`, it is not tried again before something is changed."""
         at = NOT_BEFORE_A_CHANGE if retry_at is None else retry_at
-        self._write("fail", lease, {"id": attempt.id, **told(error), "retry_at": at})
+        told(error, lambda words: self._write("fail", lease, {"id": attempt.id, **words, "retry_at": at}))
 
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`."""
         shown = not isinstance(error, Interrupted)
         counts = shown and not isinstance(error, RateLimited)
         written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts}
-        self._write("postpone", lease, {"id": attempt.id, **told(error), **written})
+        told(error, lambda words: self._write("postpone", lease, {"id": attempt.id, **words, **written}))
 
-    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: str, retry_at: datetime) -> None:
+    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: Transient, retry_at: datetime) -> None:
         """Nothing was begun for this certificate; look at it again at `retry_at`."""
-        self._write("put_off", lease, {"cert_id": spec.id, "directory": directory, "error": why, "retry_at": retry_at})
+        written = {"cert_id": spec.id, "directory": directory, "retry_at": retry_at}
+        told(why, lambda words: self._write("put_off", lease, {**written, **words}))
 
     def admit(self, cert_id: CertId, issuer: str, directory: str) -> Pause | None:
         """Whether this CA may be asked for anything now; of those that wait, one may try once the pause is over."""
         row = self._database.row(self._sql["admit"], {"cert_id": cert_id, "issuer": issuer, "directory": directory})
         return None if row is None else Pause(until=row["until"], said=row["said"])
 
-    def refused(self, attempt: Attempt, said: str) -> int:
+    def refused(self, attempt: Attempt, said: AccountLimited) -> int:
         """The CA has said that it is asked too often; gives how often in a row it has."""
-        ca = {"issuer": attempt.issuer, "directory": attempt.directory}
-        rows = self._database.rows(self._sql["refused"], {**ca, "cert_id": attempt.cert_id, "said": said})
+        ca = {"issuer": attempt.issuer, "directory": attempt.directory, "cert_id": attempt.cert_id}
+        rows = told(said, lambda words: self._database.rows(self._sql["refused"], {**ca, "said": words["error"]}))
         return int(rows[0]["refusals"])
 
     def pause(self, attempt: Attempt, until: datetime) -> None:
@@ -261,7 +273,16 @@ def _lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"the lease {lease.name} or its attempt has passed to another worker")
 
 
-def told(error: BaseException) -> dict[str, str]:
-    """Only our own errors are made to be shown: the text of any other may hold anything."""
-    text = str(error) if isinstance(error, KnitError) else "unexpected error, see the log"
-    return {"error_class": type(error).__name__, "error": text.replace("\0", "")[:LONGEST_ERROR]}
+def told(error: BaseException, write: Callable[[dict[str, str]], T]) -> T:
+    """Write an error's class and text, and give what `write` gives.
+
+    Only our own errors are made to be shown: the text of any other may hold anything. A database in another encoding
+    than UTF-8 may refuse a letter, and the failure must be recorded all the same: then it gets plain letters.
+    """
+    text = clean(str(error) if isinstance(error, KnitError) else "unexpected error, see the log")
+    try:
+        return write({"error_class": type(error).__name__, "error": text})
+    except (Misconfigured, UnicodeError):
+        if text.isascii():
+            raise
+        return write({"error_class": type(error).__name__, "error": ascii_only(text)})

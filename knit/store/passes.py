@@ -138,11 +138,12 @@ class Passes:
 
     def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """End an attempt whose bundle is of no use, as a failure."""
-        self._database.write(self._sql["give_up"], {"id": attempt.id, **told(error), "retry_at": retry_at})
+        written = {"id": attempt.id, "retry_at": retry_at}
+        told(error, lambda words: self._database.write(self._sql["give_up"], {**written, **words}))
 
     def complain(self, cert_id: CertId, error: BaseException) -> None:
         """Show why this certificate could not be published."""
-        self._database.write(self._sql["complain"], {"id": cert_id, "error": told(error)["error"]})
+        told(error, lambda words: self._database.write(self._sql["complain"], {"id": cert_id, **words}))
 
     def published_at(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates that count as published under one of these keys, and are wanted there."""

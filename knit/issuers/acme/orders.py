@@ -25,7 +25,7 @@ from knit.issuers.acme.problems import ACCOUNT, KEPT, Problem, ProblemReply, kep
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, VALID, Order
+from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, STATUSES, VALID, Order
 from knit.ports import Journal, Prover
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,9 @@ class Issuance:
         self.journal.ordered(order.url)
         if order.names not in (None, frozenset(self.request.names)):
             message = "the CA made an order for other names than were asked for: refused"
+            raise Garbled(message)
+        if order.status not in STATUSES:
+            message = f"the CA made an order and calls it {order.status!r}"
             raise Garbled(message)
         if order.has_finalize:
             order.finalize_url()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
+from knit.core.retry import retry_after
+from knit.core.text import clean
 from knit.errors import (
     AccountLimited,
     CredentialsRejected,
@@ -23,8 +23,6 @@ from knit.errors import (
 from knit.issuers.acme.transport import Reply
 
 PREFIX: Final = "urn:ietf:params:acme:error:"
-LONGEST_TEXT: Final = 2000
-LONGEST_WAIT: Final = timedelta(days=7)
 SUBPROBLEMS: Final = 20
 KEPT: Final = "the order and its key are kept"
 TOO_MANY_REQUESTS: Final = 429
@@ -59,7 +57,7 @@ class Problem:
         fields: dict[str, Any] = document if isinstance(document, dict) else {}
         kind = fields.get("type")
         code = kind.removeprefix(PREFIX) if isinstance(kind, str) and kind.startswith(PREFIX) else ""
-        return cls(code=plain(code, 60), text=plain(_text(fields)), status=status, retry_at=retry_at)
+        return cls(code=clean(code, 60), text=clean(_text(fields)), status=status, retry_at=retry_at)
 
     @classmethod
     def from_reply(cls, reply: Reply, now: datetime) -> Problem:
@@ -141,18 +139,8 @@ def rejection(subject: str, document: object) -> KnitError:
 
 
 def retry_at(reply: Reply, now: datetime) -> datetime | None:
-    """Retry-After (RFC 9110 section 10.2.3: seconds or HTTP-date) as an instant, at most seven days from now."""
-    value = reply.headers.get("retry-after")
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,12}", value):
-        return now + min(timedelta(seconds=int(value)), LONGEST_WAIT)
-    try:
-        instant = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return min(max(aware, now), now + LONGEST_WAIT)
+    """Retry-After as an instant, at most seven days from now."""
+    return retry_after(reply.headers.get("retry-after"), now)
 
 
 def _concerns(problem: Problem, names: Collection[str]) -> bool:
@@ -167,13 +155,6 @@ def _concerns(problem: Problem, names: Collection[str]) -> bool:
 def _domains(name: str) -> list[str]:
     labels = name.removeprefix("*.").split(".")
     return [".".join(labels[start:]) for start in range(max(len(labels) - 1, 1))]
-
-
-def plain(text: str, longest: int = LONGEST_TEXT) -> str:
-    """One line without control characters or anything else that a terminal or a log would act on."""
-    cleaned = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * longest])
-    joined = " ".join(cleaned.split())
-    return joined if len(joined) <= longest else f"{joined[: longest - 1]}…"
 
 
 def _text(fields: dict[str, Any]) -> str:

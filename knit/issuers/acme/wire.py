@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from knit.core.text import clean
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.transport import Origin, Reply
 
@@ -24,6 +25,7 @@ READY: Final = "ready"
 PROCESSING: Final = "processing"
 VALID: Final = "valid"
 INVALID: Final = "invalid"
+STATUSES: Final = frozenset({PENDING, READY, PROCESSING, VALID, INVALID})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,7 @@ def _dict(value: object) -> dict[str, Any]:
 
 def _text(fields: Mapping[str, Any], key: str) -> str:
     found: str = _typed(fields.get(key), str, key)
-    return found
+    return clean(found, 300)
 
 
 def _typed(value: Any, kind: Callable[..., Any], what: str) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.model import CertId
-from knit.core.retry import fraction, limited, next_try
+from knit.core.retry import LONGEST_ASKED, fraction, limited, next_try, retry_after
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -57,3 +57,38 @@ def test_a_limit_is_waited_for_a_minute_and_twice_as_long_each_time_up_to_an_hou
 def test_what_a_limit_asks_for_makes_the_wait_longer_up_to_two_days() -> None:
     assert limited(1, NOW, NOW + timedelta(hours=3)) - NOW == timedelta(hours=3)
     assert limited(1, NOW, NOW + timedelta(days=400)) - NOW == timedelta(hours=48)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Fri, 31 Dec 99999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "+999999999999",
+        "-1",
+        "1e9",
+        "9" * 5000,
+        "١٢",
+        "\x1b[31m",
+        "",
+    ],
+)
+def test_no_absurd_retry_after_raises_or_leads_out_of_the_week(value: str) -> None:
+    found = retry_after(value, NOW)
+    assert found is None or NOW <= found <= NOW + LONGEST_ASKED
+
+
+@given(
+    st.sampled_from(["Mon, ", ""]),
+    st.integers(),
+    st.sampled_from(["Jan", "Feb", "xyz"]),
+    st.integers(),
+    st.sampled_from(["GMT", "+2359", "-9999", "+999999999999999999999"]),
+)
+def test_any_date_is_an_instant_within_the_week_or_none(
+    day: str, number: int, month: str, year: int, zone: str
+) -> None:
+    found = retry_after(f"{day}{number} {month} {year} 00:00:00 {zone}", NOW)
+    assert found is None or NOW <= found <= NOW + LONGEST_ASKED

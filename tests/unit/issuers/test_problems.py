@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.issuers.acme.problems import LONGEST_WAIT, Problem, plain, rejection, retry_at
+from knit.core.retry import LONGEST_ASKED as LONGEST_WAIT
+from knit.core.text import clean as plain
+from knit.issuers.acme.problems import Problem, rejection, retry_at
 from knit.issuers.acme.transport import Reply
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
