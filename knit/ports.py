@@ -329,7 +329,7 @@ class PassStore(Protocol):
     def adopt(self) -> int:
         """Normalise rows that other software wrote; give the number left out because they clash with another."""
 
-    def unrecorded(self) -> Sequence[CertSpec]:
+    def unrecorded(self) -> Iterable[CertSpec]:
         """Enabled certificates about whose published value nothing is recorded, and no attempt is open."""
 
     def original_account_host(self) -> str | None:
@@ -347,7 +347,7 @@ class PassStore(Protocol):
     def forget(self, keys: Iterable[str]) -> None:
         """What was recorded of the values at these keys is no longer true."""
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterable[Candidate]:
         """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
 
         `unpublished` are valkey_keys whose value is missing: those certificates are always among them, with
@@ -369,8 +369,8 @@ class PassStore(Protocol):
     def ended(self, attempts: Sequence[AttemptId]) -> Sequence[AttemptId]:
         """Those of them that are known to have ended."""
 
-    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
-        """As in Store."""
+    def plan_checks(self, untils: Mapping[CertId, datetime], policy: Policy) -> None:
+        """Nothing to decide about these certificates before the instant beside each, as long as the policy stays."""
 
     def asked(self, cert_ids: Sequence[CertId]) -> None:
         """Workers have been sent a message about each of these."""

@@ -8,6 +8,8 @@ from knit.core.model import CertSpec, CertState, Due, Issued, Policy, Reason, Wa
 from knit.core.retry import fraction
 
 DEFAULT_THRESHOLD = timedelta(days=30)
+# A request is made with the present time; one from the future, by whatever hand, would ask again and again.
+CLOCKS_APART = timedelta(hours=1)
 SHORT_LIFE = timedelta(days=10)
 JITTER_SHARE = 90
 URGENT = timedelta(days=3)
@@ -50,7 +52,7 @@ def _changed(spec: CertSpec, issued: Issued, policy: Policy) -> Reason | None:
 def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, now: datetime) -> Reason | datetime:
     if not state.published:
         return Reason.NOT_PUBLISHED
-    if spec.requested_at is not None and spec.requested_at > issued.issued_at:
+    if spec.requested_at is not None and issued.issued_at < spec.requested_at <= now + CLOCKS_APART:
         return Reason.REQUESTED
     if state.ari_at is not None and state.ari_at <= now:
         return Reason.ARI

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from knit.core import issuers, renewal, x509
@@ -31,6 +31,15 @@ class PassPlan:
     unadoptable: int
     asked: frozenset[CertId] = frozenset()
     refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What is kept of a due candidate: a list may be long, and most of it due after an import."""
+
+    cert_id: CertId
+    rank: tuple[bool, bool, datetime]
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +71,8 @@ class Reconcile:
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
         due = self._decide(self.store.candidates(self.policy, unpublished))
-        plan = (*(candidate.spec.id for candidate in due), *self.store.orphaned_leftovers())
-        asked = frozenset(candidate.spec.id for candidate in due if candidate.asked)
+        plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
+        asked = frozenset(one.cert_id for one in due if one.asked)
         return PassPlan(renew=plan, unadoptable=unadoptable, asked=asked)
 
     def done(self, plan: PassPlan, asked: Sequence[CertId]) -> None:
@@ -82,9 +91,10 @@ class Reconcile:
         """Why this process may not have anything issued, if it may not."""
         return issuers.refusal(ISSUER, self.memory.recall(ISSUER), self.policy.directory)
 
-    def _decide(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    def _decide(self, candidates: Iterable[Candidate]) -> Sequence[Chosen]:
         now = self.clock()
         chosen = []
+        waiting: dict[CertId, datetime] = {}
         for candidate in candidates:
             spec = candidate.spec
             verdict = renewal.decide(spec, candidate.state, self.policy, now)
@@ -93,13 +103,17 @@ class Reconcile:
                 due = {"cert": spec.id, "names": spec.names_key, "reason": verdict.reason}
                 log.log(level, "certificate due", extra=due)
             else:
-                self.store.plan_check(spec.id, self.policy, until=verdict.until)
+                waiting[spec.id] = verdict.until
             if isinstance(verdict, Due) or candidate.leftovers:
-                chosen.append(candidate)
-        return sorted(chosen, key=lambda candidate: renewal.rank(candidate.state, now))
+                rank = renewal.rank(candidate.state, now)
+                chosen.append(Chosen(cert_id=spec.id, rank=rank, asked=candidate.asked))
+        self.store.plan_checks(waiting, self.policy)
+        return sorted(chosen, key=lambda one: one.rank)
 
     def _adopt_values(self, members: set[str]) -> None:
         """Record what is published already, so that nothing good is ordered again."""
+        if not members:
+            return
         specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in members}
         if not specs:
             return

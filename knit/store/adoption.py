@@ -1,107 +1,166 @@
 """Adoption: rows that other software or a hand has written or changed get what knit keeps about them.
 
-A row that clashes with another, or whose names are no host names, is left out of passes with a `last_error` that
-says why; it is looked at again in every pass.
+A row that clashes with another, or that cannot be a certificate, is left out of passes with a `last_error` that says
+why; it is looked at again in every pass. The work is done in portions, each a short transaction of its own that finds
+every row through an index, so its time grows with the rows that are new and with nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 
+from knit.core.adoption import FILE, KEY, NAMES, Claim, Entry, Holder, claims, clash, judge
 from knit.core.names import key_of
-from knit.core.placement import spelled
 from knit.core.wanted import Reserved, Wanted, judged
 from knit.errors import Misconfigured
-from knit.store.database import Connection
+from knit.store.connection import Connection
+from knit.store.database import Database
 from knit.store.queries import Row, queries
 from knit.store.rows import wanted_from
 from knit.store.schema import lock_key
+from knit.store.texts import Shown
 
 LEFT_OUT = "left out: "
+PORTION = 2000
+# Four times a hundred names of the greatest length.
+LONGEST_DOMAINS = 100_000
+
+SEPARATOR = "\x1e"
+SMALLEST_ID = -(2**63)
+
+# The planner believes statistics that may be older than the rows: this leaves it no plan but look-ups by index.
+BY_INDEX = """
+set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+set local enable_material = off; set local jit = off
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """What became of one portion: the last row that was looked at, None at the end, and how many were left out."""
+
+    last: int | None
+    left_out: int
+
+
+def adopt(database: Database, reserved: Reserved) -> int:
+    """Adopt all that is new; give the number of enabled rows left out. One query when nothing is new.
+
+    Of certificates that clash the first is adopted: one that is switched off never stands in the way.
+    """
+    if not database.rows(queries("certs")["any_unseen"])[0]["found"]:
+        return 0
+    left_out = _all(database, reserved, enabled=True)
+    _all(database, reserved, enabled=False)
+    return left_out
+
+
+def _all(database: Database, reserved: Reserved, *, enabled: bool) -> int:
+    left_out, last = 0, SMALLEST_ID
+    while True:
+        done = database.together(partial(_portion, reserved=reserved, after=last, enabled=enabled))
+        left_out += done.left_out
+        if done.last is None:
+            return left_out
+        last = done.last
+
+
+def _portion(connection: Connection, *, reserved: Reserved, after: int, enabled: bool) -> Portion:
+    return Adopter(connection, reserved).portion(after, enabled=enabled)
+
+
+@dataclass(frozen=True, slots=True)
 class Adopter:
     """Works inside one transaction on one connection."""
 
     connection: Connection
     reserved: Reserved
 
-    def run(self) -> int:
-        """Adopt what is new; give the number of enabled rows left out. One query when nothing is new."""
-        if not self._unseen():
-            return 0
+    def portion(self, after: int, *, enabled: bool) -> Portion:
+        """Adopt, or leave out, the next rows that are new, by id."""
         self.lock()
-        rows = self._unseen()
-        good, bad = self._sorted(rows)
-        if good and not self._all_at_once(good):
-            bad |= self._one_by_one(rows, good)
-        for row_id, why in bad.items():
-            self._execute("leave_out", {"id": row_id, "error": f"{LEFT_OUT}{why}"})
-        return sum(row["enabled"] for row in rows if row["id"] in bad)
+        rows = self._execute("unseen", {"after": after, "enabled": enabled, "limit": PORTION}).fetchall()
+        entries, bad = _sorted(rows, self.reserved)
+        verdict = judge(entries, self._holders(claim for entry in entries for claim in claims(entry.wanted)))
+        self._leave_out({**bad, **verdict.clashing})
+        self._adopt({row["id"]: row for row in rows}, verdict.good)
+        left_out = len(rows) - len(verdict.good)
+        return Portion(last=rows[-1]["id"] if len(rows) == PORTION else None, left_out=left_out)
 
     def lock(self) -> None:
         """One writer of the list at a time, so that what was checked still holds when it is written."""
         self._execute("lock_list", {"key": lock_key("list")})
+        self.connection.execute(BY_INDEX)
 
     def clash(self, cert_id: int, wanted: Wanted) -> str | None:
         """Why this entry cannot live beside the others: a sentence that names the other certificate."""
-        files = {"cert_file": spelled(wanted.cert_path), "key_file": spelled(wanted.key_path)}
-        claims = {"names_key": key_of(wanted.names), "valkey_key": wanted.valkey_key, **files}
-        found = self._execute("clash", {"id": cert_id, **claims}).fetchone()
-        if found is None:
-            return None
-        other = f"certificate {found['id']} ({found['domains']})"
-        return f"{other} has the same names" if found["same_names"] else f"{found['thing']} belongs to {other}"
+        claimed = claims(wanted)
+        others = (holder for holder in self._holders(claimed) if holder.id != cert_id)
+        return clash(claimed, {claim: holder for holder in others for claim in holder.claims})
 
-    def _unseen(self) -> Sequence[Row]:
-        return self._execute("unseen").fetchall()
+    def _holders(self, claimed: Iterable[Claim]) -> Sequence[Holder]:
+        """The certificates that have any of these already."""
+        asked: dict[str, list[str]] = {NAMES: [], KEY: [], FILE: []}
+        for kind, what in claimed:
+            asked[kind].append(what)
+        found = self._execute("holders", {kind: _joined(texts) for kind, texts in asked.items()})
+        return [_holder(row) for row in found.fetchall() if row["names_key"] is not None]
 
-    def _sorted(self, rows: Sequence[Row]) -> tuple[dict[int, Wanted], dict[int, str]]:
-        """The rows that are good by themselves, and what is wrong with the others."""
-        good: dict[int, Wanted] = {}
-        bad: dict[int, str] = {}
-        for row in rows:
-            try:
-                wanted = wanted_from(row)
-                good[row["id"]] = judged(wanted, self.reserved, standing=wanted)
-            except Misconfigured as e:
-                bad[row["id"]] = str(e)
-        return good, bad
+    def _leave_out(self, bad: Mapping[int, str]) -> None:
+        if bad:
+            errors = [Shown(f"{LEFT_OUT}{why}") for why in bad.values()]
+            self._execute("leave_out", {"ids": list(bad), "errors": errors})
 
-    def _all_at_once(self, good: Mapping[int, Wanted]) -> bool:
-        """False when there is a clash among them or with others; nothing is changed then."""
-        try:
-            with self.connection.transaction() as savepoint:
-                self._adopt(good)
-                if self._execute("crossed").fetchone() is not None:
-                    raise psycopg.Rollback(savepoint)
-                return True
-        except psycopg.errors.UniqueViolation:
-            pass
-        return False
-
-    def _one_by_one(self, rows: Sequence[Row], good: Mapping[int, Wanted]) -> dict[int, str]:
-        """Of rows that clash with each other the oldest is adopted; gives what is wrong with the rest."""
-        bad = {}
-        for row in rows:
-            if row["id"] not in good:
-                continue
-            why = self.clash(row["id"], good[row["id"]])
-            if why is None:
-                self._adopt({row["id"]: good[row["id"]]})
-            else:
-                bad[row["id"]] = why
-                self._execute("leave_out", {"id": row["id"], "error": f"{LEFT_OUT}{why}"})
-        return bad
-
-    def _adopt(self, good: Mapping[int, Wanted]) -> None:
-        names = [",".join(each.names) for each in good.values()]
-        keys = [key_of(each.names) for each in good.values()]
-        self._execute("adopt", {"ids": list(good), "names": names, "keys": keys})
+    def _adopt(self, rows: Mapping[int, Row], good: Mapping[int, Wanted]) -> None:
+        keys = [key_of(wanted.names) for wanted in good.values()]
+        changed = [i for i, key in zip(good, keys, strict=True) if rows[i]["names_key"] not in (None, key)]
+        if changed:
+            # Two of them may have changed names with each other.
+            self._execute("unname", {"ids": changed})
+        if good:
+            names = _joined(",".join(wanted.names) for wanted in good.values())
+            seen = _joined(rows[i]["wanted"] for i in good)
+            self._execute("adopt", {"ids": list(good), "names": names, "keys": _joined(keys), "seen": seen})
 
     def _execute(self, name: str, parameters: Mapping[str, object] | None = None) -> psycopg.Cursor[Row]:
         return self.connection.execute(queries("certs")[name], parameters)
+
+
+def _sorted(rows: Sequence[Row], reserved: Reserved) -> tuple[list[Entry], dict[int, str]]:
+    """The rows that are good by themselves, and what is wrong with the others."""
+    good: list[Entry] = []
+    bad: dict[int, str] = {}
+    for row in rows:
+        try:
+            good.append(_entry(row, reserved))
+        except Misconfigured as e:
+            bad[row["id"]] = str(e)
+    return good, bad
+
+
+def _entry(row: Row, reserved: Reserved) -> Entry:
+    if row["ahead"]:
+        message = "requested_at is in the future: a request for renewal is made with the present time"
+        raise Misconfigured(message)
+    if len(row["domains"]) > LONGEST_DOMAINS:
+        message = f"domains are longer than {LONGEST_DOMAINS} characters"
+        raise Misconfigured(message)
+    standing = wanted_from(row)
+    wanted = judged(standing, reserved, standing=standing)
+    return Entry(id=row["id"], domains=row["domains"], wanted=wanted, published=row["published"])
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """One text that PostgreSQL splits again; what is good by itself holds no control characters."""
+    return SEPARATOR.join(texts)
+
+
+def _holder(row: Row) -> Holder:
+    keys = {row["valkey_key"], row["published"]} - {None}
+    files = ((FILE, row["cert_file"]), (FILE, row["key_file"]))
+    claimed = ((NAMES, row["names_key"]), *files, *((KEY, key) for key in keys))
+    return Holder(id=row["id"], domains=row["domains"], claims=claimed)

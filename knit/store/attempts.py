@@ -167,7 +167,7 @@ class Attempts:
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide about this certificate before `until`."""
-        plan_check(self._database, cert_id, policy, until)
+        plan_checks(self._database, {cert_id: until}, policy)
 
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
         return fenced(self._database, self._sql[name], lease, parameters)
@@ -247,10 +247,10 @@ class AttemptJournal:
         write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
 
 
-def plan_check(database: Database, cert_id: CertId, policy: Policy, until: datetime) -> None:
-    """Nothing to decide before `until`; does nothing when what is wanted has changed since it was adopted."""
-    planned = {"id": cert_id, "until": until, "policy": policy.fingerprint}
-    database.write(queries("attempts")["plan_check"], planned)
+def plan_checks(database: Database, untils: Mapping[CertId, datetime], policy: Policy) -> None:
+    """Nothing to decide before then; does nothing where what is wanted has changed since it was adopted."""
+    planned = {"ids": list(untils), "untils": list(untils.values()), "policy": policy.fingerprint}
+    database.write(queries("attempts")["plan_checks"], planned)
 
 
 def fenced(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> Row:

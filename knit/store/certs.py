@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from knit.core.names import key_of, normalise, split
 from knit.errors import Misconfigured, NoSuchCertificate
-from knit.store.database import Connection, Database
+from knit.store.connection import Connection
+from knit.store.database import Database
 from knit.store.queries import Row, queries
 
 if TYPE_CHECKING:
@@ -57,21 +58,32 @@ class Certs:
 
     def edit(self, which: CertId | Sequence[str], decide: Callable[[Wanted | None], Wanted], *, enable: bool) -> Edited:
         """See the port `CertList`. Enabled, if asked for, and with the key's tombstone lifted."""
-        from knit.core.wanted import Edited  # It needs the model, and so does adoption: see above.
+        from knit.store.adoption import adopt  # It needs the model: see above.
+
+        adopt(self._database, self._reserved)
+        return self._database.together(lambda connection: self._edited(connection, which, decide, enable=enable))
+
+    def _edited(
+        self,
+        connection: Connection,
+        which: CertId | Sequence[str],
+        decide: Callable[[Wanted | None], Wanted],
+        *,
+        enable: bool,
+    ) -> Edited:
+        from knit.core.wanted import Edited
         from knit.store.adoption import Adopter
         from knit.store.rows import wanted_from
 
-        with self._database.transaction() as connection:
-            adopter = Adopter(connection=connection, reserved=self._reserved)
-            adopter.run()
-            adopter.lock()
-            row = self._entry(connection, which)
-            before = None if row is None else wanted_from(row)
-            after = decide(before)
-            if why := self._claimed(connection, adopter, row, after):
-                raise Misconfigured(why)
-            enabled = enable or row is None or bool(row["enabled"])
-            cert_id = self._store(connection, row, after, enabled=enabled)
+        adopter = Adopter(connection, self._reserved)
+        adopter.lock()
+        row = self._entry(connection, which)
+        before = None if row is None else wanted_from(row)
+        after = decide(before)
+        if why := self._claimed(connection, adopter, row, after):
+            raise Misconfigured(why)
+        enabled = enable or row is None or bool(row["enabled"])
+        cert_id = self._store(connection, row, after, enabled=enabled)
         was_enabled = enabled if row is None else bool(row["enabled"])
         return Edited(id=cert_id, before=before, after=after, was_enabled=was_enabled, enabled=enabled)
 
@@ -90,8 +102,7 @@ class Certs:
     def find(self, domains: Sequence[str]) -> CertId:
         """The certificate with exactly this set of names, in any order. Raises NoSuchCertificate."""
         names = normalise(domains)
-        with self._database.transaction() as connection:
-            found = self._find(connection, key_of(names))
+        found = self._database.together(lambda connection: self._find(connection, key_of(names)))
         if found is None:
             message = f"no certificate for {','.join(names)}"
             raise NoSuchCertificate(message)
@@ -133,6 +144,7 @@ class Certs:
             # As it was typed, or as other software wrote it.
             values["domains"] = row["domains"]
         made = connection.execute(self._sql["insert" if row is None else "update"], values).fetchall()
+        connection.execute(self._sql["adopt_one"], {"id": made[0]["id"]})
         connection.execute(self._sql["forget_tombstone"], values)
         return cast("CertId", made[0]["id"])
 

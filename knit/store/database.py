@@ -9,29 +9,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import psycopg
-from psycopg.rows import dict_row
 
 from knit.store import schema
-from knit.store.dsn import Dsn, parse
+from knit.store.connection import PATIENCE, Connection, Door
+from knit.store.dsn import parse
 from knit.store.faults import in_our_words
 from knit.store.queries import Row
 
-Connection = psycopg.Connection[Row]
 Cursor = psycopg.Cursor[Row]
 T = TypeVar("T")
 
-# Long enough for a restart of the server to go by unnoticed, short enough that a stopping worker is gone in 10 s.
-PATIENCE = 8.0
 PAUSE = 0.1
-LOST = frozenset({"08000", "08003", "08006", "57P01", "57P02", "57P03"})
+MIGRATING = 600.0
+LOST = frozenset({"08000", "08003", "08006", "57P01", "57P02", "57P03", "57P05"})
 REPEATABLE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
 class Source(Protocol):
-    """Where connections come from."""
+    """Where connections come from: each is known to be alive when it is taken, as far as can be told without asking."""
 
     def take(self) -> Connection: ...
     def give(self, connection: Connection) -> None: ...
@@ -41,16 +39,17 @@ class Source(Protocol):
 class One:
     """A single connection, made anew when it was lost: what a command of a second's life needs."""
 
-    def __init__(self, dsn: Dsn) -> None:
-        self._dsn = dsn
+    def __init__(self, door: Door) -> None:
+        self._door = door
         self._lock = threading.RLock()
-        self._connection = connect(dsn)
+        self._connection = door.open()
 
     def take(self) -> Connection:
         with ExitStack() as held:
             held.enter_context(self._lock)
-            if self._connection.closed:
-                self._connection = connect(self._dsn)
+            if not self._connection.is_idle():
+                self._connection.close()
+                self._connection = self._door.open()
             held.pop_all()
         return self._connection
 
@@ -62,28 +61,43 @@ class One:
 
 
 class Shared:
-    """A pool far smaller than the number of threads: a connection is held for one statement only."""
+    """Far fewer connections than threads: one is held for one statement only."""
 
-    def __init__(self, dsn: Dsn, size: int) -> None:
-        from psycopg_pool import ConnectionPool  # A short command has no pool, and no time to import one.
-
-        self._pool = ConnectionPool(
-            kwargs=_arguments(dsn),
-            connection_class=psycopg.Connection[Row],
-            min_size=1,
-            max_size=size,
-            timeout=PATIENCE,
-            open=True,
-        )
+    def __init__(self, door: Door, size: int) -> None:
+        self._door = door
+        self._room = threading.BoundedSemaphore(size)
+        self._idle: list[Connection] = []
+        self._closed = False
 
     def take(self) -> Connection:
-        return self._pool.getconn()
+        if not self._room.acquire(timeout=PATIENCE):
+            message = f"all connections of this process have been busy for {PATIENCE:.0f} s"
+            raise psycopg.OperationalError(message)
+        try:
+            return self._usable() or self._door.open()
+        except BaseException:
+            self._room.release()
+            raise
 
     def give(self, connection: Connection) -> None:
-        self._pool.putconn(connection)
+        if self._closed or not connection.is_idle():
+            connection.close()
+        else:
+            self._idle.append(connection)
+        self._room.release()
 
     def close(self) -> None:
-        self._pool.close(timeout=2)
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _usable(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_idle():
+                return connection
+            connection.close()
+        return None
 
 
 class Database:
@@ -98,14 +112,16 @@ class Database:
 
         Raises Misconfigured for a bad URL or a schema of a newer knit, CredentialsRejected, Unreachable.
         """
-        dsn = parse(url)
-        with ExitStack() as undo:
-            first = One(dsn)
+        door = Door(parse(url))
+        with ExitStack() as undo, _told():
+            first = One(door)
             undo.callback(first.close)
             with _lent(first) as connection:
+                connection.patience = MIGRATING
                 schema.bring_up_to_date(connection)
+                connection.patience = PATIENCE
             if connections > 1:
-                return cls(Shared(dsn, connections))
+                return cls(Shared(door, connections))
             undo.pop_all()
             return cls(first)
 
@@ -136,28 +152,40 @@ class Database:
         """
         return self._run(_counted, statement, parameters)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Several statements that hold together. Nothing but statements belongs inside."""
-        try:
-            with _lent(self._source) as connection, connection.transaction():
-                yield connection
-        except psycopg.Error as e:
-            raise in_our_words(e) from None
+    def together(self, work: Callable[[Connection], T]) -> T:
+        """Several statements that hold together: `work` does nothing else, and may be run again from its beginning.
+
+        As with `write`, its first run may have been committed before the answer was lost.
+        """
+
+        def committed(connection: Connection) -> T:
+            with connection.transaction():
+                return work(connection)
+
+        return self._patiently(committed)
 
     def _run(self, take: Callable[[Cursor], T], statement: str, parameters: Mapping[str, object] | None) -> T:
+        return self._patiently(lambda connection: take(connection.execute(statement, parameters)))
+
+    def _patiently(self, work: Callable[[Connection], T]) -> T:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                connection = self._source.take()
-                try:
-                    return take(connection.execute(statement, parameters))
-                finally:
-                    self._source.give(connection)
+                with _lent(self._source) as connection:
+                    return work(connection)
             except psycopg.Error as e:
                 if not _worth_repeating(e) or time.monotonic() > deadline:
                     raise in_our_words(e) from None
             time.sleep(PAUSE)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Every failure in knit's words."""
+    try:
+        yield
+    except psycopg.Error as e:
+        raise in_our_words(e) from None
 
 
 @contextmanager
@@ -176,19 +204,6 @@ def _fetched(cursor: Cursor) -> Sequence[Row]:
 
 def _counted(cursor: Cursor) -> int:
     return cursor.rowcount
-
-
-def connect(dsn: Dsn) -> Connection:
-    """One connection as every part of knit uses it. Raises Misconfigured, CredentialsRejected, Unreachable."""
-    try:
-        return psycopg.Connection[Row].connect(**_arguments(dsn))
-    except psycopg.Error as e:
-        raise in_our_words(e) from None
-
-
-def _arguments(dsn: Dsn) -> dict[str, Any]:
-    prepares = {} if dsn.prepares else {"prepare_threshold": None}
-    return {**dsn.parameters, "autocommit": True, "row_factory": dict_row, **prepares}
 
 
 def _worth_repeating(error: psycopg.Error) -> bool:

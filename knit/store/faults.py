@@ -11,8 +11,10 @@ REJECTED = (
     "no password supplied",
     "authentication failed",
     "no pg_hba.conf entry",
+    "no such user",
     "certificate authentication failed",
 )
+WRONG = ("does not exist", "invalid", "no such database")
 SLOW = frozenset({"57014", "55P03"})
 NOT_PERMITTED = "42501"
 KINDS: dict[str, tuple[type[KnitError], str]] = {
@@ -50,14 +52,14 @@ def _connecting(error: psycopg.Error) -> KnitError:
     if any(words in text for words in REJECTED):
         return CredentialsRejected(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
     unresolved = text.startswith("failed to resolve host")
-    if not unresolved and ("does not exist" in text or "invalid" in text):
+    if not unresolved and any(words in text for words in WRONG):
         return Misconfigured(f"KNIT_DB_URL: {text}")
     return Unreachable(f"PostgreSQL: {text}")
 
 
 def _server_text(error: psycopg.Error) -> str:
     """The primary message only: detail and context may quote values."""
-    return _one_line(error.diag.message_primary or type(error).__name__)
+    return _one_line(error.diag.message_primary or str(error) or type(error).__name__)
 
 
 def _one_line(text: str) -> str:

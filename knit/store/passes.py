@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import partial
@@ -14,8 +14,8 @@ from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertS
 from knit.core.value import Parcel
 from knit.core.wanted import Reserved
 from knit.store.accounts import Accounts
-from knit.store.adoption import Adopter
-from knit.store.attempts import plan_check, told
+from knit.store.adoption import SMALLEST_ID, adopt
+from knit.store.attempts import plan_checks, told
 from knit.store.database import Database
 from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
@@ -24,6 +24,7 @@ _as_json = partial(json.dumps, default=datetime.isoformat)
 
 DEEP_CHECK = "deep check"
 TIDYING = "tidying of staging"
+PORTION = 1000
 
 
 COLUMNS = tuple(column.name for column in fields(Issued))
@@ -39,12 +40,14 @@ class Passes:
 
     def adopt(self) -> int:
         """Normalise rows that other software wrote; give the number left out."""
-        with self._database.transaction() as connection:
-            return Adopter(connection=connection, reserved=self._reserved).run()
+        return adopt(self._database, self._reserved)
 
-    def unrecorded(self) -> Sequence[CertSpec]:
+    def unrecorded(self) -> Iterator[CertSpec]:
         """Enabled certificates about whose published value nothing is recorded, and no attempt is open."""
-        return tuple(spec_from(row) for row in self._database.rows(self._sql["unrecorded"]))
+        after = SMALLEST_ID
+        while rows := self._database.rows(self._sql["unrecorded"], {"after": after, "limit": PORTION}):
+            yield from map(spec_from, rows)
+            after = rows[-1]["id"]
 
     def original_account_host(self) -> str | None:
         """Host of the ACME account that the Go knit registered in this database, if it did."""
@@ -66,18 +69,16 @@ class Passes:
         """What was recorded of the values at these keys is no longer true; each is looked at in this pass."""
         self._database.write(self._sql["forget"], {"keys": list(keys)})
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Sequence[Candidate]:
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterator[Candidate]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
         lost = list(unpublished)
         here = {"directory": policy.directory, "unpublished": lost}
-        due = self._database.rows(self._sql["due"], {**here, "policy": policy.fingerprint})
-        if not due:
-            return ()
-        asked = {**here, "ids": [row["cert_id"] for row in due]}
-        return tuple(
-            Candidate(spec=spec_from(row), state=state_from(row), leftovers=row["leftovers"], asked=row["asked"])
-            for row in self._database.rows(self._sql["candidates"], asked)
-        )
+        due = self._database.rows(self._sql["due"], {**here, "policy": policy.fingerprint})[0]["ids"]
+        for start in range(0, len(due), PORTION):
+            rows = self._database.rows(self._sql["candidates"], {**here, "ids": due[start : start + PORTION]})
+            for row in rows:
+                found = {"leftovers": row["leftovers"], "asked": row["asked"]}
+                yield Candidate(spec=spec_from(row), state=state_from(row), **found)
 
     def orphaned_leftovers(self) -> Sequence[CertId]:
         """Removed, disabled and left-out certificates with challenge records left to remove."""
@@ -96,9 +97,9 @@ class Passes:
         rows = self._database.rows(self._sql["ended"], {"ids": list(attempts)})
         return [AttemptId(row["id"]) for row in rows]
 
-    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
-        """Nothing to decide about this certificate before `until`."""
-        plan_check(self._database, cert_id, policy, until)
+    def plan_checks(self, untils: Mapping[CertId, datetime], policy: Policy) -> None:
+        """Nothing to decide about these certificates before the instant beside each."""
+        plan_checks(self._database, untils, policy)
 
     def asked(self, cert_ids: Sequence[CertId]) -> None:
         """Workers have been sent a message about each of these."""

@@ -236,11 +236,14 @@ select count(*) as losses
 from knit_attempts
 where cert_id = %(id)s and step = 'abandoned' and error = 'key lost' and started_at > now() - interval '7 days'
 
--- name: plan_check
+-- name: plan_checks
 -- Nothing is wrong with it now, so an error of a failure that was not counted is over.
 with planned as (
     insert into knit_schedule (cert_id, check_at, policy)
-    select id, %(until)s, %(policy)s from knit_certs where id = %(id)s and seen is not distinct from wanted
+    select c.id, planned.until, %(policy)s
+    from unnest(%(ids)s::bigint[], %(untils)s::timestamptz[]) as planned (id, until)
+    join knit_certs c on c.id = planned.id
+    where c.seen is not distinct from c.wanted
     on conflict (cert_id) do update set check_at = excluded.check_at, policy = excluded.policy
     returning cert_id, failures
 )

@@ -1,78 +1,122 @@
 -- name: lock_list
 select pg_advisory_xact_lock(%(key)s)
 
+-- name: any_unseen
+select exists (select 1 from knit_certs where seen is distinct from wanted) as found
+
 -- name: unseen
--- Of certificates that clash the first is adopted: one that is switched off never stands in the way.
-select id, domains, enabled, provider, valkey_key, cert_path, key_path, issuer, key_type, profile, preferred_chain,
-       renew_before
-from knit_certs
-where seen is distinct from wanted
-order by enabled desc, id
+-- Texts that are far too long are cut: enough is left of them to say so.
+select c.id, left(coalesce(c.all_domains, c.domains), 100001) as domains, left(c.provider, 200) as provider,
+       left(c.valkey_key, 2000) as valkey_key, left(c.cert_path, 5000) as cert_path, left(c.key_path, 5000) as key_path,
+       left(c.issuer, 200) as issuer, left(c.key_type, 200) as key_type, left(c.profile, 200) as profile,
+       left(c.preferred_chain, 1000) as preferred_chain, c.renew_before, i.valkey_key as published,
+       coalesce(c.requested_at > now() + interval '1 day', false) as ahead, c.names_key, c.wanted
+from knit_certs c
+left join knit_issued i on i.cert_id = c.id
+where c.seen is distinct from c.wanted and c.enabled = %(enabled)s and c.id > %(after)s
+order by c.id
+limit %(limit)s
+
+-- name: holders
+-- Lists of texts come as one text: psycopg takes ten times as long to write an array.
+-- Certificates that have one of these names, keys or paths; also rows that have lost their names meanwhile.
+select c.id, c.domains, c.names_key, c.valkey_key, i.valkey_key as published, c.cert_file, c.key_file
+from knit_certs c
+left join knit_issued i on i.cert_id = c.id
+where c.id = any(
+    array(
+        select id
+        from knit_certs
+        where sha256(decode(names_key, 'escape')) = any(
+            array(select sha256(decode(wanted, 'escape')) from unnest(string_to_array(%(names)s, E'\x1e')) as wanted)
+        )
+        union
+        select id
+        from knit_certs
+        where case when names_key is not null then valkey_key end = any(string_to_array(%(valkey_key)s, E'\x1e'))
+        union
+        select cert_id from knit_issued where valkey_key = any(string_to_array(%(valkey_key)s, E'\x1e'))
+        union
+        select id
+        from knit_certs
+        where case when names_key is not null then md5(cert_file) end = any(
+            array(select md5(wanted) from unnest(string_to_array(%(path)s, E'\x1e')) as wanted)
+        )
+        union
+        select id
+        from knit_certs
+        where case when names_key is not null then md5(key_file) end = any(
+            array(select md5(wanted) from unnest(string_to_array(%(path)s, E'\x1e')) as wanted)
+        )
+    )
+)
+order by c.id
+
+-- name: unname
+update knit_certs set names_key = null where id = any(%(ids)s)
 
 -- name: adopt
--- Something about these certificates is new: look at them now, whatever failed before the change.
+-- `seen` is what was looked at: a change made meanwhile is found by the next pass. What has changed about these
+-- certificates concerns their schedule: they are looked at now, whatever failed before the change.
 with rows as (
     select *
-    from unnest(%(ids)s::bigint[], %(names)s::text[], %(keys)s::text[]) as rows (id, names, names_key)
+    from unnest(
+        %(ids)s::bigint[], string_to_array(%(names)s, E'\x1e'), string_to_array(%(keys)s, E'\x1e'),
+        string_to_array(%(seen)s, E'\x1e')
+    ) as rows (id, names, names_key, seen)
 ), adopted as (
     update knit_certs c
-    set names = string_to_array(rows.names, ','), names_key = rows.names_key, seen = c.wanted,
+    set names = string_to_array(rows.names, ','), names_key = rows.names_key, seen = rows.seen,
         last_error = case when c.last_error like 'left out: %%' then null else c.last_error end
     from rows
     where c.id = rows.id
+    returning c.id, c.valkey_key, c.cert_path, c.key_path
 ), retried as (
-    update knit_attempts a set retry_at = null from rows where a.cert_id = rows.id and a.ended_at is null
+    update knit_attempts set retry_at = null where cert_id = any(%(ids)s) and ended_at is null
 )
 insert into knit_schedule (cert_id, moving)
 select c.id,
        i.cert_id is not null
        and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
-from rows
-join knit_certs c on c.id = rows.id
+from adopted c
 left join knit_issued i on i.cert_id = c.id
 on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null, moving = excluded.moving
 
--- name: crossed
-select 1
-from knit_certs a
-join knit_certs b on a.cert_file = b.key_file
-where a.names_key is not null and b.names_key is not null
-limit 1
+-- name: adopt_one
+-- What a command has written needs no pass to look at it. What is as it was keeps its schedule.
+with adopted as (
+    update knit_certs c
+    set seen = wanted, last_error = case when last_error like 'left out: %%' then null else last_error end
+    where id = %(id)s and seen is distinct from wanted
+    returning c.id, c.valkey_key, c.cert_path, c.key_path
+), retried as (
+    update knit_attempts a set retry_at = null from adopted where a.cert_id = adopted.id and a.ended_at is null
+)
+insert into knit_schedule (cert_id, moving)
+select c.id,
+       i.cert_id is not null
+       and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
+from adopted c
+left join knit_issued i on i.cert_id = c.id
+on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null, moving = excluded.moving
 
 -- name: leave_out
-update knit_certs
-set names = null, names_key = null, seen = null, last_error = %(error)s
-where id = %(id)s and (names_key is not null or seen is not null or last_error is distinct from %(error)s)
-
--- name: clash
--- The first other certificate that has the same names, or a key or file that this one wants.
-select c.id, c.domains, c.names_key = %(names_key)s as same_names,
-       case
-           when %(valkey_key)s in (c.valkey_key, i.valkey_key) then 'valkey_key ' || %(valkey_key)s
-           when %(cert_file)s in (c.cert_file, c.key_file) then 'path ' || %(cert_file)s
-           when %(key_file)s in (c.cert_file, c.key_file) then 'path ' || %(key_file)s
-       end as thing
-from knit_certs c
-left join knit_issued i on i.cert_id = c.id
-where c.names_key is not null
-  and c.id <> %(id)s
-  and (
-      c.names_key = %(names_key)s
-      or %(valkey_key)s in (c.valkey_key, i.valkey_key)
-      or c.cert_file in (%(cert_file)s, %(key_file)s)
-      or c.key_file in (%(cert_file)s, %(key_file)s)
-  )
-order by c.id
-limit 1
+update knit_certs c
+set names = null, names_key = null, seen = null, last_error = rows.error
+from unnest(%(ids)s::bigint[], %(errors)s::text[]) as rows (id, error)
+where c.id = rows.id
+  and (c.names_key is not null or c.seen is not null or c.last_error is distinct from rows.error)
 
 -- name: by_names
-select id from knit_certs where names_key = %(names_key)s
+select id
+from knit_certs
+where sha256(decode(names_key, 'escape')) = sha256(decode(%(names_key)s, 'escape'))
 
 -- name: left_out
-select id, domains from knit_certs where names_key is null order by id
+select id, coalesce(all_domains, domains) as domains from knit_certs where names_key is null order by id
 
 -- name: entry
-select id, domains, enabled, provider, valkey_key, cert_path, key_path, issuer, key_type, profile, preferred_chain,
+select id, coalesce(all_domains, domains) as domains, enabled, provider, valkey_key, cert_path, key_path, issuer, key_type, profile, preferred_chain,
        renew_before
 from knit_certs
 where id = %(id)s
@@ -146,7 +190,7 @@ with asked as (
 select id from asked
 
 -- name: listing
-select c.id, c.enabled, c.domains, c.names_key, c.provider, c.valkey_key, c.cert_path, c.key_path,
+select c.id, c.enabled, coalesce(c.all_domains, c.domains) as domains, c.names_key, c.provider, c.valkey_key, c.cert_path, c.key_path,
        c.not_after, c.last_renewed, c.last_error, c.issuer, c.key_type, c.profile, c.preferred_chain,
        c.renew_before, c.requested_at, i.published_at, a.step,
        greatest(s.retry_at, a.retry_at) as retry_at, coalesce(s.failures, 0) as failures,

@@ -3,10 +3,11 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        c.profile, c.preferred_chain, c.renew_before, c.requested_at
 from knit_schedule s
 join knit_certs c on c.id = s.cert_id
-where s.check_at <= now() and c.enabled and c.names_key is not null
+where s.check_at <= now() and c.enabled and c.names_key is not null and c.id > %(after)s
   and not exists (select 1 from knit_issued i where i.cert_id = c.id)
   and not exists (select 1 from knit_attempts a where a.cert_id = c.id and a.ended_at is null)
 order by c.id
+limit %(limit)s
 
 -- name: record_adopted
 with recorded as (
@@ -46,16 +47,18 @@ with due as (
     union select cert_id from knit_schedule where policy > %(policy)s
     union select cert_id from knit_attempts where ended_at is null
 )
-select due.cert_id
-from due
-left join knit_schedule s on s.cert_id = due.cert_id
-left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
-where (s.retry_at is null or s.retry_at <= now() or s.retry_directory <> %(directory)s)
-  and (a.retry_at is null or a.retry_at <= now() or a.directory <> %(directory)s)
-union
-select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
-union
-select cert_id from knit_challenges where removed_at is null
+select array(
+    select due.cert_id
+    from due
+    left join knit_schedule s on s.cert_id = due.cert_id
+    left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
+    where (s.retry_at is null or s.retry_at <= now() or s.retry_directory <> %(directory)s)
+      and (a.retry_at is null or a.retry_at <= now() or a.directory <> %(directory)s)
+    union
+    select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
+    union
+    select cert_id from knit_challenges where removed_at is null
+) as ids
 
 -- name: published_hashes
 select valkey_key, sha256 from knit_issued where published_at is not null

@@ -88,7 +88,7 @@ with published as (
 )
 update knit_certs c
 set not_after = e.not_after, last_renewed = now(), last_error = null,
-    requested_at = case when c.requested_at > e.started_at then c.requested_at end
+    requested_at = case when c.requested_at > e.started_at and c.requested_at <= now() then c.requested_at end
 from ended e
 where c.id = e.cert_id
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -93,12 +92,6 @@ def test_what_cannot_work_is_refused_in_one_line(store: Store, change: dict[str,
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(store.certs.listing()) == 1
-
-
-def test_names_too_long_for_an_index_are_refused_as_such(store: Store) -> None:
-    names = tuple(f"{sha256(bytes([i])).hexdigest()[:63]}.example.org" for i in range(200))
-    with pytest.raises(Misconfigured, match="too long"):
-        store.list.add(new_cert(1, *names))
 
 
 def test_a_key_that_another_certificate_is_still_published_under_is_not_given_away(store: Store) -> None:

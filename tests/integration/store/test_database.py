@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
+from knit.store.connection import Connection
 from knit.store.database import Database
 from knit.store.dsn import parse
 from tests.rig.ports import free_port
@@ -184,3 +187,96 @@ def assert_clean(error: BaseException) -> None:
         texts.append(repr(error.__context__))
     assert "\n" not in str(error)
     assert all(SECRET not in text for text in texts)
+
+
+def ended_by(settings: str) -> Callable[[Postgres, str], None]:
+    """What ends idle sessions: a timeout of the server's."""
+
+    def end(postgres: Postgres, _: str) -> None:
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(f"alter system set {settings}")
+            connection.execute("select pg_reload_conf()")
+        time.sleep(0.6)
+
+    return end
+
+
+def terminated(postgres: Postgres, _: str) -> None:
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'knit'")
+    time.sleep(0.1)
+
+
+def restarted(postgres: Postgres, _: str) -> None:
+    postgres.restart()
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize("end", [ended_by("idle_session_timeout = '200ms'"), terminated, restarted])
+def test_sessions_that_ended_while_idle_cost_no_transaction(
+    own_postgres: Postgres, connections: int, end: Callable[[Postgres, str], None]
+) -> None:
+    url = own_postgres.create_database("app")
+    with Database.open(url, connections=connections) as database:
+        database.write("select 1")
+        end(own_postgres, url)
+        ran = []
+
+        def work(connection: Connection) -> None:
+            ran.append(connection)
+            connection.execute("select 1")
+
+        database.together(work)
+        assert len(ran) == 1
+
+
+def test_a_transaction_whose_session_ends_inside_is_run_again(own_postgres: Postgres) -> None:
+    url = own_postgres.create_database("app")
+    with Database.open(url) as database:
+        ran = []
+
+        def work(connection: Connection) -> None:
+            ran.append(connection)
+            if len(ran) == 1:
+                terminated(own_postgres, url)
+            connection.execute("select 1")
+
+        database.together(work)
+        assert len(ran) == 2
+
+
+def test_a_commit_that_waits_for_a_standby_that_is_away_has_an_end(own_postgres: Postgres) -> None:
+    url = own_postgres.create_database("app")
+    with Database.open(url, connections=2) as database, psycopg.connect(own_postgres.url, autocommit=True) as admin:
+        database.write("create table t (id int)")
+        admin.execute("alter system set synchronous_standby_names = 'away'")
+        admin.execute("select pg_reload_conf()")
+        time.sleep(0.3)
+        for write in (
+            lambda: database.write("insert into t values (1)"),
+            lambda: database.together(lambda connection: connection.execute("insert into t values (1)")),
+        ):
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match="no answer"):
+                write()
+            assert time.monotonic() - began < 10
+        waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
+        assert admin.execute(waiting).fetchone() == (0,), "their locks are given back"
+        admin.execute("alter system reset synchronous_standby_names")
+        admin.execute("select pg_reload_conf()")
+        database.write("insert into t values (2)")
+
+
+def test_a_server_that_is_frozen_costs_a_statement_no_more_than_its_time(own_postgres: Postgres) -> None:
+    url = own_postgres.create_database("app")
+    with Database.open(url, connections=2) as database:
+        pid = database.rows("select pg_backend_pid() as pid")[0]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            with pytest.raises(Unreachable, match="no answer"):
+                database.write("select 1")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert time.monotonic() - began < 10
+        database.write("select 1")

@@ -237,12 +237,12 @@ def test_a_bundle_published_for_a_certificate_removed_meanwhile_gets_a_tombstone
 
 def test_a_value_found_published_is_recorded_once_and_then_known(store: Store) -> None:
     spec = store.add()
-    assert store.passes.unrecorded() == (spec,)
+    assert list(store.passes.unrecorded()) == [spec]
     issued = issued_for(spec)
     store.passes.record_adopted(issued)
     store.passes.record_adopted(replace(issued, serial="02"))
     assert store.load(spec.id).state.issued == issued
-    assert store.passes.unrecorded() == ()
+    assert list(store.passes.unrecorded()) == []
     assert store.passes.published_keys() == {"certs/1"}
 
 

@@ -200,3 +200,8 @@ def test_windows_of_many_certificates_are_spread() -> None:
     starts = {renewal.window_start(replace(SPEC, id=CertId(n)), facts, POLICY) for n in range(1, 1001)}
     assert len(starts) == 1000
     assert max(starts) - min(starts) > timedelta(hours=20)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=40), timedelta(days=365000)])
+def test_a_request_from_the_future_is_none(ahead: timedelta) -> None:
+    assert reason(replace(SPEC, requested_at=NOW + ahead), fresh()) is None

@@ -1,0 +1,63 @@
+"""URLs with credentials, read as Go's net/url reads them: knit takes over deployments that a Go program was set up for.
+
+User information ends at the last `@` before the path, so a password may hold `@`; `#` begins the fragment and `?` the
+query, so neither may stand in a password unless it is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
+
+URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/]*)(?P<path>/.*)?", re.DOTALL)
+USERINFO = re.compile(r"(?:[A-Za-z0-9\-._:~!$&'()*+,;=@]|%[0-9A-Fa-f]{2})*")
+HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>\d*))?")
+CONTROL = re.compile(r"[\x00-\x20\x7f]")
+HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """The parts of a URL, unescaped. `hosts` are (name, port or ""); of words said twice the last counts."""
+
+    scheme: str
+    user: str | None
+    password: str | None = field(repr=False)
+    hosts: tuple[tuple[str, str], ...]
+    path: str
+    query: dict[str, str] = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """The hosts, for messages: no credentials."""
+        return ",".join(f"{name}:{port}" if port else name for name, port in self.hosts)
+
+
+def parse(text: str) -> Address:
+    """Raises ValueError, whose text says what is wrong and quotes nothing."""
+    if CONTROL.search(text):
+        raise ValueError("it holds white space or a control character")
+    rest, _, query = text.partition("#")[0].partition("?")
+    match = URL.fullmatch(rest)
+    if match is None:
+        raise ValueError("it is no URL")
+    userinfo, at, hosts = match["authority"].rpartition("@")
+    if not USERINFO.fullmatch(userinfo):
+        raise ValueError("a character of the user or password must be escaped")
+    user, colon, password = userinfo.partition(":")
+    return Address(
+        scheme=match["scheme"].lower(),
+        user=unquote(user) if at else None,
+        password=unquote(password) if colon else None,
+        hosts=tuple(_host(host) for host in hosts.split(",")),
+        path=unquote(match["path"] or ""),
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+    )
+
+
+def _host(text: str) -> tuple[str, str]:
+    match = HOST.fullmatch(text)
+    if match is None or int(match["port"] or 0) > HIGHEST_PORT:
+        raise ValueError("a host or port is not valid")
+    return unquote(match["name"].strip("[]")), match["port"] or ""

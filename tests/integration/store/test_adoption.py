@@ -1,0 +1,182 @@
+"""Adoption of many rows, of odd rows, and of rows with more names than an index holds."""
+
+from __future__ import annotations
+
+import random
+import string
+import time
+
+import pytest
+
+from knit.core.model import CertId
+from knit.errors import Misconfigured
+from tests.integration.store.conftest import DIRECTORY, POLICY, Store, new_cert
+
+MANY = (
+    "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
+    "select 'n' || i || '.example.org', 'exec', 'k' || i, '/' || i || '.crt', '/' || i || '.key' "
+    "from generate_series(1, %(count)s) i"
+)
+ODD = "update knit_certs set {} where id = 2"
+
+
+def load(store: Store, count: int) -> None:
+    """A bulk load, and statistics from before its adoption."""
+    store.database.write(MANY, {"count": count})
+    store.database.write("analyze knit_certs")
+
+
+def noise(length: int) -> str:
+    """Text that no index can compress."""
+    return "".join(random.Random(length).choices(string.ascii_lowercase + string.digits, k=length))
+
+
+def long_names(count: int, length: int = 237) -> tuple[str, ...]:
+    tail = ".".join(noise(60 + i)[:57] for i in range(3))
+    return tuple(f"{noise(1000 + i)[: length - len(tail) - 9]}.{tail}.example" for i in range(count))
+
+
+@pytest.mark.parametrize("edit", ["", "valkey_key = 'k1'", "cert_path = '/1.key'", "domains = 'N1.example.org'"])
+def test_a_bulk_load_is_adopted_in_portions_whatever_the_statistics_say(store: Store, edit: str) -> None:
+    load(store, 20_000)
+    if edit:
+        store.database.write(f"update knit_certs set {edit} where id = 15000")
+    began = time.monotonic()
+    assert store.passes.adopt() == (1 if edit else 0)
+    assert time.monotonic() - began < 8
+    left_out = [row for row in store.certs.listing() if not row.adopted]
+    assert [row.id for row in left_out] == ([15000] if edit else [])
+
+
+def test_a_second_load_is_adopted_beside_the_first_with_statistics_of_an_empty_list(store: Store) -> None:
+    store.database.write("analyze knit_certs")
+    store.database.write(MANY, {"count": 10_000})
+    store.passes.adopt()
+    store.database.write("update knit_certs set provider = 'other'")
+    assert store.passes.adopt() == 0
+    assert store.list.add(new_cert(1)).before is None
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (f"cert_path = '/{noise(6000)}'", "cert_path"),
+        (f"key_path = '/{noise(6000)}'", "key_path"),
+        ("requested_at = 'infinity'", "requested_at"),
+        ("requested_at = '20000-01-01'", "requested_at"),
+        ("renew_before = interval '170000000 years'", "renew_before"),
+        ("renew_before = interval '-1 day'", "renew_before"),
+        ("key_type = 'dsa'", "dsa"),
+        ("provider = E'desec\\x1b[31m'", "provider"),
+        ("profile = E'a\\nb'", "profile"),
+        ("domains = ''", "empty"),
+        ("domains = repeat('a.example.org,', 300000)", "longer"),
+        ("valkey_key = ''", "valkey_key"),
+    ],
+)
+def test_an_odd_row_is_left_out_with_its_reason_and_stops_nobody_else(store: Store, edit: str, words: str) -> None:
+    load(store, 3)
+    store.database.write(ODD.format(edit))
+    assert store.passes.adopt() == 1
+    assert store.passes.adopt() == 1
+    good, odd, other = store.certs.listing()
+    assert (good.adopted, odd.adopted, other.adopted) == (True, False, True)
+    assert words in (odd.last_error or "")
+    assert len(odd.last_error or "") < 2001
+    assert store.candidate_ids() == [1, 3]
+    store.list.add(new_cert(9))
+
+
+@pytest.mark.parametrize("column", ["not_after", "last_renewed"])
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "200000-01-01", "4000-01-01 BC"])
+def test_a_time_that_no_calendar_of_ours_holds_breaks_no_list(store: Store, column: str, value: str) -> None:
+    spec = store.add()
+    store.database.write(f"update knit_certs set {column} = '{value}'")
+    (row,) = store.certs.listing()
+    shown = getattr(row, column)
+    assert shown.utcoffset().total_seconds() == 0
+    assert shown.year in (1, 9999)
+    assert store.load(spec.id).spec == spec
+
+
+def test_an_edit_to_something_odd_reaches_a_worker_before_a_pass_without_harm(store: Store) -> None:
+    spec = store.add()
+    store.database.write("update knit_certs set requested_at = 'infinity', renew_before = '170000000 years'")
+    found = store.spec(spec.id)
+    assert found.requested_at is not None
+    assert found.renew_before is not None
+
+
+def test_a_hundred_names_of_the_greatest_length_are_one_certificate(store: Store) -> None:
+    names = long_names(100)
+    added = store.list.add(new_cert(1, *names))
+    again = store.list.add(new_cert(1, *reversed(names)))
+    assert (again.id, again.before is None) == (added.id, False)
+    assert store.spec(added.id).names == names
+    assert store.certs.find(names) == added.id
+    (row,) = store.certs.listing()
+    assert row.domains == ",".join(names)
+
+
+def test_long_sets_written_by_the_original_are_adopted_and_written_again_as_the_same_row(store: Store) -> None:
+    names, others = long_names(60), long_names(61)
+    for each in (names, others, names):
+        store.database.write(
+            "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
+            "values (%(domains)s, 'desec', %(key)s, '/' || %(key)s || '.crt', '/' || %(key)s || '.key') "
+            "on conflict (domains) do update set provider = 'again'",
+            {"domains": ",".join(each), "key": f"k{len(each)}"},
+        )
+    assert store.passes.adopt() == 0
+    first, second = store.passes.wanted()
+    assert (first.names, first.provider) == (names, "again")
+    assert (second.names, second.provider) == (others, "desec")
+    store.database.write("update knit_certs set domains = 'short.example.org' where id = %(id)s", {"id": first.id})
+    store.passes.adopt()
+    assert store.spec(first.id).names == ("short.example.org",)
+    assert store.certs.one(first.id).domains == "short.example.org"
+
+
+def test_two_rows_may_change_their_names_with_each_other(store: Store) -> None:
+    first, second = store.add(1), store.add(2)
+    for cert, domains in ((first.id, "x.y"), (second.id, first.names[0]), (first.id, second.names[0])):
+        store.database.write("update knit_certs set domains = %(d)s where id = %(id)s", {"d": domains, "id": cert})
+    assert store.passes.adopt() == 0
+    assert (store.spec(first.id).names, store.spec(second.id).names) == (second.names, first.names)
+
+
+@pytest.mark.parametrize("act", ["another", "again", "pass", "by SQL"])
+def test_what_does_not_concern_a_failing_certificate_leaves_its_next_try_alone(store: Store, act: str) -> None:
+    failing = store.list.add(new_cert(1)).id
+    fail(store, failing)
+    before = store.load(failing).state
+    if act == "another":
+        store.list.add(new_cert(2))
+    elif act == "again":
+        store.list.add(new_cert(1))
+    elif act == "by SQL":
+        store.database.write(MANY, {"count": 3})
+    store.passes.adopt()
+    after = store.load(failing).state
+    assert (after.failures, after.retry_at) == (before.failures, before.retry_at)
+    assert after.failures == 1
+
+
+def test_a_change_of_a_failing_certificate_is_tried_at_once(store: Store) -> None:
+    failing = store.list.add(new_cert(1)).id
+    fail(store, failing)
+    store.database.write("update knit_certs set provider = 'desec@other'")
+    store.passes.adopt()
+    assert store.load(failing).state.retry_at is None
+    assert store.candidate_ids(policy=POLICY) == [failing]
+
+
+def fail(store: Store, cert_id: CertId) -> None:
+    """As a worker does."""
+    with store.attempts.hold(cert_id) as held:
+        assert held is not None
+        lease, _ = held
+        attempt = store.begin(lease, store.spec(cert_id))
+        assert attempt.directory == DIRECTORY
+        later = lease.at.replace(year=lease.at.year + 1)
+        store.attempts.fail(lease, attempt, error=Misconfigured("no token"), retry_at=later)
