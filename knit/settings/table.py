@@ -160,7 +160,14 @@ TABLE: tuple[Setting, ...] = (
         ISSUING,
         unset="the system's resolvers",
     ),
-    Setting("KNIT_DNS_TIMEOUT", parse.duration, "10s", "Deadline of one DNS query.", ISSUING),
+    Setting(
+        "KNIT_DNS_TIMEOUT",
+        parse.duration,
+        "10s",
+        "Deadline of one DNS question. Finding where a name is takes at most three times as long, "
+        "or 30 s if that is more.",
+        ISSUING,
+    ),
     Setting(
         "KNIT_DNS_DISABLE_RECURSIVE_CHECK",
         parse.flag,

@@ -27,6 +27,7 @@ from knit.solvers.dnsquery import (
     Address,
     NoReply,
     NoRoute,
+    abreast,
     ask,
     ask_unchecked,
     find,
@@ -34,7 +35,7 @@ from knit.solvers.dnsquery import (
     refusal,
     txt_values,
 )
-from knit.solvers.propagation import Server
+from knit.solvers.memory import Server
 from knit.solvers.zones import explained
 
 _TRY = 3.0
@@ -156,7 +157,7 @@ def _zone(identifier: str, place: tuple[str, str], delegation: DnsDelegation) ->
         return ZoneFacts(problem=str(e), waits=delegation.waits)
     addresses = [server for servers in found.values() for server in servers]
     timeout = min(_TRY, delegation.timeout)
-    servers = tuple(_server(server, place, timeout) for server in addresses)
+    servers = tuple(abreast(lambda server: _server(server, place, timeout), addresses, lambda: None))
     return ZoneFacts(
         servers=servers,
         nameless=tuple(name for name, servers in found.items() if not servers),

@@ -6,8 +6,10 @@ import ipaddress
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import dns.entropy
 import dns.exception
@@ -21,10 +23,15 @@ import dns.rdatatype
 import dns.resolver
 import dns.rrset
 
+SILENT = "no answer in time"
+
 _TRY = 2.0
+_AGAIN = (0.2, 0.6)
+_ABREAST = 8
 _PAYLOAD = 1232
 _LARGEST = 65535
 _HEADER = 12
+_ADDITIONAL = 10
 _OPT = 11
 _RESPONSE = 0x80
 _CUT_SHORT = 0x02
@@ -39,11 +46,20 @@ _OF_AUTHORITIES = {
     dns.rcode.REFUSED: "it does not hold this zone",
 }
 
+_WITHOUT_EDNS = {dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.SERVFAIL}
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class NoReply(Exception):
     """No usable answer came. The text says why in a few words; it never leaves knit.solvers."""
+
+
+class ErrorReply(NoReply):
+    """Every server that was asked has answered, with an error code."""
 
 
 class NoRoute(NoReply):
@@ -118,28 +134,61 @@ def ask_unchecked(name: str, kind: str, where: Address, timeout: float) -> dns.m
     return _exchange(_query(name, kind, dns.flags.RD | dns.flags.CD), where, timeout)
 
 
-def ask_any(name: str, kind: str, servers: Sequence[Address], *, recurse: bool, timeout: float) -> dns.message.Message:
-    """The first answer (NOERROR or NXDOMAIN) of any of these servers, each asked every 2 s until `timeout` seconds.
+def ask_any(
+    name: str,
+    kind: str,
+    servers: Sequence[Address],
+    *,
+    recurse: bool,
+    timeout: float,
+    pause: Callable[[float], None] = time.sleep,
+) -> dns.message.Message:
+    """The first answer (NOERROR or NXDOMAIN) of any of these servers, asked in turn for at most `timeout` seconds.
 
-    Raises NoReply naming what each server did instead.
+    Silent ones are asked every 2 s; where all of them say no, each is asked twice more, `pause`d between, because a
+    SERVFAIL may pass. `pause` may raise, at a stop. Raises NoReply naming what each server did instead.
     """
     deadline = time.monotonic() + timeout
-    failures: dict[Address, str] = {}
+    failures: dict[Address, NoReply] = {}
+    again = iter(_AGAIN)
     while True:
         for server in servers:
             left = deadline - time.monotonic()
             if left <= 0 and failures:
-                raise NoReply(_listed(failures))
+                raise _failed(failures)
             try:
-                answer = ask(name, kind, server, recurse=recurse, timeout=max(0.05, min(_TRY, left)))
+                return _good(
+                    ask(name, kind, server, recurse=recurse, timeout=max(0.05, min(_TRY, left))), recurse=recurse
+                )
             except NoReply as e:
-                failures[server] = str(e)
-                continue
-            if answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-                return answer
-            failures[server] = refusal(answer, recurse=recurse)
-        if "no answer in time" not in failures.values():
-            raise NoReply(_listed(failures) or "there is no server to ask")
+                failures[server] = e
+        wait = 0.0 if SILENT in map(str, failures.values()) else next(again, None)
+        if wait is None or not failures or time.monotonic() + wait >= deadline:
+            raise _failed(failures)
+        pause(wait)
+
+
+def _good(answer: dns.message.Message, *, recurse: bool) -> dns.message.Message:
+    if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        raise ErrorReply(refusal(answer, recurse=recurse))
+    return answer
+
+
+def _failed(failures: dict[Address, NoReply]) -> NoReply:
+    kind = ErrorReply if failures and all(isinstance(e, ErrorReply) for e in failures.values()) else NoReply
+    return kind(", ".join(f"{server}: {why}" for server, why in failures.items()) or "there is no server to ask")
+
+
+def abreast(question: Callable[[T], R], subjects: Sequence[T], check: Callable[[], None]) -> Iterator[R]:
+    """What `question` gives for each subject, in order, few at once; `check` is called before each few."""
+    for start in range(0, len(subjects), _ABREAST):
+        check()
+        few = subjects[start : start + _ABREAST]
+        if len(few) == 1:
+            yield question(few[0])
+            continue
+        with ThreadPoolExecutor(len(few), thread_name_prefix="knit-dns") as pool:
+            yield from pool.map(question, few)
 
 
 def find(answer: dns.message.Message, name: str, kind: str) -> dns.rrset.RRset | None:
@@ -183,6 +232,14 @@ def refusal(answer: dns.message.Message, *, recurse: bool) -> str:
 
 
 def _exchange(query: bytes, where: Address, timeout: float) -> dns.message.Message:
+    """Ask, and again without EDNS where the server seems not to know it (RFC 6891 section 7)."""
+    answer = _sent(query, where, timeout)
+    if answer.rcode() == dns.rcode.BADVERS or (answer.rcode() in _WITHOUT_EDNS and answer.edns < 0):
+        return _sent(query[:_ADDITIONAL] + b"\0\0" + query[_HEADER:-_OPT], where, timeout)
+    return answer
+
+
+def _sent(query: bytes, where: Address, timeout: float) -> dns.message.Message:
     try:
         answer = _by_udp(query, where, timeout)
         if not answer[2] & _CUT_SHORT:
@@ -230,7 +287,7 @@ def _by_tcp(query: bytes, where: Address, timeout: float) -> dns.message.Message
 
 def _answers(query: bytes, answer: bytes) -> bool:
     """Whether it has our number, says it is a response, and repeats our question (in whatever case)."""
-    question = query[_HEADER:-_OPT]
+    question = query[_HEADER : len(query) - _OPT * query[_HEADER - 1]]
     repeated = answer[_HEADER : _HEADER + len(question)]
     same = repeated.lower() == question.lower() or (answer[4:6] == b"\0\0" and len(answer) >= _HEADER)
     return answer[:2] == query[:2] and len(answer) >= _HEADER and bool(answer[2] & _RESPONSE) and same
@@ -238,13 +295,9 @@ def _answers(query: bytes, answer: bytes) -> bool:
 
 def _why(e: Exception) -> str:
     if isinstance(e, dns.exception.Timeout | TimeoutError):
-        return "no answer in time"
+        return SILENT
     if isinstance(e, ConnectionRefusedError):
         return "nothing listens there"
     if isinstance(e, OSError):
         return e.strerror or "network error"
     return "a broken answer"
-
-
-def _listed(failures: dict[Address, str]) -> str:
-    return ", ".join(f"{server}: {why}" for server, why in failures.items())

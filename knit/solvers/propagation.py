@@ -20,7 +20,19 @@ import dns.rcode
 from knit.core.model import Record
 from knit.errors import NotVisible
 from knit.ports import Sleep
-from knit.solvers.dnsquery import Address, NoReply, NoRoute, ask, authority, find, refusal, txt_values
+from knit.solvers.dnsquery import (
+    Address,
+    NoReply,
+    NoRoute,
+    abreast,
+    ask,
+    authority,
+    find,
+    refusal,
+    txt_values,
+)
+from knit.solvers.memory import Memory, Server
+from knit.solvers.search import Looking
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +48,6 @@ INSIDE = (
     "these are addresses of a private network: if it has a view of the zone of its own (split horizon), set "
     "KNIT_DNS_RESOLVERS to a resolver outside, or KNIT_DNS_PROPAGATION_WAIT to wait a fixed time"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One address of one name server."""
-
-    name: str
-    address: Address
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.address})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,71 +76,113 @@ def look(server: Address, record: Record, *, recurse: bool, timeout: float) -> L
     return _judge(answer, record, recurse=recurse)
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a record does not count as visible. `silent_for` seconds only silence stands in the way (0: more does)."""
+
+    text: str
+    silent_for: float = 0.0
+
+
 class Visibility:
-    """One wait for some records. `servers(zone)` gives the zone's own servers or raises NoReply."""
+    """One wait for some records. `servers(zone, until)` gives the zone's own servers or raises NoReply."""
 
     def __init__(
         self,
-        servers: Callable[[str], tuple[Server, ...]],
+        servers: Callable[[str, float], tuple[Server, ...]],
         resolvers: Sequence[Address],
+        memory: Memory,
         sleep: Sleep,
-        timeout: float,
+        looking: Looking,
     ) -> None:
         self._servers = servers
         self._resolvers = resolvers
+        self._memory = memory
         self._sleep = sleep
-        self._timeout = min(_TRY, timeout)
+        self._timeout = min(_TRY, looking.timeout)
+        self._silence = looking.silence
+        self._started = time.monotonic()
+        self._deadline = self._started
 
     def wait(self, records: Sequence[Record], timeout: float, interval: float) -> None:
-        """Return when all is visible; raises NotVisible after `timeout` seconds. `interval` is the longest pause."""
-        deadline = time.monotonic() + timeout
-        self._sleep(_FIRST_PAUSE)
-        self._until(lambda: self._missing_at_authority(records), deadline, interval)
-        if self._resolvers:
-            self._until(lambda: self._missing_at_resolvers(records, deadline), deadline, interval)
+        """Return when all is visible; raises NotVisible after `timeout` seconds. `interval` is the longest pause.
 
-    def _until(self, missing: Callable[[], list[str]], deadline: float, interval: float) -> None:
+        It ends sooner where nothing but silent servers stands in the way: the next try may find them back.
+        """
+        self._deadline = time.monotonic() + timeout
+        self._sleep(_FIRST_PAUSE)
+        self._until(lambda: self._missing_at_authority(records), interval)
+        if self._resolvers:
+            self._until(lambda: self._missing_at_resolvers(records), interval)
+
+    def _until(self, missing: Callable[[], list[Missing]], interval: float) -> None:
         pause = _FIRST_PAUSE
         while problems := missing():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise NotVisible("; ".join(problems))
+            left = self._deadline - time.monotonic()
+            if left <= 0 or all(problem.silent_for >= self._silence for problem in problems):
+                raise NotVisible("; ".join(problem.text for problem in problems))
             self._sleep(min(pause, left))
             pause = min(pause * _GROWTH, interval)
 
-    def _missing_at_authority(self, records: Sequence[Record]) -> list[str]:
-        return [problem for record in records for problem in self._one_authority(record)]
+    def _missing_at_authority(self, records: Sequence[Record]) -> list[Missing]:
+        return [problem for record in records if (problem := self._one_authority(record)) is not None]
 
-    def _one_authority(self, record: Record) -> list[str]:
+    def _one_authority(self, record: Record) -> Missing | None:
+        waited = time.monotonic() - self._started
         try:
-            servers = self._servers(record.zone)
+            servers = self._servers(record.zone, self._deadline + self._timeout)
         except NoReply as e:
-            return [f"the name servers of {record.zone} cannot be found ({e}); {BLOCKED}"]
+            return Missing(f"the name servers of {record.zone} cannot be found ({e}); {BLOCKED}", waited)
         if not servers:
-            return [f"no name server of {record.zone} has an address: its NS records are wrong or lack glue; {BLOCKED}"]
-        looks = {server: self._look(server.address, record, recurse=False) for server in servers}
+            why = f"no name server of {record.zone} has an address: its NS records are wrong or lack glue; {BLOCKED}"
+            return Missing(why, waited)
+        looks = self._looks(servers, record)
         if not any(seen.answered for seen in looks.values()):
-            return [f"no name server of {record.zone} can be reached: {_told(looks)}; {unreachable(looks.values())}"]
+            why = f"no name server of {record.zone} can be reached: {_told(looks)}; {unreachable(looks.values())}"
+            return Missing(why, waited)
         asked = with_a_path(looks)
         wrong = {server: seen for server, seen in asked.items() if seen.problem is not None}
         hint = f"; {INSIDE}" if _all_inside(asked) else ""
-        return [f"the TXT value for {record.fqdn} is not there yet: {_told(wrong)}{hint}"] if wrong else []
+        if not wrong:
+            return None
+        return Missing(f"the TXT value for {record.fqdn} is not there yet: {_told(wrong)}{hint}", self._silent(wrong))
 
-    def _missing_at_resolvers(self, records: Sequence[Record], deadline: float) -> list[str]:
-        return [problem for record in records for problem in self._one_at_resolvers(record, deadline)]
+    def _looks(self, servers: Sequence[Server], record: Record) -> dict[Server, Look]:
+        found = abreast(lambda server: self._look(server.address, record, recurse=False), servers, self._check)
+        looks = dict(zip(servers, found, strict=True))
+        for server, seen in looks.items():
+            self._memory.heard(server.address, answered=seen.answered)
+        return looks
 
-    def _one_at_resolvers(self, record: Record, deadline: float) -> list[str]:
-        looks = {resolver: self._look(resolver, record, recurse=True) for resolver in self._resolvers}
+    def _silent(self, wrong: Mapping[Server, Look]) -> float:
+        """For how long all of these have been silent; 0 when one of them speaks."""
+        if any(seen.answered for seen in wrong.values()):
+            return 0.0
+        return min(self._memory.silent_for(server.address) or 0.0 for server in wrong)
+
+    def _missing_at_resolvers(self, records: Sequence[Record]) -> list[Missing]:
+        return [Missing(problem) for record in records for problem in self._one_at_resolvers(record)]
+
+    def _one_at_resolvers(self, record: Record) -> list[str]:
+        found = abreast(lambda resolver: self._look(resolver, record, recurse=True), self._resolvers, self._check)
+        looks = dict(zip(self._resolvers, found, strict=True))
         return [
             f"resolver {resolver} does not show the TXT value for {record.fqdn}: {seen.problem} "
             "(its own servers do; KNIT_DNS_DISABLE_RECURSIVE_CHECK=true leaves resolvers out)"
             for resolver, seen in _speaking(looks, record).items()
-            if seen.problem is not None and not _hopeless(resolver, record, seen, deadline)
+            if seen.problem is not None and not _hopeless(resolver, record, seen, self._deadline)
         ]
 
+    def _check(self) -> None:
+        """A stop is noticed between two few of dead servers."""
+        self._sleep(0)
+
     def _look(self, server: Address, record: Record, *, recurse: bool) -> Look:
-        self._sleep(0)  # so that a stop is noticed between two dead servers
-        return look(server, record, recurse=recurse, timeout=self._timeout)
+        """The last look begins at the deadline and may last as long as any; later ones see nothing."""
+        left = self._deadline + self._timeout - time.monotonic()
+        if left <= 0:
+            return Look(problem="was not asked in time", answered=False)
+        return look(server, record, recurse=recurse, timeout=min(self._timeout, left))
 
 
 def _judge(answer: dns.message.Message, record: Record, *, recurse: bool) -> Look:

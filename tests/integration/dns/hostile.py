@@ -44,7 +44,7 @@ def packet(query: bytes, dice: random.Random) -> bytes:
     """One answer to this query. Most have its number and question, for others are not even looked at."""
     if dice.random() < 0.02:
         return dice.randbytes(dice.randrange(80))
-    question = query[HEADER:-OPT]
+    question = query[HEADER : len(query) - OPT * query[HEADER - 1]]
     counts = [0, 0, 0]
     records = b""
     for section in range(3):

@@ -11,7 +11,7 @@ import dns.message
 import dns.rrset
 
 from knit.core.model import Challenge, Record
-from knit.solvers import delegation, dnsquery, propagation
+from knit.solvers import dnsquery, propagation, search
 
 PACKETS = 4000
 NAME = "_acme-challenge.example.org"
@@ -47,9 +47,9 @@ def read(wire: bytes) -> None:
         return
     propagation._judge(message, RECORD, recurse=False)
     propagation._judge(message, RECORD, recurse=True)
-    zone = delegation._cut(message, NAME, "example.org")
-    target = delegation._alias(message, NAME)
-    below = delegation._referral(message, NAME, "example.org")
+    zone = search._cut(message, NAME, "example.org")
+    target = search._alias(message, NAME)
+    below = search._referral(message, NAME, "example.org")
     for name in filter(None, (zone, target, below)):
         with suppress(dnsquery.NoReply):
             dnsquery._query(name, "TXT", 0)
