@@ -1,7 +1,8 @@
 """One keep-alive HTTPS connection: HTTP/1.1 as ACME needs it, read by hand because that halves a certificate's CPU.
 
-Only https, only to one origin, never through a proxy, never following a redirect. A reply is at most 1 MiB and must
-be whole within 30 seconds; the wait for it ends within two seconds of the process being told to stop.
+Only https, only to one origin, never through a proxy, never following a redirect. A reply is at most 1 MiB in at most
+20,000 pieces and must be whole within 30 seconds, connecting included; the wait for it ends within two seconds of the
+process being told to stop. A CA that ends each connection after its answer costs a connection for each request.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from knit.errors import Misconfigured, Unreachable
 from knit.ports import Sleep
 
 CONNECT_SECONDS = 4.0
+MOST_ADDRESSES = 4
 REPLY_SECONDS = 30.0
 LISTEN_SECONDS = 2.0
 IDLE_SECONDS = 20.0
@@ -29,9 +31,13 @@ BUSY_SECONDS = 1.0
 """A connection used within this time is not asked whether it is still there."""
 LARGEST_HEAD = 64 * 1024
 LARGEST_BODY = 1024 * 1024
+LARGEST_REPLY = LARGEST_BODY + 4 * LARGEST_HEAD
+MOST_PIECES = 20_000
+"""Reads and lines of one reply: a whole one in segments of the smallest usual size takes a tenth of them."""
+MOST_INTERIM = 10
 # A URL from the CA ends up in a request line and in signed JSON: nothing but visible ASCII without quotes.
 URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
-STATUS_LINE = re.compile(r"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
+STATUS_LINE = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
 LARGEST_RECORD = 16 * 1024
 BODILESS = frozenset({204, 304})
 
@@ -121,6 +127,9 @@ class Connection:
         self._buffer = bytearray()
         self._deadline = 0.0
         self._used = 0.0
+        self._room = self._pieces = 0
+        self._answers = 0
+        self._ends = False
 
     def close(self) -> None:
         """Drop the connection; the next request opens another."""
@@ -136,11 +145,13 @@ class Connection:
         Interrupted when the process is told to stop.
         """
         head = f"{method} {target} HTTP/1.1\r\nHost: {self.origin}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+        self._room, self._pieces = LARGEST_REPLY, MOST_PIECES
         with self._whole_or_closed():
             self._send(self._ready(), head.encode("ascii") + body)
-            reply = self._read(bodiless=method == "HEAD")
+            reply, stays = self._read(bodiless=method == "HEAD")
         self._used = time.monotonic()
-        if reply.headers.get("connection", "").lower() == "close" or self._buffer:
+        self._answers += 1
+        if not stays or self._ends or self._buffer:
             self.close()
         return reply
 
@@ -163,6 +174,8 @@ class Connection:
             raise self._unreachable("its host is no name that can be looked up") from error
         finally:
             if not whole:
+                # One that ended after its first answer: from now on none is used twice here.
+                self._ends = self._ends or (self._socket is not None and self._answers == 1)
                 self.close()
 
     def _unreachable(self, reason: str) -> Unreachable:
@@ -172,27 +185,56 @@ class Connection:
         now = time.monotonic()
         self._deadline = now + REPLY_SECONDS
         idle = now - self._used
-        if self._socket is not None and (idle > IDLE_SECONDS or (idle > BUSY_SECONDS and self._input.poll(0))):
+        if self._socket is not None and (idle > IDLE_SECONDS or (self._is_doubtful(idle) and self._input.poll(0))):
             # What a silent connection has to say before it is asked is that it is closed.
             self.close()
         if self._socket is None:
             # Threads may have waited for each other's vain connects: none begins another once the process stops.
             self._sleep(0)
-            self._socket = self._open()
+            self._socket, self._answers = self._open(), 0
         return self._socket
 
+    def _is_doubtful(self, idle: float) -> bool:
+        """Whether the connection may have been ended: it was left alone for a while, or has answered only once."""
+        return idle > BUSY_SECONDS or self._answers == 1
+
     def _open(self) -> ssl.SSLSocket:
-        plain = socket.create_connection((self.origin.host, self.origin.port), timeout=CONNECT_SECONDS)
-        try:
+        plain = self._connected()
+        with ExitStack() as undo:
+            undo.callback(plain.close)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            stream = self._context.wrap_socket(plain, server_hostname=self.origin.host)
-        except OSError:
-            plain.close()
-            raise
-        stream.settimeout(0)
-        self._input = select.poll()
-        self._input.register(stream, select.POLLIN)
+            stream = self._context.wrap_socket(plain, server_hostname=self.origin.host, do_handshake_on_connect=False)
+            undo.callback(stream.close)
+            stream.settimeout(0)
+            self._input = select.poll()
+            self._input.register(stream, select.POLLIN)
+            self._shake_hands(stream)
+            undo.pop_all()
         return stream
+
+    def _connected(self) -> socket.socket:
+        """To the first address that answers, of a few: a name may have any number."""
+        found = socket.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)[:MOST_ADDRESSES]
+        for place, (*_, address) in enumerate(found, start=1):
+            try:
+                return socket.create_connection((str(address[0]), int(address[1])), timeout=CONNECT_SECONDS)
+            except OSError:
+                if place == len(found) or time.monotonic() > self._deadline:
+                    raise
+                self._sleep(0)
+        message = "its host has no address"
+        raise OSError(message)
+
+    def _shake_hands(self, stream: ssl.SSLSocket) -> None:
+        while True:
+            try:
+                stream.do_handshake()
+            except ssl.SSLWantReadError:
+                self._await_input()
+            except ssl.SSLWantWriteError:
+                self._await_room(stream)
+            else:
+                return
 
     def _send(self, stream: ssl.SSLSocket, data: bytes) -> None:
         while data:
@@ -209,14 +251,19 @@ class Connection:
                 raise TimeoutError
             self._sleep(0)
 
-    def _read(self, *, bodiless: bool) -> Reply:
-        status, headers = self._head()
-        while 100 <= status < 200:
-            status, headers = self._head()
+    def _read(self, *, bodiless: bool) -> tuple[Reply, bool]:
+        """The reply, and whether the connection stays."""
+        for _ in range(MOST_INTERIM):
+            version, status, headers = self._head()
+            if not 100 <= status < 200:
+                break
+        else:
+            raise self._unreachable("it keeps answering that an answer will come")
         body = b"" if bodiless or status in BODILESS else self._body(headers)
-        return Reply(status, headers, body)
+        wishes = {wish.strip() for wish in headers.get("connection", "").lower().split(",")}
+        return Reply(status, headers, body), "close" not in wishes and (version == "1" or "keep-alive" in wishes)
 
-    def _head(self) -> tuple[int, dict[str, str]]:
+    def _head(self) -> tuple[str, int, dict[str, str]]:
         end = self._find(b"\r\n\r\n", LARGEST_HEAD)
         first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
@@ -228,7 +275,7 @@ class Connection:
             name, _, value = line.partition(":")
             key, value = name.lower(), value.strip()
             headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        return int(match[1]), headers
+        return match[1], int(match[2]), headers
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
         if "transfer-encoding" in headers:
@@ -247,7 +294,8 @@ class Connection:
             body += self._take(size)
             self._line()
         while self._line():
-            pass
+            # Fields after the body say nothing that is acted on.
+            continue
         return bytes(body)
 
     def _size(self, text: str, base: int) -> int:
@@ -259,6 +307,7 @@ class Connection:
         return size
 
     def _line(self) -> str:
+        self._count_piece()
         end = self._find(b"\r\n", LARGEST_HEAD)
         line = self._buffer[:end].decode("latin-1")
         del self._buffer[: end + 2]
@@ -271,6 +320,11 @@ class Connection:
             if not self._fill():
                 raise self._unreachable("it closed the connection without a reply")
         return end
+
+    def _count_piece(self) -> None:
+        self._pieces -= 1
+        if self._pieces < 0:
+            raise self._unreachable(f"its reply comes in more than {MOST_PIECES} pieces")
 
     def _take(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -292,11 +346,8 @@ class Connection:
         if self._socket is None:
             return False
         while True:
-            if time.monotonic() > self._deadline:
-                raise TimeoutError
-            if not self._input.poll(LISTEN_SECONDS * 1000):
-                self._sleep(0)
-                continue
+            self._count_piece()
+            self._await_input()
             try:
                 # At least a whole record, so that nothing stays behind where the poll would not see it.
                 data = self._socket.recv(LARGEST_RECORD)
@@ -305,5 +356,16 @@ class Connection:
                 continue
             except ssl.SSLEOFError:
                 data = b""
+            self._room -= len(data)
+            if self._room < 0:
+                raise self._unreachable("its reply is larger than 1 MiB")
             self._buffer += data
             return bool(data)
+
+    def _await_input(self) -> None:
+        while True:
+            if time.monotonic() > self._deadline:
+                raise TimeoutError
+            if self._input.poll(LISTEN_SECONDS * 1000):
+                return
+            self._sleep(0)

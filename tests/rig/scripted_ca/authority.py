@@ -30,8 +30,13 @@ class Authority:
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self.script.clock_offset_s)
 
+    @property
+    def resources(self) -> str:
+        """Scheme, host and port of all but the directory."""
+        return self.base.replace("127.0.0.1", self.script.other_host or "127.0.0.1")
+
     def url(self, *parts: str) -> str:
-        return "/".join((self.base, *parts))
+        return "/".join((self.resources, *parts))
 
     def chance(self, percent: float) -> bool:
         return percent > 0 and self.dice.random() * 100 < percent

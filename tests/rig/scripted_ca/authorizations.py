@@ -57,14 +57,18 @@ def read(ca: Authority, signed: Signed, ident: str) -> Answer:
             raise Refusal(Kind.MALFORMED, "an authorization can only be set to deactivated")
         authz = states.deactivated(authz)
         ca.book.keep_authz(authz)
-    optional = {"wildcard": True} if authz.wildcard else {}
+    behaviour = ca.script.behaviour(_scripted_names(authz))
+    optional = {"wildcard": True} if authz.wildcard and not behaviour.keeps_wildcard else {}
     shown = {
         "status": authz.status,
         "expires": instant(authz.expires),
-        "identifier": {"type": "dns", "value": authz.name},
+        "identifier": {"type": "dns", "value": "*." * (authz.wildcard and behaviour.keeps_wildcard) + authz.name},
         "challenges": [_challenge(ca, item) for item in authz.challenges],
         **optional,
     }
+    if behaviour.sparse and authz.status is Status.VALID:
+        nonsense = {"challenges": [{"type": "dns-01"}, 7], "identifier": None, "expires": 0}
+        shown = {"status": authz.status} if authz.wildcard else shown | nonsense
     return json_answer(shown, *_wait(ca, authz, pending=authz.status is Status.PENDING))
 
 

@@ -77,7 +77,7 @@ class Front:
                 await asyncio.sleep(delay_s)
         finally:
             ca.ledger.answered()
-        return answer
+        return _carried(answer, ca.script.http)
 
     def _faulty(self, request: Request, resource: Resource, ident: str, names: tuple[str, ...]) -> Answer:
         fault = self._ca.faults.strike(resource.kind, names)
@@ -140,7 +140,7 @@ def _directory(ca: Authority) -> dict[str, Any]:
         meta["externalAccountRequired"] = True
     if ca.script.profiles:
         meta["profiles"] = {name: profile.description for name, profile in ca.script.profiles.items()}
-    directory = {
+    directory: dict[str, Any] = {
         "newNonce": ca.url("new-nonce"),
         "newAccount": ca.url("new-account"),
         "newOrder": ca.url("new-order"),
@@ -148,6 +148,8 @@ def _directory(ca: Authority) -> dict[str, Any]:
         "keyChange": ca.url("key-change"),
         "meta": meta,
     }
+    if ca.script.default.sparse:
+        directory |= {"meta": 5, "revokeCert": None, "keyChange": [], "newAuthz": 7}
     return directory | ({"renewalInfo": ca.url("renewal-info")} if ca.script.offers_ari else {})
 
 
@@ -182,10 +184,20 @@ def _problem(body: dict[str, Any], status: int, headers: tuple[tuple[str, str], 
     return replace(json_answer(body, *headers, status=status), content_type="application/problem+json")
 
 
+def _carried(answer: Answer, http: str) -> Answer:
+    if http == "1.0":
+        return replace(answer, version="1.0")
+    if http == "close":
+        return replace(answer, ends=True).adding(("Connection", "Close"))
+    return replace(answer, ends=http == "ends")
+
+
 def _bent(fault: Fault, answer: Answer) -> Answer:
     headers = tuple(fault.headers.items())
     if fault.act == "reset":
         return Answer(reset=True)
+    if fault.act == "flood":
+        return replace(answer, flood=fault.flood)
     if fault.act == "problem":
         status = fault.status or 500
         return _problem(document(fault.type, fault.detail, status), status, headers)

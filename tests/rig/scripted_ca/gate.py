@@ -44,7 +44,7 @@ def admitted(ca: Authority, request: Request, signer: str) -> Signed:
     if read.alg not in jws.ALGORITHMS:
         raise Refusal(Kind.BAD_SIGNATURE_ALGORITHM, "algorithm not offered", extra={"algorithms": [*jws.ALGORITHMS]})
     _spend_nonce(ca, read.nonce)
-    if read.url != ca.base + request.path:
+    if read.url not in (ca.base + request.path, ca.resources + request.path):
         raise Refusal(Kind.UNAUTHORIZED, "the signed url is not the url of the request")
     signed = _signed(ca, read, signer)
     jws.verify(read, signed.key)
@@ -72,10 +72,8 @@ def _signed(ca: Authority, read: jws.Envelope, signer: str) -> Signed:
 
 
 def _account(ca: Authority, kid: object) -> Account:
-    prefix = ca.url("acct", "")
-    account = (
-        ca.book.accounts.get(kid.removeprefix(prefix)) if isinstance(kid, str) and kid.startswith(prefix) else None
-    )
+    home, _, ident = kid.rpartition("/acct/") if isinstance(kid, str) else ("", "", "")
+    account = ca.book.accounts.get(ident) if home in (ca.base, ca.resources) else None
     if account is None:
         raise Refusal(Kind.ACCOUNT_DOES_NOT_EXIST, "no account has this kid")
     return account

@@ -39,6 +39,11 @@ class Answer:
     """Spread the body over so many seconds."""
     reset: bool = False
     """Send nothing and reset the connection."""
+    version: str = "1.1"
+    ends: bool = False
+    """End the connection after the answer."""
+    flood: str = ""
+    """Never come to an end: with `interim` answers, `chunks` of one byte, `trailers`, `head` fields or `body` bytes."""
 
     def adding(self, *headers: tuple[str, str]) -> "Answer":
         return replace(self, headers=self.headers + headers)
@@ -61,6 +66,8 @@ async def serve(respond: Respond, reader: asyncio.StreamReader, writer: asyncio.
                 _reset(writer)
                 return
             await _write(writer, request, answer)
+            if answer.ends or answer.flood or answer.version == "1.0":
+                return
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, BadRequestLine):
         # The client has gone, or speaks something else: there is nobody to tell.
         pass
@@ -87,6 +94,9 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 async def _write(writer: asyncio.StreamWriter, request: Request, answer: Answer) -> None:
     body = b"" if request.method == "HEAD" else answer.body
     head = _head(answer)
+    if answer.flood:
+        await _flood(writer, answer.flood)
+        return
     if not answer.drip_s:
         writer.write(head + body)
         await writer.drain()
@@ -101,13 +111,36 @@ async def _write(writer: asyncio.StreamWriter, request: Request, answer: Answer)
 
 def _head(answer: Answer) -> bytes:
     reason = _REASONS.get(answer.status, "Scripted")
-    lines = [f"HTTP/1.1 {answer.status} {reason}"]
+    lines = [f"HTTP/{answer.version} {answer.status} {reason}"]
     if answer.status != HTTPStatus.NO_CONTENT:
         lines.append(f"Content-Length: {len(answer.body)}")
     if answer.content_type:
         lines.append(f"Content-Type: {answer.content_type}")
     lines.extend(f"{name}: {value}" for name, value in answer.headers)
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+_FLOODS = {
+    "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 100),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 100),
+    "head": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 100),
+    "body": (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000),
+    "extensions": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"1;" + b"x" * 60_000 + b"\r\nx\r\n",
+    ),
+}
+FLOODS = tuple(_FLOODS)
+
+
+async def _flood(writer: asyncio.StreamWriter, kind: str) -> None:
+    first, ever = _FLOODS[kind]
+    writer.write(first)
+    while not writer.transport.is_closing():
+        writer.write(ever)
+        await writer.drain()
+        await asyncio.sleep(0)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -145,6 +145,18 @@ def _shown(ca: Authority, order: Order, *, status: int = 200) -> Answer:
         "finalize": ca.url("order", order.id, "finalize"),
         **{name: value for name, value in optional.items() if value is not None},
     }
+    if ca.script.behaviour(order.names).sparse:
+        shown |= _sparse(order, shown)
     wait = ca.script.behaviour(order.names).retry_after
     headers = (("Retry-After", wait),) if wait and order.status is Status.PROCESSING else ()
     return json_answer(shown, ("Location", ca.url("order", order.id)), *headers, status=status)
+
+
+def _sparse(order: Order, shown: dict[str, Any]) -> dict[str, Any]:
+    """What a client need not read now, in ways that real CAs leave it out."""
+    idle: dict[str, Any] = {"expires": None, "identifiers": None, "error": None}
+    if order.status is not Status.PENDING:
+        idle["authorizations"] = None
+    if order.status is not Status.READY:
+        idle["finalize"] = ""
+    return idle if "certificate" in shown else {**idle, "certificate": ""}

@@ -31,6 +31,10 @@ class Behaviour:
     """One of `variants.VARIANTS`."""
     validity_s: int | None = None
     """Lifetime of certificates; None leaves it to the profile, else 90 days."""
+    keeps_wildcard: bool = False
+    """Authorizations of wildcards show their name with `*.`, and nothing else says so."""
+    sparse: bool = False
+    """Leave out, or fill with nonsense, all that a client need not read at the time."""
     ari: dict[str, Any] | None = None
     """Body of the renewalInfo answer; None computes a window in the last third of the life."""
     ari_retry_after: str | None = "21600"
@@ -51,6 +55,8 @@ class Fault:
     when: str = "before"
     """`before` the request is processed, or `after`: then the CA has done what was asked."""
     act: str = "problem"
+    flood: str = ""
+    """One of `http11.FLOODS`, when `act` is `flood`."""
     status: int | None = None
     type: str = "serverInternal"
     detail: str = "scripted"
@@ -86,6 +92,10 @@ class Script:
     """Key id to base64url MAC key. When not empty, new accounts must be bound."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     offers_ari: bool = True
+    http: str = "1.1"
+    """`1.1`, `1.0`, `close` (ends each connection after its answer, and says so) or `ends` (and does not say so)."""
+    other_host: str = ""
+    """Where all but the directory is, by URL: another name of this machine."""
     order_life_s: int = 7 * DAY_S
     authz_life_s: int = 30 * DAY_S
     clock_offset_s: int = 0
@@ -112,7 +122,7 @@ def fault_from_wire(wire: Mapping[str, Any]) -> Fault:
     """Read a fault; raise BadScript for fields or words that do not exist."""
     fault = Fault(**_known(Fault, wire))
     _one_of(fault.when, ("before", "after"))
-    _one_of(fault.act, ("problem", "answer", "reset", "drip", "huge"))
+    _one_of(fault.act, ("problem", "answer", "reset", "drip", "huge", "flood"))
     return fault
 
 

@@ -1,0 +1,103 @@
+"""Servers as they are: what other ACME clients cope with, and what nobody should have to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from knit.errors import Transient, Unreachable
+from knit.issuers.acme import AcmeIssuer, Site
+from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
+from tests.rig.scripted_ca import ScriptedCA
+from tests.rig.scripted_ca.http11 import FLOODS
+
+NAMES = ("knit.example", "*.knit.example")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedCA]:
+    with ScriptedCA() as ca:
+        yield ca
+
+
+@pytest.fixture
+def ca(running: ScriptedCA) -> ScriptedCA:
+    running.reset()
+    return running
+
+
+def issue(ca: ScriptedCA) -> None:
+    wanted = Wanted(names=NAMES)
+    wanted.check(Worker(ca, Memory()).issue(wanted, Notes(), TrustingProver()))
+    counted = ca.counts_of(*NAMES)
+    assert (counted["orders"], counted["finalized"], counted["issued"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("http", ["1.0", "close", "ends"])
+@pytest.mark.parametrize("polls", [0, 3])
+def test_a_ca_that_ends_each_connection_issues(ca: ScriptedCA, http: str, polls: int) -> None:
+    ca.script(http=http)
+    ca.behave(processing_polls=polls, validation_delay_ms=20)
+    began = time.monotonic()
+    issue(ca)
+    assert time.monotonic() - began < 10
+
+
+def test_one_that_begins_to_end_them_between_two_certificates_costs_none(ca: ScriptedCA) -> None:
+    worker = Worker(ca, Memory())
+    for number, http in enumerate(("1.1", "ends", "1.0", "1.1", "close")):
+        ca.script(http=http)
+        wanted = Wanted(names=(f"a{number}.example",))
+        wanted.check(worker.issuer.issue(wanted.request(), Notes(), TrustingProver()))
+        assert ca.counts_of(*wanted.names)["finalized"] == 1
+    worker.issuer.close()
+
+
+def test_endpoints_may_be_at_another_host_that_the_directory_names(ca: ScriptedCA) -> None:
+    ca.script(other_host="localhost")
+    issue(ca)
+
+
+def test_an_order_may_lead_to_a_host_that_the_settings_name_and_else_the_sentence_says_which(ca: ScriptedCA) -> None:
+    other = ca.directory_url.replace("127.0.0.1", "localhost").split("/")[2]
+    memory = Memory()
+    for hosts in ((), (other,)):
+        ca.script(other_host="")
+        site = Site(directory=ca.directory_url, ca_files=(str(ca.ca_file),), hosts=hosts)
+        issuer, wanted = AcmeIssuer(site, memory, memory, now, time.sleep), Wanted(names=NAMES)
+        wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
+        # What the directory said is remembered for a while: its orders now lead elsewhere.
+        ca.script(other_host="localhost")
+        if hosts:
+            wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
+        else:
+            with pytest.raises(Unreachable, match=f"if {other} is the CA's too, name it in KNIT_ACME_HOSTS"):
+                issuer.issue(wanted.request(), Notes(), TrustingProver())
+        issuer.close()
+
+
+def test_an_authorization_may_keep_the_wildcard_in_its_name(ca: ScriptedCA) -> None:
+    ca.behave(keeps_wildcard=True)
+    issue(ca)
+
+
+def test_what_is_not_needed_may_be_missing_null_or_strange(ca: ScriptedCA) -> None:
+    ca.behave(sparse=True, processing_polls=2)
+    ca.script(authz_reuse_percent=100)
+    memory = Memory()
+    for _ in range(2):
+        wanted = Wanted(names=NAMES)
+        wanted.check(Worker(ca, memory).issue(wanted, Notes(), TrustingProver()))
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("kind", ["directory", "newOrder", "certificate"])
+def test_an_answer_without_an_end_is_left_within_a_bound(ca: ScriptedCA, flood: str, kind: str) -> None:
+    ca.fault(kind, act="flood", flood=flood, times=0)
+    began, cpu = time.monotonic(), time.process_time()
+    with pytest.raises(Transient, match=r"its reply|keeps answering"):
+        issue(ca)
+    assert time.process_time() - cpu < 5
+    assert time.monotonic() - began < 30
