@@ -12,7 +12,7 @@ import requests
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Unreachable
 from knit.ports import Sleep
-from knit.solvers.base import Runtime, Timing, Values, Variable
+from knit.solvers.base import LIBRARY, Runtime, Timing, Values, Variable
 from knit.solvers.fresh import KEPT
 from knit.solvers.http import Signer
 
@@ -138,7 +138,7 @@ def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str, sts:
     except ImportError:
         raise Misconfigured("authentication at AWS needs boto3: pip install 'knit[route53]'") from None
     session = botocore.session.Session(profile=values.get(_PROFILE))
-    times = {"connect_timeout": min(_CONNECT, timing.http), "read_timeout": timing.http}
+    times = {"connect_timeout": min(_CONNECT, timing.http), "read_timeout": min(LIBRARY, timing.http)}
     session.set_default_client_config(Config(**times, retries={"total_max_attempts": 1}))
     shared = values.get(_SHARED)
     if shared is not None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BaseModel
 
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
-from knit.solvers.base import UNLIMITED, Runtime, Timing, Values, Variable
+from knit.solvers.base import LIBRARY, UNLIMITED, Runtime, Timing, Values, Variable
 from knit.solvers.http import Account, Api, header
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str) -> L
     where, method = cloud(values), (values.get(_METHOD) or "").lower()
     if method and method not in _METHODS:
         raise Misconfigured(f"{_METHOD.name} must be one of {', '.join(_METHODS)}, not {method!r}")
-    limits = {"connection_timeout": timing.http, "read_timeout": timing.http, "retry_total": 1}
+    seconds = min(timing.http, LIBRARY)
+    limits = {"connection_timeout": seconds, "read_timeout": seconds, "retry_total": 1}
     options = {"authority": where.authority, **limits}
     given = _Given(values=values, options=options, timing=timing, runtime=runtime)
     try:

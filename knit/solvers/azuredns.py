@@ -126,7 +126,9 @@ class AzureDns(Sets[tuple[str, ...]]):
     def _page(self, token: str) -> tuple[list[_Row], str | None]:
         options = {"resultFormat": "objectArray", "$top": 1000} | ({"$skipToken": token} if token else {})
         wanted = {"query": _question(self._kind, self._options), "options": options}
-        found = self._access.api().call("POST", _GRAPH, Body(json=wanted, params=_GRAPH_VERSION)).parse(_Rows)
+        found = (
+            self._access.api().call("POST", _GRAPH, Body(json=wanted, params=_GRAPH_VERSION, again=True)).parse(_Rows)
+        )
         return found.data, found.token or None
 
     def _path(self, subscription: str, group: str, zone: str) -> str:

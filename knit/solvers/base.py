@@ -22,6 +22,9 @@ _FALSE = frozenset({"0", "f", "false", "no", "off"})
 UNLIMITED = 600.0
 """What "no limit" means for one API call: a thread that waits for ever is of no use to anybody."""
 
+LIBRARY = 8.0
+"""The longest (seconds) that a vendor's library may wait for one answer: its calls do not end at a stop."""
+
 PAUSE = "seconds between two challenges of a certificate, which are proved one after the other"
 
 
@@ -51,7 +54,7 @@ class Timing:
     timeout: float
     interval: float
     ttl: int
-    http: float = 8.0
+    http: float = 30.0
     pause: float | None = None
 
 
@@ -90,7 +93,7 @@ class Knobs:
             timeout=values.seconds(self.timeout),
             interval=values.seconds(self.interval, zero=1.0),
             ttl=120 if self.ttl is None else values.integer(self.ttl),
-            http=8.0 if self.http is None else values.seconds(self.http, zero=UNLIMITED),
+            http=30.0 if self.http is None else values.seconds(self.http, zero=UNLIMITED),
             pause=None if self.pause is None or values.get(self.pause) is None else values.integer(self.pause),
         )
 
@@ -100,8 +103,7 @@ def knobs(
 ) -> Knobs:
     """The usual `<PREFIX>_PROPAGATION_TIMEOUT` and so on, with lego's defaults in seconds; old prefixes after the main.
 
-    `http` is how long one API call may take to answer. knit's default is at most 8 s where lego's is longer, so
-    that a worker which is told to stop does so within 10 s; a value set by the user is taken as it is.
+    `http` is how long one API call may take to answer.
     """
 
     def variable(suffix: str, default: int, text: str) -> Variable:
@@ -112,7 +114,7 @@ def knobs(
         timeout=variable("PROPAGATION_TIMEOUT", timeout, "seconds until an unseen record counts as failed"),
         interval=variable("POLLING_INTERVAL", interval, "seconds between two looks for the record"),
         ttl=None if ttl is None else variable("TTL", ttl, "TTL of the TXT record in seconds"),
-        http=None if http is None else variable("HTTP_TIMEOUT", min(http, 8), "seconds one API call may take"),
+        http=None if http is None else variable("HTTP_TIMEOUT", http, "seconds one API call may take"),
         pause=None if pause is None else variable("SEQUENCE_INTERVAL", pause, PAUSE),
     )
 

@@ -25,8 +25,8 @@ certificate with an error that names the variable; lego would take the default.
 
 Codes are served in one of two ways:
 
-- **knit**: a solver of knit's own. `_HTTP_TIMEOUT` is at most 8 s unless set, so that a worker that is told to stop
-  does so within 10 s.
+- **knit**: a solver of knit's own. `_HTTP_TIMEOUT` is lego's (0: 600 s). A call that gets no answer is made once more
+  where arriving twice changes nothing; one that is still waited for when a worker is told to stop is left after 3 s.
 - **lego**: lego itself, see [below](#through-lego).
 
 """

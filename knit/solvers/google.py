@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
-from knit.solvers.base import Timing, Values, Variable
+from knit.solvers.base import LIBRARY, Timing, Values, Variable
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -35,7 +35,7 @@ class Login:
     def __init__(self, load: Load, *, project: str | None, timing: Timing, rights: str) -> None:
         self._load = load
         self._project = project
-        self._timeout = timing.http
+        self._timeout = min(LIBRARY, timing.http)
         self._rights = rights
         self._credentials: Credentials | None = None
         self._lock = threading.Lock()

@@ -22,11 +22,13 @@ from urllib.parse import unquote
 import requests
 from pydantic import TypeAdapter, ValidationError
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from knit.core.retry import retry_after
-from knit.errors import CredentialsRejected, Misconfigured, RateLimited, Refused, Unreachable
+from knit.errors import CredentialsRejected, Interrupted, Misconfigured, RateLimited, Refused, Unreachable
 from knit.solvers.base import Runtime
+from knit.solvers.failures import Unanswered, arrived, why
+from knit.solvers.leaving import until_stopped
 from knit.solvers.turns import Turns
 
 T = TypeVar("T")
@@ -38,6 +40,9 @@ _SHOWN = 400
 _TRIES = 3
 _BACKOFF = (0.5, 2.0)
 _SHORT_WAIT = 10.0
+_SOON = 5.0
+"""A stop waits for calls that take no longer (seconds)."""
+_IDEMPOTENT = {"GET", "HEAD", "PUT", "DELETE"}
 _PAGES = 1000
 _CHUNK = 65536
 _CREDENTIAL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
@@ -93,13 +98,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What is sent: query parameters, and at most one of a JSON value, form fields or raw bytes."""
+    """What is sent: query parameters, and at most one of a JSON value, form fields or raw bytes.
+
+    `again`: a POST or PATCH that leaves the same behind when it arrives twice, so it may be sent again when no answer
+    has come.
+    """
 
     params: Mapping[str, str] | None = None
     json: object = None
     form: Mapping[str, str] | None = None
     raw: bytes | None = None
     headers: Mapping[str, str] | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +175,8 @@ class Api:
     def call(self, method: str, path: str, body: Body | None = None, *, ok: Iterable[int] = ()) -> Reply:
         """One request; gives back 2xx answers and those whose status is in `ok`.
 
-        A 5xx answer is tried again twice, a short Retry-After is waited for; so only send what may arrive twice.
+        A 5xx answer is tried again twice, a short Retry-After is waited for; so only send what may arrive twice. When
+        no connection is made, or no answer comes to a request that is idempotent, it is sent once more.
         Raises CredentialsRejected (401, 403), RateLimited (429), Unreachable (5xx, no answer, a broken one) and
         Refused (any other status), in the provider's own words.
         """
@@ -173,10 +184,10 @@ class Api:
         with ExitStack() as turn:
             turn.enter_context(self._turns.turn())
             for pause in _BACKOFF[: _TRIES - 1]:
-                reply = self._send(method, path, body or Body())
+                reply = self._sent(method, path, body or Body())
                 if reply.status in accepted or not self._waited(reply, pause, turn):
                     return self._checked(reply, accepted)
-            return self._checked(self._send(method, path, body or Body()), accepted)
+            return self._checked(self._sent(method, path, body or Body()), accepted)
 
     def fail(self, reply: Reply) -> Exception:
         """The error for an answer that says no; for APIs that say so with status 200, too."""
@@ -227,10 +238,30 @@ class Api:
     def _retry_at(self, reply: Reply) -> datetime | None:
         return retry_after(reply.headers.get("retry-after"), self._runtime.clock())
 
-    def _send(self, method: str, path: str, body: Body) -> Reply:
+    def _sent(self, method: str, path: str, body: Body) -> Reply:
+        try:
+            return self._waited_for(method, path, body)
+        except Unanswered as e:
+            if e.arrived and not body.again and method not in _IDEMPOTENT:
+                raise
+        self._runtime.sleep(_BACKOFF[0])
+        return self._waited_for(method, path, body)
+
+    def _waited_for(self, method: str, path: str, body: Body) -> Reply:
+        session = self._session()
+        if self._timeout <= _SOON:
+            return self._send(session, method, path, body)
+        try:
+            return until_stopped(lambda: self._send(session, method, path, body), self._runtime.sleep)
+        except Interrupted:
+            # The thread that was left behind still has it.
+            self._threads.session = None
+            raise
+
+    def _send(self, session: requests.Session, method: str, path: str, body: Body) -> Reply:
         deadline = time.monotonic() + 3 * self._timeout
         try:
-            with self._session().request(
+            with session.request(
                 method,
                 self._base + path,
                 params=body.params,
@@ -246,7 +277,7 @@ class Api:
                 return self._reply(response, _bounded(response, deadline))
         except (requests.RequestException, HTTPError, OSError, ValueError) as e:
             # The text of these may hold the URL, and some providers want their token in it.
-            raise Unreachable(f"{self._account.provider}: {_why(e)} at {self._host()}") from None
+            raise Unanswered(f"{self._account.provider}: {why(e)} at {self._host()}", arrived=arrived(e)) from None
 
     def _reply(self, response: requests.Response, body: bytes) -> Reply:
         return Reply(
@@ -355,16 +386,3 @@ def _bounded(response: requests.Response, deadline: float) -> bytes:
         if size > _BODY_LIMIT or time.monotonic() > deadline:
             raise requests.exceptions.ContentDecodingError
     return b"".join(chunks)
-
-
-def _why(e: Exception) -> str:
-    kinds: tuple[tuple[type[Exception], str], ...] = (
-        (requests.exceptions.SSLError, "TLS failed"),
-        (requests.exceptions.ConnectTimeout, "no connection in time"),
-        (requests.exceptions.Timeout, "no answer in time"),
-        (ReadTimeoutError, "no answer in time"),
-        (requests.exceptions.ProxyError, "the proxy failed"),
-        (requests.exceptions.ContentDecodingError, "an answer too long, too slow or undecodable"),
-        (requests.exceptions.ConnectionError, "no connection"),
-    )
-    return next((words for kind, words in kinds if isinstance(e, kind)), "a broken answer")

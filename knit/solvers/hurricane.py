@@ -53,7 +53,7 @@ class Hurricane(Paced, HoldsOneValue):
         if token is None:
             raise Refused(f"hurricane: {_TOKENS.name} has no key for {record.fqdn}")
         form = {"hostname": record.fqdn, "password": token, "txt": value}
-        said = self._api.call("POST", "", Body(form=form)).text.strip()
+        said = self._api.call("POST", "", Body(form=form, again=True)).text.strip()
         if said.partition(" ")[0] not in {"good", "nochg"}:
             raise self._error(said, record)
 

@@ -134,7 +134,9 @@ class Inwx(Singles):
         return answer, reply
 
     def _send(self, method: str, params: Mapping[str, object]) -> tuple[_Answer, Reply]:
-        reply = self._api.call("POST", "/", Body(json={"method": method, "params": params}))
+        reply = self._api.call(
+            "POST", "/", Body(json={"method": method, "params": params}, again=method == "nameserver.info")
+        )
         return reply.parse(_Answer), reply
 
     def _open(self, *, stale: str = "") -> str:

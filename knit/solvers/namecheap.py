@@ -148,7 +148,7 @@ class Namecheap(Paced, ReplacesWhole):
 
     def _call(self, command: str, params: Mapping[str, str]) -> ET.Element:
         form = {**self._who, "ClientIp": self._public_address(), "Command": command, **params}
-        reply = self._api.call("POST", "", Body(form=form))
+        reply = self._api.call("POST", "", Body(form=form, again=True))
         answer = _parsed(reply)
         if answer.get("Status") != "OK":
             raise self._error(answer)

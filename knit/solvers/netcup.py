@@ -163,7 +163,8 @@ class Netcup(Singles):
 
     def _try(self, action: str, params: dict[str, object], session: str) -> tuple[_Answer, _Listed | None]:
         who = {"customernumber": self._login.customer, "apikey": self._login.key, "apisessionid": session}
-        reply = self._api.call("POST", "?JSON", Body(json={"action": action, "param": {**who, **params}}))
+        body = Body(json={"action": action, "param": {**who, **params}}, again=action == "infoDnsRecords")
+        reply = self._api.call("POST", "?JSON", body)
         answer = reply.parse(_Answer)
         is_list = action == "infoDnsRecords" and answer.status == "success"
         return answer, reply.parse(_Listed) if is_list else None
@@ -178,7 +179,7 @@ class Netcup(Singles):
     def _log_in(self) -> str:
         login = self._login
         who = {"customernumber": login.customer, "apikey": login.key, "apipassword": login.password}
-        reply = self._api.call("POST", "?JSON", Body(json={"action": "login", "param": who}))
+        reply = self._api.call("POST", "?JSON", Body(json={"action": "login", "param": who}, again=True))
         answer = reply.parse(_Answer)
         if answer.status != "success":
             error = self._error(answer)

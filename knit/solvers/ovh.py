@@ -54,6 +54,7 @@ _CREDENTIALS = (_KEY, _SECRET, _CONSUMER, _CLIENT, _CLIENT_SECRET, _TOKEN)
 _FILES = ("/etc/ovh.conf", "~/.ovh.conf", "./ovh.conf")
 """The later go before the earlier."""
 _CLOCK_KEPT = timedelta(hours=1)
+_TOKEN_KEPT = 3600
 _TOKEN_SPARE = timedelta(minutes=1)
 
 
@@ -138,7 +139,9 @@ def by_client(server: Server, client: str, secret: str, token_url: str) -> Acces
         if reply.status == HTTPStatus.BAD_REQUEST:
             raise door.rejected(reply.said)
         granted = reply.parse(_Granted)
-        return by_token(server, granted.access_token).api(), timedelta(seconds=granted.expires_in) - _TOKEN_SPARE
+        return by_token(server, granted.access_token).api(), timedelta(
+            seconds=min(max(granted.expires_in, 0), _TOKEN_KEPT)
+        ) - _TOKEN_SPARE
 
     return Access(server, fetch)
 
@@ -237,7 +240,7 @@ def _delete(api: Api, zone: str, row: int) -> None:
 
 def _refresh(api: Api, zone: str) -> None:
     """Without it the name servers do not learn of the change."""
-    api.call("POST", f"/domain/zone/{quote(zone)}/refresh")
+    api.call("POST", f"/domain/zone/{quote(zone)}/refresh", Body(again=True))
 
 
 def _no_zone(record: Record) -> Refused:

@@ -104,7 +104,7 @@ class PowerDns(Sets[_Record]):
         if edit.after.values:
             records = [row.model_dump() for row in edit.after.values]
             wanted |= {"changetype": "REPLACE", "ttl": edit.after.ttl, "records": records}
-        self._api.call("PATCH", f"/zones/{quote(place.zone_id)}", Body(json={"rrsets": [wanted]}))
+        self._api.call("PATCH", f"/zones/{quote(place.zone_id)}", Body(json={"rrsets": [wanted]}, again=True))
 
     def _plain(self, value: _Record) -> str:
         return unquoted(value.content)

@@ -89,7 +89,7 @@ class Porkbun(Singles):
                 raise
 
     def _call(self, path: str, wanted: Mapping[str, str]) -> Reply:
-        reply = self._api.call("POST", path, Body(json=wanted), ok=(HTTPStatus.BAD_REQUEST,))
+        reply = self._api.call("POST", path, Body(json=wanted, again=True), ok=(HTTPStatus.BAD_REQUEST,))
         answer = reply.parse(_Answer)
         if reply.status == HTTPStatus.BAD_REQUEST or answer.status != "SUCCESS":
             raise self._error(answer.message or answer.status)

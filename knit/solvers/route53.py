@@ -111,7 +111,7 @@ class Route53(Sets[str], Settles):
         for action, texts in wanted:
             _add(changes, action, place.record.fqdn, texts)
         path = f"/hostedzone/{place.zone_id}/rrset/"
-        sent = Body(raw=ET.tostring(batch, encoding="utf-8"), headers={"Content-Type": "text/xml"})
+        sent = Body(raw=ET.tostring(batch, encoding="utf-8"), headers={"Content-Type": "text/xml"}, again=True)
         return self._call("POST", path, sent, ok=(HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN))
 
     def settle(self, states: Sequence[Mapping[str, str]]) -> None:

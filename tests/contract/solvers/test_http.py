@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import urllib3.util.connection
 from pydantic import BaseModel
 
 from knit.errors import Interrupted, Misconfigured, RateLimited, Refused, Unreachable
@@ -19,6 +20,7 @@ from knit.solvers.http import Account, Api, Body, anonymous, basic, header, page
 from tests.rig.dns_api.server import FakeApi, Request, Response, json_response
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WEEK = NOW + timedelta(days=7)
 SECRET = "canary-token"
 
 
@@ -63,6 +65,18 @@ def test_a_redirect_is_not_followed_for_it_would_take_the_token_elsewhere(echo: 
         ("Sun, 01 Mar 2026 12:05:00 GMT", NOW + timedelta(minutes=5)),
         ("Sun, 01 Mar 2020 12:05:00 GMT", NOW),
         ("soon", None),
+        ("9999999", WEEK),
+        ("9" * 12, WEEK),
+        ("9" * 5000, None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", WEEK),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", WEEK),
+        ("Mon, 01 Jan 0001 00:00:00 +2300", NOW),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 2026 23:59:59 +99999999999999", None),
+        ("+999", None),
+        ("1e9", None),
+        ("-5", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(echo: Echo, text: str, expected: datetime | None) -> None:
@@ -107,6 +121,71 @@ def test_a_proxy_of_the_provider_s_own_is_used_but_for_hosts_it_spares(echo: Ech
         with pytest.raises(Unreachable, match="no connection"):
             client.get("/x")
         assert echo.requests == []
+
+
+SLOW = Response(delay=1.2)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_call_that_may_arrive_twice_is_made_once_more_when_no_answer_comes(echo: Echo, method: str) -> None:
+    echo.fail(SLOW)
+    assert api(echo.url).call(method, "/x").parse(dict[str, object])["path"] == "/x"
+    assert [request.method for request in echo.requests] == [method] * 2
+
+
+@pytest.mark.parametrize(("again", "times"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_one_that_may_not_is_made_again_only_where_its_sender_says_so(
+    echo: Echo, method: str, again: bool, times: int
+) -> None:
+    echo.fail(SLOW, times=9)
+    with pytest.raises(Unreachable, match="no answer in time"):
+        api(echo.url).call(method, "/x", Body(json={}, again=again))
+    assert len(echo.requests) == times
+
+
+def test_whatever_never_left_is_sent_again(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[float] = []
+    connect = urllib3.util.connection.create_connection
+
+    def refused_once(*given: object, **named: object) -> socket.socket:
+        opened.append(time.monotonic())
+        if len(opened) == 1:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return connect(*given, **named)  # type: ignore[arg-type] # as they came
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", refused_once)
+    api(echo.url).call("POST", "/x", Body(json={}))
+    assert (len(opened), len(echo.requests)) == (2, 1)
+
+
+def test_a_stop_does_not_wait_for_a_slow_answer_and_the_next_call_is_a_fresh_one(echo: Echo) -> None:
+    stopped = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        if stopped.wait(seconds):
+            raise Interrupted("stopping")
+
+    account = Account(provider="acme", rights="-", sign=anonymous)
+    client = Api(echo.url, account, Runtime(clock=lambda: NOW, sleep=sleep), timeout=60)
+    client.get("/")
+    echo.fail(Response(delay=20.0))
+    threading.Timer(0.2, stopped.set).start()
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        client.get("/")
+    assert time.monotonic() - started < 8
+    stopped.clear()
+    assert client.get("/fresh").parse(dict[str, object])["path"] == "/fresh"
+
+
+def test_an_answer_that_comes_soon_after_a_stop_is_still_taken(echo: Echo) -> None:
+    def stopping(_: float) -> None:
+        raise Interrupted("stopping")
+
+    echo.fail(Response(delay=1.0, body=b'"late"'))
+    account = Account(provider="acme", rights="-", sign=anonymous)
+    assert Api(echo.url, account, Runtime(clock=lambda: NOW, sleep=stopping), timeout=60).get("/").text == '"late"'
 
 
 def test_a_stop_ends_the_pause_between_two_tries(echo: Echo) -> None:

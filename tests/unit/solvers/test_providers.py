@@ -40,6 +40,7 @@ def test_waiting_defaults_are_lego_s(code: str) -> None:
         (knobs.timeout, LEGO[code]["propagation_timeout"]),
         (knobs.interval, LEGO[code]["polling_interval"]),
         (knobs.ttl, LEGO[code]["ttl"]),
+        (knobs.http, LEGO[code]["http_timeout"]),
         (knobs.pause, LEGO[code].get("sequence_interval")),
     ):
         if wanted is not None and knob is not None and wanted["default"] is not None and knob.default is not None:
