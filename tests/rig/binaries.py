@@ -175,6 +175,12 @@ def powerdns() -> Programs:
 
 
 @cache
+def pgbouncer() -> Programs:
+    """PgBouncer: this machine's, else Debian's package unpacked in the cache."""
+    return _installed_or_debian("pgbouncer", "pgbouncer", "usr/sbin")
+
+
+@cache
 def rabbitmq() -> RabbitPrograms:
     """RabbitMQ from Debian's package unpacked in the cache, with the Erlang beside it or this machine's."""
     package = "rabbitmq-server"
