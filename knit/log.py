@@ -17,7 +17,8 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _PLAIN = re.compile(r"[\w.:/@*,+%()\[\]-]+", re.ASCII)
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+# A password may hold an `@`, and one that should have been escaped a `/` too: up to the last one is cut.
+_CREDENTIALS = re.compile(r"(?<=://)[^\s\"'<>]*@")
 
 _LONGEST = 16 * 1024
 """Characters of one value: more than any traceback has that is worth reading."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import dramatiq
 import dramatiq.errors
 from dramatiq.brokers.stub import StubBroker
 
+from knit.core import address
 from knit.core.model import CertId
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
 
@@ -127,7 +127,7 @@ def connect(url: str) -> Queue:
     messages are back after HEARTBEAT, because every command looks for dead workers. No middleware is added here:
     Dramatiq's own Retries would write the text of exceptions into messages.
     """
-    queue = _rabbitmq(url) if urlsplit(url).scheme.startswith("amqp") else _redis(url)
+    queue = _rabbitmq(url) if url.lower().startswith("amqp") else _redis(url)
     for name in (CONTROL, RENEW):
         queue.broker.declare_queue(name)
     return queue
@@ -236,8 +236,9 @@ def _rabbitmq(url: str) -> Queue:
         message = "KNIT_QUEUE_URL: amqp:// needs the extra knit[rabbitmq]"
         raise Misconfigured(message) from None
     try:
-        broker = RabbitmqBroker(url=url, middleware=[], confirm_delivery=True)
-        parameters = pika.URLParameters(url)
+        plain = address.parse(url).escaped
+        broker = RabbitmqBroker(url=plain, middleware=[], confirm_delivery=True)
+        parameters = pika.URLParameters(plain)
     except (ValueError, TypeError):
         # The text may quote the password.
         message = "KNIT_QUEUE_URL: not a valid URL of RabbitMQ: allowed is amqp://user:password@host[:port][/vhost]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/]*)(?P<path>/.*)?", re.DOTALL)
 USERINFO = re.compile(r"(?:[A-Za-z0-9\-._:~!$&'()*+,;=@]|%[0-9A-Fa-f]{2})*")
@@ -29,14 +29,24 @@ class Address:
     query: dict[str, str] = field(repr=False)
 
     @property
+    def escaped(self) -> str:
+        """The same in a form that every parser reads alike."""
+        userinfo = "" if self.user is None else quote(self.user, safe="")
+        secret = "" if self.password is None else f":{quote(self.password, safe='')}"
+        hosts = ",".join(_shown(name, port) for name, port in self.hosts)
+        path = f"/{quote(self.path[1:], safe='')}" if self.path else ""
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{self.scheme}://{userinfo}{secret}{'' if self.user is None else '@'}{hosts}{path}{query}"
+
+    @property
     def where(self) -> str:
         """The hosts, for messages: no credentials."""
-        return ",".join(f"{name}:{port}" if port else name for name, port in self.hosts)
+        return ",".join(_shown(name, port) for name, port in self.hosts)
 
 
 def parse(text: str) -> Address:
     """Raises ValueError, whose text says what is wrong and quotes nothing."""
-    if CONTROL.search(text):
+    if CONTROL.search(text) or "%00" in text:
         raise ValueError("it holds white space or a control character")
     rest, _, query = text.partition("#")[0].partition("?")
     match = URL.fullmatch(rest)
@@ -44,6 +54,8 @@ def parse(text: str) -> Address:
         raise ValueError("it is no URL")
     userinfo, at, hosts = match["authority"].rpartition("@")
     if not USERINFO.fullmatch(userinfo):
+        raise ValueError("a character of the user or password must be escaped")
+    if not at and "@" in text:
         raise ValueError("a character of the user or password must be escaped")
     user, colon, password = userinfo.partition(":")
     return Address(
@@ -61,3 +73,8 @@ def _host(text: str) -> tuple[str, str]:
     if match is None or int(match["port"] or 0) > HIGHEST_PORT:
         raise ValueError("a host or port is not valid")
     return unquote(match["name"].strip("[]")), match["port"] or ""
+
+
+def _shown(name: str, port: str) -> str:
+    bare = f"[{name}]" if ":" in name else name
+    return f"{bare}:{port}" if port else bare

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from knit.core import address
 from knit.errors import Misconfigured
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -131,20 +132,38 @@ def word(*allowed: str) -> Callable[[str], str]:
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """A URL of one of these schemes, with a host (`unix` needs a path instead)."""
+    """A URL of one of these schemes, with a host (`unix` needs a path instead), read as Go reads it."""
 
     def parse(value: str) -> str:
         allowed = f"a URL starting with {' or '.join(s + '://' for s in schemes)}"
         try:
-            parts = urlsplit(value)
-            whole = bool(parts.path if "unix" in parts.scheme else _is_host(parts.hostname)) and parts.port != 0
-        except ValueError:
-            raise ValueError(allowed) from None
-        if parts.scheme not in schemes or not whole or any(c.isspace() for c in value):
+            found = address.parse(value)
+        except ValueError as error:
+            raise ValueError(f"{allowed} ({error})") from None
+        hosts = [name for name, _ in found.hosts]
+        whole = bool(found.path) if "unix" in found.scheme else len(hosts) == 1 and _is_host(hosts[0])
+        if found.scheme not in schemes or not whole or any(port == "0" for _, port in found.hosts):
             raise ValueError(allowed)
         return value
 
     return parse
+
+
+def postgres(value: str) -> str:
+    """A URL of PostgreSQL, with any number of hosts or none, or words like host=db dbname=knit."""
+    if "://" not in value.partition("=")[0]:
+        if "=" not in value:
+            raise ValueError("a URL starting with postgres:// or postgresql://, or words like host=db dbname=knit")
+        return value
+    try:
+        found = address.parse(value)
+    except ValueError as error:
+        raise ValueError(f"a URL starting with postgres:// or postgresql:// ({error})") from None
+    hosts = [name for name, _ in found.hosts]
+    whole = hosts == [""] or all(name.startswith("/") or _is_host(name) for name in hosts)
+    if found.scheme not in ("postgres", "postgresql") or not whole or any(port == "0" for _, port in found.hosts):
+        raise ValueError("a URL starting with postgres:// or postgresql://, or words like host=db dbname=knit")
+    return value
 
 
 def _is_host(name: str | None) -> bool:

@@ -52,9 +52,11 @@ NODE = ("knit watch",)
 TABLE: tuple[Setting, ...] = (
     Setting(
         "KNIT_DB_URL",
-        parse.url("postgres", "postgresql"),
+        parse.postgres,
         None,
-        "PostgreSQL with the list of certificates and the journal, `postgres://user:password@host/database?sslmode=...`.",
+        "PostgreSQL with the list of certificates and the journal, "
+        "`postgres://user:password@host/database?sslmode=...`. "
+        "Several hosts, `?host=/run/postgresql` and `host=... dbname=...` are taken too, and PgBouncer in any mode.",
         CENTRE,
         secret=True,
         unset="required",

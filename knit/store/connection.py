@@ -105,7 +105,14 @@ class Door:
 
 def _opened(parameters: dict[str, str], prepares: bool) -> Connection:  # noqa: FBT001 -- the DSN's word
     prepared: dict[str, Any] = {} if prepares else {"prepare_threshold": None}
-    connection = Connection.connect(**parameters, autocommit=True, row_factory=dict_row, **prepared)  # type: ignore[arg-type]
+    try:
+        connection = Connection.connect(**parameters, autocommit=True, row_factory=dict_row, **prepared)  # type: ignore[arg-type]
+    except psycopg.OperationalError as e:
+        raise type(e)(_without_user(str(e), parameters.get("user"))) from None
+    except psycopg.ProgrammingError:
+        # The text may quote the DSN.
+        message = "KNIT_DB_URL: a value in it is not one that libpq takes"
+        raise Misconfigured(message) from None
     connection.adapters.register_loader("timestamptz", Instants)
     connection.adapters.register_loader("interval", Spans)
     connection.adapters.register_dumper(Shown, ShownDumper)
@@ -115,3 +122,8 @@ def _opened(parameters: dict[str, str], prepares: bool) -> Connection:  # noqa: 
         for kind in ("text", "varchar", "name"):
             connection.adapters.register_loader(kind, Utf8)
     return connection
+
+
+def _without_user(text: str, user: str | None) -> str:
+    """Libpq and the server say who was refused; whoever reads a log need not know."""
+    return text if not user else text.replace(f'"{user}"', '"***"').replace(f": {user}\n", ": ***\n")

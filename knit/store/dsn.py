@@ -59,7 +59,7 @@ class Dsn:
     direct: dict[str, str] = field(repr=False)
     pooled: dict[str, str] = field(repr=False)
     prepares: bool
-    own_settings: tuple[str, ...]
+    own_settings: tuple[str, ...] = field(repr=False)
 
 
 def parse(text: str) -> Dsn:

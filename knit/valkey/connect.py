@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
-from urllib.parse import urlsplit
+from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -25,17 +24,11 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, Refused, Unreachable
+from knit.valkey.url import parse
 
 TIMEOUT = 5.0
 """Seconds to connect, and to wait for any reply."""
 
-_SCHEMES = {
-    "valkey": "redis",
-    "valkeys": "rediss",
-    "redis": "redis",
-    "rediss": "rediss",
-    "unix": "unix",
-}
 _PASSING = frozenset(
     {
         "BUSY",
@@ -103,24 +96,22 @@ def connect(url: str, *, name: str, retries: int = 2) -> Link:
 
     Retries are for lost connections: every command knit sends may be sent twice.
     """
-    address, where = _address(url)
+    server = parse(url)
+    arguments: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, **server.arguments}
     try:
         client = redis.Redis.from_url(
-            address,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
+            server.url,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
             # Unlike a client name, this is no condition: a user without that right is served all the same.
             driver_info=DriverInfo(name=name),
             encoding_errors="surrogateescape",
             max_connections=1000,
+            **arguments,
         )
-    except (ValueError, TypeError):
-        # The text may quote the password.
-        raise Misconfigured(
-            "the Valkey URL is not valid: allowed is valkey://[user:password@]host[:port][/db]"
-        ) from None
-    return Link(client=client, where=where)
+    except (ValueError, TypeError, RedisError):
+        # The text may quote the URL.
+        raise Misconfigured("the Valkey URL is not valid: an option of it has no such value") from None
+    return Link(client=client, where=server.where)
 
 
 def server_run_id(link: Link) -> str:
@@ -154,22 +145,6 @@ def check_keeps_values(link: Link) -> list[str]:
 def _info(link: Link, section: str) -> dict[str, object]:
     with link.talking() as client:
         return cast("dict[str, object]", client.info(section))
-
-
-def _address(url: str) -> tuple[str, str]:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        allowed = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise Misconfigured(f"the Valkey URL must begin with one of {allowed}")
-    return f"{_SCHEMES[scheme]}://{rest}", _where(scheme, rest)
-
-
-def _where(scheme: str, rest: str) -> str:
-    try:
-        parts = urlsplit(f"{scheme}://{rest}")
-        return parts.path if _SCHEMES[scheme] == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
-    except ValueError:
-        raise Misconfigured("the Valkey URL has no valid host and port") from None
 
 
 def _code(error: BaseException) -> str:

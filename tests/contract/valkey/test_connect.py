@@ -70,3 +70,44 @@ def test_a_server_that_evicts_is_refused_and_one_that_could_is_warned_about(own_
     link.client.config_set("appendonly", "no")
     assert [warning for warning in check_keeps_values(link) if "appendonly" in warning]
     link.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["dial_timeout=5s", "read_timeout=500ms&write_timeout=3", "pool_size=10&max_retries=-1", "protocol=3&db=2", "db="],
+)
+def test_options_of_go_redis_are_taken(valkey: Valkey, options: str) -> None:
+    link = connect(f"{valkey.url.rstrip('/')}?{options}", name="knit-test")
+    with link.talking() as client:
+        assert client.ping()
+    link.close()
+
+
+def test_timeouts_of_the_url_are_obeyed() -> None:
+    link = connect("redis://h?dial_timeout=250ms&read_timeout=2", name="knit-test")
+    arguments = link.client.connection_pool.connection_kwargs
+    assert (arguments["socket_connect_timeout"], arguments["socket_timeout"]) == (0.25, 2.0)
+    link.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/live",
+        "redis://h/-1",
+        "redis://h/0/1",
+        "redis://h/99999999999",
+        "redis://h1,h2/0",
+        "redis://h/0?dial_timeout=soon",
+        "redis://h/0?dial_timeout=-1",
+        "redis://h/0?no_such=1",
+        "redis://h/0?ssl_cert_reqs=perhaps",
+        "redis://h?protocol=x",
+        "unix://",
+        "unix://host/socket",
+    ],
+)
+def test_what_is_not_taken_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        connect(url, name="knit-test")
+    assert "\n" not in str(caught.value)

@@ -301,7 +301,7 @@ def test_each_cause_of_silence_has_its_own_words(world: World) -> None:
 
 @pytest.mark.parametrize("option", ["ssl_validate_ocsp=1", "ssl_cert_reqs=perhaps"])
 def test_what_a_node_cannot_do_is_refused_at_its_start(option: str) -> None:
-    with closing(connect(f"rediss://h:1/0?{option}", name="knit-test")) as link, pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured), closing(connect(f"rediss://h:1/0?{option}", name="knit-test")) as link:
         ValkeyReader(link, LAYOUT)
 
 

@@ -21,7 +21,7 @@ MODES = (("session", ""), ("transaction", ""), ("session", IGNORES), ("transacti
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module", params=MODES, ids=["session", "transaction", "session-ignoring", "transaction-ignoring"])
+@pytest.fixture(scope="module", params=MODES, ids=lambda mode: f"{mode[0]} {mode[1][:6]}")
 def pooler(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[PgBouncer]:
     made = PgBouncer(postgres, *request.param)
     made.start()
@@ -41,12 +41,12 @@ def pooled(pooler: PgBouncer, postgres: Postgres) -> Iterator[str]:
 def test_the_whole_way_of_a_certificate_goes_through_a_pooler(pooled: str) -> None:
     with Database.open(pooled, connections=4) as database:
         store = Store(database)
-        for number in range(1, 12):
-            spec = store.add(number)
+        specs = [store.add(number) for number in range(1, 12)]
+        for spec in specs:
             store.publish(spec)
             store.plan(spec)
         assert store.candidate_ids() == []
-        issued = store.load(spec.id).state.issued
+        issued = store.load(specs[0].id).state.issued
         assert issued is not None
         assert issued.issued_at.tzinfo is UTC
         store.leases.stop()
