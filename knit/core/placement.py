@@ -21,6 +21,9 @@ from knit.errors import Refused
 MAX_PATH = 4096
 _NOTHING = re.compile(r"/(\.?/)+")
 
+SKEW = 60
+"""Seconds that the centre's clock may be ahead of a node's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -78,8 +81,8 @@ class Offer:
         """Whether these are the bytes on disk."""
         return found is not None and pair_digest(found.fullchain, found.privkey) == self.value.sha256
 
-    def record(self, facts: Facts, known: Installed | None) -> Installed:
-        """What to remember once it is installed; a generation once seen is never forgotten."""
+    def record(self, facts: Facts, known: Installed | None, now: datetime) -> Installed:
+        """What to remember once it is installed; a generation once seen is not forgotten."""
         record = Installed(
             sha256=self.value.sha256,
             cert_path=self.cert_path,
@@ -88,13 +91,19 @@ class Offer:
             not_after=facts.not_after,
         )
         return self.seen(
-            record if known is None else replace(record, cert_id=known.cert_id, generation=known.generation)
+            record if known is None else replace(record, cert_id=known.cert_id, generation=known.generation), now
         )
 
-    def seen(self, known: Installed) -> Installed:
-        """The record with this value's generation, if it has one."""
+    def seen(self, known: Installed, now: datetime) -> Installed:
+        """The record with this value's generation, if it has one. One that cannot be counts as the lowest."""
         mark = self.value.mark
-        return known if mark is None else replace(known, cert_id=mark.cert_id, generation=mark.generation)
+        if mark is None:
+            return known
+        if not plausible(mark.generation, now):
+            return replace(known, generation=known.generation or 0)
+        same = known.cert_id == mark.cert_id and known.generation is not None and plausible(known.generation, now)
+        highest = max(mark.generation, known.generation or 0) if same else mark.generation
+        return replace(known, cert_id=mark.cert_id, generation=highest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,21 +151,34 @@ def judge(offer: Offer, facts: Facts, *, known: Installed | None, found: Facts |
 
     `known` is what this node installed for the key; `found` the pair that lies there when it installed none.
     Raises Refused when what is there is better: a replica that lags or was restored must not bring back old pairs.
+    But nothing that was published once may keep out what comes after it for long: a pair that cannot be served now
+    does not keep out one that can, and a generation from the future does not count.
     """
-    grown = _generation_grown(offer, known)
     there = known or _comparable(facts, found)
-    if there is not None:
+    if there is not None and not (_serves(facts, now) and not _serves(there, now)):
+        grown = known is not None and _generation_grown(offer, known, now)
         _refuse_older(facts, there, grown=grown, now=now)
     return _date_warnings(facts, now)
 
 
-def _generation_grown(offer: Offer, known: Installed | None) -> bool:
+def _serves(pair: Facts | Installed, now: datetime) -> bool:
+    return pair.not_before <= now < pair.not_after
+
+
+def _generation_grown(offer: Offer, known: Installed, now: datetime) -> bool:
     mark = offer.value.mark
-    if mark is None or known is None or known.generation is None or known.cert_id != mark.cert_id:
+    if mark is None or known.generation is None or not plausible(mark.generation, now):
         return False
-    if mark.generation < known.generation:
+    if not plausible(known.generation, now):
+        return True
+    if mark.generation < known.generation and known.cert_id == mark.cert_id:
         _refuse(f"generation {mark.generation} is older than generation {known.generation}, which is installed")
     return mark.generation > known.generation
+
+
+def plausible(generation: int, now: datetime) -> bool:
+    """Whether knit can have given this generation, which is the second of a publication or just above the last one."""
+    return generation <= now.timestamp() + SKEW
 
 
 def _comparable(facts: Facts, found: Facts | None) -> Facts | None:

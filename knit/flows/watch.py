@@ -217,7 +217,7 @@ class Watch:
         return self._replace(offer, known)
 
     def _repair(self, offer: Offer, known: Installed) -> Placement | None:
-        record = offer.seen(known)
+        record = offer.seen(known, self._clock())
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             log.warning("files differ from what was installed", extra={"key": offer.key, "path": offer.cert_path})
             return Placement(key=offer.key, bundle=offer.value.bundle, record=record, known=known)
@@ -229,17 +229,18 @@ class Watch:
         found = self._disk.read(offer.cert_path, offer.key_path)
         facts = self._inspector.facts(offer.value.bundle)
         if offer.equals(found):
-            self._disk.adopt(offer.key, offer.record(facts, known))
+            self._disk.adopt(offer.key, offer.record(facts, known, self._clock()))
             # Taken note of how the files look, or every poll would take them for changed.
             self._disk.holds(offer.key)
             return None
         there = self._facts_of(found)
-        for warning in judge(offer, facts, known=known, found=there, now=self._clock()):
+        now = self._clock()
+        for warning in judge(offer, facts, known=known, found=there, now=now):
             log.warning("date of a published certificate", extra={"key": offer.key, "cause": warning})
         return Placement(
             key=offer.key,
             bundle=offer.value.bundle,
-            record=offer.record(facts, known),
+            record=offer.record(facts, known, now),
             known=known,
             paired=there is not None,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from knit.core.value import MAX_GENERATION
 from knit.errors import Refused
 from knit.ports import NewValue, Publication
 from knit.valkey.connect import Link
@@ -16,6 +15,10 @@ from knit.valkey.layout import Layout
 
 CHUNK = 500
 """Keys per round trip: some 2 MB of values, a few milliseconds of the server."""
+
+FARTHEST = 366 * 24 * 3600
+"""Seconds that a generation can be ahead of the server's clock. One that is farther ahead is not one of ours, and would
+leave no room above it."""
 
 _BUMP = """
 local function bump()
@@ -37,7 +40,7 @@ local function as_new(key, wanted)
   local readable, document = pcall(cjson.decode, stored)
   local mark = readable and type(document) == 'table' and document.knit
   local generation = type(mark) == 'table' and mark.generation
-  local sensible = type(generation) == 'number' and generation <= tonumber(ARGV[2])
+  local sensible = type(generation) == 'number' and generation <= redis.call('TIME')[1] + ARGV[2]
   return sensible and generation >= tonumber(wanted) and string.format('%.0f', generation)
 end
 local answers, changed, refused = {}, {}, false
@@ -121,7 +124,7 @@ class ValkeyPublication(Publication):
         keys = [self._layout.index, self._layout.revision, self._layout.revisions, *(key for key, _, _ in values)]
         pairs = [part for _, value, generation in values for part in (value, generation)]
         with self._link.talking():
-            answers = self._publish(keys=keys, args=[self._layout.channel, MAX_GENERATION, *pairs])
+            answers = self._publish(keys=keys, args=[self._layout.channel, FARTHEST, *pairs])
         return [int(found) if found else None for found in cast("list[bytes]", answers)]
 
     def survey(self) -> tuple[set[str], set[str]]:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import stat
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -321,6 +322,50 @@ def test_only_what_is_not_older_replaces_what_is_installed(
     publisher.without_feed("cert:a", pki.value(offered[0], node.folder, generation=offered[1]))
     assert node.once() is replaced
     assert node.pair() == (offered[0] if replaced else installed[0])
+
+
+NOW = int(time.time())
+OLDER = pki.pair(age=60)
+FOREVER = pki.pair(age=0.01, days=3650)
+
+
+@pytest.mark.parametrize("absurd", [2**53 - 1, NOW + 40_000_000, NOW + 3600], ids=["highest", "years", "an hour"])
+@pytest.mark.parametrize("before", [None, 3, NOW - 5000], ids=["none", "small", "clock"])
+@pytest.mark.parametrize("hostile", [FOREVER, pki.pair(age=-300, days=3650), pki.pair("other.test", age=0)])
+@pytest.mark.parametrize("after", [OLD, NEW])
+def test_a_generation_from_the_future_does_not_outlive_the_publisher_s_recovery(
+    node: Node, publisher: Publisher, absurd: int, before: int | None, hostile: Bundle, after: Bundle
+) -> None:
+    if before is not None:
+        publisher.without_feed("cert:a", pki.value(OLD, node.folder, generation=before))
+        assert node.once()
+    publisher.without_feed("cert:a", pki.value(hostile, node.folder, generation=absurd))
+    node.once()
+    publisher.without_feed("cert:a", pki.value(after, node.folder, generation=NOW))
+    assert node.once()
+    assert node.pair() == after
+    publisher.without_feed("cert:a", pki.value(OLDER, node.folder, generation=NOW - 1))
+    assert not node.once()
+    assert node.pair() == after
+
+
+@pytest.mark.parametrize(
+    ("installed", "offered"),
+    [
+        ((pki.pair(age=100), 9), (NEW, 8)),
+        ((pki.pair(age=100), 9), (OLD, 1)),
+        ((pki.pair(age=-300), 9), (NEW, 8)),
+        ((pki.pair(age=-300), None), (NEW, None)),
+        ((pki.pair(age=100), 9), (pki.pair(age=80), None)),
+    ],
+)
+def test_a_pair_that_cannot_be_served_keeps_out_none_that_can(
+    node: Node, publisher: Publisher, installed: tuple[Bundle, int | None], offered: tuple[Bundle, int | None]
+) -> None:
+    for bundle, generation in (installed, offered):
+        publisher.without_feed("cert:a", pki.value(bundle, node.folder, generation=generation))
+        assert node.once()
+    assert node.pair() == offered[0]
 
 
 def test_a_generation_once_seen_is_not_forgotten_when_another_publisher_comes_between(
