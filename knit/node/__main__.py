@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from knit.node import start
+
+if __name__ == "__main__":
+    start.prepare()
+
 from knit import log
 from knit.errors import KnitError, Misconfigured
 from knit.node.main import run

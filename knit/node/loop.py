@@ -11,7 +11,7 @@ from knit.errors import KnitError, Transient
 from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.reload import Reload
-from knit.node.signals import Signals
+from knit.node.signals import Signals, Woken
 from knit.valkey.hints import Hints
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,17 @@ class Loop:
         """Until the process is told to stop."""
         while True:
             started = time.monotonic()
-            self._pass(sweep=started >= self._next_sweep)
-            self._wait(started)
+            asked = self._signals.asked()
+            if asked:
+                self._reload_at = 0.0
+            self._pass(sweep=asked or started >= self._next_sweep)
+            try:
+                with self._signals.waiting():
+                    self._wait(started)
+            except Woken:
+                log.info("told to look at everything")
+                # It may have been woken in the middle of a reply.
+                self._hints.close()
 
     def _pass(self, *, sweep: bool) -> bool:
         report = self._look(sweep=sweep)
