@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
     "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
     "issuers": ("issuers", "Show where certificates come from, or confirm a switch to another CA."),
+    "account": ("account", "Mend the account at the CA."),
     "providers": ("providers", "List the DNS providers and the variables they read."),
     "dns": ("dns", "Check whether an order for a name would succeed."),
     "version": ("about", "Print the version."),

@@ -29,6 +29,16 @@ class Accounts:
         fields = ("directory", "issuer", "email", "private_key", "uri", "registration")
         self._database.write(self._sql["save"], {name: getattr(account, name) for name in fields})
 
+    def forget(self, account: Account, key: str | None) -> int:
+        """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.
+
+        Gives how many those are.
+        """
+        row = self._database.row(
+            self._sql["forget"], {"directory": account.directory, "issuer": account.issuer, "key": key}
+        )
+        return 0 if row is None else int(row["due"])
+
     def original(self) -> Account | None:
         """The account the original Go knit registered; its table does not tell at which directory."""
         row = self._database.row(self._sql["original"])

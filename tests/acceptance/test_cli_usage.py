@@ -20,6 +20,7 @@ COMMANDS = (
     "renew",
     "watch",
     "issuers",
+    "account",
     "providers",
     "version",
     "help",

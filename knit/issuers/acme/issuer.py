@@ -101,6 +101,10 @@ class AcmeIssuer:
                 return Issuance(session, request, journal, prover).run()
             except ProblemReply as refused:
                 raise self._error(refused.problem, request) from None
+            except OrderKept:
+                # It may be the account that is wrong: whoever mends it need not restart us.
+                self._forget()
+                raise
 
     def close(self) -> None:
         """End the connections that nobody uses."""

@@ -25,11 +25,16 @@ from knit.issuers.acme.transport import Reply
 PREFIX: Final = "urn:ietf:params:acme:error:"
 SUBPROBLEMS: Final = 20
 KEPT: Final = "the order and its key are kept"
+UNKNOWN_ACCOUNT: Final = (
+    "it has lost the account that was registered there (a test CA that was reset, or another one behind the same URL): "
+    "`knit account forget` has knit register it again"
+)
 TOO_MANY_REQUESTS: Final = 429
 
+NO_ACCOUNT: Final = "accountDoesNotExist"
 ACCOUNT: Final = frozenset(
     {
-        "accountDoesNotExist",
+        NO_ACCOUNT,
         "badSignatureAlgorithm",
         "externalAccountRequired",
         "invalidContact",
@@ -112,7 +117,7 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
     if problem.code in AGAIN or problem.status >= 500:
         return Unreachable(text, retry_at=problem.retry_at)
     if problem.code in ACCOUNT:
-        return CredentialsRejected(text)
+        return CredentialsRejected(f"{text}; {UNKNOWN_ACCOUNT}" if problem.code == NO_ACCOUNT else text)
     if problem.code in IDENTIFIER:
         return IdentifierRejected(text)
     if 300 <= problem.status < 400:
@@ -122,7 +127,7 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
 
 def kept(problem: Problem) -> Transient:
     """The knit error for a problem that does not end an order which may be a certificate already."""
-    text = f"the CA says: {problem}; {KEPT}"
+    text = f"the CA says: {problem}; {UNKNOWN_ACCOUNT if problem.code == NO_ACCOUNT else KEPT}"
     return (AccountLimited if problem.is_limit else OrderKept)(text, retry_at=problem.retry_at)
 
 

@@ -14,3 +14,31 @@ select coalesce(email, '') as email, private_key, coalesce(registration, '') as 
 from knit_acme_account
 where private_key <> ''
 limit 1
+
+-- name: forget
+-- An order of another key's account is no use to it, even one that may be a certificate already.
+with forgotten as (
+    update knit_accounts
+    set uri = null, registration = '', private_key = coalesce(%(key)s, private_key)
+    where directory = %(directory)s and issuer = %(issuer)s
+    returning directory, issuer
+), abandoned as (
+    update knit_attempts a
+    set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = null, error = 'account forgotten'
+    from forgotten
+    where %(key)s::text is not null and a.directory = forgotten.directory and a.issuer = forgotten.issuer
+      and a.ended_at is null and a.step in ('planned', 'key_staged', 'ordered', 'finalizing')
+), retried as (
+    update knit_attempts a
+    set retry_at = null
+    from forgotten
+    where %(key)s::text is null and a.directory = forgotten.directory and a.issuer = forgotten.issuer
+      and a.ended_at is null
+), due as (
+    update knit_schedule s
+    set check_at = '-infinity', retry_at = null, failures = 0
+    from forgotten
+    where s.retry_directory = forgotten.directory and s.failures > 0
+    returning s.cert_id
+)
+select (select count(*) from due) as due from forgotten

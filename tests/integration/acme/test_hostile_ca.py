@@ -332,7 +332,9 @@ def test_a_refusal_says_whether_trying_again_can_help(
     ca.fault("newOrder", status=status, type=kind, detail=detail)
     with pytest.raises(expected) as refused:
         issue(ca, memory)
-    assert str(refused.value) == f"the CA says: see https://ca.example/unpause?jwt=abc [31m red ({kind})"
+    told, _, mend = str(refused.value).partition("; ")
+    assert told == f"the CA says: see https://ca.example/unpause?jwt=abc [31m red ({kind})"
+    assert ("`knit account forget`" in mend) == (kind == "accountDoesNotExist")
 
 
 def test_an_order_that_may_not_replace_is_made_without(ca: ScriptedCA, memory: Memory) -> None:

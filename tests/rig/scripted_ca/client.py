@@ -88,6 +88,10 @@ class ScriptedCA:
         """Back to the plain script, without faults and with empty counts. Accounts and orders stay."""
         self._call("POST", "/reset")
 
+    def forget(self) -> None:
+        """Forget accounts, orders and certificates."""
+        self._call("POST", "/amnesia")
+
     def counts(self) -> dict[str, Any]:
         """Give every counter: `names` (by `ledger.name_set`), `requests` by kind, `totals`."""
         counts: dict[str, Any] = self._call("GET", "/counts")

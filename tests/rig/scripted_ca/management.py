@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.rig.scripted_ca.authority import Authority, json_answer
+from tests.rig.scripted_ca.book import Book
 from tests.rig.scripted_ca.http11 import Answer, Request
 from tests.rig.scripted_ca.script import BadScript, Script, fault_from_wire, patched
 
@@ -24,6 +25,7 @@ class Management:
             ("DELETE", "/faults"): lambda _: ca.faults.clear(),
             ("POST", "/seed"): ca.dice.seed,
             ("POST", "/reset"): self._reset,
+            ("POST", "/amnesia"): self._forget,
         }
 
     async def __call__(self, request: Request) -> Answer:
@@ -37,6 +39,10 @@ class Management:
 
     def _patch(self, wire: dict[str, Any]) -> None:
         self._ca.script = patched(self._ca.script, wire)
+
+    def _forget(self, _wire: object) -> None:
+        """Forget accounts, orders and certificates, as a test CA that was set up anew."""
+        self._ca.book = Book()
 
     def _reset(self, _wire: object) -> None:
         """Forget script, faults and counts; accounts, orders and certificates stay."""

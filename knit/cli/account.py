@@ -1,0 +1,45 @@
+"""account: the registration at the CA, and what to do when the CA knows it no more."""
+
+from __future__ import annotations
+
+import click
+
+from knit.cli.flags import ANSWERS_HELP, Command, Group
+from knit.cli.issuers import ISSUER
+from knit.cli.output import as_json, clean, json_flag
+from knit.cli.session import connected, settings
+
+
+@click.group(name="account", cls=Group, context_settings=ANSWERS_HELP)
+def account_command() -> None:
+    """Mend the account at the CA."""
+
+
+@account_command.command(cls=Command, name="forget")
+@click.option("--new-key", is_flag=True, help="Also make a new key: for an account that the CA has deactivated.")
+@json_flag
+def forget(*, new_key: bool, as_records: bool) -> None:
+    """Forget that an account is registered at KNIT_ACME_DIRECTORY: the next order registers one.
+
+    With the same key, so where the CA knows the account all the same, it is that one again. Certificates that waited
+    for the account are due at the next pass.
+    """
+    from knit.errors import Refused
+    from knit.issuers.acme.signing import new_account_key
+    from knit.store.accounts import Accounts
+
+    central = settings()
+    with connected(central) as database:
+        accounts = Accounts(database)
+        known = accounts.get(central.directory, ISSUER)
+        if known is None:
+            raise Refused(f"no account is kept for {central.directory}")
+        due = accounts.forget(known, new_account_key() if new_key else None)
+    if as_records:
+        as_json({"result": "forgotten", "directory": central.directory, "account": known.uri, "due": due})
+    else:
+        was = "" if known.uri is None else f" ({clean(known.uri)})"
+        click.echo(
+            f"the account at {central.directory}{was} is forgotten; the next order registers one; "
+            f"certificates due at the next pass because of it: {due}"
+        )
