@@ -25,6 +25,7 @@ from knit.solvers.exclusive import LeasedLocks
 from knit.solvers.pauses import Pauses
 from knit.solvers.registry import Registry as Solvers
 from knit.solvers.registry import split
+from knit.solvers.tls import Trust
 from knit.store.accounts import Accounts
 from knit.store.agenda import Agendas
 from knit.store.attempts import Attempts
@@ -133,7 +134,12 @@ class _Dns:
     """The DNS side of a worker: provers for attempts, and the sweep of what earlier ones left behind."""
 
     def __init__(self, env: Environment, settings: Worker, leases: Leases, store: Attempts, sleep: Sleep) -> None:
-        runtime = Runtime(clock=now, sleep=sleep, resolvers=settings.dns.resolvers or ())
+        runtime = Runtime(
+            clock=now,
+            sleep=sleep,
+            resolvers=settings.dns.resolvers or (),
+            trust=Trust(file=settings.dns.ca_file, folders=settings.dns.ca_folders),
+        )
         self._solvers = Solvers(env, runtime)
         looking = Looking(
             resolvers=settings.dns.resolvers,

@@ -74,6 +74,7 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
     from knit.solvers.base import Runtime
     from knit.solvers.check import gather
     from knit.solvers.delegation import DnsDelegation, Looking
+    from knit.solvers.tls import Trust
 
     def sleep(seconds: float) -> None:
         """So that Ctrl-C still takes the probe value away."""
@@ -90,7 +91,8 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
         wait=dns.wait,
         follow_cname=dns.follow_cname,
     )
-    runtime = Runtime(clock=_now, sleep=sleep, resolvers=dns.resolvers or ())
+    trust = Trust(file=dns.ca_file, folders=dns.ca_folders)
+    runtime = Runtime(clock=_now, sleep=sleep, resolvers=dns.resolvers or (), trust=trust)
     with ExitStack() as held:
         probe = None if provider is None else _probe(env, provider, runtime, held)
         facts = gather(identifier, DnsDelegation(looking, sleep), probe)

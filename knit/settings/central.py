@@ -106,6 +106,8 @@ class Dns:
     recursive_check: bool
     wait: float | None
     follow_cname: bool
+    ca_file: str | None = None
+    ca_folders: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, env: Environment) -> Dns:
@@ -117,6 +119,8 @@ class Dns:
             recursive_check=not SETTINGS["KNIT_DNS_DISABLE_RECURSIVE_CHECK"].read(env),
             wait=None if wait is None else wait.total_seconds(),
             follow_cname=not _cname_disabled(env),
+            ca_file=SETTINGS["KNIT_DNS_CA_FILE"].read(env),
+            ca_folders=tuple(folder for folder in env.get("SSL_CERT_DIR", "").split(":") if folder),
         )
 
 

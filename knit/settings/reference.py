@@ -29,6 +29,7 @@ TAIL = """
 |---|---|
 | `LEGO_CA_CERTIFICATES` | Colon-separated PEM files, as `KNIT_ACME_CA_FILE`, which wins. |
 | `LEGO_DISABLE_CNAME_SUPPORT` | `true`: CNAME records at `_acme-challenge` names are not followed. |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | Where the system's roots are: for the CA, DNS providers and lego. |
 | `NO_COLOR` | Any value: no colour at a terminal. |
 
 DNS providers read their credentials and knobs under lego's own names (`DESEC_TOKEN`, `CLOUDFLARE_DNS_API_TOKEN`,

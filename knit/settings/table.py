@@ -185,6 +185,14 @@ TABLE: tuple[Setting, ...] = (
         ISSUING,
         unset="check until visible",
     ),
+    Setting(
+        "KNIT_DNS_CA_FILE",
+        parse.readable_file,
+        None,
+        "PEM file with roots that vouch for the APIs of DNS providers and for acme-dns, besides the system's.",
+        ISSUING,
+        unset="the system's roots",
+    ),
     Setting("KNIT_WATCH_INTERVAL", parse.duration, "60s", "Time between two looks at Valkey.", NODE),
     Setting(
         "KNIT_WATCH_ROOTS",

@@ -140,6 +140,8 @@ def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str, sts:
     session = botocore.session.Session(profile=values.get(_PROFILE))
     times = {"connect_timeout": min(_CONNECT, timing.http), "read_timeout": min(LIBRARY, timing.http)}
     session.set_default_client_config(Config(**times, retries={"total_max_attempts": 1}))
+    if session.get_config_variable("ca_bundle") is None:
+        session.set_config_variable("ca_bundle", runtime.trust.bundle())
     shared = values.get(_SHARED)
     if shared is not None:
         session.set_config_variable("credentials_file", shared)

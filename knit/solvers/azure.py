@@ -134,7 +134,12 @@ def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str) -> L
     if method and method not in _METHODS:
         raise Misconfigured(f"{_METHOD.name} must be one of {', '.join(_METHODS)}, not {method!r}")
     seconds = min(timing.http, LIBRARY)
-    limits = {"connection_timeout": seconds, "read_timeout": seconds, "retry_total": 1}
+    limits = {
+        "connection_timeout": seconds,
+        "read_timeout": seconds,
+        "retry_total": 1,
+        "connection_verify": runtime.trust.bundle(),
+    }
     options = {"authority": where.authority, **limits}
     given = _Given(values=values, options=options, timing=timing, runtime=runtime)
     try:

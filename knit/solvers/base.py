@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from knit.core.model import Record
 from knit.errors import Misconfigured
 from knit.ports import Clock, Sleep, Solver
+from knit.solvers.tls import Trust
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
@@ -62,12 +63,14 @@ class Timing:
 class Runtime:
     """What a solver may use of its process: the clock, and a wait that ends when the process must stop.
 
-    `resolvers` (host:port) are those the user wants asked; none: the system's.
+    `resolvers` (host:port) are those the user wants asked; none: the system's. `trust` says whose TLS certificates
+    count.
     """
 
     clock: Clock
     sleep: Sleep
     resolvers: tuple[str, ...] = ()
+    trust: Trust = field(default_factory=Trust)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

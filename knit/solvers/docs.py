@@ -23,6 +23,10 @@ variables of one provider and which of them are set; `knit dns check NAME --prov
 seconds; the table gives the defaults, lego's own. A value that cannot be read (a number that is none, say) stops the
 certificate with an error that names the variable; lego would take the default.
 
+TLS certificates of APIs and of acme-dns are believed when the system's roots vouch for them (`SSL_CERT_FILE` and
+`SSL_CERT_DIR` say where those are, as for lego), or the roots in `KNIT_DNS_CA_FILE`, which count besides them: for an
+internal CA, or a proxy that looks into TLS.
+
 Codes are served in one of two ways:
 
 - **knit**: a solver of knit's own. `_HTTP_TIMEOUT` is lego's (0: 600 s). A call that gets no answer is made once more

@@ -162,7 +162,7 @@ def _build(values: Values, runtime: Runtime) -> Solver:
     timing = _KNOBS.timing(values)
     values.flag(_DEBUG)
     options = Options(zone_id=values.get(_ZONE), private=values.flag(_PRIVATE))
-    return Gcloud(google.login(values, timing, rights=_RIGHTS), timing, runtime, options)
+    return Gcloud(google.login(values, timing, rights=_RIGHTS, trust=runtime.trust), timing, runtime, options)
 
 
 PROVIDER = Provider(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
 from knit.solvers.base import LIBRARY, Timing, Values, Variable
+from knit.solvers.tls import Trust
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -32,11 +33,14 @@ Load = Callable[[], "tuple[Credentials, str | None]"]
 class Login:
     """Gives access tokens; google-auth keeps and renews them. Safe between threads."""
 
-    def __init__(self, load: Load, *, project: str | None, timing: Timing, rights: str) -> None:
+    def __init__(
+        self, load: Load, *, project: str | None, timing: Timing, rights: str, trust: Trust | None = None
+    ) -> None:
         self._load = load
         self._project = project
         self._timeout = min(LIBRARY, timing.http)
         self._rights = rights
+        self._trust = trust or Trust()
         self._credentials: Credentials | None = None
         self._lock = threading.Lock()
 
@@ -72,6 +76,7 @@ class Login:
         credentials = self._loaded()
         if not credentials.valid:
             with requests.Session() as session:
+                session.verify = self._trust.bundle()
                 request = partial(Request(session), timeout=self._timeout)
                 credentials.refresh(request)  # type: ignore[no-untyped-call]
         return str(credentials.token)
@@ -83,7 +88,7 @@ class Login:
         return self._credentials
 
 
-def login(values: Values, timing: Timing, *, rights: str) -> Login:
+def login(values: Values, timing: Timing, *, rights: str, trust: Trust | None = None) -> Login:
     """By the settings. Raises Misconfigured without google-auth, or for a key that is none."""
     try:
         import google.auth  # noqa: F401 - only whether it is there
@@ -92,7 +97,8 @@ def login(values: Values, timing: Timing, *, rights: str) -> Login:
     scope = _SCOPE if values.get(_AS) is None else _ANY_SCOPE
     text = _key(values)
     load = partial(_default, scope) if text is None else partial(_account, _parsed(text), scope)
-    return Login(partial(_acting, load, values.get(_AS)), project=values.get(_PROJECT), timing=timing, rights=rights)
+    acting = partial(_acting, load, values.get(_AS))
+    return Login(acting, project=values.get(_PROJECT), timing=timing, rights=rights, trust=trust)
 
 
 def _key(values: Values) -> str | None:

@@ -29,6 +29,7 @@ from knit.errors import CredentialsRejected, Interrupted, Misconfigured, RateLim
 from knit.solvers.base import Runtime
 from knit.solvers.failures import Unanswered, arrived, why
 from knit.solvers.leaving import until_stopped
+from knit.solvers.tls import session as trusting
 from knit.solvers.turns import Turns
 
 T = TypeVar("T")
@@ -291,7 +292,7 @@ class Api:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = self._threads.session = requests.Session()
+            session = self._threads.session = trusting(self._runtime.trust)
             session.headers["User-Agent"] = "knit"
             session.headers["Accept"] = "application/json"
         return session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 from knit.errors import Misconfigured
@@ -78,6 +79,9 @@ def setup(entry: Entry, values: Values) -> Setup:
 def solver(entry: Entry, account: Setup, values: Values, runtime: Runtime) -> Lego:
     """The solver for one account."""
     timing = _knobs(entry).timing(values)
+    if runtime.trust.file is not None:
+        environment = {**account.environment, "SSL_CERT_FILE": runtime.trust.bundle()}
+        account = replace(account, environment=environment)
     kind = LegoOneValue if entry.code in ONE_VALUE else LegoClears if entry.code in CLEARS else Lego
     return kind(account, timing, runtime)
 

@@ -7,6 +7,7 @@ test at its end whatever the solver made of the answer.
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import threading
 import time
@@ -134,14 +135,16 @@ class FakeApi(ABC):
                 return json_response({"detail": str(e)}, 400)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
+    def serving(self, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         """Serve on a free loopback port; gives the base URL, which is also kept in `url`."""
         server = _Server(("127.0.0.1", 0), _handler(self))
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.daemon_threads = True
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
         try:
             yield self.url
         finally:
