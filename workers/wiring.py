@@ -126,7 +126,13 @@ def _refuse_shared(link: Link, queue_url: str | None) -> None:
 def _acme(settings: Worker, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:
     acme = settings.acme
     holder = Holder(email=acme.email, eab_kid=acme.eab_kid, eab_hmac=acme.eab_hmac)
-    site = Site(directory=acme.directory, ca_files=acme.ca_files, hosts=acme.hosts, holder=holder)
+    site = Site(
+        directory=acme.directory,
+        ca_files=acme.ca_files,
+        hosts=acme.hosts,
+        holder=holder,
+        deactivates=acme.deactivates,
+    )
     return AcmeIssuer(site, accounts, leases, now, sleep)
 
 

@@ -77,6 +77,7 @@ class Acme:
     email: str | None
     ca_files: tuple[str, ...]
     hosts: tuple[str, ...]
+    deactivates: bool
     eab_kid: str | None
     eab_hmac: str | None = field(repr=False)
 
@@ -92,6 +93,7 @@ class Acme:
             email=SETTINGS["KNIT_ACME_EMAIL"].read(env),
             ca_files=_ca_files(env),
             hosts=SETTINGS["KNIT_ACME_HOSTS"].read(env) or (),
+            deactivates=SETTINGS["KNIT_ACME_DEACTIVATE"].read(env),
             eab_kid=kid,
             eab_hmac=hmac,
         )

@@ -123,6 +123,14 @@ TABLE: tuple[Setting, ...] = (
         unset="none",
     ),
     Setting(
+        "KNIT_ACME_DEACTIVATE",
+        parse.flag,
+        "true",
+        "Give up the proofs of control of a certificate's names (RFC 8555 section 7.5.2) once it is issued, where the "
+        "CA goes along: one request per name. `false` where certificates share names and are ordered all at once.",
+        ISSUING,
+    ),
+    Setting(
         "KNIT_ACME_EAB_KID",
         parse.text,
         None,

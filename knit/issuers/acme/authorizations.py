@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from knit.core.model import Challenge
-from knit.errors import IdentifierRejected
+from knit.errors import IdentifierRejected, Transient
 from knit.issuers.acme.hosts import Garbled
-from knit.issuers.acme.polling import VALIDATION, Waiting
+from knit.issuers.acme.polling import GIVING_UP, VALIDATION, Waiting
 from knit.issuers.acme.problems import ProblemReply, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer, txt_value
@@ -16,7 +17,10 @@ from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import PENDING, VALID, Authorization, DnsChallenge, Order
 from knit.ports import Prover
 
+log = logging.getLogger(__name__)
+
 EMPTY: Final = b"{}"
+DEACTIVATED: Final = b'{"status":"deactivated"}'
 
 
 def prove(session: Session, order: Order, names: Collection[str], prover: Prover) -> None:
@@ -33,6 +37,21 @@ def prove(session: Session, order: Order, names: Collection[str], prover: Prover
     for challenges in prover.rounds(tuple(wanted)) if wanted else ():
         with prover.proving(challenges):
             _settle(session, [wanted[challenge] for challenge in challenges])
+
+
+def deactivate(session: Session, order: Order) -> None:
+    """Give up what the order has proved, as far as the CA goes along: nobody has a certificate by it any more.
+
+    The certificate is there, so nothing that happens here matters; at the first refusal it is left at that.
+    """
+    waiting = session.poller.begin(GIVING_UP, "the end of its proofs")
+    try:
+        for url in order.authorizations():
+            if waiting.is_over():
+                return
+            session.network.post_once(url, DEACTIVATED)
+    except (ProblemReply, Transient) as error:
+        log.debug("authorizations left to expire", extra={"order": order.url, "reason": str(error)})
 
 
 def _expected(authorization: Authorization, names: Collection[str]) -> Authorization:

@@ -29,12 +29,16 @@ DIRECTORY_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One CA: its directory, its roots (none: the system's), other hosts that are its own, who the account is for."""
+    """One CA: its directory, its roots (none: the system's), other hosts that are its own, who the account is for.
+
+    `deactivates`: proofs of control of names are given up once the certificate is there.
+    """
 
     directory: str
     ca_files: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     holder: Holder = field(default_factory=Holder)
+    deactivates: bool = False
 
     def all_hosts(self) -> Hosts:
         """Where requests may go. Raises Misconfigured."""
@@ -80,6 +84,7 @@ class AcmeIssuer:
             raise Misconfigured(message) from None
         self._context = trust(site.ca_files)
         self.roots = roots(site.ca_files)
+        self._deactivates = site.deactivates
         self._registrar = Registrar(
             directory_url=site.directory,
             issuer=self.name,
@@ -135,6 +140,7 @@ class AcmeIssuer:
             directory=shared.directory,
             signer=shared.signer,
             poller=Poller(self._clock, self._sleep),
+            deactivates=self._deactivates,
         )
 
     @contextmanager

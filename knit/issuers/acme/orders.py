@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from knit.core.chain import NoCertificates
 from knit.core.model import IssueRequest
 from knit.errors import OrderKept, Refused, Unreachable
-from knit.issuers.acme.authorizations import prove
+from knit.issuers.acme.authorizations import deactivate, prove
 from knit.issuers.acme.chains import download
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.polling import ANSWER, ISSUANCE
@@ -57,7 +57,10 @@ class Issuance:
             order = self._finalizable(order)
             self.journal.finalizing()
         with _keeping():
-            return self._collected(self._finalized(order))
+            chain = self._collected(self._finalized(order))
+        if self.session.deactivates:
+            deactivate(self.session, order)
+        return chain
 
     def _finalizable(self, order: Order) -> Order:
         """The order with a place for the CSR, which some CAs tell only when it is time for it. Raises Garbled."""

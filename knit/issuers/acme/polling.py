@@ -33,6 +33,9 @@ ISSUANCE: Final = Pace(first=0.02)
 # An answer that should be there and is not: most CAs need a moment, and those that need a minute are asked again later.
 ANSWER: Final = Pace(first=0.5, total=8.0)
 
+# Nobody waits for it.
+GIVING_UP: Final = Pace(first=0.0, total=10.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -68,6 +71,10 @@ class Waiting:
                     raise
             self.poller.sleep(pause)
             wait = min(wait * self.pace.growth, self.pace.longest)
+
+    def is_over(self) -> bool:
+        """Whether its time has passed."""
+        return self.poller.monotonic() > self.end
 
     def _pause(self, seconds: float) -> None:
         if self.poller.monotonic() + seconds > self.end:

@@ -13,12 +13,13 @@ from knit.issuers.acme.wire import Authorization, Directory, Order
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The CA as one thread sees it."""
+    """The CA as one thread sees it. `deactivates`: proofs of control are given up once they have served."""
 
     network: Network
     directory: Directory
     signer: Signer
     poller: Poller
+    deactivates: bool = False
 
     @property
     def hosts(self) -> Hosts:

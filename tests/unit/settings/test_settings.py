@@ -55,6 +55,7 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
     ),
     ("KNIT_ACME_EMAIL", "a@b.example", lambda v: worker(v).acme.email, None, "a@b.example"),
     ("KNIT_ACME_CA_FILE", __file__, lambda v: worker(v).acme.ca_files, (), (__file__,)),
+    ("KNIT_ACME_DEACTIVATE", "false", lambda v: worker(v).acme.deactivates, True, False),
     ("KNIT_ACME_HOSTS", "a.example, b:14000", lambda v: worker(v).acme.hosts, (), ("a.example", "b:14000")),
     (
         "KNIT_ACME_EAB_KID",
@@ -98,6 +99,7 @@ REFUSED: list[tuple[str, str, Reader, str]] = [
     ("KNIT_QUEUE_URL", f"kafka://:{SECRET}@h", central, "amqp://"),
     ("KNIT_ACME_DIRECTORY", "http://ca.example/dir", worker, "https://"),
     ("KNIT_ACME_CA_FILE", "/no/such/file", worker, "readable file"),
+    ("KNIT_ACME_DEACTIVATE", "no", worker, "true or false"),
     ("KNIT_ACME_HOSTS", "https://a.example", worker, "host names"),
     ("KNIT_ACME_EAB_HMAC", f"{SECRET} !", lambda v: worker({**v, "KNIT_ACME_EAB_KID": "k"}), "base64url"),
     ("KNIT_RENEW_THRESHOLD_DAYS", "0", worker, "from 1 to 3650"),
