@@ -52,7 +52,9 @@ class Server:
 
 
 class AcmeDns(Paced, HoldsOneValue):
-    """One acme-dns server and the accounts there."""
+    """One acme-dns server and the accounts there, each of which can write at one name only."""
+
+    bound = True
 
     def __init__(self, server: Server, accounts: Accounts, timing: Timing, runtime: Runtime) -> None:
         super().__init__(timing)

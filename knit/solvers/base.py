@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from knit.core.model import Record
 from knit.errors import Misconfigured
 from knit.ports import Clock, Sleep, Solver
+from knit.solvers.allowed import Allowed
 from knit.solvers.tls import Trust
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
@@ -142,28 +143,28 @@ class Values:
         """The value or the default; raises Misconfigured, naming the variable, when there is neither."""
         value = self.get(variable)
         if value is None:
-            raise Misconfigured(f"{self._spelled(variable)} is not set: {variable.help}")
+            raise Misconfigured(f"{self.spelled(variable)} is not set: {variable.help}")
         return value
 
     def integer(self, variable: Variable) -> int:
         """A whole number >= 0; Misconfigured names variable and value otherwise (lego would fall back silently)."""
         value = self.text(variable)
         if not (value.isascii() and value.isdigit()):
-            raise Misconfigured(f"{self._spelled(variable)} must be a whole number, not {self._shown(variable, value)}")
+            raise Misconfigured(f"{self.spelled(variable)} must be a whole number, not {self._shown(variable, value)}")
         return int(value)
 
     def seconds(self, variable: Variable, *, zero: float | None = None) -> float:
         """Whole seconds; `zero` is what 0 stands for, where it stands for anything."""
         value = float(self.integer(variable)) or zero
         if value is None:
-            raise Misconfigured(f"{self._spelled(variable)} must be at least 1 second, not 0")
+            raise Misconfigured(f"{self.spelled(variable)} must be at least 1 second, not 0")
         return value
 
     def flag(self, variable: Variable) -> bool:
         """A truth value, false when unset."""
         value = (self.get(variable) or "false").lower()
         if value not in _TRUE | _FALSE:
-            raise Misconfigured(f"{self._spelled(variable)} must be true or false, not {self._shown(variable, value)}")
+            raise Misconfigured(f"{self.spelled(variable)} must be true or false, not {self._shown(variable, value)}")
         return value in _TRUE
 
     def choose(self, alternatives: Sequence[Sequence[Variable]]) -> int:
@@ -216,14 +217,13 @@ class Values:
 
     def _missing(self, alternatives: Sequence[Sequence[Variable]]) -> str:
         sets = [
-            " and ".join(
-                self._spelled(variable) for variable in wanted if self._first(variable, self._suffixes) is None
-            )
+            " and ".join(self.spelled(variable) for variable in wanted if self._first(variable, self._suffixes) is None)
             for wanted in alternatives
         ]
         return f"not set: {', or '.join(sets)}"
 
-    def _spelled(self, variable: Variable) -> str:
+    def spelled(self, variable: Variable) -> str:
+        """What the user would call it: for an account, with the account's ending."""
         return f"{variable.name}{self._suffixes[0]}"
 
     @staticmethod
@@ -256,7 +256,13 @@ class Provider:
     def settings(self) -> tuple[Variable, ...]:
         """Every variable it reads, each once, credentials first."""
         credentials = (variable for wanted in self.required for variable in wanted)
-        return tuple(dict.fromkeys((*credentials, *self.variables, *self.knobs.variables)))
+        return tuple(dict.fromkeys((*credentials, *self.variables, *self.knobs.variables, self.places)))
+
+    @property
+    def places(self) -> Variable:
+        """The list of names where challenges may be written."""
+        name = f"{self.code.upper().replace('-', '_')}_ALLOWED_NAMES"
+        return Variable(names=(name,), help="names where challenges may be written; unset: wherever they lead")
 
     def solver(self, values: Values, runtime: Runtime) -> Solver:
         """Check that one set of required variables is there, then build. Raises Misconfigured."""
@@ -267,11 +273,20 @@ class Provider:
                 raise
             values = values.besides(self.elsewhere(values))
             values.choose(self.required)
-        return self.build(values, runtime)
+        made = self.build(values, runtime)
+        if isinstance(made, Paced):
+            made.allowed = Allowed.read(values.spelled(self.places), values.get(self.places))
+        return made
 
 
 class Paced:
-    """Base of all solvers: carries the three figures that `ports.Solver` asks for, and `Timing.pause`."""
+    """Base of all solvers: carries the three figures that `ports.Solver` asks for, and `Timing.pause`.
+
+    `allowed` are the places where it may write; `bound`: it can write only where its account was made for anyway.
+    """
+
+    allowed = Allowed(variable="")
+    bound = False
 
     def __init__(self, timing: Timing) -> None:
         self.timeout = timing.timeout

@@ -22,7 +22,7 @@ from knit.ports import Solver
 from knit.solvers.base import Settles, session
 from knit.solvers.caa import Caa
 from knit.solvers.delegation import DnsDelegation
-from knit.solvers.dns01 import Exclusive, slots, writing
+from knit.solvers.dns01 import Exclusive, places, slots, writing
 from knit.solvers.dnsquery import (
     Address,
     NoReply,
@@ -98,7 +98,8 @@ class ZoneFacts:
 class Facts:
     """All that was found out. `chain` holds (name, zone) to the end of the CNAME chain; empty with `problem`.
 
-    `wildcard_alias`: the first CNAME comes from a wildcard record.
+    `wildcard_alias`: the first CNAME comes from a wildcard record. `confined`: the provider's account may write only at
+    names that the user has listed, or that were made for it.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Facts:
     zone: ZoneFacts = ZoneFacts()
     probed: bool = False
     probe: KnitError | None = None
+    confined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,9 @@ def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> Facts:
     facts = Facts(name=name, caa=caa, chain=chain, wildcard_alias=alias, zone=zone)
     if probe is None:
         return facts
-    return replace(facts, probed=True, probe=_try(probe, identifier, chain[-1], delegation))
+    allowed, bound = places(probe.solver)
+    confined = bound or allowed.entries is not None
+    return replace(facts, probed=True, probe=_try(probe, identifier, chain[-1], delegation), confined=confined)
 
 
 def _sibling(name: str) -> str:
@@ -263,6 +267,7 @@ def _try(probe: Probe, identifier: str, place: tuple[str, str], delegation: DnsD
     challenge = Challenge(identifier=identifier, value=value, token=token, key_authorization=key_authorization)
     record = Record(challenge=challenge, fqdn=place[0], zone=place[1])
     try:
+        places(probe.solver)[0].check(record)
         with ExitStack() as held:
             for name in slots(probe.code, probe.solver, record):
                 held.enter_context(probe.exclusive(name))

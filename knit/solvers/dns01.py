@@ -7,6 +7,7 @@ what is left on the next pass.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,6 +17,7 @@ from itertools import zip_longest
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
 from knit.errors import KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
+from knit.solvers.allowed import Allowed, is_odd
 from knit.solvers.base import HoldsOneValue, Paced, ReplacesWhole, Settles, TakesTheName, session
 from knit.solvers.pauses import Pauses
 from knit.solvers.registry import split
@@ -30,6 +32,21 @@ Removed = Callable[[ChallengeId], None]
 """Tells the journal that a leftover is gone."""
 
 
+class Told:
+    """What has been said once in this process."""
+
+    def __init__(self) -> None:
+        self._said: set[Hashable] = set()
+        self._lock = threading.Lock()
+
+    def is_new(self, what: Hashable) -> bool:
+        """Whether it has not been asked about before."""
+        with self._lock:
+            known = what in self._said
+            self._said.add(what)
+        return not known
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """What a prover needs besides its solver and journal. `exclusive` keeps writers of one record set apart."""
@@ -37,6 +54,7 @@ class Shared:
     delegation: Delegation
     exclusive: Exclusive
     pauses: Pauses = field(default_factory=lambda: Pauses(time.sleep))
+    odd: Told = field(default_factory=Told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +101,7 @@ class Dns01:
             yield
 
     def _present(self, record: Record, solver: Solver, held: ExitStack) -> dict[str, str] | None:
+        self._check_place(record)
         challenge = self._journal.presenting(record)
         # Registered before the call: a provider may have set the value although its answer was lost.
         cleanup = _Cleanup(self, solver, record, challenge)
@@ -92,6 +111,15 @@ class Dns01:
         if cleanup.state is not None:
             self._journal.presented(challenge, cleanup.state)
         return cleanup.state
+
+    def _check_place(self, record: Record) -> None:
+        """Raises Refused for a place that the account's list leaves out; without a list, an odd one is logged once."""
+        allowed, bound = places(self._solver)
+        allowed.check(record)
+        name, target = record.challenge.name, record.fqdn
+        if allowed.entries is None and not bound and is_odd(name, target) and self._shared.odd.is_new((name, target)):
+            extra = {"challenge": name, "target": target, "provider": self._code, "setting": allowed.variable}
+            log.warning("challenge is written at a name that is not made for challenges", extra=extra)
 
     def remove(self, solver: Solver, record: Record, challenge: ChallengeId, state: dict[str, str] | None) -> None:
         """Remove one value and say so to the journal; a failure is logged, for the next pass will see to it.
@@ -138,6 +166,11 @@ class _Cleanup:
 
     def run(self) -> None:
         self._prover.remove(self._solver, self._record, self._challenge, self.state)
+
+
+def places(solver: Solver) -> tuple[Allowed, bool]:
+    """Where the solver's account may write, and whether it could not write anywhere else anyway."""
+    return (solver.allowed, solver.bound) if isinstance(solver, Paced) else (Paced.allowed, False)
 
 
 def slots(code: str, solver: Solver, record: Record) -> tuple[str, ...]:

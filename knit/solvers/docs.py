@@ -23,6 +23,13 @@ variables of one provider and which of them are set; `knit dns check NAME --prov
 seconds; the table gives the defaults, lego's own. A value that cannot be read (a number that is none, say) stops the
 certificate with an error that names the variable; lego would take the default.
 
+`CODE_ALLOWED_NAMES` (for `CODE@west` `CODE_ALLOWED_NAMES__WEST`, with `_` for `-` in CODE) says where challenges may be
+written with an account: names, each with all names below it, or patterns in which `*` stands for any text, such as
+`acme.example.net, _acme-challenge.*.example.org`. A CNAME at `_acme-challenge` that leads elsewhere is then refused
+before anything is written. Without the list the value is written wherever the CNAME leads, and a target that is not
+named `_acme-challenge.…` is logged once and is a warning of `knit dns check` (not for acme-dns, whose accounts can
+write at one name only): who may change that CNAME could choose any name of your zones.
+
 TLS certificates of APIs and of acme-dns are believed when the system's roots vouch for them (`SSL_CERT_FILE` and
 `SSL_CERT_DIR` say where those are, as for lego), or the roots in `KNIT_DNS_CA_FILE`, which count besides them: for an
 internal CA, or a proxy that looks into TLS.

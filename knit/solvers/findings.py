@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from knit.errors import KnitError
+from knit.solvers.allowed import is_odd
 from knit.solvers.caa import Authority, objection
 from knit.solvers.check import Facts, ResolverFacts, ServerFacts, ZoneFacts
 from knit.solvers.propagation import unreachable, with_a_path
@@ -58,6 +59,12 @@ def _delegation(facts: Facts) -> Finding:
     text = f"{names[0]} is in zone {zone}"
     if len(names) > 1:
         text = f"{' -> '.join(names)}, in zone {zone}: the provider must serve that zone"
+    if not facts.confined and is_odd(names[0], names[-1]):
+        text += (
+            f". {names[-1]} is no _acme-challenge name, and the value is written there all the same: "
+            "CODE_ALLOWED_NAMES says where the provider CODE may write"
+        )
+        return Finding(subject=subject, verdict=Verdict.WARNING, text=text)
     if not facts.wildcard_alias:
         return Finding(subject=subject, verdict=Verdict.OK, text=text)
     text += f". The CNAME is a wildcard's: LEGO_DISABLE_CNAME_SUPPORT=true writes at {names[0]} itself"

@@ -10,6 +10,7 @@ import pytest
 from knit.core.model import Record
 from knit.errors import CredentialsRejected
 from knit.ports import Solver
+from knit.solvers.allowed import Allowed
 from knit.solvers.base import Paced, Timing
 from knit.solvers.caa import Authority
 from knit.solvers.check import Probe, gather
@@ -68,6 +69,34 @@ def test_a_delegated_name_shows_its_chain(world: World, delegation: Make) -> Non
     world.zone("example.org").add(NAME, "CNAME", "x.acme.test.")
     world.zone("acme.test", "127.0.0.3")
     assert f"{NAME} -> x.acme.test, in zone acme.test" in check(delegation())["delegation"].text
+
+
+@pytest.mark.parametrize("target", ["shop.victim.test", "_dmarc.victim.test", "victim.test"])
+def test_a_target_that_is_not_made_for_challenges_is_warned_about(world: World, delegation: Make, target: str) -> None:
+    world.zone("example.org").add(NAME, "CNAME", f"{target}.")
+    world.zone("victim.test", "127.0.0.4")
+    finding = check(delegation())["delegation"]
+    assert finding.verdict is Verdict.WARNING
+    assert f"{target} is no _acme-challenge name" in finding.text
+
+
+def test_a_target_on_the_provider_s_list_is_ok_and_another_is_refused(world: World, delegation: Make) -> None:
+    world.zone("example.org").add(NAME, "CNAME", "x.acme.test.")
+    zone = world.zone("acme.test", "127.0.0.4")
+    solver = ZoneSolver(zone)
+    solver.allowed = Allowed(variable="DESEC_ALLOWED_NAMES", entries=("acme.test",))
+    findings = check(delegation(), probe=trying(solver))
+    assert (findings["delegation"].verdict, findings["provider"].verdict) == (Verdict.OK, Verdict.OK)
+    solver.allowed = Allowed(variable="DESEC_ALLOWED_NAMES", entries=("other.test",))
+    refused = check(delegation(), probe=trying(solver))["provider"]
+    assert refused.verdict is Verdict.FAILED
+    assert "DESEC_ALLOWED_NAMES" in refused.text
+
+
+def test_a_challenge_name_elsewhere_is_no_reason_to_warn(world: World, delegation: Make) -> None:
+    world.zone("example.org").add(NAME, "CNAME", "_acme-challenge.acme.test.")
+    world.zone("acme.test", "127.0.0.4")
+    assert check(delegation())["delegation"].verdict is Verdict.OK
 
 
 def test_a_loop_fails(world: World, delegation: Make) -> None:
