@@ -262,6 +262,9 @@ class Renew:
         )
         with closing(self.store.journal(lease, attempt)) as journal:
             prover = Counted(open_prover=lambda: self.prover(attempt.provider, journal), journal=journal)
+            if not request.finalized:
+                # Credentials that are missing are found before the CA is asked for anything.
+                prover.open()
             return issuer.issue(request, journal, prover)
 
     def _staged(self, attempt: Attempt, lease: Lease) -> tuple[x509.Key, bytes]:
