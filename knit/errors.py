@@ -8,6 +8,7 @@ KnitError
 │   ├── RateLimited          the CA or the DNS provider asked to wait
 │   │   └── AccountLimited   the CA asked the account to wait, so all its certificates
 │   ├── NotVisible           a TXT record was not seen on every server before the deadline
+│   ├── Busy                 another process holds what this needs; nothing is wrong
 │   ├── Interrupted          this process is stopping; the journal says where to go on
 │   └── LeaseLost            another worker has taken over; nothing more may be written
 └── Refused                  trying the same again will not help: a person or a change is needed
@@ -63,6 +64,10 @@ class AccountLimited(RateLimited):
 
 class NotVisible(Transient):
     """A TXT record was not seen on every server before the deadline; the CA was not asked."""
+
+
+class Busy(Transient):
+    """Another process holds what this needs, for a while; nothing is wrong."""
 
 
 class Interrupted(Transient):

@@ -23,11 +23,35 @@ _CREDENTIALS = re.compile(r"(?<=://)[^\s\"'<>]*@")
 _LONGEST = 16 * 1024
 """Characters of one value: more than any traceback has that is worth reading."""
 
-# These print whole requests, messages or replies at debug level.
-_TALKATIVE = ("acme", "dramatiq", "urllib3", "botocore", "boto3", "google", "azure", "apscheduler")
+_OURS = frozenset({"knit", "workers", "scheduler", "root", "tests"})
 
-# Prints a traceback for each connection that fails, and then raises an error that says the same.
-_ECHOING = ("pika",)
+# What these have to say that matters, knit says itself, once, in its own words; their own lines come every second while
+# a server is away, or tell what they do all day.
+_SPOKEN_FOR = frozenset({"acme", "apscheduler", "dramatiq", "pika", "psycopg", "redis", "tenacity", "urllib3"})
+
+
+class OwnWords(logging.Filter):
+    """Lets through what knit says. A library is heard at debug level, or once for each error that is not known here."""
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+        self._heard: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this record is logged."""
+        library = record.name.partition(".")[0]
+        if library in _OURS:
+            return True
+        if self._debug:
+            # Below that they print whole requests, messages or replies.
+            return record.levelno >= logging.INFO and library != "pika"
+        if library in _SPOKEN_FOR or record.levelno < logging.ERROR:
+            return False
+        told = (record.name, str(record.msg))
+        new = told not in self._heard
+        self._heard.add(told)
+        return new
 
 
 class Logfmt(logging.Formatter):
@@ -63,12 +87,9 @@ def _quoted(value: str) -> str:
 
 
 def setup(level: str) -> None:
-    """Send everything from `level` up (debug, info, warn, error) to stderr; libraries only from info up."""
+    """Send everything of knit's from `level` up (debug, info, warn, error) to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Logfmt())
+    handler.addFilter(OwnWords(debug=level == "debug"))
     logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(_LEVELS[level], logging.INFO))
-    for name in _ECHOING:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)

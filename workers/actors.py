@@ -13,7 +13,7 @@ import dramatiq
 from knit import messages
 from knit.core import retry
 from knit.core.model import CertId, Failed, Outcome, Renewed, Skipped
-from knit.errors import Interrupted, KnitError, LeaseLost, Transient
+from knit.errors import Busy, Interrupted, KnitError, LeaseLost, Transient
 from knit.flows.publish import Publish, Report
 from knit.flows.reconcile import PassPlan, Reconcile
 from knit.flows.renew import KEPT, Renew
@@ -39,6 +39,9 @@ SLOWLY = 6
 
 PUBLISH_AT_ONCE = 3
 """How often a pass that must end tries again to publish."""
+
+BUSY_AT_ONCE = 6
+"""How often, over a minute, such a pass waits for another process that publishes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,11 @@ class Actors:
             log.warning("taken over by another worker", extra={"error": str(error)})
             if self.flows.follow_up:
                 self.later.send(message, delay=BUSY)
+        except Busy as error:
+            if self.flows.follow_up or tries < BUSY_AT_ONCE:
+                self.later.send(again(tries + 1), delay=retry.again(tries))
+            else:
+                self._put_off(error, again(tries + 1), tries)
         except KnitError as error:
             self._put_off(error, again(tries + 1), tries)
         except Exception as bug:  # the process edge

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from knit.flows.publish import Report
 from knit.flows.reconcile import PassPlan
 from knit.flows.tick import Ticker
 from knit.messages import Queue
+from knit.outages import Outages
 from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from scheduler.main import serve
@@ -65,7 +65,7 @@ def once(settings: Worker, env: Environment) -> int:
     """One whole pass; gives how many certificates failed. Raises KnitError when it could not be begun."""
     heard = Heard()
     queue = messages.in_memory()
-    with _working(settings, env, queue, heard) as working:
+    with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         queue.send(messages.reconcile())
         _drain(queue, working.later)
     return heard.failed
@@ -75,7 +75,7 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     """Renew one certificate and publish it; None when a bug stopped the actor."""
     heard = Heard()
     queue = messages.in_memory()
-    with _working(settings, env, queue, heard) as working:
+    with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         queue.send(messages.renew(cert_id))
         _drain(queue, working.later)
     if heard.errors:
@@ -85,11 +85,12 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
 
 def forever(settings: Worker, scheduling: Scheduling, env: Environment) -> None:
     """Scheduler and workers in one process until SIGTERM or SIGINT. Raises KnitError when it cannot start."""
-    queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url)
-    with _working(settings, env, queue, None) as working:
+    outages = Outages()
+    queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url, outages)
+    with _working(settings, env, queue, outages=outages) as working:
         wired = working.wired
         ticker = Ticker(wired.leases, wired.agendas, lambda: queue.send(messages.reconcile()), scheduling.interval)
-        serve(ticker, scheduling.interval, wired.flows.outages)
+        serve(ticker, scheduling.interval, outages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +102,21 @@ class Working:
 
 
 @contextmanager
-def _working(settings: Worker, env: Environment, queue: Queue, heard: Heard | None) -> Iterator[Working]:
+def _working(
+    settings: Worker, env: Environment, queue: Queue, *, outages: Outages, heard: Heard | None = None
+) -> Iterator[Working]:
     stopping = Stopping()
-    wired = wire(settings, env, stopping.sleep)
+    wired = wire(settings, env, stopping.sleep, outages)
     workers: list[dramatiq.Worker] = []
     try:
         queue.broker.add_middleware(stopping)
-        later = Later(queue, wired.flows.outages)
+        later = Later(queue, outages)
         handing_over = HandingOver(later, HANDING_OVER if heard is None else 0)
         queue.broker.add_middleware(handing_over)
         queue.broker.add_middleware(later)
         declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over, later)
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
-        # Dramatiq warns that both hook into one broker; each hears only of its own queue.
-        logging.getLogger("dramatiq.broker").setLevel(logging.ERROR)
         for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):
             workers.append(dramatiq.Worker(queue.broker, queues={name}, worker_threads=threads, worker_timeout=IDLE))
             workers[-1].start()

@@ -10,6 +10,7 @@ import dramatiq
 from knit import log as logs
 from knit import messages
 from knit.errors import KnitError, Misconfigured
+from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from workers.actors import declare
@@ -38,13 +39,14 @@ def setup() -> None:
 
 def _serve(settings: Worker, env: Environment) -> None:
     stopping = Stopping()
-    wired = wire(settings, env, stopping.sleep)
+    outages = Outages()
+    wired = wire(settings, env, stopping.sleep, outages)
     stopping.closes(wired.close)
     if refused := wired.flows.reconcile.refusal():
         log.error("nothing is issued", extra={"reason": refused})
-    queue = messages.connect(settings.queue_url or "")
+    queue = messages.connect(settings.queue_url or "", outages)
     queue.broker.add_middleware(stopping)
-    later = Later(queue, wired.flows.outages)
+    later = Later(queue, outages)
     handing_over = HandingOver(later)
     queue.broker.add_middleware(handing_over)
     queue.broker.add_middleware(later)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
 from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.issuers.registry import Registry as Issuers
+from knit.outages import Outages
 from knit.ports import Journal, Prover, Sleep
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
@@ -60,7 +61,7 @@ class Wired:
     close: Callable[[], None]
 
 
-def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
+def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> Wired:
     """Open everything a worker needs. Raises Misconfigured, CredentialsRejected, Unreachable with one line."""
     with ExitStack() as opened:
         database = opened.enter_context(Database.open(settings.db_url, connections=CONNECTIONS))
@@ -93,21 +94,29 @@ def wire(settings: Worker, env: Environment, sleep: Sleep) -> Wired:
             ),
             publish=Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=now),
             clock=now,
+            outages=outages,
         )
         return Wired(flows=flows, leases=leases, agendas=Agendas(database), close=opened.pop_all().close)
 
 
 def _check(link: Link, settings: Worker) -> None:
     """The certificate Valkey must keep what it is given, and must not be the queue under another name."""
-    try:
+    with _examining("certificate Valkey not examined"):
         for warning in check_keeps_values(link):
             log.warning("certificate Valkey may lose keys", extra={"reason": warning})
+    with _examining("not known whether queue and certificate Valkey are one server"):
         _refuse_shared(link, settings.queue_url)
+
+
+@contextmanager
+def _examining(otherwise: str) -> Iterator[None]:
+    """A user with few rights may not ask for a server's settings; one that is away is found out later."""
+    try:
+        yield
     except Misconfigured:
         raise
     except KnitError as error:
-        # A user with few rights may not ask for the server's settings; a server that is away is found out later.
-        log.warning("certificate Valkey not examined", extra={"reason": str(error)})
+        log.warning(otherwise, extra={"reason": str(error)})
 
 
 def _refuse_shared(link: Link, queue_url: str | None) -> None:

@@ -10,7 +10,7 @@ from functools import reduce
 from knit.core import publication, retry, x509
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
 from knit.core.value import Parcel, Value, published_as
-from knit.errors import BundleMismatch, Refused, Transient, UnsafePublish
+from knit.errors import BundleMismatch, Busy, Refused, UnsafePublish
 from knit.ports import Clock, Leases, NewValue, PassStore, Publication, Staging
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ class Publish:
     def everything(self) -> Report:
         """Publish what waits, refresh what moved, prune what is removed.
 
-        Raises Transient when another process is at it: the caller tries again a little later.
+        Raises Busy when another process is at it: the caller tries again a little later.
         """
         with self.leases.hold("publish") as lease:
             if lease is None:
                 message = "another process is publishing"
-                raise Transient(message)
+                raise Busy(message)
             report = self.waiting(begun=True)
             report = self._refresh(report, self.store.moved())
             self._tidy()

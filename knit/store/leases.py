@@ -129,7 +129,8 @@ class Leases:
             try:
                 self._refresh()
             except Transient as e:
-                log.warning("leases not refreshed", extra={"error": str(e)})
+                # Whoever works under one of them meets the same outage, and says so.
+                log.debug("leases not refreshed", extra={"error": str(e)})
                 pause = min(RETRY_AFTER, self._refresh_every)
             except KnitError as e:
                 log.error("leases not refreshed", extra={"error": str(e)})  # noqa: TRY400 -- no trace: it may come every 20 s

@@ -16,7 +16,11 @@ from knit import messages
 from knit.core.model import CertId
 from knit.errors import Misconfigured, Unreachable
 from knit.messages import Queue
+from knit.queue.redis import Prompt
 from tests.rig.ports import free_port
+
+WAITS = CertId(999_999)
+"""Its renewal takes as long as the test wants."""
 
 
 @pytest.fixture(params=["memory", "valkey", "rabbitmq"])
@@ -44,7 +48,7 @@ class Working:
     def _declare(self) -> None:
         def renew(cert_id: int) -> None:
             self.busy.set()
-            if cert_id < 0:
+            if cert_id == WAITS:
                 self.free.wait(20)
             self.heard.append(("renew", cert_id))
 
@@ -89,7 +93,7 @@ def test_a_thread_that_becomes_free_has_the_next_message_at_once(url: str | None
     """However long the consumer has been idle because every place of its prefetch was taken."""
     working = Working(url, timeout=1000)
     for _ in range(8):
-        working.queue.send(messages.renew(CertId(-1)))
+        working.queue.send(messages.renew(WAITS))
     assert working.busy.wait(10)
     time.sleep(3)
     began = time.monotonic()
@@ -104,7 +108,7 @@ def test_a_consumer_that_pauses_goes_on_as_soon_as_a_message_is_done(queue_url: 
     queue = messages.connect(queue_url)
     queue.send(messages.renew(CertId(7)))
     consumer = queue.broker.consume(messages.RENEW, prefetch=1)
-    assert isinstance(consumer, messages.Prompt)
+    assert isinstance(consumer, Prompt)
     message = next(consumer)
     assert message is not None
     consumer._pause = 60
@@ -120,7 +124,7 @@ def test_a_consumer_that_pauses_goes_on_as_soon_as_a_message_is_done(queue_url: 
 
 def test_renewals_that_wait_do_not_delay_a_publication(working: Working) -> None:
     for _ in range(6):
-        working.queue.send(messages.renew(CertId(-1)))
+        working.queue.send(messages.renew(WAITS))
     assert working.busy.wait(10)
     working.queue.send(messages.publish(CertId(1)))
     assert working.wait(1) == [("publish", (1, 0))]

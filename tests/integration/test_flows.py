@@ -17,6 +17,7 @@ import pytest
 
 from knit.core.model import CertId, Failed, Renewed, Skipped
 from knit.errors import Transient
+from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.store.leases import Leases
@@ -104,7 +105,7 @@ class Stage:
     def process(self, life: Life) -> Iterator[Flows]:
         """A worker process as far as its flows go."""
         settings = Worker.read(self.environment, queue_required=False)
-        wired = wiring.wire(settings, self.environment, time.sleep)
+        wired = wiring.wire(settings, self.environment, time.sleep, Outages())
         assert isinstance(wired.leases, Leases)
         wired.leases._lifetime = LIFETIME
         wired.leases._refresh_every = LIFETIME / 6

@@ -101,6 +101,35 @@ def test_libraries_that_print_whole_requests_stay_quiet_at_debug(
     assert root.level == logging.DEBUG
 
 
+def heard(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return re.findall(r"msg=(?:\"([^\"]*)\")?", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["dramatiq.worker", "apscheduler.executors", "psycopg.pool", "pika", "urllib3.pool"])
+def test_libraries_speak_only_through_knit(root: logging.Logger, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    setup("info")
+    for level in (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
+        logging.getLogger(name).log(level, "Job %s executed successfully", "x" * 9)
+    assert heard(capsys) == []
+    assert root.handlers
+
+
+def test_an_error_of_an_unknown_library_is_heard_once(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    setup("info")
+    for number in range(5):
+        logging.getLogger("strange.thing").error("broken %s", number)
+        logging.getLogger("strange.thing").warning("odd %s", number)
+    assert heard(capsys) == ["broken 0"]
+    assert root.handlers
+
+
+def test_at_debug_level_libraries_are_heard(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    setup("debug")
+    logging.getLogger("dramatiq.worker").info("ready for action")
+    assert heard(capsys) == ["ready for action"]
+    assert root.handlers
+
+
 def test_a_library_that_logs_what_it_then_raises_is_not_heard(
     root: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:

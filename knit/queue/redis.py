@@ -1,0 +1,156 @@
+"""A queue on Valkey or Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event
+from typing import Any
+from uuid import uuid4
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import ConnectionClosed, DecodeError
+
+from knit.outages import Outages
+from knit.queue.base import Message, Queue
+from knit.queue.consumer import Watched
+from knit.queue.intake import SIEVE, dropped
+from knit.valkey.connect import connect as valkey
+
+HEARTBEAT = timedelta(seconds=20)
+"""A worker silent for so long is taken for dead, and its messages go back on the queue."""
+
+EVERY_COMMAND = 1_000_000
+
+SHORTEST_PAUSE = 0.005
+"""Seconds between two looks at a queue that has just had something; doubled with each vain one."""
+
+LONGEST_PAUSE = 0.1
+"""Seconds between two looks at a queue that has nothing."""
+
+DELAYED = ".DQ"
+"""How Dramatiq calls the queue of messages that are to be delivered later."""
+
+DELAYED_PAUSE = 0.5
+"""Seconds between two looks there: none of them is wanted to the tenth of a second."""
+
+
+class Prompt(Watched):
+    """A consumer that looks for the next message as soon as one is done.
+
+    Dramatiq's own sleeps while every place of its prefetch is taken, for up to the worker timeout, and a thread that
+    becomes free in that time idles for the rest of it. So its pause is made as short as it gets, and the waiting is
+    done here. `longest` is the longest pause, in seconds. RabbitMQ pushes, and needs none of this.
+    """
+
+    def __init__(self, consumer: dramatiq.Consumer, name: str, where: str, outages: Outages, *, longest: float) -> None:
+        super().__init__(consumer, name, where, outages)
+        self._longest = longest
+        self._pause = SHORTEST_PAUSE
+        self._done = Event()
+
+    def fetched(self) -> dramatiq.MessageProxy | None:
+        """See Watched."""
+        with _connected():
+            found = super().fetched()
+        if found is not None:
+            self._pause = SHORTEST_PAUSE
+        elif self._done.wait(self._pause):
+            self._done.clear()
+            self._pause = SHORTEST_PAUSE
+        else:
+            self._pause = min(self._pause * 2, self._longest)
+        return found
+
+    def ack(self, message: dramatiq.MessageProxy) -> None:
+        """See dramatiq.Consumer."""
+        with _connected():
+            super().ack(message)
+        self._done.set()
+
+    def nack(self, message: dramatiq.MessageProxy) -> None:
+        """See dramatiq.Consumer."""
+        with _connected():
+            super().nack(message)
+        self._done.set()
+
+    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
+        """See dramatiq.Consumer."""
+        with _connected():
+            super().requeue(messages)
+
+
+class Broker(RedisBroker):
+    """Dramatiq's broker, with a sieve before its script and our consumer around its own."""
+
+    def __init__(self, link_client: redis.Redis, where: str, outages: Outages) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=link_client,
+            middleware=[],
+            heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),
+            maintenance_chance=EVERY_COMMAND,
+        )
+        theirs: Any = self.scripts["dispatch"].script
+        self.scripts["dispatch"] = link_client.register_script(SIEVE + theirs)
+        self._where = where
+        self._outages = outages
+        self._consumed: set[str] = set()
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        """See dramatiq.Broker."""
+        if queue_name in self._consumed:
+            # After a lost connection nobody knows what was fetched: under another id it is a dead worker's, and back on
+            # the queue soon. What is still being worked on here comes twice, and finds a lease.
+            self.broker_id = str(uuid4())
+        self._consumed.add(queue_name)
+        longest = DELAYED_PAUSE if queue_name.endswith(DELAYED) else LONGEST_PAUSE
+        consumer = super().consume(queue_name, prefetch, timeout=1)
+        return Prompt(consumer, queue_name, self._where, self._outages, longest=longest)
+
+    def do_fetch(self, queue_name: str, count: int) -> list[Any]:
+        """Messages; none when the sieve has just kept some back."""
+        found: list[Any] = self._dispatch("fetch")(queue_name, count)  # type: ignore[no-untyped-call]
+        if found and found[0] is not None and found[0].startswith(b"!"):
+            for size in found:
+                dropped(queue_name, int(size[1:]), "it cannot be read")
+            return []
+        return [body for body in found if body is not None and self._is_sound(queue_name, body)]
+
+    def _is_sound(self, queue_name: str, body: bytes) -> bool:
+        try:
+            Message.decode(body)
+        except DecodeError:
+            # The sieve has seen to it that this id is the one it is kept under.
+            self.do_ack(queue_name, json.loads(body)["options"]["redis_message_id"])
+            dropped(queue_name, len(body), "it cannot be read")
+            return False
+        return True
+
+
+def connect(url: str, outages: Outages) -> Queue:
+    """The client is explicit and repeats nothing: Dramatiq's script is not safe to repeat.
+
+    A killed worker's messages are back after HEARTBEAT, because every command looks for dead workers.
+    """
+    link = valkey(url, name="knit-queue", retries=0)
+    broker = Broker(link.client, link.where, outages)
+    return Queue(
+        broker,
+        lambda name: link.client.llen(f"{broker.namespace}:{name}"),
+        link.where,
+        link.talking,
+        link.close,
+    )
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Whatever Redis's client raises counts as a lost connection: Dramatiq gives up on what it does not know."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise ConnectionClosed(type(error).__name__) from None  # type: ignore[no-untyped-call]
