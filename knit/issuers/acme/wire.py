@@ -220,7 +220,7 @@ def _dict(value: object) -> dict[str, Any]:
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:
-    found: str = _typed(fields.get(key), str, key)
+    found: str = _typed(fields.get(key) or None, str, key)
     return clean(found, 300)
 
 

@@ -55,7 +55,7 @@ def test_any_json_is_understood_or_called_garbled(document: object) -> None:
         Directory.from_reply(reply(document), CA)
 
 
-@given(st.binary(max_size=200))
+@given(st.binary(max_size=200).filter(lambda body: b"status" not in body))
 def test_any_bytes_are_called_garbled(body: bytes) -> None:
     with pytest.raises(Garbled):
         Order.from_reply(Reply(200, {}, body), CA, "https://ca.example/order/1")
