@@ -18,17 +18,19 @@ from bench.many import MANY, issued, listed, published
 from knit.core.model import Policy
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
+from knit.flows.values import Values
 from knit.settings.table import LETS_ENCRYPT
 from knit.store.database import Database
+from knit.store.installation import Installations
 from knit.store.issuers import IssuerMemory
 from knit.store.leases import Leases
 from knit.store.passes import Passes
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
-from knit.valkey.publication import ValkeyPublication
 from knit.valkey.staging import ValkeyStaging
 from tests.rig.postgres import Postgres
 from tests.rig.valkey import Valkey
+from workers.wiring import published_side
 
 ROUNDS = 5
 THRESHOLD = timedelta(days=30)
@@ -95,11 +97,28 @@ def _pass(database: Database, valkey: Valkey, opened: ExitStack) -> Pass:
     link = connect(valkey.url, name="knit-bench")
     opened.callback(link.close)
     layout = Layout()
-    passes, publication = Passes(database, layout.reserved), ValkeyPublication(link, layout)
-    memory, policy = IssuerMemory(database), Policy(directory=LETS_ENCRYPT)
-    reconcile = Reconcile(store=passes, memory=memory, publication=publication, policy=policy, clock=_now)
-    staging = ValkeyStaging(link, layout)
-    publish = Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=_now)
+    passes, memory, policy = Passes(database, layout.reserved), IssuerMemory(database), Policy(directory=LETS_ENCRYPT)
+    side = published_side(link, layout, passes, Installations(database))
+    publication, belonging = side.publication, side.belonging
+    values = Values(store=passes, home=belonging.home, publication=publication, policy=policy, clock=_now)
+    reconcile = Reconcile(
+        store=passes,
+        memory=memory,
+        publication=publication,
+        belonging=belonging,
+        values=values,
+        policy=policy,
+        clock=_now,
+    )
+    publish = Publish(
+        store=passes,
+        leases=leases,
+        staging=ValkeyStaging(link, layout, belonging.id),
+        publication=publication,
+        belonging=belonging,
+        prune=side.prune,
+        clock=_now,
+    )
 
     def run(*, deep: bool) -> int:
         due = len(reconcile.run(deep=deep).renew)

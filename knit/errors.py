@@ -15,6 +15,7 @@ KnitError
     ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
     ├── BundleMismatch       certificate and key are not what was asked for
+    ├── ForeignValkey        database and certificate Valkey do not belong together
     ├── UnsafePublish        a prune that would remove more than the guard allows
     └── NoSuchCertificate    no row matches
 
@@ -92,6 +93,10 @@ class CredentialsRejected(Refused):
 
 class BundleMismatch(Refused):
     """Certificate and key are not what was asked for, or not a pair."""
+
+
+class ForeignValkey(Refused):
+    """The certificate Valkey is not the one that this database publishes to."""
 
 
 class UnsafePublish(Refused):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from knit.core.agenda import Agenda
+from knit.core.installation import Installation
 from knit.core.model import (
     Account,
     Attempt,
@@ -41,8 +42,8 @@ from knit.errors import AccountLimited, Transient
 Clock = Callable[[], datetime]
 """Returns the current time, aware, UTC."""
 
-NewValue = tuple[str, bytes, int]
-"""Something to publish: valkey_key, the JSON, its generation."""
+NewValue = tuple[str, bytes, str]
+"""Something to publish: valkey_key, the JSON, and the token of what it is to replace."""
 
 Sleep = Callable[[float], None]
 """Waits so many seconds, or raises Interrupted as soon as the process is told to stop."""
@@ -212,9 +213,6 @@ class Staging(Protocol):
     def discard(self, attempts: Iterable[AttemptId]) -> None:
         """Forget them."""
 
-    def waiting(self) -> Sequence[AttemptId]:
-        """All attempts that have something here. It reads the name of every key there is: for now and then."""
-
 
 class Agendas(Protocol):
     """When a pass is due, on the database's clock."""
@@ -316,6 +314,9 @@ class Store(Protocol):
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure: it no longer answers what is wanted."""
 
+    def refuse(self, cert_id: CertId, *, error: BaseException, retry_at: datetime) -> None:
+        """Nothing could be begun for it: one more failure, the next try, `last_error`."""
+
     def key_losses(self, cert_id: CertId) -> int:
         """How many attempts of the last 7 days were abandoned because their key was gone."""
 
@@ -335,17 +336,23 @@ class PassStore(Protocol):
     def original_account_host(self) -> str | None:
         """Host of the ACME account that the Go knit registered in this database, if it did."""
 
-    def record_adopted(self, issued: Issued) -> None:
-        """Record the facts of a value that was found published."""
+    def record_adopted(self, issued: Issued, spki_sha256: str, *, before: str | None = None) -> None:
+        """Record the facts of a value that was found published.
+
+        `before` is the hash of what is recorded, when something is; nothing is written once that is another one.
+        """
 
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys of enabled certificates that have been published."""
 
-    def published_hashes(self) -> Mapping[str, str]:
-        """The recorded sha256 of every published value, by valkey_key."""
+    def published_hashes(self) -> Mapping[str, tuple[str, int]]:
+        """The recorded sha256 and generation of every published value, by valkey_key."""
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """What was recorded of the values at these keys is no longer true."""
+    def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
+        """Enabled certificates that count as published under one of these keys."""
+
+    def reordered(self) -> int:
+        """How many orders were begun in the last hour because a value was lost."""
 
     def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterable[Candidate]:
         """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
@@ -366,8 +373,8 @@ class PassStore(Protocol):
     def tidying_due(self) -> bool:
         """Whether staging was last tidied a day ago; taken as done when True is given."""
 
-    def ended(self, attempts: Sequence[AttemptId]) -> Sequence[AttemptId]:
-        """Those of them that are known to have ended."""
+    def ended(self) -> Sequence[AttemptId]:
+        """Attempts that ended in the last days."""
 
     def plan_checks(self, untils: Mapping[CertId, datetime], policy: Policy) -> None:
         """Nothing to decide about these certificates before the instant beside each, as long as the policy stays."""
@@ -405,39 +412,121 @@ class PassStore(Protocol):
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""
 
-    def published_at(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
-        """Enabled certificates that count as published under one of these keys, and are wanted there."""
+    def record_refreshed(self, issued: Issued, before: Issued) -> bool:
+        """The value was published again with other metadata.
 
-    def record_refreshed(self, issued: Issued) -> None:
-        """The value was published again with other metadata."""
+        False, with nothing recorded, when what is recorded is no longer `before`.
+        """
 
     def wanted_keys(self) -> frozenset[str]:
         """The valkey_keys of all enabled certificates."""
 
-    def tombstones(self) -> frozenset[str]:
-        """The valkey_keys of removed and disabled certificates."""
+    def removals(self) -> Removals:
+        """The valkey_keys of removed and disabled certificates that no enabled one has taken over."""
 
-    def clear_tombstones(self, keys: Iterable[str]) -> None:
-        """They are pruned; a disabled certificate is no longer published."""
+    def clear_removals(self, keys: Iterable[str], at: datetime) -> None:
+        """What was asked for at these keys until then is done; a disabled certificate is no longer published."""
+
+
+class Removals(NamedTuple):
+    """Keys whose values are to be removed, and when (on the database's clock) that was read.
+
+    `suspects` are keys of listed certificates one of whose private keys was declared compromised; `noted` says whether
+    values that nothing explains were noted.
+    """
+
+    keys: frozenset[str]
+    at: datetime
+    suspects: frozenset[str] = frozenset()
+    noted: bool = False
+
+
+class Home(Protocol):
+    """What this database keeps about the certificate Valkey that belongs to it."""
+
+    def known(self) -> Installation:
+        """This installation."""
+
+    def settled(self, place: str, revision: int) -> None:
+        """The Valkey at this place carries our id, and its change feed is at this revision."""
+
+    def publishes(self) -> bool:
+        """Whether anything counts as published."""
+
+    def unexplained(self, tokens: Mapping[str, str]) -> Mapping[str, datetime]:
+        """Exactly these keys hold values that nothing explains; gives since when each has held these bytes."""
+
+    def compromised(self) -> frozenset[str]:
+        """Hashes of the public halves of keys that must never be published."""
+
+    def without_fingerprint(self) -> frozenset[str]:
+        """Valkey keys of published certificates whose key's hash is not recorded."""
+
+    def record_fingerprints(self, by_sha256: Mapping[str, str]) -> None:
+        """The hashes of the public halves, by the hash of the published pair."""
+
+
+class Stored(NamedTuple):
+    """What a key of the certificate Valkey holds. `token` tells one state of it from every other.
+
+    It is the generation of a value that has one, `#` and a hash of the bytes of any other, "" where nothing is.
+    `raw` is empty where no string is.
+    """
+
+    token: str
+    raw: bytes
+
+
+class Survey(NamedTuple):
+    """The index's members, those of them that have no value, and the change feed's revision."""
+
+    members: frozenset[str]
+    missing: frozenset[str]
+    revision: int
 
 
 class Publication(Protocol):
-    """The published side of the certificate Valkey. Only the publish flow writes through it."""
+    """The published side of the certificate Valkey, written in the name of one installation.
+
+    Every write raises ForeignValkey, with nothing written, when the Valkey does not carry this installation's id.
+    """
+
+    @property
+    def place(self) -> str:
+        """Host, port and database number."""
+
+    def installation(self) -> str | None:
+        """The id of the installation whose values these are, or None before there is one."""
+
+    def claim(self, found: str | None) -> bool:
+        """Write our id in place of the one that was found there; False when there is another one by now."""
+
+    def rehearse(self, key: str) -> None:
+        """Find out whether a value could be published under this key, without publishing anything.
+
+        Raises Refused or CredentialsRejected, naming the missing right or the mode of the server, or Unreachable.
+        """
 
     def live(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The raw values at these keys; absent ones are left out."""
 
-    def publish(self, values: Sequence[NewValue]) -> Sequence[int | None]:
-        """Set values, index and change feed in one transaction.
+    def look(self, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """What these keys hold now."""
 
-        Gives for each None when done, or the generation found there when it is not older (nothing is written then).
+    def publish(self, values: Sequence[NewValue]) -> Sequence[str | None]:
+        """Set values, index and change feed in one transaction, each only in place of what its token tells.
+
+        Gives for each None when done, or the token found there when it is another one (nothing is written then).
         """
 
-    def survey(self) -> tuple[set[str], set[str]]:
-        """The index's members, and those of them that have no value (one round trip)."""
+    def survey(self) -> Survey:
+        """What the index says (one round trip)."""
 
-    def prune(self, keys: Sequence[str]) -> None:
-        """Remove these values, their index members and their change-feed entries in one transaction."""
+    def prune(self, tokens: Mapping[str, str]) -> frozenset[str]:
+        """Remove the values at these keys with their index members and change-feed entries, in one transaction.
+
+        Each only while it is what its token tells. Gives the keys at which nothing is left.
+        """
 
 
 __all__ = [
@@ -445,6 +534,7 @@ __all__ = [
     "CertList",
     "Clock",
     "Delegation",
+    "Home",
     "Issued",
     "Issuer",
     "IssuerMemory",
@@ -457,9 +547,12 @@ __all__ = [
     "PassStore",
     "Prover",
     "Publication",
+    "Removals",
     "Sleep",
     "Solver",
     "Solvers",
     "Staging",
     "Store",
+    "Stored",
+    "Survey",
 ]

@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 
 from knit.core.model import Leftover
 from knit.errors import KnitError, Misconfigured
+from knit.flows.belonging import Belonging
+from knit.flows.prune import Prune
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
+from knit.flows.values import Values
 from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.issuers.registry import Registry as Issuers
 from knit.outages import Outages
@@ -31,6 +34,7 @@ from knit.store.accounts import Accounts
 from knit.store.agenda import Agendas
 from knit.store.attempts import Attempts
 from knit.store.database import Database
+from knit.store.installation import Installations
 from knit.store.issuers import IssuerMemory
 from knit.store.leases import Leases
 from knit.store.passes import Passes
@@ -71,32 +75,71 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
         opened.callback(link.close)
         _check(link, settings)
         layout = Layout(settings.index_key)
-        publication, staging = ValkeyPublication(link, layout), ValkeyStaging(link, layout)
         passes, store = Passes(database, layout.reserved), Attempts(database, leases)
+        published = published_side(link, layout, passes, Installations(database))
+        publication, belonging = published.publication, published.belonging
+        staging = ValkeyStaging(link, layout, belonging.id)
         memory = IssuerMemory(database)
         dns = _Dns(env, settings, leases, store, sleep)
         acme = _acme(settings, Accounts(database), leases, sleep)
         opened.callback(acme.close)
         flows = Flows(
             reconcile=Reconcile(
-                store=passes, memory=memory, publication=publication, policy=settings.policy, clock=now
+                store=passes,
+                memory=memory,
+                publication=publication,
+                belonging=belonging,
+                values=Values(
+                    store=passes, home=belonging.home, publication=publication, policy=settings.policy, clock=now
+                ),
+                policy=settings.policy,
+                clock=now,
             ),
             renew=Renew(
                 store=store,
                 memory=memory,
                 staging=staging,
                 publication=publication,
+                belonging=belonging,
                 issuers=Issuers([acme]),
                 prover=dns.prover,
                 sweep=dns.sweep,
                 policy=settings.policy,
                 clock=now,
             ),
-            publish=Publish(store=passes, leases=leases, staging=staging, publication=publication, clock=now),
+            publish=Publish(
+                store=passes,
+                leases=leases,
+                staging=staging,
+                publication=publication,
+                belonging=belonging,
+                prune=published.prune,
+                clock=now,
+            ),
             clock=now,
             outages=outages,
         )
         return Wired(flows=flows, leases=leases, agendas=Agendas(database), close=opened.pop_all().close)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSide:
+    """The published side of the certificate Valkey, and what keeps it this installation's."""
+
+    publication: ValkeyPublication
+    belonging: Belonging
+    prune: Prune
+
+
+def published_side(link: Link, layout: Layout, store: Passes, home: Installations) -> PublishedSide:
+    """Everything that knows which installation this is."""
+    installation = home.known().id
+    publication = ValkeyPublication(link, layout, installation)
+    return PublishedSide(
+        publication=publication,
+        belonging=Belonging(id=installation, home=home, store=store, publication=publication),
+        prune=Prune(installation=installation, home=home, store=store, publication=publication),
+    )
 
 
 def _check(link: Link, settings: Worker) -> None:

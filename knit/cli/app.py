@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disable": ("certs", "Keep a certificate on the list without renewing or publishing it."),
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
     "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
+    "prune": ("valkey", "Show or remove published values that no certificate explains."),
+    "adopt-valkey": ("valkey", "Make the certificate Valkey this database's."),
     "issuers": ("issuers", "Show where certificates come from, or confirm a switch to another CA."),
     "account": ("account", "Mend the account at the CA."),
     "providers": ("providers", "List the DNS providers and the variables they read."),
@@ -48,7 +50,7 @@ class App(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        found: click.Command = getattr(import_module(f"knit.cli.{module}"), f"{cmd_name}_command")
+        found: click.Command = getattr(import_module(f"knit.cli.{module}"), f"{cmd_name.replace('-', '_')}_command")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

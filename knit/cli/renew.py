@@ -33,14 +33,29 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="One whole pass, then exit; 1 if any certificate failed.")
 @selecting
 @click.option("--force", is_flag=True, help="With --id or --domains: renew it though it is not due.")
+@click.option(
+    "--key-compromised",
+    is_flag=True,
+    help="With --id or --domains: as --force, and no key it has had so far is ever published again.",
+)
 @click.option("--wait", is_flag=True, help="With --id or --domains: until it is published, or has failed.")
 @json_flag
 def renew_command(
-    *, once: bool, cert_id: int | None, domains: str | None, force: bool, wait: bool, as_records: bool
+    *,
+    once: bool,
+    cert_id: int | None,
+    domains: str | None,
+    force: bool,
+    key_compromised: bool,
+    wait: bool,
+    as_records: bool,
 ) -> int:
     """Renew what is due, again and again (scheduler and workers in this process); or one certificate now."""
     if not (cert_id or domains):
-        _refuse({"--force": force, "--wait": wait, "--json": as_records}, "with --id or --domains")
+        _refuse(
+            {"--key-compromised": key_compromised, "--force": force, "--wait": wait, "--json": as_records},
+            "with --id or --domains",
+        )
         return _pass() if once else _daemon()
     check_selection(cert_id, domains)
     _refuse({"--once": once}, "without --id and --domains")
@@ -49,14 +64,16 @@ def renew_command(
         directory = directory_of(database, central, here=central.queue_url is None)
         certs = listed_in(database, central)
         before = _renewable(certs, selected(certs, cert_id, domains))
-        if force:
+        if key_compromised:
+            _declare_compromised(database, before)
+        if force or key_compromised:
             certs.request_renewal(before.id)
         if central.queue_url is None:
             result = _here(certs, before)
         else:
             policy = replace(central.policy, directory=directory)
             later = _later(database, policy, before) if wait else Result(word="queued")
-            _send(central, before.id, force=force)
+            _send(central, before.id, force=force or key_compromised)
             result = later or _followed(certs, before)
     return report(result, before, as_records=as_records)
 
@@ -109,6 +126,15 @@ def _renewable(certs: Certs, cert_id: CertId) -> Listed:
     if not cert.adopted and cert.last_error:
         raise Refused(f"certificate {cert.id} is {cert.last_error}")
     return cert
+
+
+def _declare_compromised(database: Database, cert: Listed) -> None:
+    from knit.errors import Refused
+    from knit.store.installation import Installations
+
+    if not Installations(database).compromise(cert.id):
+        why = "no key of it is known here; a whole pass (`knit renew --once`) looks at what is published"
+        raise Refused(f"certificate {cert.id}: {why}")
 
 
 def _followed(certs: Certs, before: Listed) -> Result:

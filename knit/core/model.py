@@ -142,7 +142,8 @@ class CertState:
     """All that is known about one certificate beside what is wanted.
 
     `failures` counts failed attempts since the last success, `retry_at` is the earliest next try, `ari_at` the
-    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2).
+    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2). `reorder_at` is when a lost value may
+    be ordered anew again, once that was done as often as it may be.
     """
 
     issued: Issued | None = None
@@ -151,6 +152,7 @@ class CertState:
     retry_at: datetime | None = None
     ari_at: datetime | None = None
     published: bool = True
+    reorder_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +210,8 @@ class Ready:
     """An attempt whose bundle waits to be published, with what is wanted and what is published now.
 
     `leaf` and `sha256` are what the bundle was found to be when it was handed over; None in an attempt that an older
-    knit handed over. `generation` is the one under which its publication began, if it did.
+    knit handed over. `generation` is the one under which its publication began, if it did. `compromised`: its key must
+    not be published.
     """
 
     attempt: Attempt
@@ -217,6 +220,7 @@ class Ready:
     leaf: Leaf | None
     sha256: str | None
     generation: int | None
+    compromised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

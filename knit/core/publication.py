@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from knit.errors import UnsafePublish
+from knit.core.value import Value
+from knit.errors import BundleMismatch, UnsafePublish
 
 GUARD_COUNT = 10
 GUARD_SHARE = 0.2
+KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrunePlan:
-    """`explained` was removed or disabled by somebody; `unexplained` is in the index, and nobody knows why."""
+class Unexplained:
+    """A value in the index that no row and no tombstone explains, since when, and whether a server could use it."""
 
-    explained: frozenset[str]
-    unexplained: frozenset[str]
+    since: datetime
+    valid: bool
+
+    @property
+    def until(self) -> datetime:
+        """How long it is kept."""
+        return self.since + KEPT if self.valid else self.since
 
 
-def plan_prune(*, index: AbstractSet[str], wanted: AbstractSet[str], tombstones: AbstractSet[str]) -> PrunePlan:
-    """`wanted` are the keys of enabled rows; `tombstones` those of removed and disabled ones."""
-    extra = index - wanted
-    return PrunePlan(explained=frozenset(extra & tombstones), unexplained=frozenset(extra - tombstones))
+def whose(raw: bytes, installation: str, now: datetime) -> bool | None:
+    """Whether a value of this installation is valid; None for a value of another one.
 
-
-def guard(plan: PrunePlan, *, live: int) -> None:
-    """Raise UnsafePublish when the unexplained part is too large to be anything but a mistake.
-
-    `live` is the number of index members before the prune.
+    Values without an installation's id (an earlier knit's, the Go knit's) belong to whoever the Valkey belongs to.
     """
-    count = len(plan.unexplained)
+    try:
+        value = Value.from_wire(raw)
+        if value.mark is not None and value.mark.installation not in {None, installation}:
+            return None
+        value.verify()
+    except BundleMismatch:
+        return False
+    return value.not_after > now
+
+
+def ripe(unexplained: Mapping[str, Unexplained], now: datetime, *, confirmed: bool = False) -> frozenset[str]:
+    """Those that need not be kept any longer; all of them once a person has confirmed that."""
+    return frozenset(key for key, one in unexplained.items() if confirmed or one.until <= now)
+
+
+def guard(keys: AbstractSet[str], *, live: int, confirmed: bool = False) -> None:
+    """Raise UnsafePublish when so many unexplained values would go that it can only be a mistake.
+
+    `live` is the number of index members before the prune. A person may confirm any number, but not all of them.
+    """
+    count = len(keys)
     if count == 0:
         return
-    limit = max(GUARD_COUNT, int(live * GUARD_SHARE))
+    limit = live if confirmed else max(GUARD_COUNT, int(live * GUARD_SHARE))
     if count > limit or count >= live:
+        bound = "a prune never takes all" if count >= live else f"pruning stops at {limit} and never takes all"
         message = (
             f"{count} of {live} published keys belong to no certificate and no removal that this database knows; "
-            f"pruning stops at {limit} and never takes all. Is KNIT_DB_URL the right database, and KNIT_INDEX_KEY "
-            f"this installation's own? Everything is kept"
+            f"{bound}. Is KNIT_DB_URL the right database, and KNIT_INDEX_KEY this installation's own? Everything is "
+            f"kept; `knit prune` shows what and why"
         )
         raise UnsafePublish(message)

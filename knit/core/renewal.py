@@ -50,7 +50,7 @@ def _changed(spec: CertSpec, issued: Issued, policy: Policy) -> Reason | None:
 
 
 def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, now: datetime) -> Reason | datetime:
-    if not state.published:
+    if not state.published and not held_back(state, now):
         return Reason.NOT_PUBLISHED
     if spec.requested_at is not None and issued.issued_at < spec.requested_at <= now + CLOCKS_APART:
         return Reason.REQUESTED
@@ -59,7 +59,13 @@ def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, no
     start = window_start(spec, issued, policy)
     if start <= now:
         return Reason.WINDOW
-    return start if state.ari_at is None else min(start, state.ari_at)
+    braked = state.reorder_at if held_back(state, now) else None
+    return min(at for at in (start, state.ari_at, braked) if at is not None)
+
+
+def held_back(state: CertState, now: datetime) -> bool:
+    """Whether its value is lost, and was ordered anew so often lately that it is not now."""
+    return not state.published and state.reorder_at is not None and state.reorder_at > now
 
 
 def rank(state: CertState, now: datetime) -> tuple[bool, bool, datetime]:

@@ -21,6 +21,9 @@ MAX_DEPTH = 16
 MAX_GENERATION = 2**53 - 1
 """The largest whole number that the server's Lua still counts exactly."""
 
+FARTHEST = 366 * 24 * 3600
+"""Seconds that a generation can be ahead of the clock."""
+
 VERSION = 1
 
 _TEXTS = ("fullchain", "privkey", "not_after", "sha256", "cert_path", "key_path")
@@ -36,7 +39,8 @@ _GO_ESCAPES = str.maketrans(
 class Mark:
     """knit's own member: which certificate, a generation that only grows, and where it came from.
 
-    With `directory` (the ACME directory URL) the facts about a value can be taken from the value itself when the
+    `installation` is the id of the database that the certificate is listed in; an earlier knit wrote none. With
+    `directory` (the ACME directory URL) the facts about a value can be taken from the value itself when the
     database has lost them.
     """
 
@@ -44,6 +48,7 @@ class Mark:
     generation: int
     issued_at: datetime
     directory: str | None = None
+    installation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +107,11 @@ class Value:
         """The generation, or None when another publisher wrote the value."""
         return None if self.mark is None else self.mark.generation
 
+    def generation_by(self, now: datetime) -> int | None:
+        """The generation, or None where it is so far ahead of the clock that it is none of ours."""
+        ahead = self.generation is not None and self.generation > now.timestamp() + FARTHEST
+        return None if ahead else self.generation
+
     def verify(self) -> None:
         """Raise BundleMismatch unless the hash is that of the bytes."""
         if pair_digest(self.fullchain, self.privkey) != self.sha256:
@@ -128,44 +138,71 @@ class Value:
             "key_path": self.key_path,
         }
         if self.mark is not None:
+            owner = {} if self.mark.installation is None else {"installation": self.mark.installation}
             members["knit"] = {
                 "v": VERSION,
                 "id": self.mark.cert_id,
                 "generation": self.mark.generation,
                 "issued_at": _go_time(self.mark.issued_at),
                 "directory": self.mark.directory,
+                **owner,
             }
         return members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A value on its way to be published, and the facts of it that are recorded once it is."""
+    """A value on its way to be published, and the facts of it that are recorded once it is.
+
+    `replaces` is the token of what it is to be published in place of.
+    """
 
     ready: Ready
     issued: Issued
     bundle: Bundle
+    installation: str
+    replaces: str
     wire: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, ready: Ready, bundle: Bundle, issued: Issued) -> Parcel:
+    def of(cls, ready: Ready, bundle: Bundle, issued: Issued, *, installation: str, replaces: str) -> Parcel:
         """With the hash of this bundle among the facts. Raises BundleMismatch when it makes no value."""
-        value = published_as(bundle, issued)
-        return cls(ready=ready, issued=replace(issued, sha256=value.sha256), bundle=bundle, wire=value.to_wire())
+        value = published_as(bundle, issued, installation)
+        issued = replace(issued, sha256=value.sha256)
+        return cls(
+            ready=ready,
+            issued=issued,
+            bundle=bundle,
+            installation=installation,
+            replaces=replaces,
+            wire=value.to_wire(),
+        )
 
-    def under(self, generation: int) -> Parcel:
-        """The same under another generation, after a publication under this one was begun."""
+    def over(self, token: str, *, generation: int) -> Parcel:
+        """The same in place of something else, under another generation; a publication under this one was begun."""
         begun = replace(self.ready, generation=self.issued.generation)
-        return Parcel.of(begun, self.bundle, replace(self.issued, generation=generation))
+        issued = replace(self.issued, generation=generation)
+        return Parcel.of(begun, self.bundle, issued, installation=self.installation, replaces=token)
+
+    def found(self, value: Value) -> Parcel:
+        """It is published already, and this is what was written then."""
+        issued = replace(
+            self.issued,
+            generation=value.generation or 0,
+            cert_path=value.cert_path,
+            key_path=value.key_path,
+        )
+        return replace(self, issued=issued)
 
 
-def published_as(bundle: Bundle, issued: Issued) -> Value:
+def published_as(bundle: Bundle, issued: Issued, installation: str) -> Value:
     """The value that publishes this bundle with these facts."""
     mark = Mark(
         cert_id=issued.cert_id,
         generation=issued.generation,
         issued_at=issued.issued_at,
         directory=issued.directory,
+        installation=installation,
     )
     return Value.of(
         bundle,
@@ -249,6 +286,7 @@ def _mark(member: object) -> Mark | None:
         generation=_whole(member, "generation"),
         issued_at=_instant(_text(member, "issued_at"), "knit.issued_at"),
         directory=None if member.get("directory") is None else _text(member, "directory"),
+        installation=None if member.get("installation") is None else _text(member, "installation"),
     )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from knit.core import publication, retry, x509
+from knit.core import retry, x509
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
 from knit.core.value import Parcel, Value, published_as
-from knit.errors import BundleMismatch, Busy, Refused, UnsafePublish
-from knit.ports import Clock, Leases, NewValue, PassStore, Publication, Staging
+from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused
+from knit.flows.belonging import Belonging
+from knit.flows.prune import Prune
+from knit.ports import Clock, Lease, Leases, NewValue, PassStore, Publication, Staging, Stored
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,15 @@ class Publish:
     leases: Leases
     staging: Staging
     publication: Publication
+    belonging: Belonging
+    prune: Prune
     clock: Clock
 
     def waiting(self, *, begun: bool = False) -> Report:
         """Publish what waits; with `begun` also what another run began to publish just now and has not ended."""
         report, ready = Report(), self.store.ready(begun=begun)
+        if ready:
+            self.belonging.check()
         for start in range(0, len(ready), TOGETHER):
             report = self._bundles(report, ready[start : start + TOGETHER])
         return report
@@ -50,16 +56,17 @@ class Publish:
     def everything(self) -> Report:
         """Publish what waits, refresh what moved, prune what is removed.
 
-        Raises Busy when another process is at it: the caller tries again a little later.
+        Raises Busy when another process is at it: the caller tries again a little later. Raises ForeignValkey.
         """
         with self.leases.hold("publish") as lease:
             if lease is None:
                 message = "another process is publishing"
                 raise Busy(message)
+            self.belonging.check()
             report = self.waiting(begun=True)
-            report = self._refresh(report, self.store.moved())
+            report = self._refresh(report, self.store.moved(), lease)
             self._tidy()
-            return self._prune(report)
+            return self._prune(report, lease)
 
     def _tidy(self) -> None:
         """Forget what was left in staging by workers that died just before they would have done it themselves.
@@ -68,10 +75,7 @@ class Publish:
         """
         if not self.store.tidying_due():
             return
-        over = self.store.ended(self.staging.waiting())
-        self.staging.discard(over)
-        if over:
-            log.info("staging tidied", extra={"bundles": len(over)})
+        self.staging.discard(self.store.ended())
 
     def _bundles(self, report: Report, waiting: Sequence[Ready]) -> Report:
         """A bundle that is not, or no longer, there is seen to by the next renewal of its certificate."""
@@ -93,9 +97,14 @@ class Publish:
             self.store.close(attempt, why="what is wanted has changed")
             self.staging.discard([attempt.id])
             return None
+        if ready.compromised:
+            message = "its key was declared compromised"
+            raise BundleMismatch(message)
         leaf = self._looked_at(ready, bundle)
         generation = self._above(0 if ready.issued is None else ready.issued.generation)
-        parcel = Parcel.of(ready, bundle, _facts(spec, attempt, leaf, generation))
+        facts = _facts(spec, attempt, leaf, generation)
+        replaces = _token(ready.issued, spec.valkey_key)
+        parcel = Parcel.of(ready, bundle, facts, installation=self.belonging.id, replaces=replaces)
         if ready.sha256 not in (None, parcel.issued.sha256):
             message = "what waits in staging is not what was handed over"
             raise BundleMismatch(message)
@@ -122,6 +131,8 @@ class Publish:
             return report
         try:
             sent = self._set(parcels)
+        except ForeignValkey:
+            raise
         except Refused as error:
             if len(parcels) == 1:
                 self._complain(parcels[0].issued.cert_id, error)
@@ -136,21 +147,31 @@ class Publish:
         log.error("bundle not published", extra={"cert": cert_id, "error": str(error)})
 
     def _set(self, parcels: Sequence[Parcel], *, again: bool = True) -> Sequence[Parcel]:
-        """Publish under the next generation; when Valkey is ahead of Postgres (an older database), above that."""
+        """Publish in place of what is recorded; where something else is, look at it, and publish above it.
+
+        The journal is asked before each try, so a bundle that somebody else has published meanwhile is left alone.
+        """
         ours = self.store.publishing(parcels)
         found = self.publication.publish([_new_value(parcel) for parcel in ours])
-        done, behind = [], []
-        for parcel, newer in zip(ours, found, strict=True):
-            if newer is None:
-                done.append(parcel)
-            elif self._is_live(parcel.issued.valkey_key, parcel.issued.sha256):
-                done.append(parcel.under(newer))
+        done = [parcel for parcel, other in zip(ours, found, strict=True) if other is None]
+        others = [parcel for parcel, other in zip(ours, found, strict=True) if other is not None]
+        if not others:
+            return done
+        stored = self.publication.look([parcel.issued.valkey_key for parcel in others])
+        behind = []
+        for parcel in others:
+            here = stored[parcel.issued.valkey_key]
+            if (value := _readable(here)) is not None and value.sha256 == parcel.issued.sha256:
+                done.append(parcel.found(value))
             elif again:
-                behind.append(parcel.under(newer + 1))
+                behind.append(self._over(parcel, here))
             else:
-                message = "Valkey's generation of this certificate keeps growing: is another knit publishing it?"
+                message = "Valkey's value of this certificate keeps changing: is another knit publishing it?"
                 raise Refused(message)
         return [*done, *self._set(behind, again=False)] if behind else done
+
+    def _over(self, parcel: Parcel, here: Stored) -> Parcel:
+        return parcel.over(here.token, generation=max(parcel.issued.generation, _generation(here)) + 1)
 
     def _record(self, parcels: Sequence[Parcel]) -> None:
         self.store.record_published(parcels)
@@ -172,76 +193,57 @@ class Publish:
         """
         return max(generation + 1, int(self.clock().timestamp()))
 
-    def _is_live(self, key: str, sha256: str) -> bool:
-        """Whether an earlier run of this very publication got through."""
-        raw = self.publication.live([key]).get(key)
-        try:
-            return raw is not None and Value.from_wire(raw).sha256 == sha256
-        except BundleMismatch:
-            return False
-
-    def _refresh(self, report: Report, found: Sequence[tuple[CertSpec, Issued]]) -> Report:
+    def _refresh(self, report: Report, found: Sequence[tuple[CertSpec, Issued]], lease: Lease) -> Report:
         """Publish the same bytes under new metadata; nothing is ordered for a changed path or key."""
         refreshed, failed = [], 0
         for spec, issued in found:
             try:
-                if self._move(spec, issued):
+                if self._move(spec, issued, lease):
                     refreshed.append(spec.id)
+            except ForeignValkey:
+                raise
             except Refused as error:
                 failed += 1
                 self.store.complain(spec.id, error)
                 log.error("metadata not refreshed", extra={"cert": spec.id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
         return replace(report, refreshed=(*report.refreshed, *refreshed), failed=report.failed + failed)
 
-    def _move(self, spec: CertSpec, issued: Issued) -> bool:
-        raw = self.publication.live([issued.valkey_key]).get(issued.valkey_key)
-        if raw is None:
-            return False
-        try:
-            old = Value.from_wire(raw)
-            old.verify()
-        except BundleMismatch:
-            return False
-        if old.sha256 != issued.sha256:
-            # Not what was recorded (an older Valkey came back): its dates are others than those known here.
+    def _move(self, spec: CertSpec, issued: Issued, lease: Lease) -> bool:
+        """False when what is live is not what was recorded: its dates are others than those known here."""
+        stored = self.publication.look([issued.valkey_key, spec.valkey_key])
+        old, there = _readable(stored[issued.valkey_key]), stored[spec.valkey_key]
+        if old is None or old.sha256 != issued.sha256 or self._is_later(there, issued):
             return False
         moved = replace(
             issued,
-            generation=self._above(max(old.generation or 0, issued.generation)),
+            generation=self._above(max(old.generation_by(self.clock()) or 0, issued.generation, _generation(there))),
             valkey_key=spec.valkey_key,
             cert_path=spec.cert_path,
             key_path=spec.key_path,
         )
-        value = published_as(old.bundle, moved).to_wire()
-        (newer,) = self.publication.publish([(spec.valkey_key, value, moved.generation)])
-        if newer is not None:
+        value = published_as(old.bundle, moved, self.belonging.id).to_wire()
+        lease.check()
+        (other,) = self.publication.publish([(spec.valkey_key, value, there.token)])
+        if other is not None or not self.store.record_refreshed(moved, issued):
             return False
-        self.store.record_refreshed(moved)
         log.info("metadata refreshed", extra={"cert": spec.id, "key": spec.valkey_key})
         return True
 
-    def _prune(self, report: Report) -> Report:
-        """Removed and disabled ones at once; what nobody can explain only within the guard.
+    def _is_later(self, there: Stored, issued: Issued) -> bool:
+        """Whether a newer bundle of this very certificate has got to that key meanwhile."""
+        value = _readable(there)
+        if value is None or value.mark is None or value.sha256 == issued.sha256:
+            return False
+        ours = (value.mark.installation, value.mark.cert_id) == (self.belonging.id, issued.cert_id)
+        return ours and value.mark.generation > issued.generation
 
-        And the reverse: values that are there, but that the index has lost, are published again.
-        """
-        index, _ = self.publication.survey()
-        tombstones, wanted = self.store.tombstones(), self.store.wanted_keys()
-        if unseen := wanted - index:
-            report = self._refresh(report, self.store.published_at(unseen))
-        plan = publication.plan_prune(index=index, wanted=wanted, tombstones=tombstones)
-        self.publication.prune(sorted(plan.explained))
-        self.store.clear_tombstones(tombstones)
-        try:
-            publication.guard(plan, live=len(index))
-        except UnsafePublish as error:
-            log.error("prune refused", extra={"error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
-            return replace(report, pruned=len(plan.explained), refused=str(error))
-        self.publication.prune(sorted(plan.unexplained))
-        pruned = plan.explained | plan.unexplained
-        if pruned:
-            log.info("pruned", extra={"keys": len(pruned), "unexplained": len(plan.unexplained)})
-        return replace(report, pruned=len(pruned))
+    def _prune(self, report: Report, lease: Lease) -> Report:
+        """And the reverse: values that are there, but that the index has lost, are published again."""
+        pruned = self.prune.run(lease)
+        if pruned.unseen:
+            lost = [(spec, issued) for spec, issued in self.store.recorded(pruned.unseen) if _in_place(spec, issued)]
+            report = self._refresh(report, lost, lease)
+        return replace(report, pruned=pruned.count, refused=pruned.refused)
 
 
 def _facts(spec: CertSpec, attempt: Attempt, leaf: Leaf, generation: int) -> Issued:
@@ -266,4 +268,27 @@ def _facts(spec: CertSpec, attempt: Attempt, leaf: Leaf, generation: int) -> Iss
 
 
 def _new_value(parcel: Parcel) -> NewValue:
-    return parcel.issued.valkey_key, parcel.wire, parcel.issued.generation
+    return parcel.issued.valkey_key, parcel.wire, parcel.replaces
+
+
+def _token(issued: Issued | None, key: str) -> str:
+    """What is expected at the key, going by what is recorded."""
+    return "" if issued is None or issued.valkey_key != key else str(issued.generation)
+
+
+def _readable(stored: Stored) -> Value | None:
+    """The value, if it is a sound one."""
+    try:
+        value = Value.from_wire(stored.raw)
+        value.verify()
+    except BundleMismatch:
+        return None
+    return value
+
+
+def _generation(stored: Stored) -> int:
+    return int(stored.token) if stored.token.isdigit() else 0
+
+
+def _in_place(spec: CertSpec, issued: Issued) -> bool:
+    return spec.valkey_key == issued.valkey_key

@@ -6,17 +6,23 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
-from knit.core import issuers, renewal, x509
-from knit.core.model import Candidate, Census, CertId, CertSpec, Due, Issued, Policy
-from knit.core.value import Value
-from knit.errors import BundleMismatch
+from knit.core import issuers, lost, renewal
+from knit.core.lost import Lost
+from knit.core.model import Candidate, Census, CertId, Due, Policy, Reason
+from knit.errors import Refused
+from knit.flows.belonging import Belonging
+from knit.flows.values import Values
 from knit.ports import Clock, IssuerMemory, PassStore, Publication
 
 log = logging.getLogger(__name__)
 
 ISSUER = "acme"
+
+HELD_BACK = timedelta(hours=1)
+"""When to look again at lost values that were too many at once."""
+
+LOST = Due(reason=Reason.NOT_PUBLISHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,28 +55,34 @@ class Reconcile:
     store: PassStore
     memory: IssuerMemory
     publication: Publication
+    belonging: Belonging
+    values: Values
     policy: Policy
     clock: Clock
 
     def run(self, *, deep: bool = False) -> PassPlan:
         """Adopt what other software wrote, look for lost values, decide. `deep` reads every value's content.
 
-        Raises Unreachable when Postgres or Valkey cannot be asked: nothing is decided without both.
+        Raises Unreachable when Postgres or Valkey cannot be asked, and ForeignValkey when they do not belong together:
+        nothing is decided without both.
         """
         unadoptable = self.store.adopt()
         if refused := self.refusal():
             log.error("nothing is issued", extra={"reason": refused})
             return PassPlan(renew=(), unadoptable=unadoptable, refused=refused)
-        members, empty = self.publication.survey()
-        self._adopt_values(members - empty)
+        self.belonging.check()
+        survey = self.publication.survey()
+        present = survey.members - survey.missing
+        restored = self.belonging.seen(survey.revision)
+        self._adopt_values(present)
         published = self.store.published_keys()
-        unpublished = published - (members - empty)
-        if self.store.deep_check_due(force=deep):
+        unpublished = published - present
+        if self.store.deep_check_due(force=deep or restored):
             self.store.tidy()
-            unpublished |= self._look_into(published - unpublished)
+            unpublished |= self.values.lost(published - unpublished)
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
-        due = self._decide(self.store.candidates(self.policy, unpublished))
+        due = self._decide(self.store.candidates(self.policy, unpublished), published=len(published))
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
         asked = frozenset(one.cert_id for one in due if one.asked)
         return PassPlan(renew=plan, unadoptable=unadoptable, asked=asked)
@@ -91,58 +103,62 @@ class Reconcile:
         """Why this process may not have anything issued, if it may not."""
         return issuers.refusal(ISSUER, self.memory.recall(ISSUER), self.policy.directory)
 
-    def _decide(self, candidates: Iterable[Candidate]) -> Sequence[Chosen]:
+    def _decide(self, candidates: Iterable[Candidate], *, published: int) -> Sequence[Chosen]:
         now = self.clock()
-        chosen = []
+        chosen: list[Chosen] = []
+        missing: list[Lost] = []
         waiting: dict[CertId, datetime] = {}
+        lost_again: dict[CertId, str] = {}
         for candidate in candidates:
             spec = candidate.spec
             verdict = renewal.decide(spec, candidate.state, self.policy, now)
-            if isinstance(verdict, Due):
+            if verdict == LOST:
+                missing.append(Lost.of(candidate))
+            elif isinstance(verdict, Due):
                 level = logging.DEBUG if candidate.asked else logging.INFO
                 due = {"cert": spec.id, "names": spec.names_key, "reason": verdict.reason}
                 log.log(level, "certificate due", extra=due)
             else:
                 waiting[spec.id] = verdict.until
+                if renewal.held_back(candidate.state, now):
+                    lost_again[spec.id] = spec.names_key
             if isinstance(verdict, Due) or candidate.leftovers:
                 rank = renewal.rank(candidate.state, now)
                 chosen.append(Chosen(cert_id=spec.id, rank=rank, asked=candidate.asked))
-        self.store.plan_checks(waiting, self.policy)
-        return sorted(chosen, key=lambda one: one.rank)
+        held_back = self._held_back(missing, published)
+        self.store.plan_checks(waiting | dict.fromkeys(held_back, now + HELD_BACK), self.policy)
+        for cert_id, names in lost_again.items():
+            self._complain(cert_id, names, waiting[cert_id])
+        return sorted((one for one in chosen if one.cert_id not in held_back), key=lambda one: one.rank)
 
-    def _adopt_values(self, members: set[str]) -> None:
-        """Record what is published already, so that nothing good is ordered again."""
-        if not members:
+    def _complain(self, cert_id: CertId, names: str, until: datetime) -> None:
+        message = "its published value is lost again: it is not ordered anew more than twice in 7 days"
+        self.store.complain(cert_id, Refused(message))
+        extra = {"cert": cert_id, "names": names, "error": message, "next_try": until}
+        log.error("lost value not issued anew", extra=extra)
+
+    def _held_back(self, missing: Sequence[Lost], published: int) -> frozenset[CertId]:
+        """Of certificates whose values are lost, those that must wait: a lost Valkey must not order everything."""
+        if not missing:
+            return frozenset()
+        admitted = lost.admitted(missing, published=published, begun=self.store.reordered())
+        for one in missing:
+            if one.cert_id in admitted:
+                due = {"cert": one.cert_id, "names": one.names_key, "reason": Reason.NOT_PUBLISHED}
+                log.info("certificate due", extra=due)
+        held_back = frozenset(one.cert_id for one in missing) - admitted
+        if held_back:
+            extra = {"lost": len(missing), "held_back": len(held_back), "next_try": self.clock() + HELD_BACK}
+            log.warning("mass renewal held back", extra=extra)
+        return held_back
+
+    def _adopt_values(self, present: frozenset[str]) -> None:
+        if not present:
             return
-        specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in members}
-        if not specs:
-            return
-        self.memory.remember(ISSUER, self.policy.directory)
-        host = self.store.original_account_host()
-        for key, raw in self.publication.live(list(specs)).items():
-            try:
-                issued = adopted(specs[key], raw, self.policy, host, self.clock)
-            except BundleMismatch as error:
-                log.warning("published value not adopted", extra={"cert": specs[key].id, "error": str(error)})
-                continue
-            self.store.record_adopted(issued)
-            log.info("published value adopted", extra={"cert": specs[key].id, "not_after": issued.not_after})
-
-    def _look_into(self, keys: frozenset[str]) -> frozenset[str]:
-        """Keys whose value is damaged.
-
-        A sound one that is not the recorded one (an older Valkey was restored) is taken as it is: what is due must
-        follow from what is published.
-        """
-        recorded = self.store.published_hashes()
-        live = {key: _hash(raw) for key, raw in self.publication.live(sorted(keys)).items()}
-        damaged = frozenset(key for key in keys if live.get(key) is None)
-        strayed = {key for key in keys - damaged if live[key] != recorded.get(key)}
-        if strayed:
-            log.warning("values are not the ones last published: taken as they are", extra={"keys": len(strayed)})
-            self.store.forget(strayed)
-            self._adopt_values(strayed)
-        return damaged
+        specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in present}
+        if specs:
+            self.memory.remember(ISSUER, self.policy.directory)
+            self.values.adopt(specs)
 
 
 def _next_pass(census: Census) -> str:
@@ -152,49 +168,3 @@ def _next_pass(census: Census) -> str:
         return ""
     soon = at - census.at < timedelta(days=1)
     return f"; next pass {at.astimezone(UTC):{'%H:%M' if soon else '%Y-%m-%d %H:%M'}}"
-
-
-def _hash(raw: bytes) -> str | None:
-    """The hash of a sound value, else None."""
-    try:
-        value = Value.from_wire(raw)
-        value.verify()
-    except BundleMismatch:
-        return None
-    return value.sha256 if value.privkey and value.fullchain else None
-
-
-def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None, clock: Clock) -> Issued:
-    """Facts about a value found published, checked as strictly as an issued one. Raises BundleMismatch.
-
-    Which directory it came from is in knit's own member; for a value of the Go knit it follows from the host of
-    the account it used, so that certificates of a staging CA are not taken for production ones.
-    """
-    value = Value.from_wire(raw)
-    value.verify()
-    leaf = x509.check(value.bundle, names=spec.names, now=clock())
-    return Issued(
-        cert_id=spec.id,
-        names_key=spec.names_key,
-        issuer=spec.issuer,
-        directory=_directory(value, policy, account_host),
-        key_type=spec.key_type,
-        profile=spec.profile,
-        serial=leaf.serial,
-        ari_id=leaf.ari_id,
-        not_before=leaf.not_before,
-        not_after=leaf.not_after,
-        issued_at=leaf.not_before,
-        sha256=value.sha256,
-        generation=value.generation or 0,
-        valkey_key=spec.valkey_key,
-        cert_path=value.cert_path,
-        key_path=value.key_path,
-    )
-
-
-def _directory(value: Value, policy: Policy, account_host: str | None) -> str:
-    if value.mark is not None and value.mark.directory is not None:
-        return value.mark.directory
-    same = account_host is None or account_host == urlsplit(policy.directory).hostname
-    return policy.directory if same else f"https://{account_host}/"

@@ -34,6 +34,7 @@ from knit.core.value import Value
 from knit.errors import (
     AccountLimited,
     BundleMismatch,
+    ForeignValkey,
     Interrupted,
     LeaseLost,
     Misconfigured,
@@ -42,6 +43,7 @@ from knit.errors import (
     Refused,
     Transient,
 )
+from knit.flows.belonging import Belonging
 from knit.flows.limits import Limits
 from knit.flows.proving import Counted
 from knit.ports import Clock, Issuer, IssuerMemory, Issuers, Journal, Lease, Prover, Publication, Staging, Store
@@ -67,6 +69,7 @@ class Renew:
     memory: IssuerMemory
     staging: Staging
     publication: Publication
+    belonging: Belonging
     issuers: Issuers
     prover: Callable[[str, Journal], Prover]
     sweep: Callable[[Sequence[Leftover]], None]
@@ -101,8 +104,9 @@ class Renew:
         attempt = known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:
             return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
-        if (paused := self._limits.pause(spec, self.policy.directory, lease)) is not None:
-            return paused
+        stopped = self._limits.pause(spec, self.policy.directory, lease) or self._unpublishable(spec, known.state)
+        if stopped is not None:
+            return stopped
         if attempt is None:
             return self._begin(spec, known, verdict.reason, lease)
         return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
@@ -121,6 +125,21 @@ class Renew:
         directory = self.policy.directory
         remembered = remembered or self.memory.remember(spec.issuer, directory)
         return issuers.refusal(spec.issuer, remembered, directory)
+
+    def _unpublishable(self, spec: CertSpec, state: CertState) -> Failed | None:
+        """Nothing is ordered that could not be published afterwards. Raises ForeignValkey, with nothing recorded."""
+        if state.attempt is not None and state.attempt.order_url is not None:
+            return None
+        self.belonging.check()
+        try:
+            self.publication.rehearse(spec.valkey_key)
+        except ForeignValkey:
+            raise
+        except Refused as error:
+            at = retry.next_try(spec.id, state.failures + 1, self.clock())
+            self.store.refuse(spec.id, error=error, retry_at=at)
+            return self._failed(spec, error, at)
+        return None
 
     def _check_clock(self, lease: Lease) -> None:
         """With a wrong clock everything would be due, and refused once the CA has spent a certificate on it."""

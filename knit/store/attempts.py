@@ -161,6 +161,11 @@ class Attempts:
         """End the attempt without counting a failure."""
         self._write("abandon", lease, {"id": attempt.id, "why": why})
 
+    def refuse(self, cert_id: CertId, *, error: BaseException, retry_at: datetime) -> None:
+        """Nothing could be begun for it."""
+        written = {"id": cert_id, "retry_at": retry_at}
+        told(error, lambda words: self._database.write(self._sql["refuse"], {**written, **words}))
+
     def key_losses(self, cert_id: CertId) -> int:
         """How many attempts of the last 7 days were abandoned because their key was gone."""
         return int(self._database.rows(self._sql["key_losses"], {"id": cert_id})[0]["losses"])

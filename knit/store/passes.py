@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Policy, Ready
 from knit.core.value import Parcel
 from knit.core.wanted import Reserved
+from knit.ports import Removals
 from knit.store.accounts import Accounts
 from knit.store.adoption import SMALLEST_ID, adopt
 from knit.store.attempts import plan_checks, told
@@ -53,21 +54,23 @@ class Passes:
         """Host of the ACME account that the Go knit registered in this database, if it did."""
         return Accounts(self._database).original_host()
 
-    def record_adopted(self, issued: Issued) -> None:
-        """Record the facts of a value that was found published."""
-        self._database.write(self._sql["record_adopted"], _columns(issued))
+    def record_adopted(self, issued: Issued, spki_sha256: str, *, before: str | None = None) -> None:
+        """Record the facts of a value that was found published, in place of those with the hash `before`."""
+        facts = {**_columns(issued), "spki_sha256": spki_sha256, "before": before}
+        self._database.write(self._sql["record_adopted"], facts)
 
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys, as published, of enabled certificates."""
         return self._keys("published_keys")
 
-    def published_hashes(self) -> Mapping[str, str]:
-        """The recorded sha256 of every published value, by valkey_key."""
-        return {row["valkey_key"]: row["sha256"] for row in self._database.rows(self._sql["published_hashes"])}
+    def published_hashes(self) -> Mapping[str, tuple[str, int]]:
+        """The recorded sha256 and generation of every published value, by valkey_key."""
+        rows = self._database.rows(self._sql["published_hashes"])
+        return {row["valkey_key"]: (row["sha256"], row["generation"]) for row in rows}
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """What was recorded of the values at these keys is no longer true; each is looked at in this pass."""
-        self._database.write(self._sql["forget"], {"keys": list(keys)})
+    def reordered(self) -> int:
+        """Certificates whose lost values an order was begun for in the last hour."""
+        return int(self._database.rows(self._sql["reordered"])[0]["count"])
 
     def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterator[Candidate]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
@@ -92,10 +95,9 @@ class Passes:
         """Whether staging was last tidied a day ago; taken as done when True is given."""
         return self._database.row(self._sql["take_mark"], {"name": TIDYING, "force": False}) is not None
 
-    def ended(self, attempts: Sequence[AttemptId]) -> Sequence[AttemptId]:
-        """Those of them that are known to have ended."""
-        rows = self._database.rows(self._sql["ended"], {"ids": list(attempts)})
-        return [AttemptId(row["id"]) for row in rows]
+    def ended(self) -> Sequence[AttemptId]:
+        """Attempts that ended in the last four days."""
+        return [AttemptId(row["id"]) for row in self._database.rows(self._sql["ended"])]
 
     def plan_checks(self, untils: Mapping[CertId, datetime], policy: Policy) -> None:
         """Nothing to decide about these certificates before the instant beside each."""
@@ -146,32 +148,39 @@ class Passes:
         """Show why this certificate could not be published."""
         told(error, lambda words: self._database.write(self._sql["complain"], {"id": cert_id, **words}))
 
-    def published_at(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
-        """Enabled certificates that count as published under one of these keys, and are wanted there."""
-        found = self._database.rows(self._sql["published_at"], {"keys": list(keys)})
+    def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
+        """Enabled certificates that count as published under one of these keys."""
+        found = self._database.rows(self._sql["recorded"], {"keys": list(keys)})
         return tuple((spec_from(row), issued_from(row, "i_")) for row in found)
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""
         return tuple((spec_from(row), issued_from(row, "i_")) for row in self._database.rows(self._sql["moved"]))
 
-    def record_refreshed(self, issued: Issued) -> None:
+    def record_refreshed(self, issued: Issued, before: Issued) -> bool:
         """The value was published again with other metadata; its former key, if that changed, gets a tombstone."""
-        self._database.write(self._sql["record_refreshed"], _columns(issued))
+        facts = {**_columns(issued), "before": before.generation}
+        return self._database.row(self._sql["record_refreshed"], facts) is not None
 
     def wanted_keys(self) -> frozenset[str]:
         """The valkey_keys of all enabled certificates, and those they are moving away from."""
         row = self._database.rows(self._sql["wanted_keys"])[0]
         return keys_from(row["wanted"]) | keys_from(row["moving"])
 
-    def tombstones(self) -> frozenset[str]:
+    def removals(self) -> Removals:
         """The valkey_keys of removed and disabled certificates that no enabled one has taken over."""
-        return self._keys("tombstones")
+        row = self._database.rows(self._sql["removals"])[0]
+        return Removals(
+            keys=keys_from(row["keys"]),
+            at=row["at"],
+            suspects=keys_from(row["suspects"]),
+            noted=row["noted"],
+        )
 
-    def clear_tombstones(self, keys: Iterable[str]) -> None:
-        """They are pruned; a disabled certificate is no longer published."""
-        if wanted := list(keys):
-            self._database.write(self._sql["clear_tombstones"], {"keys": wanted})
+    def clear_removals(self, keys: Iterable[str], at: datetime) -> None:
+        """What was asked for at these keys until then is done; a disabled certificate is no longer published."""
+        if done := list(keys):
+            self._database.write(self._sql["clear_removals"], {"keys": done, "at": at})
 
     def tidy(self) -> None:
         """Forget attempts that ended 90 days ago and left nothing in the DNS, and leases nobody took since."""

@@ -116,6 +116,7 @@ def state_from(row: Row) -> CertState:
         retry_at=row["retry_at"],
         ari_at=row["ari_at"],
         published=row["published"],
+        reorder_at=row["reorder_at"],
     )
 
 
@@ -142,6 +143,7 @@ def ready_from(row: Row) -> Ready:
         leaf=None if row["a_serial"] is None else _leaf_from(row),
         sha256=row["a_sha256"],
         generation=row["a_generation"],
+        compromised=row["compromised"],
     )
 
 

@@ -6,6 +6,7 @@ may hold a private key), so only the server's error code crosses this border, ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,11 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from knit.errors import CredentialsRejected, KnitError, Misconfigured, Refused, Unreachable
+from knit.errors import CredentialsRejected, ForeignValkey, KnitError, Misconfigured, Refused, Unreachable
 from knit.valkey.url import parse
+
+FOREIGN = "FOREIGN"
+"""The code by which our scripts say that the server belongs to another installation."""
 
 TIMEOUT = 5.0
 """Seconds to connect, and to wait for any reply."""
@@ -32,7 +36,6 @@ TIMEOUT = 5.0
 _PASSING = frozenset(
     {
         "BUSY",
-        "CLUSTERDOWN",
         "LOADING",
         "MASTERDOWN",
         "MISCONF",
@@ -47,13 +50,22 @@ _PASSING = frozenset(
 
 _DENIED = frozenset({"DENIED", "NOAUTH", "NOPERM", "WRONGPASS"})
 
+_CLUSTER = frozenset({"ASK", "CLUSTERDOWN", "CROSSSLOT", "MOVED"})
+
+_COMMAND = re.compile(r"permissions to run the '([a-z|_-]{1,40})' command|unknown command '([A-Za-z|_-]{1,40})'")
+"""The only part of an error's text that is looked at: the name of a command."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One client and how to call its server in messages (host and port, no credentials). Threads may share it."""
+    """One client and how to call its server in messages (host and port, no credentials). Threads may share it.
+
+    `place` also has the number of the database.
+    """
 
     client: redis.Redis
     where: str
+    place: str
 
     @contextmanager
     def talking(self) -> Iterator[redis.Redis]:
@@ -66,23 +78,31 @@ class Link:
     def failure(self, error: BaseException) -> KnitError:
         """The knit error for a redis-py one."""
         if isinstance(error, ResponseError | AuthenticationError | NoPermissionError):
-            return self.answered(_code(error))
+            return self.answered(_code(error), _command(error))
         if isinstance(error, MaxConnectionsError):
             return Unreachable(f"Valkey at {self.where}: too many connections in this process")
         return self._silent(error)
 
-    def answered(self, code: str) -> KnitError:
-        """The knit error for a reply that is an error of this code."""
+    def answered(self, code: str, command: str | None = None) -> KnitError:
+        """The knit error for a reply that is an error of this code, about this command."""
         if code in _DENIED:
-            return CredentialsRejected(f"Valkey at {self.where} does not accept our user, password or rights ({code})")
+            named = code if command is None else f"{code}: {command}"
+            return CredentialsRejected(f"Valkey at {self.where} does not accept our user, password or rights ({named})")
+        if code in _CLUSTER:
+            needs = "knit changes several keys in one transaction, which needs a server without cluster mode"
+            return Refused(f"Valkey at {self.where} is in cluster mode ({code}): {needs}")
         if code in _PASSING:
             return Unreachable(f"Valkey at {self.where} cannot serve now ({code})")
+        if code == FOREIGN:
+            return ForeignValkey(f"the Valkey at {self.where} no longer belongs to this installation")
+        if command is not None:
+            return Refused(f"Valkey at {self.where} does not know the command {command.upper()}")
         return Refused(f"Valkey at {self.where} refused a command ({code})")
 
     def _silent(self, error: BaseException) -> KnitError:
         # A failing connect may wrap the password error or LOADING of its own handshake.
         cause = getattr(error, "status_code", None)
-        if isinstance(cause, str) and cause in _DENIED | _PASSING:
+        if isinstance(cause, str) and cause in _DENIED | _PASSING | _CLUSTER:
             return self.answered(cause)
         return Unreachable(f"Valkey at {self.where} does not answer ({type(error).__name__})")
 
@@ -111,7 +131,7 @@ def connect(url: str, *, name: str, retries: int = 2) -> Link:
     except (ValueError, TypeError, RedisError):
         # The text may quote the URL.
         raise Misconfigured("the Valkey URL is not valid: an option of it has no such value") from None
-    return Link(client=client, where=server.where)
+    return Link(client=client, where=server.where, place=f"{server.where}/{server.arguments['db']}")
 
 
 def server_run_id(link: Link) -> str:
@@ -154,3 +174,9 @@ def _code(error: BaseException) -> str:
     known = getattr(error, "status_code", None)
     word = known if isinstance(known, str) else str(error).partition(" ")[0]
     return word if word.isascii() and word.isalpha() and word.isupper() else type(error).__name__
+
+
+def _command(error: BaseException) -> str | None:
+    """The command that was refused, where the server names it: no argument of it, which may be a key."""
+    found = _COMMAND.search(str(error))
+    return None if found is None else found[1] or found[2]

@@ -36,13 +36,22 @@ class Layout:
         return f"{self.index}:changed"
 
     @property
-    def staging_prefix(self) -> str:
-        """What the names of all staging keys begin with."""
-        return f"{self.index}:staging:"
+    def installation(self) -> str:
+        """Holds the id of the installation whose values these are."""
+        return f"{self.index}:installation"
 
-    def staging(self, attempt_id: int) -> str:
-        """Where one attempt's key and chain wait."""
-        return f"{self.staging_prefix}{attempt_id}"
+    @property
+    def probe(self) -> str:
+        """A key that is written and removed again to see whether writing is possible."""
+        return f"{self.index}:probe"
+
+    def staging(self, attempt_id: int, installation: str) -> str:
+        """Where one attempt's key and chain wait: two databases number their attempts alike."""
+        return f"{self.index}:staging:{installation}:{attempt_id}"
+
+    def old_staging(self, attempt_id: int) -> str:
+        """Where a knit that knew no installations left them."""
+        return f"{self.index}:staging:{attempt_id}"
 
     def reserved(self, key: str) -> bool:
         """Whether a certificate may not be published under this key."""

@@ -1,110 +1,71 @@
-"""The published side of the certificate Valkey: values, index and change feed.
-
-Each change is one Lua script, hence one transaction. MULTI is not used: its error texts repeat the whole command.
-"""
+"""The published side of the certificate Valkey: values, index and change feed, and whose they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from knit.errors import Refused
-from knit.ports import NewValue, Publication
+from redis.commands.core import Script
+
+from knit.errors import CredentialsRejected, Refused
+from knit.ports import NewValue, Publication, Stored, Survey
+from knit.valkey import scripts
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
+from knit.valkey.rights import forbidden_key
+
+log = logging.getLogger(__name__)
 
 CHUNK = 500
 """Keys per round trip: some 2 MB of values, a few milliseconds of the server."""
 
-FARTHEST = 366 * 24 * 3600
-"""Seconds that a generation can be ahead of the server's clock. One that is farther ahead is not one of ours, and would
-leave no room above it."""
-
-_BUMP = """
-local function bump()
-  local now = redis.call('TIME')
-  local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
-  local revision = string.format('%.0f', math.max(before + 1, now[1] * 1000000 + now[2]))
-  redis.call('SET', KEYS[2], revision)
-  return revision
-end
-"""
-
-# A stored value that is no string, no JSON or has no sensible mark of ours never stands in the way of a good one.
-_PUBLISH = (
-    _BUMP
-    + """
-local function as_new(key, wanted)
-  local stored = redis.pcall('GET', key)
-  if type(stored) ~= 'string' then return false end
-  local readable, document = pcall(cjson.decode, stored)
-  local mark = readable and type(document) == 'table' and document.knit
-  local generation = type(mark) == 'table' and mark.generation
-  local sensible = type(generation) == 'number' and generation <= redis.call('TIME')[1] + ARGV[2]
-  return sensible and generation >= tonumber(wanted) and string.format('%.0f', generation)
-end
-local answers, changed, refused = {}, {}, false
-for place = 4, #KEYS do
-  local key, value, generation = KEYS[place], ARGV[place * 2 - 5], ARGV[place * 2 - 4]
-  local found = as_new(key, generation)
-  if not found then
-    local reply = redis.pcall('SET', key, value)
-    if reply.err then refused = reply; break end
-    redis.call('SADD', KEYS[1], key)
-    changed[#changed + 1] = key
-  end
-  answers[#answers + 1] = found or ''
-end
--- What was set before one was refused is published all the same: nothing takes a script back.
-if #changed > 0 then
-  local revision = bump()
-  for _, key in ipairs(changed) do redis.call('ZADD', KEYS[3], revision, key) end
-  redis.call('PUBLISH', ARGV[1], revision)
-end
-return refused or answers
-"""
-)
-
-_PRUNE = (
-    _BUMP
-    + """
-for position = 4, #KEYS do
-  redis.call('SREM', KEYS[1], KEYS[position])
-  redis.call('ZREM', KEYS[3], KEYS[position])
-  if ARGV[position - 2] == 'value' then redis.call('DEL', KEYS[position]) end
-end
-redis.call('PUBLISH', ARGV[1], bump())
-return false
-"""
-)
-
-# Two texts, names separated by NUL (which no Postgres text can hold), instead of two arrays: a client reads ten
-# thousand names from one reply in a millisecond or two. One EXISTS for a thousand names costs the server a third of a
-# thousand calls; only where its count falls short is each name asked about.
-_SURVEY = """
-local members = redis.call('SMEMBERS', KEYS[1])
-local missing = {}
-for first = 1, #members, 1000 do
-  local last = math.min(first + 999, #members)
-  if redis.call('EXISTS', unpack(members, first, last)) <= last - first then
-    for position = first, last do
-      if redis.call('EXISTS', members[position]) == 0 then missing[#missing + 1] = members[position] end
-    end
-  end
-end
-return {#members, table.concat(members, '\\0'), #missing, table.concat(missing, '\\0')}
-"""
-
 
 class ValkeyPublication(Publication):
-    """`Publication` on the certificate Valkey's primary."""
+    """`Publication` on the certificate Valkey's primary, for one installation."""
 
-    def __init__(self, link: Link, layout: Layout) -> None:
+    def __init__(self, link: Link, layout: Layout, installation: str) -> None:
         self._link = link
         self._layout = layout
-        self._publish = link.client.register_script(_PUBLISH)
-        self._prune = link.client.register_script(_PRUNE)
-        self._survey = link.client.register_script(_SURVEY)
+        self._installation = installation
+        self._feed = [layout.index, layout.revision, layout.revisions, layout.installation]
+        self._publish = link.client.register_script(scripts.PUBLISH)
+        self._prune = link.client.register_script(scripts.PRUNE)
+        self._look = link.client.register_script(scripts.LOOK)
+        self._survey = link.client.register_script(scripts.SURVEY)
+        self._claim = link.client.register_script(scripts.CLAIM)
+        self._rehearse = link.client.register_script(scripts.REHEARSE)
+
+    @property
+    def place(self) -> str:
+        """Where this Valkey is."""
+        return self._link.place
+
+    def installation(self) -> str | None:
+        """See the port."""
+        with self._link.talking() as client:
+            found = cast("bytes | None", client.get(self._layout.installation))
+        return None if found is None else found.decode(errors="replace")
+
+    def claim(self, found: str | None) -> bool:
+        """See the port."""
+        return bool(self._run(self._claim, [self._layout.installation], [found or "", self._installation]))
+
+    def rehearse(self, key: str) -> None:
+        """See the port. A channel that is closed to us only makes nodes wait for their next poll."""
+        self._check_name(key)
+        keys = [*self._feed, self._layout.probe, key]
+        answer = cast("list[bytes]", self._run(self._rehearse, keys, [self._layout.channel, self._installation]))
+        lacking = [command.decode() for command in answer]
+        if "PUBLISH" in lacking:
+            lacking.remove("PUBLISH")
+            log.warning("no hints to nodes", extra={"lacking": "PUBLISH", "channel": self._layout.channel})
+        if lacking:
+            commands = ", ".join(dict.fromkeys(lacking))
+            message = (
+                f"Valkey at {self._link.where} does not let our user run {commands} on what publishing {key} needs"
+            )
+            raise CredentialsRejected(message)
 
     def live(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The raw values at these keys; absent ones are left out, and so are keys that hold no string."""
@@ -115,38 +76,63 @@ class ValkeyPublication(Publication):
             found.update((key, value) for key, value in zip(chunk, values, strict=True) if value is not None)
         return found
 
-    def publish(self, values: Sequence[NewValue]) -> Sequence[int | None]:
+    def look(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """See the port."""
+        found: dict[str, Stored] = {}
+        for chunk in _chunks(keys):
+            answer = cast("list[bytes]", self._run(self._look, chunk, []))
+            pairs = zip(chunk, answer[::2], answer[1::2], strict=True)
+            found.update((key, Stored(token=token.decode(), raw=raw)) for key, token, raw in pairs)
+        return found
+
+    def publish(self, values: Sequence[NewValue]) -> Sequence[str | None]:
         """See the port. Raises Refused for a key that knit itself needs."""
         for key, _, _ in values:
-            if self._layout.reserved(key):
-                allowed = f"choose one that does not begin with {self._layout.index!r}"
-                raise Refused(f"valkey_key {key!r} is reserved: {allowed}")
-        keys = [self._layout.index, self._layout.revision, self._layout.revisions, *(key for key, _, _ in values)]
-        pairs = [part for _, value, generation in values for part in (value, generation)]
-        with self._link.talking():
-            answers = self._publish(keys=keys, args=[self._layout.channel, FARTHEST, *pairs])
-        return [int(found) if found else None for found in cast("list[bytes]", answers)]
+            self._check_name(key)
+        keys = [*self._feed, *(key for key, _, _ in values)]
+        pairs = [part for _, value, expected in values for part in (value, expected)]
+        answers = self._run(self._publish, keys, [self._layout.channel, self._installation, *pairs])
+        return [_found(answer) for answer in cast("list[bytes]", answers)]
 
-    def survey(self) -> tuple[set[str], set[str]]:
+    def survey(self) -> Survey:
         """See the port; worked out on the server."""
-        with self._link.talking():
-            reply = self._survey(keys=[self._layout.index], args=[])
-        count, members, lost, missing = cast("tuple[int, bytes, int, bytes]", reply)
-        return _names(count, members), _names(lost, missing)
+        reply = self._run(self._survey, [self._layout.index, self._layout.revision], [])
+        count, members, lost, missing, revision = cast("tuple[int, bytes, int, bytes, bytes | None]", reply)
+        number = int(revision) if revision is not None and revision.isdigit() else 0
+        return Survey(members=_names(count, members), missing=_names(lost, missing), revision=number)
 
-    def prune(self, keys: Sequence[str]) -> None:
+    def prune(self, tokens: Mapping[str, str]) -> frozenset[str]:
         """See the port. A name that knit itself needs only leaves the index."""
-        if not keys:
-            return
-        feed = [self._layout.index, self._layout.revision, self._layout.revisions]
-        kinds = ["name" if self._layout.reserved(key) else "value" for key in keys]
-        with self._link.talking():
-            self._prune(keys=[*feed, *keys], args=[self._layout.channel, *kinds])
+        gone: set[str] = set()
+        for chunk in _chunks(list(tokens)):
+            wanted = ["name" if self._layout.reserved(key) else tokens[key] for key in chunk]
+            answers = self._run(self._prune, [*self._feed, *chunk], [self._layout.channel, self._installation, *wanted])
+            gone.update(key for key, done in zip(chunk, cast("list[int]", answers), strict=True) if done)
+        return frozenset(gone)
+
+    def _check_name(self, key: str) -> None:
+        if self._layout.reserved(key):
+            allowed = f"choose one that does not begin with {self._layout.index!r}"
+            raise Refused(f"valkey_key {key!r} is reserved: {allowed}")
+
+    def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes]) -> object:
+        try:
+            with self._link.talking():
+                return script(keys=keys, args=arguments)
+        except CredentialsRejected as error:
+            key = forbidden_key(self._link, keys)
+            if key is None:
+                raise
+            raise CredentialsRejected(f"{error}: the key {key} is outside of what our user may use") from None
 
 
-def _names(count: int, joined: bytes) -> set[str]:
+def _found(answer: bytes) -> str | None:
+    return None if answer == b"+" else answer[1:].decode()
+
+
+def _names(count: int, joined: bytes) -> frozenset[str]:
     # An empty text is no name, or one empty name.
-    return set(joined.decode(errors="surrogateescape").split("\0")) if count else set()
+    return frozenset(joined.decode(errors="surrogateescape").split("\0")) if count else frozenset()
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -6,8 +6,7 @@ themselves: the journal in Postgres says when they are no longer wanted.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from redis.exceptions import ResponseError
@@ -18,27 +17,31 @@ from knit.ports import Staging
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
 
-PAGE = 1000
-"""Keys the server looks at in one step of a scan: well under a millisecond."""
+CHUNK = 1000
+"""Names in one command that forgets."""
 
 
 class ValkeyStaging(Staging):
-    """`Staging` on the certificate Valkey's primary: one hash per attempt."""
+    """`Staging` on the certificate Valkey's primary: one hash per attempt of this installation.
 
-    def __init__(self, link: Link, layout: Layout) -> None:
+    What a knit that knew no installations has staged is found under its old name; whoever takes it compares it with
+    what the journal says of it.
+    """
+
+    def __init__(self, link: Link, layout: Layout, installation: str) -> None:
         self._link = link
         self._layout = layout
+        self._installation = installation
 
     def put(self, attempt: AttemptId, bundle: Bundle) -> None:
         """Keep the bundle; a second put replaces the first."""
         fields = [b"privkey", bundle.privkey, b"fullchain", bundle.fullchain]
         with self._link.talking() as client:
-            client.hset(self._layout.staging(attempt), items=fields)
+            client.hset(self._name(attempt), items=fields)
 
     def get(self, attempt: AttemptId) -> Bundle | None:
         """What was put, or None when it is gone."""
-        with self._link.talking() as client:
-            fields = cast("dict[bytes, bytes]", client.hgetall(self._layout.staging(attempt)))
+        fields = self._read(self._name(attempt)) or self._read(self._layout.old_staging(attempt))
         if not fields:
             return None
         if b"privkey" not in fields:
@@ -47,10 +50,30 @@ class ValkeyStaging(Staging):
 
     def bundles(self, attempts: Sequence[AttemptId]) -> dict[AttemptId, Bundle]:
         """See the port. What is there but is no bundle of ours comes back as one that fits nothing."""
+        found = self._all(attempts, self._name)
+        if missing := [attempt for attempt in attempts if attempt not in found]:
+            found |= self._all(missing, self._layout.old_staging)
+        return found
+
+    def discard(self, attempts: Iterable[AttemptId]) -> None:
+        """Forget them."""
+        names = [name for each in attempts for name in (self._name(each), self._layout.old_staging(each))]
+        for start in range(0, len(names), CHUNK):
+            with self._link.talking() as client:
+                client.unlink(*names[start : start + CHUNK])
+
+    def _name(self, attempt: int) -> str:
+        return self._layout.staging(attempt, self._installation)
+
+    def _read(self, name: str) -> dict[bytes, bytes]:
+        with self._link.talking() as client:
+            return cast("dict[bytes, bytes]", client.hgetall(name))
+
+    def _all(self, attempts: Sequence[AttemptId], name: Callable[[int], str]) -> dict[AttemptId, Bundle]:
         with self._link.talking() as client:
             trip = client.pipeline(transaction=False)
             for attempt in attempts:
-                trip.hgetall(self._layout.staging(attempt))
+                trip.hgetall(name(attempt))
             answers = cast("list[dict[bytes, bytes] | ResponseError]", trip.execute(raise_on_error=False))
         found = zip(attempts, map(self._fields, answers), strict=True)
         return {
@@ -66,22 +89,3 @@ class ValkeyStaging(Staging):
         if isinstance(failure, CredentialsRejected) or not isinstance(failure, Refused):
             raise failure
         return {b"fullchain": b"not a hash"}
-
-    def discard(self, attempts: Iterable[AttemptId]) -> None:
-        """Forget them."""
-        keys = [self._layout.staging(attempt) for attempt in attempts]
-        if keys:
-            with self._link.talking() as client:
-                client.unlink(*keys)
-
-    def waiting(self) -> Sequence[AttemptId]:
-        """See the port. What is not called by a number there is not ours."""
-        prefix = self._layout.staging_prefix.encode()
-        with self._link.talking() as client:
-            names = [name.removeprefix(prefix) for name in client.scan_iter(_literally(prefix) + b"*", count=PAGE)]
-        return [AttemptId(int(name)) for name in names if name.isdigit()]
-
-
-def _literally(text: bytes) -> bytes:
-    """The text as a pattern that matches nothing else."""
-    return re.sub(rb"([\\*?\[\]^])", rb"\\\1", text)

@@ -134,20 +134,24 @@ def refused(url: str, command: str) -> bool:
 
 def published(primary: Server, key: str) -> None:
     with closing(connect(primary.url("worker"), name="knit-test")) as link:
-        ValkeyPublication(link, LAYOUT).publish([(key, VALUE, 1)])
+        publication = ValkeyPublication(link, LAYOUT, "test")
+        publication.claim(None)
+        publication.publish([(key, VALUE, publication.look([key])[key].token)])
 
 
 def test_the_publisher_stages_publishes_surveys_and_prunes(primary: Server) -> None:
     with closing(connect(primary.url("worker"), name="knit-test")) as link:
-        staging, publication = ValkeyStaging(link, LAYOUT), ValkeyPublication(link, LAYOUT)
+        staging, publication = ValkeyStaging(link, LAYOUT, "test"), ValkeyPublication(link, LAYOUT, "test")
+        assert publication.claim(None)
+        publication.rehearse("certs:one")
         staging.put(AttemptId(1), Bundle(fullchain=b"", privkey=b"key"))
         assert staging.get(AttemptId(1)) == Bundle(fullchain=b"", privkey=b"key")
         staging.discard([AttemptId(1)])
-        assert publication.publish([("certs:one", VALUE, 1)]) == [None]
+        assert publication.publish([("certs:one", VALUE, "")]) == [None]
         assert publication.live(["certs:one"]) == {"certs:one": VALUE}
-        assert "certs:one" in publication.survey()[0]
-        publication.prune(["certs:one"])
-        assert "certs:one" not in publication.survey()[0]
+        assert "certs:one" in publication.survey().members
+        assert publication.prune({"certs:one": "1"}) == {"certs:one"}
+        assert "certs:one" not in publication.survey().members
 
 
 def test_the_publisher_may_ask_what_a_worker_checks_at_its_start(primary: Server) -> None:
@@ -196,7 +200,7 @@ def test_the_publisher_is_not_known_to_a_replica(replica: Server) -> None:
         closing(connect(replica.url("worker"), name="knit-test")) as link,
         pytest.raises(CredentialsRejected, match="WRONGPASS"),
     ):
-        ValkeyPublication(link, LAYOUT).survey()
+        ValkeyPublication(link, LAYOUT, "test").survey()
 
 
 def test_without_a_password_nobody_gets_in(primary: Server) -> None:

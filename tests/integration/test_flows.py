@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -15,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from knit.core import x509
 from knit.core.model import CertId, Failed, Renewed, Skipped
-from knit.errors import Transient
+from knit.errors import LeaseLost, Transient
 from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
@@ -324,3 +326,187 @@ def test_a_bundle_survives_a_damaged_value_of_a_later_generation_in_its_place(st
         client.set(name, '{"knit": {"generation": 9000000000}}')
         assert flows.publish.waiting().published == (cert_id,)
         assert "PRIVATE KEY" in str(client.get(name))
+
+
+class Interrupting:
+    """A port at one of whose calls something else happens first."""
+
+    def __init__(self, port: object, call: str, happens: Callable[[], object]) -> None:
+        self._port = port
+        self._call = call
+        self._happens: Callable[[], object] | None = happens
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call and self._happens is not None:
+            happens, self._happens = self._happens, None
+            happens()
+        return getattr(self._port, name)
+
+
+def interrupted(flows: Flows, call: str, happens: Callable[[], object]) -> Flows:
+    """The publish flow pauses before this call to Valkey."""
+    port: Any = Interrupting(flows.publish.publication, call, happens)
+    prune = dataclasses.replace(flows.publish.prune, publication=port)
+    return dataclasses.replace(flows, publish=dataclasses.replace(flows.publish, publication=port, prune=prune))
+
+
+def published(stage: Stage, name: str) -> dict[str, Any]:
+    with closing(stage.servers.valkey.client()) as client:
+        found: dict[str, Any] = json.loads(str(client.get(name)))
+    return found
+
+
+def recorded(stage: Stage, cert_id: CertId) -> tuple[Any, ...]:
+    ((sha256, generation, not_after, cert_path),) = stage.sql(
+        "select i.sha256, i.generation, i.not_after, i.cert_path from knit_issued i where cert_id = %s", cert_id
+    )
+    return sha256, generation, not_after.strftime("%Y-%m-%dT%H:%M:%SZ"), cert_path
+
+
+def as_published(value: dict[str, Any]) -> tuple[Any, ...]:
+    return value["sha256"], value["knit"]["generation"], value["not_after"], value["cert_path"]
+
+
+def forced(stage: Stage, flows: Flows, cert_id: CertId) -> None:
+    """Another worker renews and publishes it, whoever holds the lease."""
+    stage.sql("update knit_certs set requested_at = now() where id = %s", cert_id)
+    assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert flows.publish.waiting().published == (cert_id,)
+
+
+@pytest.mark.parametrize("ahead", [0, 3600], ids=["clocks agree", "the paused worker's clock is ahead"])
+@pytest.mark.parametrize("other_key", [False, True], ids=["other path", "other key"])
+def test_a_move_that_pauses_never_writes_the_old_pair_over_a_newer_one(
+    stage: Stage, ahead: int, other_key: bool
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    key = f"{name}:new" if other_key else name
+    with stage.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        stage.sql("update knit_certs set cert_path = '/m' || cert_path, valkey_key = %s where id = %s", key, cert_id)
+        flows.reconcile.run()
+        late = interrupted(flows, "publish", lambda: forced(stage, flows, cert_id))
+        clock = lambda: wiring.now() + timedelta(seconds=ahead)  # noqa: E731
+        dataclasses.replace(late.publish, clock=clock).everything()
+        value = published(stage, key)
+        assert recorded(stage, cert_id) == as_published(value)
+        (spki,) = {row[0] for row in stage.sql("select spki_sha256 from knit_issued where cert_id = %s", cert_id)}
+        assert x509.Key.of(value["privkey"].encode()).spki_sha256 == spki
+        ((newest,),) = stage.sql("select max(id) from knit_attempts where cert_id = %s", cert_id)
+        assert stage.sql("select attempt_id from knit_issued where cert_id = %s", cert_id) == [(newest,)]
+
+
+def test_a_prune_that_pauses_leaves_the_value_of_a_certificate_that_was_added_again(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        stage.sql("delete from knit_certs where id = %s", cert_id)
+
+        def added_again() -> None:
+            row = {"domains": name, "valkey_key": name, "cert_path": f"/{name}.crt", "key_path": f"/{name}.key"}
+            with psycopg.connect(stage.servers.database) as connection:
+                connection.execute(ROW, row)
+            ((again,),) = stage.sql("select id from knit_certs where domains = %s", name)
+            flows.reconcile.store.adopt()
+            assert isinstance(flows.renew.run(again), Renewed)
+            assert flows.publish.waiting().published == (again,)
+
+        interrupted(flows, "prune", added_again).publish.everything()
+        ((again,),) = stage.sql("select id from knit_certs where domains = %s", name)
+        assert recorded(stage, again) == as_published(published(stage, name))
+        flows.publish.everything()
+        assert recorded(stage, again) == as_published(published(stage, name))
+
+
+def test_a_bundle_that_is_published_after_its_certificate_was_removed_is_taken_out_again(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.renew.run(cert_id)
+
+        def removed_and_pruned() -> None:
+            stage.sql("delete from knit_certs where id = %s", cert_id)
+            stage.sql("update knit_attempts set ended_at = now(), step = 'abandoned' where cert_id = %s", cert_id)
+            flows.publish.everything()
+
+        interrupted(flows, "publish", removed_and_pruned).publish.waiting()
+        flows.publish.everything()
+        assert client.get(name) is None
+        assert not client.sismember("knit:index", name)
+
+
+def test_nothing_is_written_under_a_lease_that_was_lost(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        before = published(stage, name)
+        stage.sql("update knit_certs set cert_path = '/moved.crt' where id = %s", cert_id)
+        flows.reconcile.run()
+
+        def another_takes_it() -> None:
+            stage.sql("update knit_leases set epoch = epoch + 1, owner = 'another' where name = 'publish'")
+            time.sleep(LIFETIME)
+
+        with pytest.raises(LeaseLost):
+            interrupted(flows, "look", another_takes_it).publish.everything()
+        assert published(stage, name) == before
+
+
+def test_what_is_live_already_is_recorded_as_it_was_written(stage: Stage) -> None:
+    """A worker published and died; the paths wanted have changed since."""
+    ((cert_id, name),) = stage.wanted(1).items()
+    life = Life()
+    with stage.process(life) as flows:
+        flows.renew.run(cert_id)
+        life.last, life.after = life.calls + 4, True
+        with pytest.raises(KilledError):
+            flows.publish.waiting()
+    assert life.said == "publish"
+    stage.sql("update knit_certs set cert_path = '/moved.crt' where id = %s", cert_id)
+    with stage.process(Life()) as flows:
+        assert flows.publish.waiting(begun=True).published == (cert_id,)
+        assert recorded(stage, cert_id) == as_published(published(stage, name))
+        flows.reconcile.run()
+        assert flows.publish.everything().refreshed == (cert_id,)
+        assert published(stage, name)["cert_path"] == "/moved.crt"
+        assert recorded(stage, cert_id) == as_published(published(stage, name))
+
+
+def test_many_lost_values_are_not_all_ordered_anew_at_once(stage: Stage) -> None:
+    certificates = stage.wanted(25)
+    with stage.process(Life()) as flows:
+        for cert_id in certificates:
+            flows.renew.run(cert_id)
+        flows.publish.everything()
+        stage.servers.valkey.flush()
+        plan = flows.reconcile.run()
+        assert len(plan.renew) == 20
+        for cert_id in plan.renew[:7]:
+            flows.renew.run(cert_id)
+        assert len(set(flows.reconcile.run().renew) - set(plan.renew[:7])) == 13
+    ((waiting,),) = stage.sql("select count(*) from knit_schedule where check_at between now() and now() + '61 min'")
+    assert waiting >= 5
+
+
+@pytest.mark.parametrize("index_lost", [False, True])
+def test_nothing_is_ordered_that_could_not_be_published(stage: Stage, index_lost: bool) -> None:
+    """The user's rights end at other keys than this certificate's."""
+    allowed, other = stage.wanted(2).items()
+    valkey = stage.servers.valkey
+    with closing(valkey.client()) as admin:
+        rights = ["~knit:index*", f"~{allowed[1]}", "&*", "+@all", *(["-sadd"] if index_lost else [])]
+        admin.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">pass", *rights)  # type: ignore[no-untyped-call]
+        url = valkey.url_of(user="narrow", password="pass")
+        narrow = dataclasses.replace(stage, environment=Environment({**stage.environment, "KNIT_VALKEY_URL": url}))
+        with narrow.process(Life()) as flows:
+            outcomes = [flows.renew.run(cert_id) for cert_id, _ in (allowed, other)]
+            flows.publish.everything()
+        admin.execute_command("ACL", "DELUSER", "narrow")  # type: ignore[no-untyped-call]
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [index_lost, True]
+    ca = stage.servers.ca
+    assert isinstance(ca, ScriptedCA)
+    assert other[1] not in ca.counts()["names"]
+    ((error, wait),) = stage.sql(
+        "select last_error, retry_at > now() from knit_certs join knit_schedule on cert_id = id where id = %s", other[0]
+    )
+    assert f"the key {other[1]} is outside" in error
+    assert wait

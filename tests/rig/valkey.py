@@ -21,23 +21,29 @@ class Valkey:
     """One server in a temporary directory. `start` first; `close` removes it.
 
     Data outlives `stop`, `kill` and `restart`. `acl_file` holds Valkey's own `user ...` lines; `replica_of` makes it
-    follow another one, with that one's password.
+    follow another one, with that one's password; `cluster` makes it a cluster of one, with all slots.
     """
 
     def __init__(
-        self, *, password: str | None = None, acl_file: Path | None = None, replica_of: Valkey | None = None
+        self,
+        *,
+        password: str | None = None,
+        acl_file: Path | None = None,
+        replica_of: Valkey | None = None,
+        cluster: bool = False,
     ) -> None:
         self.port = free_port()
         self._password = password
         self._home = temporary_directory("valkey")
         self.socket = self._home / "socket"
-        self._settings = self._write_settings(acl_file, replica_of)
+        self._settings = self._write_settings(acl_file, replica_of, cluster=cluster)
         self.process = Process(
             name="valkey",
             command=[binaries.valkey().path("valkey-server"), str(self._settings)],
             output=self._home / "log",
         )
         self._follows = replica_of is not None
+        self._cluster = cluster
 
     @property
     def url(self) -> str:
@@ -61,6 +67,10 @@ class Valkey:
         self.process.start(self._answers)
         if self._follows:
             wait_until(self._has_caught_up, "the Valkey replica in step")
+        if self._cluster:
+            with closing(self.client()) as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+            wait_until(self._has_slots, "the cluster of one")
 
     def stop(self) -> None:
         """Shut down in order."""
@@ -102,7 +112,11 @@ class Valkey:
         with closing(self.client()) as client:
             return client.info("replication").get("master_link_status") == "up"
 
-    def _write_settings(self, acl_file: Path | None, replica_of: Valkey | None) -> Path:
+    def _has_slots(self) -> bool:
+        with closing(self.client()) as client:
+            return "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))  # type: ignore[no-untyped-call]
+
+    def _write_settings(self, acl_file: Path | None, replica_of: Valkey | None, *, cluster: bool) -> Path:
         lines = [
             "bind 127.0.0.1",
             f"port {self.port}",
@@ -113,6 +127,8 @@ class Valkey:
             "appendfsync no",
             "repl-diskless-sync-delay 0",
         ]
+        if cluster:
+            lines.append("cluster-enabled yes")
         if self._password is not None:
             lines.append(f"requirepass {self._password}")
         if acl_file is not None:

@@ -21,6 +21,14 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        ) as retry_at,
        s.ari_at, coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
        i.cert_id is null or i.published_at is not null as published,
+       (
+           select lost.started_at + interval '7 days'
+           from knit_attempts lost
+           where lost.cert_id = %(id)s and lost.reason = 'published value is missing or damaged'
+             and lost.serial is not null and lost.started_at > now() - interval '7 days'
+           order by lost.started_at desc
+           offset 1 limit 1
+       ) as reorder_at,
        exists (select 1 from knit_challenges h where h.cert_id = %(id)s and h.removed_at is null) as leftovers,
        (
            select last.id from knit_attempts last
@@ -224,6 +232,16 @@ select now() as at,
        ) + interval '1 hour' as until,
        (select min(name) from wanted where name not in (select name from charged)) as refused
 from fence
+
+-- name: refuse
+-- Nothing was begun, so there is no attempt to end.
+with shown as (
+    update knit_certs set last_error = %(error)s where id = %(id)s returning id
+)
+insert into knit_schedule (cert_id, failures, retry_at)
+select id, 1, %(retry_at)s::timestamptz from shown
+on conflict (cert_id) do update
+set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, retry_directory = null, check_at = '-infinity'
 
 -- name: abandon
 update knit_attempts a

@@ -140,26 +140,14 @@ returning id
 delete from knit_tombstones where valkey_key = %(valkey_key)s
 
 -- name: remove
--- A tombstone for every key it was or would be published at, unless another certificate wants that key.
--- A worker that is on it finds its attempt ended, and stops.
+-- A trigger leaves tombstones. A worker that is on it finds its attempt ended, and stops.
 with gone as (
-    delete from knit_certs where id = %(id)s returning id, names_key, valkey_key
+    delete from knit_certs where id = %(id)s returning id
 ), stopped as (
     update knit_attempts a
     set step = 'abandoned', ended_at = now(), updated_at = now(), error = 'the certificate was removed'
     from gone
     where a.cert_id = gone.id and a.ended_at is null
-), keys as (
-    select gone.id, gone.names_key, gone.valkey_key from gone
-    union
-    select gone.id, gone.names_key, i.valkey_key from gone join knit_issued i on i.cert_id = gone.id
-), buried as (
-    insert into knit_tombstones (valkey_key, cert_id, names_key)
-    select keys.valkey_key, keys.id, keys.names_key
-    from keys
-    where not exists (select 1 from knit_certs c where c.valkey_key = keys.valkey_key and c.id <> keys.id)
-    on conflict (valkey_key) do update
-    set cert_id = excluded.cert_id, names_key = excluded.names_key, removed_at = excluded.removed_at
 )
 select id from gone
 

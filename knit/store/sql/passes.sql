@@ -11,15 +11,22 @@ limit %(limit)s
 
 -- name: record_adopted
 with recorded as (
-    insert into knit_issued
+    insert into knit_issued as i
         (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
-         sha256, generation, valkey_key, cert_path, key_path, published_at)
+         sha256, generation, valkey_key, cert_path, key_path, published_at, spki_sha256)
     select id, %(names_key)s, %(issuer)s, %(directory)s, %(key_type)s, %(profile)s, %(serial)s, %(ari_id)s,
            %(not_before)s, %(not_after)s, %(issued_at)s, %(sha256)s, %(generation)s, %(valkey_key)s, %(cert_path)s,
-           %(key_path)s, now()
+           %(key_path)s, now(), %(spki_sha256)s
     from knit_certs
     where id = %(cert_id)s
-    on conflict (cert_id) do nothing
+    on conflict (cert_id) do update
+    set names_key = excluded.names_key, issuer = excluded.issuer, directory = excluded.directory,
+        key_type = excluded.key_type, profile = excluded.profile, serial = excluded.serial, ari_id = excluded.ari_id,
+        not_before = excluded.not_before, not_after = excluded.not_after, issued_at = excluded.issued_at,
+        sha256 = excluded.sha256, generation = greatest(i.generation, excluded.generation),
+        cert_path = excluded.cert_path, key_path = excluded.key_path, published_at = excluded.published_at,
+        attempt_id = null, spki_sha256 = excluded.spki_sha256
+    where i.sha256 = %(before)s and i.valkey_key = excluded.valkey_key
     returning cert_id, valkey_key, cert_path, key_path
 ), shown as (
     update knit_certs c set not_after = %(not_after)s
@@ -27,7 +34,8 @@ with recorded as (
     where c.id = recorded.cert_id and c.not_after is distinct from %(not_after)s
 )
 update knit_schedule s
-set moving = (c.valkey_key, c.cert_path, c.key_path)
+set check_at = '-infinity',
+    moving = (c.valkey_key, c.cert_path, c.key_path)
              is distinct from (recorded.valkey_key, recorded.cert_path, recorded.key_path)
 from recorded
 join knit_certs c on c.id = recorded.cert_id
@@ -61,13 +69,13 @@ select array(
 ) as ids
 
 -- name: published_hashes
-select valkey_key, sha256 from knit_issued where published_at is not null
+select valkey_key, sha256, generation from knit_issued where published_at is not null
 
--- name: forget
-with forgotten as (
-    delete from knit_issued where valkey_key = any(%(keys)s) returning cert_id
-)
-update knit_schedule s set check_at = '-infinity' from forgotten where s.cert_id = forgotten.cert_id
+-- name: reordered
+-- The text is the one of the index.
+select count(distinct cert_id) as count
+from knit_attempts
+where reason = 'published value is missing or damaged' and started_at > now() - interval '1 hour'
 
 -- name: candidates
 select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
@@ -88,6 +96,14 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        ) as retry_at,
        s.ari_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
+       (
+           select lost.started_at + interval '7 days'
+           from knit_attempts lost
+           where lost.cert_id = c.id and lost.reason = 'published value is missing or damaged'
+             and lost.serial is not null and lost.started_at > now() - interval '7 days'
+           order by lost.started_at desc
+           offset 1 limit 1
+       ) as reorder_at,
        exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null) as leftovers,
        coalesce(
            s.asked_at > greatest(now() - interval '1 day', c.requested_at, i.published_at, s.retry_at, a.updated_at),
@@ -149,7 +165,8 @@ where %(force)s or m.done_at <= now() - interval '1 day'
 returning name
 
 -- name: ended
-select id from knit_attempts where id = any(%(ids)s) and ended_at is not null
+-- A few days, for what was put off; nothing of earlier ones is left.
+select id from knit_attempts where ended_at > now() - interval '4 days'
 
 -- name: wanted
 select id, names, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,

@@ -13,7 +13,8 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at, a.serial as a_serial,
        a.ari_id as a_ari_id, a.not_before as a_not_before, a.not_after as a_not_after, a.sha256 as a_sha256,
-       a.generation as a_generation
+       a.generation as a_generation,
+       exists (select 1 from knit_compromised_keys k where k.spki_sha256 = a.spki_sha256) as compromised
 from knit_attempts a
 left join knit_certs c on c.id = a.cert_id and c.names_key is not null
 left join knit_issued i on i.cert_id = a.cert_id
@@ -47,7 +48,13 @@ with published as (
         error = null, retry_at = null
     from published p
     where a.id = p.attempt_id and a.ended_at is null
-    returning p.*, a.started_at
+    returning p.*, a.started_at, a.spki_sha256
+), unwanted as (
+    -- Given up meanwhile, because the certificate was removed or changed: what was written is nobody's.
+    select p.valkey_key, p.cert_id, p.names_key
+    from published p
+    join knit_attempts a on a.id = p.attempt_id
+    where a.ended_at is not null and a.step <> 'published'
 ), before as (
     select i.cert_id, i.names_key, i.valkey_key
     from knit_issued i
@@ -56,9 +63,11 @@ with published as (
 ), recorded as (
     insert into knit_issued as i
         (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
-         sha256, generation, valkey_key, cert_path, key_path, published_at, attempt_id)
+         sha256, generation, valkey_key, cert_path, key_path, published_at, attempt_id,
+         spki_sha256)
     select c.id, e.names_key, e.issuer, e.directory, e.key_type, e.profile, e.serial, e.ari_id, e.not_before,
-           e.not_after, e.issued_at, e.sha256, e.generation, e.valkey_key, e.cert_path, e.key_path, now(), e.attempt_id
+           e.not_after, e.issued_at, e.sha256, e.generation, e.valkey_key, e.cert_path, e.key_path, now(), e.attempt_id,
+           e.spki_sha256
     from ended e
     join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
@@ -67,16 +76,21 @@ with published as (
         not_before = excluded.not_before, not_after = excluded.not_after, issued_at = excluded.issued_at,
         sha256 = excluded.sha256, generation = excluded.generation, valkey_key = excluded.valkey_key,
         cert_path = excluded.cert_path, key_path = excluded.key_path, published_at = excluded.published_at,
-        attempt_id = excluded.attempt_id
+        attempt_id = excluded.attempt_id, spki_sha256 = excluded.spki_sha256
     where i.generation <= excluded.generation
 ), buried as (
     insert into knit_tombstones (valkey_key, cert_id, names_key)
-    select valkey_key, cert_id, names_key from before
-    union all
-    select e.valkey_key, e.cert_id, e.names_key
-    from ended e
-    where not exists (select 1 from knit_certs c where c.id = e.cert_id)
-    on conflict (valkey_key) do nothing
+    select distinct on (valkey_key) valkey_key, cert_id, names_key
+    from (
+        select valkey_key, cert_id, names_key from before
+        union all
+        select e.valkey_key, e.cert_id, e.names_key
+        from ended e
+        where not exists (select 1 from knit_certs c where c.id = e.cert_id)
+        union all
+        select valkey_key, cert_id, names_key from unwanted
+    ) dead
+    on conflict (valkey_key) do update set removed_at = excluded.removed_at
 ), scheduled as (
     insert into knit_schedule (cert_id, check_at, moving)
     select c.id, now(),
@@ -112,7 +126,7 @@ where s.moving and c.enabled and c.names_key is not null and i.published_at is n
   and (c.valkey_key, c.cert_path, c.key_path) is distinct from (i.valkey_key, i.cert_path, i.key_path)
 order by c.id
 
--- name: published_at
+-- name: recorded
 select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
        c.profile, c.preferred_chain, c.renew_before, c.requested_at,
        i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
@@ -122,7 +136,7 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        i.key_path as i_key_path
 from knit_issued i
 join knit_certs c on c.id = i.cert_id
-where i.valkey_key = any(%(keys)s) and c.valkey_key = i.valkey_key and c.enabled and c.names_key is not null
+where i.valkey_key = any(%(keys)s) and c.enabled and c.names_key is not null
   and i.published_at is not null
 order by c.id
 
@@ -146,13 +160,15 @@ set failures = case when s.retry_directory <> excluded.retry_directory then 1 el
 update knit_certs set last_error = %(error)s where id = %(id)s
 
 -- name: record_refreshed
+-- Only in place of what was read before the value was written. What was written in vain is to be removed, unless
+-- another certificate's or a newer publication's key it is: that a removal sees.
 with before as (
     select cert_id, names_key, valkey_key from knit_issued where cert_id = %(cert_id)s
 ), recorded as (
     update knit_issued
-    set sha256 = %(sha256)s, generation = %(generation)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
-        key_path = %(key_path)s, published_at = now()
-    where cert_id = %(cert_id)s and generation <= %(generation)s
+    set generation = %(generation)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s, key_path = %(key_path)s,
+        published_at = now()
+    where cert_id = %(cert_id)s and generation = %(before)s and sha256 = %(sha256)s
     returning cert_id
 ), buried as (
     insert into knit_tombstones (valkey_key, cert_id, names_key)
@@ -160,7 +176,10 @@ with before as (
     from before
     join recorded on recorded.cert_id = before.cert_id
     where before.valkey_key <> %(valkey_key)s
-    on conflict (valkey_key) do nothing
+    union all
+    select %(valkey_key)s, %(cert_id)s, %(names_key)s
+    where not exists (select 1 from recorded)
+    on conflict (valkey_key) do update set removed_at = excluded.removed_at
 ), scheduled as (
     update knit_schedule s
     set moving = (c.valkey_key, c.cert_path, c.key_path) is distinct from (%(valkey_key)s, %(cert_path)s, %(key_path)s)
@@ -168,11 +187,13 @@ with before as (
     join knit_certs c on c.id = recorded.cert_id
     where s.cert_id = recorded.cert_id
     returning s.cert_id, s.failures
+), shown as (
+    update knit_certs c
+    set last_error = null
+    from scheduled
+    where c.id = scheduled.cert_id and c.last_error is not null and scheduled.failures = 0
 )
-update knit_certs c
-set last_error = null
-from scheduled
-where c.id = scheduled.cert_id and c.last_error is not null and scheduled.failures = 0
+select cert_id from recorded
 
 -- name: wanted_keys
 -- Also where a certificate is still published while its move to another key is under way, or while nobody has looked
@@ -195,7 +216,7 @@ select (select string_agg(valkey_key, E'\n') from knit_certs where enabled) as w
            ) as x
        ) as moving
 
--- name: tombstones
+-- name: removals
 with dead as (
     select valkey_key from knit_tombstones
     union select i.valkey_key
@@ -206,7 +227,15 @@ with dead as (
     from knit_certs c
     where not c.enabled and not exists (select 1 from knit_issued i where i.cert_id = c.id)
 )
-select string_agg(dead.valkey_key, E'\n') as keys
+select string_agg(dead.valkey_key, E'\n') as keys, clock_timestamp() as at,
+       exists (select 1 from knit_unexplained) as noted,
+       (
+           select string_agg(i.valkey_key, E'\n')
+           from (select distinct cert_id from knit_compromised_keys) k
+           join knit_issued i on i.cert_id = k.cert_id
+           join knit_certs c on c.id = k.cert_id
+           where c.enabled
+       ) as suspects
 from dead
 where not exists (select 1 from knit_certs c where c.enabled and c.valkey_key = dead.valkey_key)
   and not exists (
@@ -216,11 +245,12 @@ where not exists (select 1 from knit_certs c where c.enabled and c.valkey_key = 
       where i.valkey_key = dead.valkey_key and c.enabled
   )
 
--- name: clear_tombstones
+-- name: clear_removals
+-- Only what was asked for when the values were looked at.
 with cleared as (
-    delete from knit_tombstones where valkey_key = any(%(keys)s)
+    delete from knit_tombstones where valkey_key = any(%(keys)s) and removed_at <= %(at)s
 )
 update knit_issued i
 set published_at = null
 from knit_certs c
-where c.id = i.cert_id and not c.enabled and i.valkey_key = any(%(keys)s)
+where c.id = i.cert_id and not c.enabled and i.valkey_key = any(%(keys)s) and i.published_at <= %(at)s

@@ -24,7 +24,7 @@ def link(valkey_url: str) -> Iterator[Link]:
 
 @pytest.fixture
 def staging(link: Link) -> ValkeyStaging:
-    return ValkeyStaging(link, Layout())
+    return ValkeyStaging(link, Layout(), "one")
 
 
 def test_what_was_put_is_got_back(staging: ValkeyStaging) -> None:
@@ -61,7 +61,7 @@ def test_many_are_got_back_together_but_keys_alone_are_not(staging: ValkeyStagin
 def test_what_is_no_bundle_of_ours_hides_none_of_the_others_and_fits_nothing(
     staging: ValkeyStaging, link: Link
 ) -> None:
-    link.client.set(Layout().staging(ONE), "of another kind")
+    link.client.set(Layout().staging(ONE, "one"), "of another kind")
     staging.put(TWO, WHOLE)
     found = staging.bundles([ONE, TWO])
     assert found[TWO] == WHOLE
@@ -70,5 +70,26 @@ def test_what_is_no_bundle_of_ours_hides_none_of_the_others_and_fits_nothing(
 
 def test_staged_bundles_are_not_published_and_never_expire(staging: ValkeyStaging, link: Link) -> None:
     staging.put(ONE, WHOLE)
-    assert ValkeyPublication(link, Layout()).survey() == (set(), set())
-    assert link.client.ttl(Layout().staging(ONE)) == -1
+    assert ValkeyPublication(link, Layout(), "one").survey().members == set()
+    assert link.client.ttl(Layout().staging(ONE, "one")) == -1
+
+
+def test_two_installations_number_their_attempts_alike_and_never_meet(staging: ValkeyStaging, link: Link) -> None:
+    other = ValkeyStaging(link, Layout(), "other")
+    staging.put(ONE, WHOLE)
+    other.put(ONE, KEY)
+    assert (staging.get(ONE), other.get(ONE)) == (WHOLE, KEY)
+    other.discard([ONE])
+    assert staging.bundles([ONE]) == {ONE: WHOLE}
+
+
+def test_what_an_earlier_knit_staged_is_found_and_forgotten_under_its_old_name(
+    staging: ValkeyStaging, link: Link
+) -> None:
+    for attempt, bundle in ((ONE, WHOLE), (TWO, KEY)):
+        fields = [b"privkey", bundle.privkey, b"fullchain", bundle.fullchain]
+        link.client.hset(Layout().old_staging(attempt), items=fields)
+    assert staging.get(TWO) == KEY
+    assert staging.bundles([ONE, TWO]) == {ONE: WHOLE}
+    staging.discard([ONE, TWO])
+    assert link.client.keys("*staging*") == []

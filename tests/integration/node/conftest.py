@@ -35,10 +35,14 @@ class Publisher:
 
     def __post_init__(self) -> None:
         self.link = connect(self.url, name="knit-test")
-        self._publication = ValkeyPublication(self.link, LAYOUT)
+        self._publication = ValkeyPublication(self.link, LAYOUT, "test")
+        assert self._publication.claim(None)
 
     def publish(self, key: str, raw: bytes, generation: int = 1) -> None:
-        assert self._publication.publish([(key, raw, generation)]) == [None]
+        """In place of an older value; `generation` is the one in `raw`."""
+        there = self._publication.look([key])[key].token
+        assert not there.isdigit() or int(there) < generation
+        assert self._publication.publish([(key, raw, there)]) == [None]
 
     def pair(self, key: str, bundle: Bundle, generation: int = 1, name: str = "www") -> None:
         self.publish(key, pki.value(bundle, self.folder, name, generation=generation), generation)
@@ -49,7 +53,7 @@ class Publisher:
         self.link.client.sadd(LAYOUT.index, key)
 
     def prune(self, key: str) -> None:
-        self._publication.prune([key])
+        self._publication.prune({key: self._publication.look([key])[key].token})
 
 
 @dataclass

@@ -16,6 +16,7 @@ from knit.ports import Lease
 from knit.store.attempts import Attempts, load
 from knit.store.certs import Certs
 from knit.store.database import Database
+from knit.store.installation import Installations
 from knit.store.leases import Leases
 from knit.store.passes import Passes
 from tests.rig.postgres import Postgres
@@ -82,6 +83,7 @@ class Store:
         self.certs = Certs(database, reserved)
         self.list = EditList(store=self.certs, known=str, reserved=reserved)
         self.passes = Passes(database, reserved)
+        self.home = Installations(database)
         self.leases = Leases(database)
         self.attempts = Attempts(database, self.leases)
 
@@ -116,7 +118,7 @@ class Store:
         """What a worker would publish."""
         issued = issued_for(spec, attempt, generation=generation)
         ready = Ready(attempt=attempt, spec=spec, issued=None, leaf=LEAF, sha256=SHA256, generation=None)
-        return Parcel.of(ready, BUNDLE, issued)
+        return Parcel.of(ready, BUNDLE, issued, installation="test", replaces="")
 
     def publish(self, spec: CertSpec, *, generation: int = 1) -> Issued:
         """Take a certificate all the way to published, as the worker does."""

@@ -111,7 +111,8 @@ def test_of_two_who_publish_one_bundle_the_second_finds_it_taken(store: Store) -
     assert store.passes.publishing([first]) == [first]
     assert store.passes.publishing([first_by_another, second_by_another]) == [second_by_another]
     assert store.passes.publishing([first]) == [first], "asked again because the answer was lost"
-    assert store.passes.publishing([first.under(9)]) == [first.under(9)]
+    again = first.over("7", generation=9)
+    assert store.passes.publishing([again]) == [again]
 
 
 def test_what_a_worker_began_to_publish_waits_again_once_it_has_had_its_time(store: Store) -> None:
@@ -138,7 +139,7 @@ def test_many_are_recorded_together(store: Store) -> None:
     store.passes.record_published(parcels)
     recorded = [store.load(parcel.issued.cert_id).state.issued for parcel in parcels]
     assert recorded == [parcels[0].issued, None, parcels[2].issued]
-    assert store.passes.tombstones() == {"certs/2"}
+    assert store.passes.removals().keys == {"certs/2"}
     assert store.passes.ready(begun=True) == ()
 
 
@@ -193,25 +194,24 @@ def test_a_moved_certificate_is_found_until_the_move_is_recorded_and_its_old_key
     ((wanted, issued),) = store.passes.moved()
     assert (wanted.valkey_key, issued.valkey_key) == ("certs/new", "certs/1")
     assert store.passes.wanted_keys() == {"certs/1", "certs/new"}
-    assert store.passes.tombstones() == frozenset()
-    store.passes.record_refreshed(
-        replace(issued, generation=2, valkey_key="certs/new", cert_path="/new.crt"),
-    )
+    assert store.passes.removals().keys == frozenset()
+    moved = replace(issued, generation=2, valkey_key="certs/new", cert_path="/new.crt")
+    assert store.passes.record_refreshed(moved, issued)
     assert store.passes.moved() == ()
     assert store.passes.wanted_keys() == {"certs/new"}
-    assert store.passes.tombstones() == {"certs/1"}
-    store.passes.clear_tombstones(["certs/1"])
-    assert store.passes.tombstones() == frozenset()
+    assert store.passes.removals().keys == {"certs/1"}
+    store.passes.clear_removals(["certs/1"], store.passes.removals().at)
+    assert store.passes.removals().keys == frozenset()
 
 
 def test_a_disabled_certificate_is_pruned_once_and_is_unpublished_afterwards(store: Store) -> None:
     spec = store.add()
     store.publish(spec)
     store.certs.switch(spec.id, enabled=False)
-    assert store.passes.tombstones() == {"certs/1"}
+    assert store.passes.removals().keys == {"certs/1"}
     assert store.passes.published_keys() == frozenset()
-    store.passes.clear_tombstones(["certs/1"])
-    assert store.passes.tombstones() == frozenset()
+    store.passes.clear_removals(["certs/1"], store.passes.removals().at)
+    assert store.passes.removals().keys == frozenset()
     store.certs.switch(spec.id, enabled=True)
     assert not store.load(spec.id).state.published
 
@@ -221,7 +221,7 @@ def test_a_tombstone_of_a_key_that_another_certificate_now_wants_is_ignored(stor
     store.publish(spec)
     store.certs.remove(spec.id)
     store.list.add(replace(new_cert(2), valkey_key="certs/1"))
-    assert store.passes.tombstones() == frozenset()
+    assert store.passes.removals().keys == frozenset()
 
 
 def test_a_bundle_published_for_a_certificate_removed_meanwhile_gets_a_tombstone(store: Store) -> None:
@@ -232,15 +232,15 @@ def test_a_bundle_published_for_a_certificate_removed_meanwhile_gets_a_tombstone
         store.hand_over(lease, attempt)
     store.database.write("delete from knit_certs")
     store.passes.record_published([store.parcel(spec, attempt)])
-    assert store.passes.tombstones() == {"certs/1"}
+    assert store.passes.removals().keys == {"certs/1"}
 
 
 def test_a_value_found_published_is_recorded_once_and_then_known(store: Store) -> None:
     spec = store.add()
     assert list(store.passes.unrecorded()) == [spec]
     issued = issued_for(spec)
-    store.passes.record_adopted(issued)
-    store.passes.record_adopted(replace(issued, serial="02"))
+    store.passes.record_adopted(issued, "ab")
+    store.passes.record_adopted(replace(issued, serial="02"), "ab")
     assert store.load(spec.id).state.issued == issued
     assert list(store.passes.unrecorded()) == []
     assert store.passes.published_keys() == {"certs/1"}
@@ -248,7 +248,7 @@ def test_a_value_found_published_is_recorded_once_and_then_known(store: Store) -
 
 def test_a_value_adopted_with_other_paths_is_due_for_a_refresh(store: Store) -> None:
     spec = store.add()
-    store.passes.record_adopted(replace(issued_for(spec), cert_path="/elsewhere"))
+    store.passes.record_adopted(replace(issued_for(spec), cert_path="/elsewhere"), "ab")
     assert [wanted.id for wanted, _ in store.passes.moved()] == [spec.id]
 
 

@@ -2,53 +2,99 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.publication import guard, plan_prune
+from knit.core.digest import pair_digest
+from knit.core.publication import Unexplained, guard, ripe, whose
 from knit.errors import UnsafePublish
 
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+OURS = "0123456789abcdef"
 KEYS = st.sets(st.integers(0, 60).map(str))
 
 
-def test_a_removed_key_is_explained_and_a_foreign_one_is_not() -> None:
-    plan = plan_prune(index={"kept", "removed", "foreign"}, wanted={"kept"}, tombstones={"removed"})
-    assert plan.explained == frozenset({"removed"})
-    assert plan.unexplained == frozenset({"foreign"})
+def keys(count: int) -> set[str]:
+    return {str(number) for number in range(count)}
 
 
-def test_a_key_that_was_removed_and_added_again_is_kept() -> None:
-    plan = plan_prune(index={"a"}, wanted={"a"}, tombstones={"a"})
-    assert not plan.explained | plan.unexplained
+def raw(*, installation: str | None = OURS, days: int = 30, mark: bool = True, sha256: str | None = None) -> bytes:
+    value: dict[str, object] = {
+        "fullchain": "chain",
+        "privkey": "key",
+        "not_after": (NOW + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "sha256": sha256 or pair_digest(b"chain", b"key"),
+        "cert_path": "/a.crt",
+        "key_path": "/a.key",
+    }
+    if mark:
+        owner = {} if installation is None else {"installation": installation}
+        value["knit"] = {"v": 1, "id": 1, "generation": 1, "issued_at": "2026-04-01T00:00:00Z", **owner}
+    return json.dumps(value).encode()
 
 
-@pytest.mark.parametrize(("live", "foreign"), [(100, 20), (20, 10), (11, 10), (1000, 200)])
-def test_the_guard_lets_ten_or_a_fifth_go(live: int, foreign: int) -> None:
-    index = {str(n) for n in range(live)}
-    guard(plan_prune(index=index, wanted={str(n) for n in range(foreign, live)}, tombstones=set()), live=live)
+@pytest.mark.parametrize(("live", "count"), [(100, 20), (20, 10), (11, 10), (1000, 200), (1, 0)])
+def test_the_guard_lets_ten_or_a_fifth_go(live: int, count: int) -> None:
+    guard(keys(count), live=live)
 
 
-@pytest.mark.parametrize(("live", "foreign"), [(100, 21), (20, 11), (1, 1), (10, 10), (1000, 1000), (1000, 201)])
-def test_the_guard_stops_more_than_that_and_never_gives_all(live: int, foreign: int) -> None:
-    index = {str(n) for n in range(live)}
-    plan = plan_prune(index=index, wanted={str(n) for n in range(foreign, live)}, tombstones=set())
-    with pytest.raises(UnsafePublish, match=f"{foreign} of {live} published keys"):
-        guard(plan, live=live)
+@pytest.mark.parametrize(("live", "count"), [(100, 21), (20, 11), (1, 1), (10, 10), (1000, 1000), (1000, 201)])
+def test_the_guard_stops_more_than_that_and_never_gives_all(live: int, count: int) -> None:
+    with pytest.raises(UnsafePublish, match=f"{count} of {live} published keys"):
+        guard(keys(count), live=live)
 
 
-def test_explicit_removals_may_take_all() -> None:
-    index = {str(n) for n in range(500)}
-    guard(plan_prune(index=index, wanted=set(), tombstones=index), live=500)
+@pytest.mark.parametrize(("live", "count"), [(100, 99), (20, 19), (2, 1)])
+def test_a_person_may_confirm_any_number(live: int, count: int) -> None:
+    guard(keys(count), live=live, confirmed=True)
 
 
-@given(index=KEYS, wanted=KEYS, tombstones=KEYS)
-def test_nothing_wanted_is_ever_pruned_and_nothing_that_is_not_there(
-    index: set[str],
-    wanted: set[str],
-    tombstones: set[str],
-) -> None:
-    plan = plan_prune(index=index, wanted=wanted, tombstones=tombstones)
-    assert not (plan.explained | plan.unexplained) & wanted
-    assert plan.explained | plan.unexplained <= index
-    assert not plan.explained & plan.unexplained
+@pytest.mark.parametrize("live", [1, 5, 1000])
+def test_not_even_a_person_has_all_pruned(live: int) -> None:
+    with pytest.raises(UnsafePublish, match="never takes all"):
+        guard(keys(live), live=live, confirmed=True)
+
+
+def test_a_valid_value_is_kept_for_seven_days_and_one_that_is_not_is_not() -> None:
+    seen = NOW - timedelta(days=7)
+    unexplained = {
+        "old": Unexplained(since=seen, valid=True),
+        "young": Unexplained(since=seen + timedelta(seconds=1), valid=True),
+        "expired": Unexplained(since=NOW, valid=False),
+    }
+    assert ripe(unexplained, NOW) == {"old", "expired"}
+    assert ripe(unexplained, NOW, confirmed=True) == unexplained.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "ours"),
+    [
+        (raw(), True),
+        (raw(installation=None), True),
+        (raw(mark=False), True),
+        (raw(days=-1), False),
+        (raw(sha256="0" * 64), False),
+        (b"", False),
+        (b"not json", False),
+        (raw(installation="another"), None),
+        (raw(installation="another", days=-1), None),
+        (raw(installation="another", sha256="0" * 64), None),
+    ],
+    ids=["ours", "earlier knit", "Go knit", "expired", "damaged", "nothing", "no value", "other", "old", "broken"],
+)
+def test_a_value_is_ours_unless_it_says_whose_it_is(value: bytes, ours: bool | None) -> None:
+    assert whose(value, OURS, NOW) is ours
+
+
+@given(index=KEYS, some=KEYS)
+def test_what_the_guard_lets_through_leaves_something(index: set[str], some: set[str]) -> None:
+    gone = index & some
+    try:
+        guard(gone, live=len(index))
+    except UnsafePublish:
+        return
+    assert not gone or index - gone

@@ -1,0 +1,120 @@
+"""adopt-valkey and prune: whose values the certificate Valkey holds, and which of them nothing explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from knit.cli.edge import DONE, FAILED
+from knit.cli.flags import Command
+from knit.cli.output import as_json, clean, instant, json_flag
+from knit.settings.environment import Environment
+
+if TYPE_CHECKING:
+    from knit.flows.prune import Pruned
+    from knit.store.database import Database
+    from workers.wiring import PublishedSide
+
+
+@click.command(
+    "adopt-valkey",
+    cls=Command,
+    epilog="Values of the installation it belonged to stay as they are; that installation can write nothing any more.",
+)
+@json_flag
+def adopt_valkey_command(*, as_records: bool) -> None:
+    """Make the certificate Valkey this database's, whoever's it was."""
+    with _opened() as (_, side):
+        former = side.belonging.take_over()
+    place = side.publication.place
+    if as_records:
+        as_json({"result": "adopted", "place": place, "former": former})
+    elif former == side.belonging.id:
+        click.echo(f"the Valkey at {place} is this installation's already")
+    else:
+        whose = "nobody's" if former is None else f"installation {former[:8]}'s"
+        click.echo(f"the Valkey at {place}, {whose} until now, is this installation's")
+
+
+@click.command(cls=Command)
+@click.option("--confirm", is_flag=True, help="Prune what nothing explains now, however new and however much it is.")
+@json_flag
+def prune_command(*, confirm: bool, as_records: bool) -> int:
+    """Show the published values that no certificate and no removal explains; with --confirm, remove them now."""
+    with _opened() as (database, side):
+        side.belonging.check()
+        found = _pruned(database, side) if confirm else side.prune.preview()
+    if as_records:
+        as_json(_record(found))
+    else:
+        click.echo("\n".join(_lines(found, confirmed=confirm)))
+    return FAILED if found.refused else DONE
+
+
+def _pruned(database: Database, side: PublishedSide) -> Pruned:
+    from knit.errors import Transient
+    from knit.store.leases import Leases
+
+    leases = Leases(database)
+    try:
+        with leases.hold("publish") as lease:
+            if lease is None:
+                raise Transient("a worker is publishing now: nothing is pruned; try again in a moment")
+            return side.prune.run(lease, confirmed=True)
+    finally:
+        leases.stop()
+
+
+def _record(found: Pruned) -> dict[str, object]:
+    unexplained = [
+        {"valkey_key": key, "since": one.since, "valid": one.valid, "kept_until": one.until}
+        for key, one in sorted(found.unexplained.items())
+    ]
+    return {
+        "pruned": found.count,
+        "unexplained": unexplained,
+        "other_installations": sorted(found.foreign),
+        "refused": found.refused,
+    }
+
+
+def _lines(found: Pruned, *, confirmed: bool) -> Iterator[str]:
+    if confirmed:
+        yield f"pruned: {found.count}"
+    elif not found.unexplained:
+        yield "every published value of this installation belongs to a certificate or a removal"
+    else:
+        for key, one in sorted(found.unexplained.items()):
+            state = f"kept until {instant(one.until)}" if one.valid else "not valid: pruned by the next pass"
+            yield f"{clean(key)}  unexplained since {instant(one.since)}, {state}"
+        yield "`knit prune --confirm` removes them now"
+    if found.foreign:
+        yield f"values of other installations, never touched: {', '.join(map(clean, sorted(found.foreign)))}"
+    if found.refused:
+        yield f"refused: {found.refused}"
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[Database, PublishedSide]]:
+    """PostgreSQL and the certificate Valkey, as a worker has them."""
+    from knit.log import setup
+    from knit.settings.central import Worker
+    from knit.store.database import Database
+    from knit.store.installation import Installations
+    from knit.store.passes import Passes
+    from knit.valkey.connect import connect
+    from knit.valkey.layout import Layout
+    from workers.wiring import published_side
+
+    settings = Worker.read(Environment.of_process(), queue_required=False)
+    setup(settings.log_level)
+    with ExitStack() as opened:
+        database = opened.enter_context(Database.open(settings.db_url))
+        link = connect(settings.valkey_url, name="knit-cli")
+        opened.callback(link.close)
+        layout = Layout(settings.index_key)
+        store = Passes(database, layout.reserved)
+        yield database, published_side(link, layout, store, Installations(database))

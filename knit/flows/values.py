@@ -1,0 +1,150 @@
+"""What is live beside what is recorded: facts of values found published, and values that are lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from knit.core import lost, x509
+from knit.core.lost import Finding
+from knit.core.model import CertSpec, Issued, Leaf, Policy
+from knit.core.value import Value
+from knit.errors import BundleMismatch
+from knit.ports import Clock, Home, PassStore, Publication
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """The flow with its ports."""
+
+    store: PassStore
+    home: Home
+    publication: Publication
+    policy: Policy
+    clock: Clock
+
+    def adopt(self, specs: Mapping[str, CertSpec]) -> None:
+        """Record what is published already at these keys, so that nothing good is ordered again."""
+        host, compromised = self.store.original_account_host(), self.home.compromised()
+        for key, raw in self.publication.live(list(specs)).items():
+            try:
+                issued, leaf = self._checked(specs[key], raw, host)
+                if leaf.spki_sha256 in compromised:
+                    raise BundleMismatch(Finding.COMPROMISED)  # noqa: TRY301 -- one line tells of every reason
+            except BundleMismatch as error:
+                log.warning("published value not adopted", extra={"cert": specs[key].id, "error": str(error)})
+                continue
+            self.store.record_adopted(issued, leaf.spki_sha256)
+            log.info("published value adopted", extra={"cert": specs[key].id, "not_after": issued.not_after})
+
+    def lost(self, keys: frozenset[str]) -> frozenset[str]:
+        """Keys whose value is damaged or older than what is recorded; a newer one is taken as it is."""
+        recorded = self.store.published_hashes()
+        live = self.publication.live(sorted(keys))
+        sound = {key: value for key, raw in live.items() if (value := _sound(raw)) is not None}
+        self._fingerprint(sound)
+        strayed = [key for key, value in sound.items() if (value.sha256, value.generation or 0) != recorded.get(key)]
+        return (keys - sound.keys()) | self._strayed(strayed, live)
+
+    def _fingerprint(self, sound: Mapping[str, Value]) -> None:
+        """Record the hashes of public keys that an earlier knit did not."""
+        missing = self.home.without_fingerprint() & sound.keys()
+        found = {}
+        for key in missing:
+            value = sound[key]
+            try:
+                found[value.sha256] = x509.leaf(value.fullchain).spki_sha256
+            except BundleMismatch:
+                continue
+        if found:
+            self.home.record_fingerprints(found)
+
+    def _strayed(self, keys: Iterable[str], live: Mapping[str, bytes]) -> frozenset[str]:
+        """Those of the values that are sound, but not the recorded ones, that are lost."""
+        found, compromised = set(), self.home.compromised()
+        host = self.store.original_account_host()
+        for spec, issued in self.store.recorded(keys):
+            raw = live[issued.valkey_key]
+            finding, facts = self._judge(spec, issued, raw, host, compromised)
+            if finding.lost:
+                found.add(issued.valkey_key)
+            elif facts is not None:
+                self.store.record_adopted(*facts, before=issued.sha256)
+            if finding is not Finding.RECORDED:
+                extra = {"cert": spec.id, "names": spec.names_key, "key": issued.valkey_key, "finding": finding.value}
+                log.warning("published value is not the one recorded", extra=extra)
+        return frozenset(found)
+
+    def _judge(
+        self, spec: CertSpec, issued: Issued, raw: bytes, host: str | None, compromised: frozenset[str]
+    ) -> tuple[Finding, tuple[Issued, str] | None]:
+        """And what to record of it, where it is newer."""
+        value = Value.from_wire(raw)
+        try:
+            spki_sha256 = x509.leaf(value.fullchain).spki_sha256
+            finding = lost.judge(value, spki_sha256, issued, compromised, self.clock())
+            if finding is not Finding.NEWER:
+                return finding, None
+            facts, leaf = self._checked(spec, raw, host)
+        except BundleMismatch:
+            return Finding.DAMAGED, None
+        return finding, (_at(facts, issued.valkey_key), leaf.spki_sha256)
+
+    def _checked(self, spec: CertSpec, raw: bytes, host: str | None) -> tuple[Issued, Leaf]:
+        return adopted(spec, raw, self.policy, host, self.clock)
+
+
+def _at(facts: Issued, key: str) -> Issued:
+    """The value lies where it was published, which need not be where it is wanted."""
+    return replace(facts, valkey_key=key)
+
+
+def _sound(raw: bytes) -> Value | None:
+    """The value, unless its hash is wrong or half of the pair is missing."""
+    try:
+        value = Value.from_wire(raw)
+        value.verify()
+    except BundleMismatch:
+        return None
+    return value if value.privkey and value.fullchain else None
+
+
+def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None, clock: Clock) -> tuple[Issued, Leaf]:
+    """Facts about a value found published, checked as strictly as an issued one. Raises BundleMismatch.
+
+    Which directory it came from is in knit's own member; for a value of the Go knit it follows from the host of
+    the account it used, so that certificates of a staging CA are not taken for production ones.
+    """
+    value = Value.from_wire(raw)
+    value.verify()
+    leaf = x509.check(value.bundle, names=spec.names, now=clock())
+    issued = Issued(
+        cert_id=spec.id,
+        names_key=spec.names_key,
+        issuer=spec.issuer,
+        directory=_directory(value, policy, account_host),
+        key_type=spec.key_type,
+        profile=spec.profile,
+        serial=leaf.serial,
+        ari_id=leaf.ari_id,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        issued_at=leaf.not_before,
+        sha256=value.sha256,
+        generation=value.generation_by(clock()) or 0,
+        valkey_key=spec.valkey_key,
+        cert_path=value.cert_path,
+        key_path=value.key_path,
+    )
+    return issued, leaf
+
+
+def _directory(value: Value, policy: Policy, account_host: str | None) -> str:
+    if value.mark is not None and value.mark.directory is not None:
+        return value.mark.directory
+    same = account_host is None or account_host == urlsplit(policy.directory).hostname
+    return policy.directory if same else f"https://{account_host}/"

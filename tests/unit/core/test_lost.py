@@ -1,0 +1,131 @@
+"""Values that are lost: what counts as one, and how many are ordered anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from knit.core.lost import Finding, Lost, admitted, judge
+from knit.core.model import Candidate, CertId, CertSpec, CertState, Due, Issued, Policy, Reason, Wait
+from knit.core.renewal import decide
+from knit.core.value import Mark, Value
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+DIRECTORY = "https://ca.example/directory"
+
+
+def spec(number: int = 1) -> CertSpec:
+    return CertSpec(
+        id=CertId(number),
+        names=("a.example",),
+        provider="exec",
+        valkey_key=f"certs:{number}",
+        cert_path="/a.crt",
+        key_path="/a.key",
+    )
+
+
+def issued(number: int = 1, *, days: int = 60, generation: int = 10) -> Issued:
+    return Issued(
+        cert_id=CertId(number),
+        names_key="a.example",
+        issuer="acme",
+        directory=DIRECTORY,
+        key_type="ec256",
+        profile=None,
+        serial="01",
+        ari_id=None,
+        not_before=NOW - timedelta(days=90 - days),
+        not_after=NOW + timedelta(days=days),
+        issued_at=NOW - timedelta(days=90 - days),
+        sha256="a" * 64,
+        generation=generation,
+        valkey_key=f"certs:{number}",
+        cert_path="/a.crt",
+        key_path="/a.key",
+    )
+
+
+def value(generation: int | None, *, sha256: str = "b" * 64, days: int = 60, cert_path: str = "/a.crt") -> Value:
+    mark = None if generation is None else Mark(cert_id=CertId(1), generation=generation, issued_at=NOW)
+    return Value(
+        fullchain=b"",
+        privkey=b"",
+        not_after=NOW + timedelta(days=days),
+        sha256=sha256,
+        cert_path=cert_path,
+        key_path="/a.key",
+        mark=mark,
+    )
+
+
+@pytest.mark.parametrize(
+    ("live", "finding"),
+    [
+        (value(10, sha256="a" * 64), Finding.RECORDED),
+        (value(3, sha256="a" * 64), Finding.RECORDED),
+        (value(3, sha256="a" * 64, cert_path="/elsewhere"), Finding.NEWER),
+        (value(11), Finding.NEWER),
+        (value(10), Finding.OLDER),
+        (value(9, days=600), Finding.OLDER),
+        (value(2**50, days=60), Finding.OLDER),
+        (value(None, days=61), Finding.NEWER),
+        (value(None, days=60), Finding.OLDER),
+        (value(None, days=20), Finding.OLDER),
+    ],
+    ids=[
+        "same",
+        "same, older",
+        "same, moved",
+        "ahead",
+        "as new",
+        "behind",
+        "absurd",
+        "Go, later",
+        "Go, as late",
+        "Go, earlier",
+    ],
+)
+def test_generations_tell_what_is_lost_and_dates_where_there_are_none(live: Value, finding: Finding) -> None:
+    assert judge(live, "spki", issued(), frozenset(), NOW) is finding
+
+
+@pytest.mark.parametrize("generation", [None, 1, 10, 1000])
+def test_a_compromised_key_is_a_loss_whatever_the_generation(generation: int | None) -> None:
+    assert judge(value(generation, days=600), "bad", issued(), {"bad"}, NOW) is Finding.COMPROMISED
+    assert Finding.COMPROMISED.lost
+
+
+def lost(count: int) -> list[Lost]:
+    return [
+        Lost.of(Candidate(spec=spec(number), state=CertState(issued=issued(number, days=number), published=False)))
+        for number in range(count, 0, -1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "published", "begun", "most"),
+    [(5, 5, 0, 5), (20, 20, 0, 20), (21, 21, 0, 20), (300, 300, 0, 30), (300, 300, 25, 5), (300, 300, 40, 0)],
+)
+def test_many_lost_values_are_ordered_anew_a_few_at_a_time_the_soonest_to_expire_first(
+    count: int, published: int, begun: int, most: int
+) -> None:
+    assert admitted(lost(count), published=published, begun=begun) == {CertId(number) for number in range(1, most + 1)}
+
+
+def test_a_value_lost_again_and_again_waits_until_the_first_time_is_a_week_ago() -> None:
+    policy = Policy(directory=DIRECTORY)
+    state = CertState(issued=issued(), published=False, reorder_at=NOW + timedelta(days=2))
+    assert decide(spec(), state, policy, NOW) == Wait(until=NOW + timedelta(days=2), reason="not due")
+    assert decide(spec(), state, policy, NOW + timedelta(days=2)) == Due(reason=Reason.NOT_PUBLISHED)
+    assert decide(spec(), replace(state, reorder_at=None), policy, NOW) == Due(reason=Reason.NOT_PUBLISHED)
+
+
+def test_what_is_due_for_another_reason_is_not_held_back() -> None:
+    policy = Policy(directory=DIRECTORY)
+    braked = CertState(issued=issued(days=5), published=False, reorder_at=NOW + timedelta(days=2))
+    assert decide(spec(), braked, policy, NOW) == Due(reason=Reason.WINDOW)
+    asked = replace(spec(), requested_at=NOW)
+    assert decide(asked, replace(braked, issued=issued()), policy, NOW) == Due(reason=Reason.REQUESTED)
