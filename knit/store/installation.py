@@ -9,7 +9,7 @@ from datetime import datetime
 from knit.core.installation import Installation
 from knit.core.model import CertId
 from knit.store.database import Database
-from knit.store.queries import queries
+from knit.store.queries import Row, queries
 from knit.store.rows import keys_from
 
 
@@ -22,8 +22,11 @@ class Installations:
 
     def known(self) -> Installation:
         """This installation; the first call on a database gives it its id."""
-        row = self._database.rows(self._sql["known"], {"new": secrets.token_hex(16)})[0]
+        row = self._database.row(self._sql["known"]) or self._make()
         return Installation(id=row["id"], place=row["place"], revision=row["revision"])
+
+    def _make(self) -> Row:
+        return self._database.rows(self._sql["make"], {"new": secrets.token_hex(16)})[0]
 
     def settled(self, place: str, revision: int) -> None:
         """The Valkey at this place carries our id, and its change feed is at this revision."""

@@ -1,11 +1,12 @@
 -- name: known
-with made as (
-    insert into knit_installation (id) values (%(new)s) on conflict do nothing returning id, place, revision
-)
-select id, place, revision from made
-union all
 select id, place, revision from knit_installation
-limit 1
+
+-- name: make
+-- Of two that are first at the same time, one is; the other updates nothing, to be given the row that it cannot see.
+insert into knit_installation as known (id)
+values (%(new)s)
+on conflict (one) do update set id = known.id
+returning id, place, revision
 
 -- name: settled
 update knit_installation

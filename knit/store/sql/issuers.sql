@@ -5,16 +5,11 @@ select directory from knit_issuers where name = %(name)s
 select name, kind, directory, since from knit_issuers order by name
 
 -- name: remember
--- Of two processes that are first at the same time, one is.
-with first as (
-    insert into knit_issuers (name, directory)
-    values (%(name)s, %(directory)s)
-    on conflict (name) do nothing
-    returning directory
-)
-select directory from first
-union all
-select directory from knit_issuers where name = %(name)s
+-- Of two that are first at the same time, one is; the other updates nothing, to be given the row that it cannot see.
+insert into knit_issuers as known (name, directory)
+values (%(name)s, %(directory)s)
+on conflict (name) do update set directory = known.directory
+returning directory
 
 -- name: accept
 with accepted as (
