@@ -17,6 +17,7 @@ KnitError
     ├── BundleMismatch       certificate and key are not what was asked for
     ├── ForeignValkey        database and certificate Valkey do not belong together
     ├── UnsafePublish        a prune that would remove more than the guard allows
+    ├── Elsewhere            a published value is for other nodes than this one
     └── NoSuchCertificate    no row matches
 
 The class says whether trying again can help. The text is for a person: no secrets, no key bytes.
@@ -105,3 +106,7 @@ class UnsafePublish(Refused):
 
 class NoSuchCertificate(Refused):
     """No row matches."""
+
+
+class Elsewhere(Refused):
+    """A published value is for other nodes: its files are below none of the roots here, or it may not be read."""

@@ -143,7 +143,10 @@ class Watch:
     def _changes(self, revision: int | None) -> set[str]:
         since = self._disk.revision
         changed = set() if revision == since or since is None else self._reader.changed(since)
-        self._index |= changed
+        if changed:
+            # The index decides: the feed may name what was never, or is no longer, to be installed.
+            self._index = self._reader.index()
+            changed &= self._index
         again = {key for key, error in self._complaints.items() if isinstance(error, Transient)}
         return changed | again | (self._disk.drifted(self._next_patrol()) - self._missing)
 

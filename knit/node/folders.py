@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from knit.core.forbidden import never
-from knit.errors import KnitError, Refused, Transient
+from knit.errors import Elsewhere, KnitError, Refused, Transient
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -48,7 +48,7 @@ class Folders:
         for root in self._roots:
             if folder == root or folder.startswith(root.rstrip("/") + "/"):
                 return _walk(root, folder[len(root) :].strip("/"))
-        raise Refused(f"{folder!r} is not below any of KNIT_WATCH_ROOTS")
+        raise Elsewhere(f"{folder!r} is not below any of KNIT_WATCH_ROOTS")
 
 
 class Visit:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from knit.errors import KnitError, Transient
+from knit.errors import Elsewhere, KnitError, Transient
 from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.reload import Reload
@@ -67,6 +67,7 @@ class Loop:
         self._reload_at = 0.0
         self._reload_failures = 0
         self._hint_failures = 0
+        self._elsewhere = 0
 
     def once(self) -> bool:
         """One whole pass with its reload; whether all went well."""
@@ -90,8 +91,8 @@ class Loop:
 
     def _pass(self, *, sweep: bool) -> bool:
         report = self._look(sweep=sweep)
-        reloaded = self._reload_if_owed(fresh=report is None or bool(report.written))
-        return report is not None and not report.complaints and reloaded
+        reloaded = self._reload_if_owed(fresh=report is not None and bool(report.written))
+        return report is not None and not _failures(report) and reloaded
 
     def _look(self, *, sweep: bool) -> Report | None:
         try:
@@ -106,17 +107,25 @@ class Loop:
         return report
 
     def _tell(self, report: Report) -> None:
-        for key, error in report.complaints.items():
+        failures = _failures(report)
+        self._tell_of_others([error for key, error in report.complaints.items() if key not in failures])
+        for key, error in failures.items():
             event = "pair not written, trying again" if isinstance(error, Transient) else "pair refused"
             self._told.complain(f"{event}, keeping what is installed", f"key {key}", str(error), {"key": key})
         for key in report.missing:
             event = "published value is missing, keeping what is installed"
             self._told.complain(event, f"missing {key}", "the index names a key without value", {"key": key})
-        current = {f"key {key}" for key in report.complaints} | {f"missing {key}" for key in report.missing}
+        current = {f"key {key}" for key in failures} | {f"missing {key}" for key in report.missing}
         for subject in [s for s in self._told.causes if s.startswith(("key ", "missing ")) and s not in current]:
             self._told.over("published pair is well again", subject, {"key": subject.partition(" ")[2]})
         if report.written:
             log.info("pass finished", extra={"looked_at": report.looked_at, "written": len(report.written)})
+
+    def _tell_of_others(self, reasons: Sequence[KnitError]) -> None:
+        if len(reasons) != self._elsewhere:
+            self._elsewhere = len(reasons)
+            fields = {"count": len(reasons), "cause": str(reasons[0]) if reasons else ""}
+            log.info("published values that are not for this node", extra=fields)
 
     def _reload_if_owed(self, *, fresh: bool) -> bool:
         """Reload if one is owed and its time has come; whether none is owed afterwards."""
@@ -181,6 +190,10 @@ class Loop:
         log.debug("no hints from Valkey", extra={"cause": str(error)})
         self._hints.close()
         self._hint_failures += 1
+
+
+def _failures(report: Report) -> dict[str, KnitError]:
+    return {key: error for key, error in report.complaints.items() if not isinstance(error, Elsewhere)}
 
 
 def _doubled(bounds: tuple[float, float], times: int) -> float:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from knit.core.value import MAX_BYTES
-from knit.errors import KnitError, Refused
+from knit.errors import Elsewhere, KnitError, Refused
 from knit.valkey.connect import Link
 from knit.valkey.dial import Endpoint
 from knit.valkey.layout import Layout
@@ -77,6 +77,8 @@ class ValkeyReader:
     def _reading(self, answer: bytes | ServerError) -> bytes | KnitError:
         if isinstance(answer, bytes):
             return answer
+        if answer.code == "NOPERM":
+            return Elsewhere("this node's user has no right to read it")
         failure = self._link.answered(answer.code)
         return Refused("its key holds something else than a text") if isinstance(failure, Refused) else failure
 

@@ -503,3 +503,46 @@ def test_on_a_node_with_many_pairs_damage_is_found_within_a_few_polls(node: Node
     assert len([path for path in node.folder.glob("n*.key") if not path.stat().st_size]) == 10
     assert loop._pass(sweep=False)
     assert all(path.read_bytes() == bundle.privkey for path in node.folder.glob("n*.key"))
+
+
+def test_what_is_not_for_this_node_is_one_line_and_no_failure(
+    node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        publisher.publish(f"cert:{number}", pki.value(pki.pair(), tmp_path / "elsewhere", f"n{number}"))
+    publisher.pair("cert:mine", pki.pair())
+    caplog.set_level(logging.INFO)
+    loop = node.start()
+    assert loop.once()
+    assert loop.once()
+    said = [record for record in caplog.records if record.getMessage() == "published values that are not for this node"]
+    assert [record.__dict__["count"] for record in said] == [5]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert node.files() == {"www.pem", "www.key"}
+
+
+def test_a_value_that_the_feed_names_and_the_index_does_not_is_not_installed(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    loop = node.start()
+    assert loop.once()
+    publisher.pair("cert:b", pki.pair(), name="other")
+    publisher.link.client.srem(LAYOUT.index, "cert:b")
+    assert loop._pass(sweep=False)
+    assert node.files() == {"www.pem", "www.key"}
+    publisher.pair("cert:c", pki.pair(), name="third")
+    assert loop._pass(sweep=False)
+    assert node.files() == {"www.pem", "www.key", "third.pem", "third.key"}
+
+
+def test_pairs_without_a_folder_are_said_once_each(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        publisher.publish(f"cert:{number}", pki.value(pki.pair(), node.folder / "missing", f"n{number}"))
+    loop = node.start()
+    assert not loop.once()
+    said = len(caplog.records)
+    assert said == 5
+    for _ in range(3):
+        assert not loop._pass(sweep=False)
+    assert len(caplog.records) == said

@@ -14,6 +14,7 @@ from knit.node.reload import MAX_OUTPUT, Reload
 from knit.node.signals import Signals
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, until
+from tests.rig.valkey import Valkey
 
 
 def never() -> bool:
@@ -195,4 +196,19 @@ def test_a_new_generation_of_the_same_bytes_owes_nothing(node: Node, publisher: 
     for generation in (1, 2, 3):
         publisher.pair("cert:a", bundle, generation=generation)
         assert node.once()
+    assert node.reload_count == 1
+
+
+def test_a_failing_reload_waits_longer_each_time_also_while_valkey_is_away(
+    node: Node, publisher: Publisher, own_valkey: Valkey
+) -> None:
+    other = Publisher(own_valkey.url, node.folder)
+    other.pair("cert:a", pki.pair())
+    other.link.close()
+    node = node.with_settings(valkey_url=own_valkey.url, reload_cmd=f"echo tried >> {node.reloads}; exit 1")
+    loop = node.start()
+    assert not loop.once()
+    own_valkey.stop()
+    for _ in range(4):
+        assert not loop._pass(sweep=False)
     assert node.reload_count == 1
