@@ -72,6 +72,7 @@ _NO_ERROR = struct.pack("!HH", 0, 0)
 """The TSIG error field, and the length of what might follow it."""
 _LARGEST = 2 + 65535
 _SENDINGS = 3
+_KEPT = 10_000
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
 
 
@@ -88,6 +89,7 @@ class DnsUpdate(Paced):
         self._zones = zones
         self._timeout = timing.http
         self._by_udp = False
+        self._told: dict[str, str] = {}
 
     def present(self, record: Record) -> None:
         """Add the value; the server ignores one that is there (RFC 2136 section 3.4.2.2)."""
@@ -104,6 +106,7 @@ class DnsUpdate(Paced):
             update, mac = signed(update, self._key, self._clock())
         rcode = self._exchange(update, mac)
         if rcode != dns.rcode.NOERROR:
+            self._told.clear()
             raise self._refusal(rcode, record, zone)
 
     def _exchange(self, update: bytes, mac: bytes) -> dns.rcode.Rcode:
@@ -163,7 +166,7 @@ class DnsUpdate(Paced):
 
     def _zone(self, record: Record) -> str:
         fitting = [zone for zone in self._zones if record.fqdn == zone or record.fqdn.endswith(f".{zone}")]
-        return max(fitting, key=len, default="") or self._asked(record) or record.zone
+        return max(fitting, key=len, default="") or self._told.get(record.fqdn) or self._asked(record) or record.zone
 
     def _asked(self, record: Record) -> str | None:
         """The server's own zone for the name, which the public DNS may not show; None when it does not say."""
@@ -178,7 +181,13 @@ class DnsUpdate(Paced):
         owners = [each.name for each in (*answer.answer, *answer.authority) if each.rdtype == dns.rdatatype.SOA]
         wanted = dns.name.from_text(record.fqdn)
         fitting = [owner for owner in owners if wanted.is_subdomain(owner) and answer.flags & dns.flags.AA]
-        return fitting[0].to_text(omit_final_dot=True).lower() if fitting else None
+        if not fitting:
+            return None
+        # A server whose zones are cut anew refuses the next update, and is asked again then.
+        if len(self._told) >= _KEPT:
+            self._told.clear()
+        self._told[record.fqdn] = fitting[0].to_text(omit_final_dot=True).lower()
+        return self._told[record.fqdn]
 
     def _refusal(self, rcode: dns.rcode.Rcode, record: Record, zone: str) -> Exception:
         said = f"dnsupdate: {self._server} answers {dns.rcode.to_text(rcode)} to the update of {record.fqdn}"
