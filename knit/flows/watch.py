@@ -46,6 +46,7 @@ class Disk(Protocol):
     def tidy(self) -> None: ...
     def drifted(self, keys: Iterable[str]) -> set[str]: ...
     def holds(self, key: str) -> bool: ...
+    def place(self, path: str) -> object: ...
     def read(self, cert_path: str, key_path: str) -> Bundle | None: ...
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]: ...
     def adopt(self, key: str, record: Installed) -> None: ...
@@ -84,6 +85,7 @@ class Watch:
         self._missing: set[str] = set()
         self._crossed: set[str] = set()
         self._claims: dict[int, str] | None = None
+        self._later: set[str] | None = None
         self._written: list[str] = []
         self._patrol: list[str] = []
         self._settled: dict[str, int] = {}
@@ -99,8 +101,7 @@ class Watch:
         keys = self._everything() if sweep or self._lost_the_thread(revision) else self._changes(revision)
         self._written = []
         try:
-            for chunk in _chunks(sorted(keys)):
-                self._look_at(chunk)
+            self._look_at_all(keys)
         finally:
             self._inspector.close()
             self._claims = None
@@ -109,6 +110,15 @@ class Watch:
         self._disk.remember(revision)
         self._swept = True
         return self._report(len(keys))
+
+    def _look_at_all(self, keys: Collection[str]) -> None:
+        """Those that would replace a pair of other names come last: its rightful value may be among the others."""
+        self._later = set()
+        for chunk in _chunks(sorted(keys)):
+            self._look_at(chunk)
+        later, self._later = self._later, None
+        for chunk in _chunks(sorted(later)):
+            self._look_at(chunk)
 
     def _lost_the_thread(self, revision: int | None) -> bool:
         """Whether the change feed cannot tell what has changed since the last pass."""
@@ -157,12 +167,15 @@ class Watch:
         return patrol
 
     def _claimed(self) -> dict[int, str]:
-        """Which key has which file, by the path's hash: those that are installed and still published."""
+        """Which key has which file, by its place's hash: those that are installed and still published."""
         claims: dict[int, str] = {}
         for key in sorted(self._index & self._disk.installed.keys()):
             record = self._disk.installed[key]
             for path in (record.cert_path, record.key_path):
-                claims.setdefault(hash(path), key)
+                place = hash(self._disk.place(path))
+                owner = claims.setdefault(place, key)
+                if owner != key and self._disk.holds(key) and not self._disk.holds(owner):
+                    claims[place] = key
         return claims
 
     def _look_at(self, keys: Sequence[str]) -> None:
@@ -176,6 +189,8 @@ class Watch:
                 placement = self._decide(key, raw)
             except KnitError as error:
                 self._complaints[key] = _bare(error)
+                continue
+            if self._later is not None and key in self._later:
                 continue
             self._complaints.pop(key, None)
             if placement is not None:
@@ -222,15 +237,19 @@ class Watch:
     def _repair(self, offer: Offer, known: Installed) -> Placement | None:
         record = offer.seen(known, self._clock())
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
+            self._check_claims(offer)
             log.warning("files differ from what was installed", extra={"key": offer.key, "path": offer.cert_path})
             return Placement(key=offer.key, bundle=offer.value.bundle, record=record, known=known)
         self._disk.adopt(offer.key, record)
         return None
 
     def _replace(self, offer: Offer, known: Installed | None) -> Placement | None:
-        self._claim(offer)
+        self._check_claims(offer)
         found = self._disk.read(offer.cert_path, offer.key_path)
         facts = self._inspector.facts(offer.value.bundle)
+        if self._comes_last(offer, facts, found):
+            return None
+        self._claim(offer)
         if offer.equals(found):
             self._disk.adopt(offer.key, offer.record(facts, known, self._clock()))
             # Taken note of how the files look, or every poll would take them for changed.
@@ -254,16 +273,38 @@ class Watch:
         except Refused:
             return None
 
-    def _claim(self, offer: Offer) -> None:
+    def _check_claims(self, offer: Offer) -> None:
+        """Raise why this value may not have these files."""
+        places = [self._disk.place(path) for path in (offer.cert_path, offer.key_path)]
+        if places[0] == places[1]:
+            raise Refused(f"{offer.cert_path!r} and {offer.key_path!r} are the same file")
         if self._claims is None:
             self._claims = self._claimed()
-        for path in (offer.cert_path, offer.key_path):
-            owner = self._claims.setdefault(hash(path), offer.key)
+        for path, place in zip((offer.cert_path, offer.key_path), places, strict=True):
+            owner = self._claims.get(hash(place), offer.key)
             if owner != offer.key:
                 # The owner may have moved away or be gone: a look at everything tells.
                 if offer.key not in self._complaints:
                     self._crossed.add(offer.key)
                 raise Transient(f"{path!r} belongs to {owner!r} already: {offer.key!r} must name another file")
+
+    def _claim(self, offer: Offer) -> None:
+        assert self._claims is not None
+        for path in (offer.cert_path, offer.key_path):
+            self._claims[hash(self._disk.place(path))] = offer.key
+
+    def _comes_last(self, offer: Offer, facts: Facts, found: Bundle | None) -> bool:
+        """Whether another value may have a better right to these files, that of the pair which lies there.
+
+        Also without a memory a newcomer then takes no pair's files while their value is still published.
+        """
+        if self._later is None or self._claims is None or hash(self._disk.place(offer.cert_path)) in self._claims:
+            return False
+        there = None if offer.equals(found) else self._facts_of(found)
+        if there is None or there.names == facts.names:
+            return False
+        self._later.add(offer.key)
+        return True
 
     def _report(self, looked_at: int) -> Report:
         return Report(

@@ -91,6 +91,15 @@ class Disk:
         self._signatures[key] = 0
         return False
 
+    def place(self, path: str) -> object:
+        """What tells this file from every other one, however its folder is spelled, linked or mounted."""
+        folder, _, name = path.rpartition("/")
+        try:
+            about = os.stat(folder or "/")  # noqa: PTH116 -- twice for each pair, when something is new
+        except OSError:
+            return path
+        return about.st_dev, about.st_ino, name
+
     def read(self, cert_path: str, key_path: str) -> Bundle | None:
         """The pair on disk; None when one of the two is missing, unreadable or no plain file."""
         with suppress(Transient), self._folders.visit() as visit:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -262,3 +263,84 @@ def test_a_folder_swapped_for_a_link_again_and_again_leads_nowhere(
         stop.set()
         racer.join()
     assert not list(outside.iterdir())
+
+
+def _two_names(kind: str, node: Node, tmp_path: Path) -> Path:
+    """Another way to the folder of the node's pairs."""
+    if kind == "link":
+        (tmp_path / "link").symlink_to(node.folder)
+        return tmp_path / "link"
+    if kind == "mount":
+        (tmp_path / "mount").mkdir()
+        if AS_ROOT and not subprocess.run(["mount", "--bind", node.folder, tmp_path / "mount"], check=False).returncode:  # noqa: S607
+            return tmp_path / "mount"
+        pytest.skip("mounting needs root")
+    return Path(f"{node.folder}/.//.")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("kind", ["link", "mount", "dots"])
+def test_a_newcomer_takes_no_pair_s_files_however_it_spells_them(
+    node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, lost: bool
+) -> None:
+    node = node.with_settings(roots=None)
+    other = _two_names(kind, node, tmp_path)
+    try:
+        rightful = pki.pair("shop.test", age=30)
+        publisher.publish("cert:z", pki.value(rightful, node.folder))
+        assert node.once()
+        if lost:
+            shutil.rmtree(node.settings.state_dir)
+        newcomer = pki.pair("blog.test")
+        publisher.publish("cert:a", pki.value(newcomer, f"{node.folder}/." if kind == "dots" else other, cert_id=2))
+        for _ in range(2):
+            assert not node.once()
+            assert node.pair() == rightful
+        assert "belongs to 'cert:z' already: 'cert:a' must name another file" in cause(caplog)
+        renewed = pki.pair("shop.test")
+        publisher.publish("cert:z", pki.value(renewed, node.folder, generation=2), 2)
+        assert not node.once()
+        assert node.pair() == renewed
+        loop = node.start()
+        count = [node.reload_count]
+        for _ in range(3):
+            loop._pass(sweep=False)
+        assert [node.reload_count] == count
+    finally:
+        if kind == "mount":
+            subprocess.run(["umount", other], check=True)  # noqa: S607
+
+
+def test_a_pair_of_other_names_is_replaced_when_no_value_has_a_better_right(node: Node, publisher: Publisher) -> None:
+    before, after = pki.pair("shop.test", age=30), pki.pair("shop.test", "www.shop.test")
+    publisher.pair("cert:a", before)
+    assert node.once()
+    shutil.rmtree(node.settings.state_dir)
+    publisher.pair("cert:a", after, generation=2)
+    assert node.once()
+    assert node.pair() == after
+
+
+def test_of_two_newcomers_on_a_strange_pair_one_wins_and_stays(node: Node, publisher: Publisher) -> None:
+    found = pki.pair("old.test", age=30)
+    (node.folder / "www.pem").write_bytes(found.fullchain)
+    (node.folder / "www.key").write_bytes(found.privkey)
+    first, second = pki.pair("a.test"), pki.pair("b.test")
+    publisher.pair("cert:a", first)
+    publisher.publish("cert:b", pki.value(second, node.folder, cert_id=2))
+    for _ in range(3):
+        assert not node.once()
+        assert node.pair() == first
+
+
+def test_chain_and_key_under_two_names_of_one_file_are_refused(
+    node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "link").symlink_to(node.folder)
+    raw = pki.value(pki.pair(), node.folder).replace(
+        f'"key_path":"{node.folder}/www.key"'.encode(), f'"key_path":"{tmp_path}/link/www.pem"'.encode()
+    )
+    publisher.publish("cert:a", raw)
+    assert not node.with_settings(roots=None).once()
+    assert "are the same file" in cause(caplog)
+    assert not node.files()
