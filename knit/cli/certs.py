@@ -13,6 +13,7 @@ from knit.cli import listed
 from knit.cli.flags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
 from knit.cli.session import check_selection, opened, selected, selecting, settings
+from knit.cli.waking import changing
 
 if TYPE_CHECKING:
     from knit.core.wanted import Edited
@@ -60,12 +61,12 @@ def add_command(*, as_records: bool, **given: str | None) -> None:
     if missing:
         raise click.UsageError(f"missing {', '.join(missing)}", click.get_current_context())
     change = change_from(typed)
-    with _editing() as (edit, certs):
+    with _editing(quiet=as_records) as (edit, certs):
         edited = edit.add(change)
         cert = certs.one(edited.id)
     _tell(edited, cert, as_records=as_records)
     if edited.before is None and for_people() and not as_records:
-        click.echo(f"The next pass issues it; `knit renew --id {cert.id} --wait` does so now.")
+        click.echo(f"`knit renew --id {cert.id} --wait` follows its issuance to the end.")
 
 
 @click.command(
@@ -87,7 +88,7 @@ def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, *
     if not typed:
         raise click.UsageError("nothing to change is given", click.get_current_context())
     change = change_from(typed)
-    with _editing() as (edit, certs):
+    with _editing(quiet=as_records) as (edit, certs):
         edited = edit.change(selected(certs, cert_id, domains), change)
         cert = certs.one(edited.id)
     _tell(edited, cert, as_records=as_records)
@@ -97,8 +98,8 @@ def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, *
 @selecting
 @json_flag
 def remove_command(*, cert_id: int | None, domains: str | None, as_records: bool) -> None:
-    """Remove a certificate. The next pass takes it out of Valkey; files on nodes stay."""
-    cert = _change(cert_id, domains, lambda certs, one: certs.remove(one.id))
+    """Remove a certificate. A pass takes it out of Valkey; files on nodes stay."""
+    cert = _change(cert_id, domains, lambda certs, one: certs.remove(one.id), quiet=as_records)
     _say("removed", cert, as_records=as_records)
 
 
@@ -107,7 +108,7 @@ def remove_command(*, cert_id: int | None, domains: str | None, as_records: bool
 @json_flag
 def enable_command(*, cert_id: int | None, domains: str | None, as_records: bool) -> None:
     """Take a disabled certificate up again."""
-    cert = _change(cert_id, domains, lambda certs, one: certs.switch(one.id, enabled=True))
+    cert = _change(cert_id, domains, lambda certs, one: certs.switch(one.id, enabled=True), quiet=as_records)
     _say("enabled", cert, as_records=as_records, enabled=True)
 
 
@@ -115,8 +116,8 @@ def enable_command(*, cert_id: int | None, domains: str | None, as_records: bool
 @selecting
 @json_flag
 def disable_command(*, cert_id: int | None, domains: str | None, as_records: bool) -> None:
-    """Keep a certificate on the list without renewing it; the next pass takes it out of Valkey."""
-    cert = _change(cert_id, domains, lambda certs, one: certs.switch(one.id, enabled=False))
+    """Keep a certificate on the list without renewing it; a pass takes it out of Valkey."""
+    cert = _change(cert_id, domains, lambda certs, one: certs.switch(one.id, enabled=False), quiet=as_records)
     _say("disabled", cert, as_records=as_records, enabled=False)
 
 
@@ -137,13 +138,13 @@ def list_command(*, as_records: bool) -> None:
 
 
 @contextmanager
-def _editing() -> Iterator[tuple[EditList, Certs]]:
+def _editing(*, quiet: bool) -> Iterator[tuple[EditList, Certs]]:
     from knit.flows.edit_list import EditList
     from knit.solvers.registry import split
     from knit.valkey.layout import Layout
 
     central = settings()
-    with opened(central) as certs:
+    with changing(central, quiet=quiet) as certs:
         yield EditList(store=certs, known=split, reserved=Layout(central.index_key).reserved), certs
 
 
@@ -173,10 +174,10 @@ def _shown(value: object) -> str:
     return str(plain).lower() if isinstance(plain, bool) else "-" if plain is None else clean(str(plain))
 
 
-def _change(cert_id: int | None, domains: str | None, act: Callable[[Certs, Listed], None]) -> Listed:
+def _change(cert_id: int | None, domains: str | None, act: Callable[[Certs, Listed], None], *, quiet: bool) -> Listed:
     """Do something to the selected certificate; gives what the list said of it before."""
     check_selection(cert_id, domains)
-    with opened(settings()) as certs:
+    with changing(settings(), quiet=quiet) as certs:
         cert = certs.one(selected(certs, cert_id, domains))
         act(certs, cert)
     return cert

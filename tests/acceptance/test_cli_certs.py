@@ -7,6 +7,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
+from knit.cli import waking
 from tests.acceptance.knit import add, knit
 
 
@@ -17,11 +18,14 @@ def settings(database_url: str) -> dict[str, str]:
     return {"KNIT_DB_URL": database_url}
 
 
+NOBODY = f"{waking.NOBODY}\n"
+
+
 def test_a_certificate_is_added_listed_and_removed(settings: dict[str, str]) -> None:
     assert knit("list", **settings).out == "no managed certs\n"
 
     added = add("Example.org,*.example.org", **settings)
-    assert (added.code, added.err) == (0, "")
+    assert (added.code, added.err) == (0, NOBODY)
     assert added.out == "added certificate 1: example.org, *.example.org (tls:Example.org)\n"
 
     head, row = knit("list", **settings).out.splitlines()
@@ -32,7 +36,7 @@ def test_a_certificate_is_added_listed_and_removed(settings: dict[str, str]) -> 
     ]  # fmt: skip
 
     removed = knit("remove", "--domains", "*.example.org,example.org", **settings)
-    assert (removed.code, removed.err) == (0, "")
+    assert (removed.code, removed.err) == (0, NOBODY)
     assert knit("list", **settings).out == "no managed certs\n"
     assert knit("list", "--json", **settings).records == []
 
@@ -143,7 +147,7 @@ def test_set_changes_what_is_named_and_nothing_else(settings: dict[str, str]) ->
     add("a.example", "--key-type", "rsa2048", "--profile=classic", **settings)
     before = only(settings)
     done = knit("set", "--id", "1", "--renew-before", "10d", **settings)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, NOBODY)
     assert done.out.splitlines()[1:] == ["  renew_before: - -> 240h"]
     assert only(settings) == {**before, "renew_before": "240h"}
 
