@@ -30,8 +30,8 @@ SOON = timedelta(hours=3)
 SLACK = timedelta(seconds=1)
 """A hint a little late is good; one that another worker's clock finds early is lost until the next pass."""
 
-BUSY = timedelta(seconds=30)
-"""When to look again at a certificate that another worker is on: a dead worker's message is back long before its lease
+BUSY = timedelta(seconds=10)
+"""When to look again at a certificate that another worker is on: a dead worker's message may be back before its lease
 is free, and without another look nothing would happen before the next pass."""
 
 SLOWLY = 6

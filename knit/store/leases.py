@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
@@ -20,34 +20,49 @@ from knit.store.queries import Row, queries
 
 log = logging.getLogger(__name__)
 
-LIFETIME = 90.0
-REFRESH_EVERY = 20.0
-RETRY_AFTER = 5.0
+# A worker that is killed is found out within LIFETIME. REFRESH_EVERY leaves room for three refreshes that fail.
+LIFETIME = 25.0
+REFRESH_EVERY = 5.0
 PARTING = 2.0
 
+# The lease of one thing lasts so many times longer than that of its process, and is seldom written.
+ROWS = 4
 
-class HeldLease:
-    """A lease this process has taken. Its own clock only ever makes it doubt sooner than the database would."""
 
-    def __init__(self, name: str, epoch: int, at: datetime, *, good_until: float) -> None:
-        self.name = name
-        self.epoch = epoch
-        self.at = at
-        self._good_until = good_until
+class Pulse:
+    """Until when the process's own lease, on which all others hang, is surely good."""
 
-    def check(self) -> None:
-        """Raise LeaseLost when another owner has it, or may have it by now."""
-        if time.monotonic() >= self._good_until:
-            message = f"the lease {self.name} has passed to another worker"
-            raise LeaseLost(message)
+    def __init__(self) -> None:
+        self._good_until = 0.0
 
     def extend(self, good_until: float) -> None:
         """The database has just given it more time."""
         self._good_until = good_until
 
+    def is_felt(self, ahead: float = 0.0) -> bool:
+        """Whether others must think that this process lives, for so many seconds more."""
+        return time.monotonic() + ahead < self._good_until
+
+
+class HeldLease:
+    """A lease this process has taken. Its own clock only ever makes it doubt sooner than the database would."""
+
+    def __init__(self, name: str, epoch: int, at: datetime, pulse: Pulse) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.at = at
+        self._pulse = pulse
+        self._lost = False
+
+    def check(self) -> None:
+        """Raise LeaseLost when another owner has it, or may have it by now."""
+        if self._lost or not self._pulse.is_felt():
+            message = f"the lease {self.name} has passed to another worker"
+            raise LeaseLost(message)
+
     def lose(self) -> None:
         """The database says it is another's."""
-        self._good_until = 0.0
+        self._lost = True
 
 
 class Leases:
@@ -57,7 +72,8 @@ class Leases:
         self._database = database
         self._lifetime = lifetime
         self._refresh_every = refresh_every
-        self._process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._process = f"process:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._pulse = Pulse()
         self._sql = queries("leases")
         self._takings = itertools.count()
         self._lock = threading.Lock()
@@ -90,16 +106,26 @@ class Leases:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(PARTING)
+            if not self._held:
+                with suppress(KnitError):
+                    self._database.write(self._sql["part"], {"process": self._process})
 
     def _take(self, name: str, statement: str, parameters: Mapping[str, object]) -> tuple[HeldLease, Row] | None:
-        good_until = time.monotonic() + self._lifetime
+        if not self._pulse.is_felt(self._lifetime / 2):
+            self._refresh()
         # One owner per taking, not per process: two threads of one process exclude each other too.
         owner = f"{self._process}:{next(self._takings)}"
-        wanted = {"name": name, "owner": owner, "seconds": self._lifetime, **parameters}
+        wanted = {
+            "name": name,
+            "owner": owner,
+            "process": self._process,
+            "seconds": ROWS * self._lifetime,
+            **parameters,
+        }
         row = self._database.row(statement, wanted)
         if row is None:
             return None
-        lease = HeldLease(name, row["epoch"], row["at"], good_until=good_until)
+        lease = HeldLease(name, row["epoch"], row["at"], self._pulse)
         with self._lock:
             self._held[name, lease.epoch] = lease
             self._ensure_thread()
@@ -123,33 +149,33 @@ class Leases:
             self._thread.start()
 
     def _keep_alive(self) -> None:
-        pause = self._refresh_every
-        while not self._stopping.wait(pause):
-            pause = self._refresh_every
+        while not self._stopping.wait(self._refresh_every):
             try:
-                self._refresh()
+                if self._held:
+                    self._refresh()
             except Transient as e:
                 # Whoever works under one of them meets the same outage, and says so.
                 log.debug("leases not refreshed", extra={"error": str(e)})
-                pause = min(RETRY_AFTER, self._refresh_every)
             except KnitError as e:
-                log.error("leases not refreshed", extra={"error": str(e)})  # noqa: TRY400 -- no trace: it may come every 20 s
+                log.error("leases not refreshed", extra={"error": str(e)})  # noqa: TRY400 -- no trace: it may come every 5 s
 
     def _refresh(self) -> None:
         with self._lock:
             held = dict(self._held)
-        if not held:
-            return
         good_until = time.monotonic() + self._lifetime
-        names, epochs = zip(*held, strict=True)
-        rows = self._database.rows(
-            self._sql["refresh"],
-            {"names": list(names), "epochs": list(epochs), "seconds": self._lifetime},
-        )
-        kept = {(row["name"], row["epoch"]) for row in rows}
+        kept = self._kept(list(held))
+        self._pulse.extend(good_until)
         for key, lease in held.items():
-            if key in kept:
-                lease.extend(good_until)
-            elif key in self._held:  # and not given back by ourselves while Postgres was asked
+            if key not in kept and key in self._held:  # and not given back by ourselves while Postgres was asked
                 lease.lose()
                 log.warning("lease lost", extra={"lease": lease.name, "epoch": lease.epoch})
+
+    def _kept(self, held: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        asked = {
+            "process": self._process,
+            "lifetime": self._lifetime,
+            "seconds": ROWS * self._lifetime,
+            "names": [name for name, _ in held],
+            "epochs": [epoch for _, epoch in held],
+        }
+        return {(row["name"], row["epoch"]) for row in self._database.rows(self._sql["refresh"], asked)}

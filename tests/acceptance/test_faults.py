@@ -124,6 +124,25 @@ def test_a_worker_killed_at_any_step_of_an_order_costs_no_second_one(scripted: S
     assert orders == {**dict.fromkeys(names.values(), 1), names["newOrder"]: 2}
 
 
+def test_a_killed_workers_certificate_is_taken_up_within_45_seconds_without_a_second_finalize(scripted: Scene) -> None:
+    name = f"killed.{ZONE}"
+    scripted.insert([name])
+    ca = scripted.scripted
+    ca.fault("finalize", act="drip", when="after", seconds=60)
+    scripted.knit.start("scheduler", KNIT_RENEW_INTERVAL="1h")
+    scripted.knit.start("worker-control")
+    killed = scripted.knit.start("worker-renew")
+    wait_until(lambda: ca.counts_of(name).get("finalized") == 1, "the order finalized", seconds=60)
+    scripted.knit.start("worker-renew")
+    time.sleep(3)
+    killed.kill()
+    began = time.monotonic()
+    settled(scripted, (name,))
+    print(f"taken up and published {time.monotonic() - began:.1f} s after the kill")  # noqa: T201 -- a figure
+    assert time.monotonic() - began < 50, "45 s, and what the rest of the order takes"
+    assert ca.counts_of(name)["finalized"] == 1
+
+
 def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(scripted: Scene) -> None:
     name = f"slow.{ZONE}"
     scripted.insert([name])

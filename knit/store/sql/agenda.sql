@@ -21,7 +21,7 @@ on conflict (name) do update set done_at = excluded.done_at
 
 -- name: centre
 select exists (
-           select 1 from knit_leases where name = 'scheduler' and owner <> '' and expires_at > now()
+           select 1 from knit_leases_live where name = 'scheduler'
        ) as scheduler,
        exists (
            select 1 from knit_workers

@@ -1,20 +1,42 @@
 -- name: take
--- The same owner gets it again, so that an answer lost on the way can be asked for twice.
-insert into knit_leases as l (name, owner, epoch, expires_at)
-values (%(name)s, %(owner)s, 1, now() + %(seconds)s * interval '1 second')
+-- The same owner gets it again, so that an answer lost on the way can be asked for twice. Whether the holder's process
+-- lives is seen as it was when this statement began: one who has taken the lease since then is left alone.
+insert into knit_leases as l (name, owner, epoch, expires_at, process, held_at)
+values (%(name)s, %(owner)s, 1, now() + %(seconds)s * interval '1 second', %(process)s, now())
 on conflict (name) do update
-set owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at
-where l.expires_at <= now() or l.owner = excluded.owner
+set owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at, process = excluded.process,
+    held_at = excluded.held_at
+where l.owner = excluded.owner or l.expires_at <= now()
+   or (
+       l.held_at <= now()
+       and not exists (select 1 from knit_leases p where p.name = l.process and p.expires_at > now())
+   )
 returning epoch, now() as at
 
 -- name: refresh
--- One that was given back while this was on its way stays free.
-update knit_leases l
-set expires_at = now() + %(seconds)s * interval '1 second'
-from unnest(%(names)s::text[], %(epochs)s::bigint[]) as held (name, epoch)
-where l.name = held.name and l.epoch = held.epoch and l.owner <> ''
-returning l.name, l.epoch
+-- The process's own lease, and those that it holds where half of their time is over; gives those it still has. One that
+-- was given back while this was on its way stays free.
+with held as (
+    select * from unnest(%(names)s::text[], %(epochs)s::bigint[]) as held (name, epoch)
+), alive as (
+    insert into knit_leases as p (name, owner, epoch, expires_at)
+    values (%(process)s, %(process)s, 1, now() + %(lifetime)s * interval '1 second')
+    on conflict (name) do update set expires_at = excluded.expires_at
+), extended as (
+    update knit_leases l
+    set expires_at = now() + %(seconds)s * interval '1 second'
+    from held
+    where l.name = held.name and l.epoch = held.epoch and l.owner <> ''
+      and l.expires_at < now() + %(seconds)s / 2 * interval '1 second'
+)
+select l.name, l.epoch
+from knit_leases l
+join held on l.name = held.name and l.epoch = held.epoch
+where l.owner <> ''
 
 -- name: release
 -- Free from now on. The time tells how long nobody has had it: only long unused rows are tidied away.
 update knit_leases set expires_at = now(), owner = '' where name = %(name)s and epoch = %(epoch)s
+
+-- name: part
+delete from knit_leases where name = %(process)s

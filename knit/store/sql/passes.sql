@@ -114,7 +114,7 @@ left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = c.id
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
-  and not exists (select 1 from knit_leases l where l.name = 'cert:' || c.id and l.expires_at > now())
+  and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 order by c.id
 
 -- name: asked
@@ -145,7 +145,7 @@ select now() as at,
            from knit_marks m
            where m.name = 'next pass'
              and exists (
-                 select 1 from knit_leases l where l.name = 'scheduler' and l.owner <> '' and l.expires_at > now()
+                 select 1 from knit_leases_live l where l.name = 'scheduler'
              )
        ) as next_pass
 
@@ -154,7 +154,7 @@ select distinct h.cert_id
 from knit_challenges h
 left join knit_certs c on c.id = h.cert_id
 where h.removed_at is null and (c.id is null or not c.enabled or c.names_key is null)
-  and not exists (select 1 from knit_leases l where l.name = 'cert:' || h.cert_id and l.expires_at > now())
+  and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || h.cert_id)
 order by h.cert_id
 
 -- name: take_mark
@@ -187,4 +187,5 @@ with attempts as (
 ), pauses as (
     delete from knit_pauses where until < now() - interval '7 days'
 )
-delete from knit_leases where expires_at < now() - interval '90 days'
+delete from knit_leases
+where expires_at < now() - interval '90 days' or (process is null and name like 'process:%%' and expires_at < now() - interval '1 day')

@@ -9,8 +9,11 @@ from threading import Barrier
 import pytest
 
 from knit.errors import LeaseLost
-from knit.store.leases import Leases
+from knit.messages import HEARTBEAT
+from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
 from tests.integration.store.conftest import Store
+from tests.rig.process import wait_until
+from workers.actors import BUSY
 
 
 def test_a_held_lease_is_given_to_nobody_else_and_is_free_after_release(store: Store) -> None:
@@ -115,3 +118,52 @@ def test_an_exception_under_a_lease_passes_through_and_releases_it(store: Store)
         raise ZeroDivisionError
     with store.leases.hold("x") as again:
         assert again is not None
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_all_that_a_dead_process_held_is_free_once_its_own_lease_is_over(store: Store, count: int) -> None:
+    dead = Leases(store.database, lifetime=1.0, refresh_every=60)
+    holding = [dead.hold(f"cert:{number}") for number in range(count)]
+    for each in holding:
+        each.__enter__()
+    began = time.monotonic()
+    with store.leases.hold("cert:0") as lease:
+        assert lease is None
+    wait_until(lambda: all(is_free(store, f"cert:{number}") for number in range(count)), "all of them free", seconds=5)
+    assert time.monotonic() - began < 3, "each by itself lasts for four seconds"
+
+
+def is_free(store: Store, name: str) -> bool:
+    with store.leases.hold(name) as lease:
+        return lease is not None
+
+
+def test_a_dead_worker_is_found_out_and_its_message_looked_at_again_within_45_seconds() -> None:
+    found_out, looked_again = LIFETIME, BUSY.total_seconds()
+    assert max(found_out, HEARTBEAT.total_seconds()) + looked_again <= 45 - REFRESH_EVERY
+
+
+def test_a_process_that_holds_nothing_writes_nothing(store: Store) -> None:
+    leases = Leases(store.database, lifetime=5, refresh_every=0.05)
+    with leases.hold("x"):
+        pass
+    time.sleep(0.1)
+    expiry = "select max(expires_at) as at from knit_leases where name like 'process:%'"
+    before = store.database.rows(expiry)
+    time.sleep(0.3)
+    assert store.database.rows(expiry) == before
+    leases.stop()
+    assert store.database.rows("select 1 from knit_leases where name like 'process:%'") == []
+
+
+def test_a_lease_taken_after_an_idle_time_hangs_on_a_fresh_one_of_its_process(store: Store) -> None:
+    leases = Leases(store.database, lifetime=1.0, refresh_every=60)
+    with leases.hold("x"):
+        pass
+    time.sleep(0.7)
+    with leases.hold("y") as lease:
+        time.sleep(0.5)
+        assert lease is not None
+        lease.check()
+        assert not is_free(store, "y")
+    leases.stop()
