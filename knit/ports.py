@@ -250,7 +250,10 @@ class Store(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
 
     def hold(self, cert_id: CertId) -> AbstractContextManager[tuple[Lease, Known] | None]:
-        """Take the certificate's lease, as `Leases.hold` does, and read what is wanted and known, in one statement."""
+        """Take the certificate's lease, as `Leases.hold` does, and read what is wanted and known, in one statement.
+
+        Raises NoSuchCertificate for an id that is no certificate's and has left nothing behind: nothing is written.
+        """
 
     def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
         """TXT values set for this certificate and not removed."""

@@ -38,6 +38,7 @@ from knit.errors import (
     Interrupted,
     LeaseLost,
     Misconfigured,
+    NoSuchCertificate,
     OrderKept,
     RateLimited,
     Refused,
@@ -82,6 +83,12 @@ class Renew:
         Raises Interrupted when the process is stopping and LeaseLost when another worker took over; in both
         cases the journal says where to go on. Raises Transient, with nothing done, when the clock here is wrong.
         """
+        try:
+            return self._held(cert_id)
+        except NoSuchCertificate:
+            return Skipped(cert_id=cert_id, reason="removed or disabled")
+
+    def _held(self, cert_id: CertId) -> Outcome:
         with self.store.hold(cert_id) as held:
             if held is None:
                 return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)

@@ -34,6 +34,7 @@ from knit.errors import (
     KnitError,
     LeaseLost,
     Misconfigured,
+    NoSuchCertificate,
     RateLimited,
     Transient,
 )
@@ -50,8 +51,13 @@ NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 
 HOLD = (
     f"with taken as ({queries('leases')['take']}) "  # noqa: S608 -- both are texts of ours
-    f"select taken.epoch, taken.at, known.* from taken cross join ({queries('attempts')['load']}) known"
+    f"select taken.epoch, taken.at, known.* from ({queries('attempts')['load']}) known left join taken on true"
 )
+
+
+def _is_empty(row: Row) -> bool:
+    """Nothing is wanted, nothing is under way and nothing is left behind."""
+    return row["c_id"] is None and row["a_id"] is None and not row["leftovers"]
 
 
 def load(database: Database, cert_id: CertId) -> Known:
@@ -70,8 +76,14 @@ class Attempts:
     @contextmanager
     def hold(self, cert_id: CertId) -> Iterator[tuple[Lease, Known] | None]:
         """See the port. What is known may be older than the lease, by the moment both took: see `begin`, `resume`."""
-        with self._leases.reading(f"cert:{cert_id}", HOLD, {"id": cert_id}) as taken:
-            yield None if taken is None else (taken[0], known_from(taken[1]))
+        if not -(2**63) <= cert_id < 2**63:
+            message = f"no certificate has the id {cert_id}"
+            raise NoSuchCertificate(message)
+        with self._leases.reading(f"cert:{cert_id}", HOLD, {"id": cert_id, "cert": cert_id}) as (lease, row):
+            if lease is None and row is not None and _is_empty(row):
+                message = f"no certificate has the id {cert_id}"
+                raise NoSuchCertificate(message)
+            yield None if lease is None or row is None else (lease, known_from(row))
 
     def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
         """TXT values set, or perhaps set, for this certificate and not removed."""

@@ -84,22 +84,20 @@ class Leases:
     @contextmanager
     def hold(self, name: str) -> Iterator[HeldLease | None]:
         """Take the lease, or give None at once while another owner holds it. Released on exit."""
-        with self.reading(name, self._sql["take"], {}) as taken:
-            yield None if taken is None else taken[0]
+        with self.reading(name, self._sql["take"], {"cert": None}) as (lease, _):
+            yield lease
 
     @contextmanager
     def reading(
         self, name: str, statement: str, parameters: Mapping[str, object]
-    ) -> Iterator[tuple[HeldLease, Row] | None]:
+    ) -> Iterator[tuple[HeldLease | None, Row | None]]:
         """As `hold`, by a statement that reads something along with it: given beside the lease."""
-        taken = self._take(name, statement, parameters)
-        if taken is None:
-            yield None
-            return
+        lease, row = self._take(name, statement, parameters)
         try:
-            yield taken
+            yield lease, row
         finally:
-            self._release(taken[0])
+            if lease is not None:
+                self._release(lease)
 
     def stop(self) -> None:
         """End the thread, without waiting for a Postgres that does not answer. Leases still held expire."""
@@ -110,7 +108,7 @@ class Leases:
                 with suppress(KnitError):
                     self._database.write(self._sql["part"], {"process": self._process})
 
-    def _take(self, name: str, statement: str, parameters: Mapping[str, object]) -> tuple[HeldLease, Row] | None:
+    def _take(self, name: str, statement: str, parameters: Mapping[str, object]) -> tuple[HeldLease | None, Row | None]:
         if not self._pulse.is_felt(self._lifetime / 2):
             self._refresh()
         # One owner per taking, not per process: two threads of one process exclude each other too.
@@ -123,8 +121,8 @@ class Leases:
             **parameters,
         }
         row = self._database.row(statement, wanted)
-        if row is None:
-            return None
+        if row is None or row["epoch"] is None:
+            return None, row
         lease = HeldLease(name, row["epoch"], row["at"], self._pulse)
         with self._lock:
             self._held[name, lease.epoch] = lease

@@ -1,6 +1,6 @@
 """Workers that differ from the Procfile's in one thing, so that a test need not wait for minutes.
 
-`dramatiq tests.acceptance.hasty:short_leases` frees a dead worker's certificates after seconds instead of 90;
+`dramatiq tests.acceptance.hasty:short_leases` frees a dead worker's certificates after 4 seconds instead of 25;
 `dramatiq tests.acceptance.hasty:three_of_each` also sends every message three times.
 """
 

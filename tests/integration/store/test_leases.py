@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 
-from knit.errors import LeaseLost
+from knit.core.model import CertId, Challenge, Record
+from knit.errors import LeaseLost, NoSuchCertificate
 from knit.messages import HEARTBEAT
 from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
 from tests.integration.store.conftest import Store
 from tests.rig.process import wait_until
 from workers.actors import BUSY
+
+CHALLENGE = Challenge(identifier="host1.example.org", value="v", token="t", key_authorization="k")
+RECORD = Record(challenge=CHALLENGE, fqdn="_acme-challenge.host1.example.org", zone="example.org")
 
 
 def test_a_held_lease_is_given_to_nobody_else_and_is_free_after_release(store: Store) -> None:
@@ -167,3 +172,25 @@ def test_a_lease_taken_after_an_idle_time_hangs_on_a_fresh_one_of_its_process(st
         lease.check()
         assert not is_free(store, "y")
     leases.stop()
+
+
+@pytest.mark.parametrize("forged", [range(1, 400), (0, -1), (2**63, 2**200)])
+def test_ids_that_are_no_certificate_leave_nothing_behind(store: Store, forged: Iterable[int]) -> None:
+    for number in forged:
+        with pytest.raises(NoSuchCertificate), store.attempts.hold(CertId(number)):
+            pass
+    assert store.database.rows("select 1 from knit_leases where name like 'cert:%'") == []
+
+
+def test_a_removed_certificate_that_left_records_in_the_dns_is_still_held_for_them(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        store.attempts.journal(lease, attempt).presenting(RECORD)
+    store.certs.remove(spec.id)
+    with store.attempts.hold(spec.id) as held:
+        assert held is not None
+        assert held[1].leftovers
+        with store.attempts.hold(spec.id) as other:
+            assert other is None
