@@ -11,7 +11,7 @@ import pytest
 
 from knit.core.model import CertId, Challenge, Record
 from knit.errors import LeaseLost, NoSuchCertificate
-from knit.messages import HEARTBEAT
+from knit.queue.redis import HEARTBEAT
 from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
 from tests.integration.store.conftest import Store
 from tests.rig.process import wait_until
