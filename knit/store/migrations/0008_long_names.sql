@@ -13,7 +13,7 @@ create unique index knit_certs_key_file on knit_certs ((case when names_key is n
 -- other software orders nothing for a part of them.
 alter table knit_certs add column all_domains text;
 
-create function knit_abridge() returns trigger language plpgsql as $$
+create or replace function knit_abridge() returns trigger language plpgsql as $$
 begin
     if octet_length(new.domains) > 2600 then
         new.all_domains := new.domains;
