@@ -20,6 +20,7 @@ from knit.settings.environment import Environment
 from knit.store.agenda import Agendas
 from knit.store.database import Database
 from knit.store.leases import Leases
+from knit.undumpable import keep_memory_private
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def _safe(look: Callable[[], None], outages: Outages, pause: timedelta) -> Calla
 
 def main() -> int:
     """Exit code 0 after a signal, 1 when Postgres or the queue is away at the start, 2 for a wrong setting."""
+    keep_memory_private()
     try:
         settings = Scheduling.read(Environment.of_process(), queue_required=True)
         logs.setup(settings.log_level)

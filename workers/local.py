@@ -19,6 +19,7 @@ from knit.messages import Queue
 from knit.outages import Outages
 from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
+from knit.undumpable import keep_memory_private
 from scheduler.main import serve
 from workers.actors import Flows, declare
 from workers.handing_over import EVERY as HANDING_OVER
@@ -105,6 +106,7 @@ class Working:
 def _working(
     settings: Worker, env: Environment, queue: Queue, *, outages: Outages, heard: Heard | None = None
 ) -> Iterator[Working]:
+    keep_memory_private()
     stopping = Stopping()
     wired = wire(settings, env, stopping.sleep, outages)
     workers: list[dramatiq.Worker] = []

@@ -13,6 +13,7 @@ from knit.errors import KnitError, Misconfigured
 from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
+from knit.undumpable import keep_memory_private
 from workers.actors import declare
 from workers.handing_over import HandingOver
 from workers.later import Later
@@ -27,6 +28,7 @@ def setup() -> None:
 
     Ends the process with code 2 for a wrong setting and 1 when Postgres or the queue is away.
     """
+    keep_memory_private()
     try:
         env = Environment.of_process()
         settings = Worker.read(env, queue_required=True)
