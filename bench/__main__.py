@@ -23,6 +23,7 @@ MODULES = {
     "slow-ca": "slow_ca",
     "nothing-due": "nothing_due",
     "watch": "watching",
+    "first-sync": "first_sync",
     "startup": "startup",
 }
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
