@@ -33,6 +33,7 @@ from knit.solvers.tls import Trust
 from knit.store.accounts import Accounts
 from knit.store.agenda import Agendas
 from knit.store.attempts import Attempts
+from knit.store.clock import ServerClock
 from knit.store.database import Database
 from knit.store.installation import Installations
 from knit.store.issuers import IssuerMemory
@@ -83,6 +84,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
         dns = _Dns(env, settings, leases, store, sleep)
         acme = _acme(settings, Accounts(database), leases, sleep)
         opened.callback(acme.close)
+        clock = ServerClock(database)
         flows = Flows(
             reconcile=Reconcile(
                 store=passes,
@@ -90,10 +92,10 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
                 publication=publication,
                 belonging=belonging,
                 values=Values(
-                    store=passes, home=belonging.home, publication=publication, policy=settings.policy, clock=now
+                    store=passes, home=belonging.home, publication=publication, policy=settings.policy, clock=clock
                 ),
                 policy=settings.policy,
-                clock=now,
+                clock=clock,
             ),
             renew=Renew(
                 store=store,
@@ -114,7 +116,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
                 publication=publication,
                 belonging=belonging,
                 prune=published.prune,
-                clock=now,
+                clock=clock,
             ),
             clock=now,
             outages=outages,

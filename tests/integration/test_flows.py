@@ -319,6 +319,29 @@ def test_a_worker_whose_clock_is_wrong_orders_nothing(stage: Stage, days: int) -
         assert isinstance(flows.renew.run(cert_id), Renewed)
 
 
+@pytest.mark.parametrize("days", [-60, 60])
+def test_a_pass_decides_by_the_clock_of_postgresql_whatever_that_of_its_host_says(
+    stage: Stage, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expiring, fresh = stage.wanted(2)
+    with stage.process(Life()) as flows:
+        for cert_id in (expiring, fresh):
+            assert isinstance(flows.renew.run(cert_id), Renewed)
+        flows.publish.everything()
+    ages = "update knit_issued set not_before = now() - %s, not_after = now() + %s where cert_id = %s"
+    stage.sql(ages, timedelta(days=89), timedelta(days=1), expiring)
+    stage.sql(ages, timedelta(days=1), timedelta(days=89), fresh)
+    stage.sql("update knit_schedule set check_at = '-infinity'")
+    right = wiring.now
+    monkeypatch.setattr(wiring, "now", lambda: right() + timedelta(days=days))
+    with stage.process(Life()) as flows:
+        due = flows.reconcile.run().renew
+        assert expiring in due
+        assert fresh not in due
+        with pytest.raises(Transient, match="clock of this host"):
+            flows.renew.run(expiring)
+
+
 def test_a_bundle_survives_a_damaged_value_of_a_later_generation_in_its_place(stage: Stage) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
