@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ import click
 from knit.cli.edge import DONE, FAILED
 from knit.cli.flags import Command
 from knit.cli.issuers import directory_of
-from knit.cli.output import json_flag
+from knit.cli.output import instant, json_flag
 from knit.cli.result import Result, report
 from knit.cli.session import check_selection, connected, listed_in, selected, selecting, settings
 from knit.settings.environment import Environment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     lenient=True,
     epilog="Without KNIT_QUEUE_URL everything runs in this process; with it, workers do one certificate's renewal.",
 )
-@click.option("--once", is_flag=True, help="One whole pass, then exit; 1 if any certificate failed.")
+@click.option("--once", is_flag=True, help="One whole pass, then exit; 1 while any certificate is not as wanted.")
 @selecting
 @click.option("--force", is_flag=True, help="With --id or --domains: renew it though it is not due.")
 @click.option(
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --id or --domains: as --force, and no key it has had so far is ever published again.",
 )
+@click.option("--again", is_flag=True, help="With --force: though it was renewed within the last day.")
 @click.option("--wait", is_flag=True, help="With --id or --domains: until it is published, or has failed.")
 @json_flag
 def renew_command(
@@ -46,6 +47,7 @@ def renew_command(
     cert_id: int | None,
     domains: str | None,
     force: bool,
+    again: bool,
     key_compromised: bool,
     wait: bool,
     as_records: bool,
@@ -53,12 +55,19 @@ def renew_command(
     """Renew what is due, again and again (scheduler and workers in this process); or one certificate now."""
     if not (cert_id or domains):
         _refuse(
-            {"--key-compromised": key_compromised, "--force": force, "--wait": wait, "--json": as_records},
+            {
+                "--key-compromised": key_compromised,
+                "--force": force,
+                "--again": again,
+                "--wait": wait,
+                "--json": as_records,
+            },
             "with --id or --domains",
         )
         return _pass() if once else _daemon()
     check_selection(cert_id, domains)
     _refuse({"--once": once}, "without --id and --domains")
+    _refuse({"--again": again and not force}, "with --force")
     central = settings()
     with connected(central) as database:
         directory = directory_of(database, central, here=central.queue_url is None)
@@ -66,6 +75,8 @@ def renew_command(
         before = _renewable(certs, selected(certs, cert_id, domains))
         if key_compromised:
             _declare_compromised(database, before)
+        elif force:
+            _not_again(before, again=again)
         if force or key_compromised:
             certs.request_renewal(before.id)
         if central.queue_url is None:
@@ -96,10 +107,12 @@ def _pass() -> int:
     central = settings()
     with connected(central) as database:
         directory_of(database, central, here=True)
-    failed = local.once(worker, env)
-    if failed:
-        click.echo(f"knit: the pass is done; failed: {failed} (`knit list` says why)", err=True)
-    return FAILED if failed else DONE
+        failed = local.once(worker, env)
+        astray = listed_in(database, central).astray()
+    if failed or astray:
+        counts = f"failed: {failed}, not as wanted: {astray}"
+        click.echo(f"knit: the pass is done; {counts} (`knit list --failing` says why)", err=True)
+    return FAILED if failed or astray else DONE
 
 
 def _daemon() -> int:
@@ -137,6 +150,20 @@ def _declare_compromised(database: Database, cert: Listed) -> None:
         raise Refused(f"certificate {cert.id}: {why}")
 
 
+def _not_again(cert: Listed, *, again: bool) -> None:
+    """Raise Refused for a second certificate within a day, unless it is meant."""
+    from knit.errors import Refused
+
+    done = cert.last_renewed
+    if again or done is None or datetime.now(UTC) - done > timedelta(days=1):
+        return
+    raise Refused(
+        f"certificate {cert.id} was renewed at {instant(done)}, less than a day ago: another one costs one of the few "
+        "that a CA gives for the same names (Let's Encrypt: 5 a week, and then none for days); "
+        "`--force --again` orders it nevertheless"
+    )
+
+
 def _followed(certs: Certs, before: Listed) -> Result:
     from knit.cli.progress import follow
 
@@ -153,7 +180,14 @@ def _later(database: Database, policy: Policy, cert: Listed) -> Result | None:
     if known.spec is None:
         return None
     verdict = decide(known.spec, known.state, policy, datetime.now(UTC))
-    return Result(word="not due", until=verdict.until) if isinstance(verdict, Wait) else None
+    return _not_due(cert, verdict.until) if isinstance(verdict, Wait) else None
+
+
+def _not_due(cert: Listed, until: datetime) -> Result:
+    """A certificate that waits after a failure, or has never been issued, is not as wanted, whatever it waits for."""
+    if cert.failing or cert.published_at is None:
+        return Result(word="failed", error=cert.last_error or "it has never been issued", until=until)
+    return Result(word="not due", until=until)
 
 
 def _send(central: Central, cert_id: CertId, *, force: bool) -> None:
@@ -190,7 +224,7 @@ def _result(outcome: Outcome | None, before: Listed, now: Listed) -> Result:
 
     match outcome:
         case Skipped(until=until, reason=reason):
-            return Result(word="not due" if until else "skipped", until=until, error=None if until else reason)
+            return Result(word="skipped", error=reason) if until is None else _not_due(now, until)
         case Failed(error=error, retry_at=retry_at):
             return Result(word="failed", error=error, until=retry_at)
     if now.published_at is not None and now.published_at != before.published_at:

@@ -24,7 +24,7 @@ def connect(url: str, outages: Outages) -> Queue:
         import pika
         from dramatiq.brokers import rabbitmq as client
     except ImportError:
-        message = "KNIT_QUEUE_URL: amqp:// needs the extra knit[rabbitmq]"
+        message = "KNIT_QUEUE_URL: amqp:// needs the extra knit-certs[rabbitmq]"
         raise Misconfigured(message) from None
 
     class Consumer(client._RabbitmqConsumer):  # noqa: SLF001 -- the library has no other way to put one's own in its place

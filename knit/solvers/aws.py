@@ -136,7 +136,7 @@ def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str, sts:
         import botocore.session
         from botocore.config import Config
     except ImportError:
-        raise Misconfigured("authentication at AWS needs boto3: pip install 'knit[route53]'") from None
+        raise Misconfigured("authentication at AWS needs boto3: pip install 'knit-certs[route53]'") from None
     session = botocore.session.Session(profile=values.get(_PROFILE))
     times = {"connect_timeout": min(_CONNECT, timing.http), "read_timeout": min(LIBRARY, timing.http)}
     session.set_default_client_config(Config(**times, retries={"total_max_attempts": 1}))

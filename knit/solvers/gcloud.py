@@ -174,5 +174,5 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights=_RIGHTS,
-    note="Needs `knit[gcloud]`. Without GCE_SERVICE_ACCOUNT, application default credentials are used.",
+    note="Needs `knit-certs[gcloud]`. Without GCE_SERVICE_ACCOUNT, application default credentials are used.",
 )

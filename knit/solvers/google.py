@@ -93,7 +93,7 @@ def login(values: Values, timing: Timing, *, rights: str, trust: Trust | None = 
     try:
         import google.auth  # noqa: F401 - only whether it is there
     except ImportError:
-        raise Misconfigured("Google's authentication needs google-auth: install knit[gcloud]") from None
+        raise Misconfigured("Google's authentication needs google-auth: install knit-certs[gcloud]") from None
     scope = _SCOPE if values.get(_AS) is None else _ANY_SCOPE
     text = _key(values)
     load = partial(_default, scope) if text is None else partial(_account, _parsed(text), scope)

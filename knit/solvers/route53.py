@@ -233,7 +233,7 @@ PROVIDER = Provider(
     build=_build,
     rights=_RIGHTS,
     note=(
-        "Needs `knit[route53]`. Without AWS_ACCESS_KEY_ID, credentials are looked for as the AWS SDK does (profile, "
-        "web identity, container, instance)."
+        "Needs `knit-certs[route53]`. Without AWS_ACCESS_KEY_ID, credentials are looked for as the AWS SDK does "
+        "(profile, web identity, container, instance)."
     ),
 )

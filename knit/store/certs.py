@@ -46,6 +46,13 @@ class Listed:
     failures: int
     retry_at: datetime | None
     check_at: datetime | None
+    not_before: datetime | None = None
+    directory: str | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether something is wrong that a person may have to look at."""
+        return self.enabled and (not self.adopted or self.failures > 0 or self.last_error is not None)
 
 
 class Certs:
@@ -111,6 +118,10 @@ class Certs:
     def listing(self) -> Sequence[Listed]:
         """All certificates, by id."""
         return tuple(_listed(row) for row in self._database.rows(self._sql["listing"], {"id": None}))
+
+    def astray(self) -> int:
+        """How many enabled certificates are not as wanted: not published as asked for, or failing."""
+        return int(self._database.rows(self._sql["astray"])[0]["found"])
 
     def one(self, cert_id: CertId) -> Listed:
         """One certificate as the list shows it. Raises NoSuchCertificate."""

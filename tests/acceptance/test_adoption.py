@@ -91,7 +91,7 @@ def test_an_older_value_that_came_back_is_a_lost_one_named_and_issued_anew(scene
     scene.insert([name])
     assert scene.once().code == 0
     old = scene.raw(f"certs:{name}")
-    assert scene.knit.knit("renew", "--domains", name, "--force", env={"KNIT_QUEUE_URL": ""}).code == 0
+    assert scene.knit.knit("renew", "--domains", name, "--force", "--again", env={"KNIT_QUEUE_URL": ""}).code == 0
     newer = scene.value(f"certs:{name}")
     assert old is not None
     with closing(scene.servers.valkey.client()) as client:
@@ -116,7 +116,7 @@ def test_one_look_of_a_node_sees_what_a_publisher_without_a_change_feed_has_chan
     chain = scene.tls / f"{NAMES[0]}.crt"
     assert chain.read_text() == older["fullchain"]
 
-    assert scene.knit.knit("renew", "--domains", NAMES[0], "--force", env={"KNIT_QUEUE_URL": ""}).code == 0
+    assert scene.knit.knit("renew", "--domains", NAMES[0], "--force", "--again", env={"KNIT_QUEUE_URL": ""}).code == 0
     newer = scene.value(f"certs:{NAMES[0]}")
     with closing(scene.servers.valkey.client()) as client:
         client.delete("knit:index:revision", "knit:index:revisions")

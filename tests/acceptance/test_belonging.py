@@ -119,7 +119,7 @@ def test_an_emptied_valkey_is_filled_again_but_not_for_ever(scene: Scene) -> Non
     assert len(scene.pebble.finalized()) == 2 * 3
     assert "lost value not issued anew" in passes[-1].err
     assert all("not ordered anew more than twice" in row["last_error"] for row in scene.knit.list())
-    asked = scene.knit.knit("renew", "--domains", NAMES[0], "--force", env={"KNIT_QUEUE_URL": ""})
+    asked = scene.knit.knit("renew", "--domains", NAMES[0], "--force", "--again", env={"KNIT_QUEUE_URL": ""})
     assert asked.code == 0, asked.err
     assert scene.index() == {f"certs:{NAMES[0]}"}
 

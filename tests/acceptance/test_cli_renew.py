@@ -27,7 +27,12 @@ def test_a_renewal_by_workers_is_followed_to_its_end(scene: Scene) -> None:
     assert (again.code, again.err) == (0, "")
     assert "not due before 20" in again.out
 
-    forced = scene.knit.knit("renew", "--id", one, "--force", "--wait", "--json")
+    refused = scene.knit.knit("renew", "--id", one, "--force", "--wait")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert "less than a day ago" in refused.err
+    assert "5 a week" in refused.err
+    assert len(scene.pebble.orders()) == 1
+    forced = scene.knit.knit("renew", "--id", one, "--force", "--again", "--wait", "--json")
     assert forced.code == 0
     assert forced.json["result"] == "published"
     assert forced.json["not_after"] > "20"
@@ -65,3 +70,35 @@ def test_the_daemon_issues_and_stops_on_sigterm(scene: Scene) -> None:
     daemon.send(signal.SIGTERM)
     assert daemon.wait(seconds=10) == 0, daemon.text()
     assert "Traceback" not in daemon.text()
+
+
+AWAY = {"DNSUPDATE_NAMESERVER": "127.0.0.1:1"}
+
+
+def test_a_certificate_that_was_never_issued_and_waits_is_exit_1_however_one_asks(scene: Scene) -> None:
+    one = str(scene.add("www.knit.example"))
+    assert scene.once(**AWAY).code == 1
+
+    again = scene.once()
+    assert again.code == 1, "in backoff, nothing was tried"
+    assert "not as wanted: 1 (`knit list --failing` says why)" in again.err
+    asked = scene.knit.knit("renew", "--id", one, env=HERE)
+    assert (asked.code, "next try 20" in asked.err) == (1, True), asked.err
+    working(scene)
+    waited = scene.knit.knit("renew", "--id", one, "--wait")
+    assert (waited.code, "next try 20" in waited.err) == (1, True), waited.err
+    assert scene.knit.knit("list").code == 0
+
+
+def test_a_pass_is_exit_1_while_a_row_is_left_out_or_a_renewal_fails(scene: Scene) -> None:
+    scene.insert(["www.knit.example"])
+    assert scene.once().code == 0
+    scene.sql("update knit_schedule set failures = 1, retry_at = now() + interval '1 day'")
+    scene.sql("update knit_certs set last_error = 'x'")
+    assert scene.once().code == 1, "a renewal that waits"
+    scene.sql("update knit_schedule set failures = 0, retry_at = null")
+    assert scene.once().code == 0
+    scene.sql("update knit_certs set domains = 'b_d.knit.example'")
+    assert scene.once().code == 1, "a row that is left out"
+    scene.sql("update knit_certs set enabled = false")
+    assert scene.once().code == 0, "a disabled one is not wanted"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from knit import __version__
 from tests.acceptance.knit import PROGRAM, environment, knit
 
+FLAGS = ("provider", "valkey-key", "cert-path", "key-path")
 COMMANDS = (
     "add",
     "set",
@@ -96,6 +98,10 @@ def test_help_on_one_command() -> None:
         (["disable", "--id", "one"], "'one' is not a valid integer"),
         (["enable", "--id", "9223372036854775808"], "not in the range"),
         (["renew", "--force"], "--force goes only with --id or --domains"),
+        (["renew", "--id", "1", "--again"], "--again goes only with --force"),
+        (["lst"], "did you mean list?"),
+        (["issuer"], "did you mean issuers?"),
+        (["Enable"], "did you mean enable?"),
         (["renew", "--wait"], "--wait goes only with --id or --domains"),
         (["renew", "--id", "1", "--once"], "--once goes only without --id and --domains"),
         (["renew", "--once=perhaps"], "must be true or false"),
@@ -136,3 +142,37 @@ def test_output_that_nobody_reads_any_more_is_no_traceback() -> None:
     ended = subprocess.run([PROGRAM, "--help"], env=environment(), stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["version"], ["version", "--json"], ["help", "add"], ["providers"]])
+def test_a_full_disk_behind_the_output_is_one_line_and_no_bug(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [PROGRAM, *words], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, "knit: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", ">&- 2>&- <&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("words", ["version", "frobnicate", "list", "add --nonsense"])
+def test_an_output_that_the_caller_has_closed_is_no_bug(words: str, closed: str) -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"exec {PROGRAM} {words} {closed}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode in {0, 1, 2}
+    assert "bug" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_text_that_the_locale_cannot_write_is_escaped_and_no_bug() -> None:
+    ended = subprocess.run(
+        [PROGRAM, "add", "--domains", b"\xff\xc3\xbc", *(f"--{flag}=\u00fc" for flag in FLAGS)],
+        env=environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", KNIT_DB_URL="postgres://127.0.0.1:1/d"),
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, b"bug" in ended.stderr) in {(1, False), (2, False)}

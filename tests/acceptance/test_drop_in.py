@@ -151,7 +151,9 @@ def test_a_certificate_that_fails_stops_no_other_and_shows_in_the_exit_code_and_
     assert "elsewhere.example" in errors[failing]
     assert scene.challenges() == []
 
-    assert scene.once().code == 0, "nothing is tried again before its time, so nothing failed"
+    tries = scene.sql("select count(*) from knit_attempts")
+    assert scene.once().code == 1, "it is still not as wanted"
+    assert scene.sql("select count(*) from knit_attempts") == tries, "nothing is tried again before its time"
 
 
 def test_values_that_are_missing_or_damaged_are_issued_again_by_the_next_whole_pass(scene: Scene) -> None:

@@ -171,7 +171,7 @@ def test_after_an_older_database_is_restored_generations_jump_above_what_is_publ
     scripted: Scene, postgres: Postgres
 ) -> None:
     name = f"www.{ZONE}"
-    force = ("renew", "--domains", name, "--force")
+    force = ("renew", "--domains", name, "--force", "--again")
     scripted.insert([name])
     assert scripted.once().code == 0
     with psycopg.connect(postgres.url, autocommit=True) as connection:

@@ -41,7 +41,7 @@ def test_a_shell_without_a_directory_of_its_own_may_ask_the_workers(scene: Scene
     assert scene.once().code == 0
     for name in ("worker-control", "worker-renew"):
         scene.knit.start(name)
-    done = scene.knit.knit("renew", "--id", "1", "--force", "--wait", env={"KNIT_ACME_DIRECTORY": ""})
+    done = scene.knit.knit("renew", "--id", "1", "--force", "--again", "--wait", env={"KNIT_ACME_DIRECTORY": ""})
     assert (done.code, "published" in done.out) == (0, True), done.err
 
 

@@ -65,7 +65,7 @@ def test_a_valkey_that_is_away_when_a_renewal_is_asked_for(own_valkey_scene: Sce
     scene.knit.wait_published(1)
     before = generation(scene)
     scene.servers.valkey.stop()
-    assert scene.knit.knit("renew", "--domains", NAME, "--force").code == 0
+    assert scene.knit.knit("renew", "--domains", NAME, "--force", "--again").code == 0
     time.sleep(10)
     scene.servers.valkey.start()
     wait_until(lambda: generation(scene) > before, "the renewal that was asked for", seconds=SOON)
@@ -78,7 +78,7 @@ def test_a_postgres_that_is_away_when_a_renewal_is_asked_for(own_postgres_scene:
     scene.knit.wait_published(1)
     before = generation(scene)
     scene.scripted.script(delay_ms=700)
-    assert scene.knit.knit("renew", "--domains", NAME, "--force").code == 0
+    assert scene.knit.knit("renew", "--domains", NAME, "--force", "--again").code == 0
     time.sleep(0.5)
     own_postgres.stop()
     time.sleep(25)

@@ -151,7 +151,7 @@ class Demo:
     def _renew(self) -> None:
         self.screen.step("Renewed now, by force, and waited for until it is published")
         before = self._served("www.shop.example")
-        self.screen.output(self._run("renew", "--domains", ",".join(NAMES[0]), "--force", "--wait"))
+        self.screen.output(self._run("renew", "--domains", ",".join(NAMES[0]), "--force", "--again", "--wait"))
         wait_until(lambda: self._served("www.shop.example") != before, "the renewed certificate served", seconds=30)
         self.screen.step("The node noticed, wrote the new pair and reloaded the server:")
         self.screen.output(self._handshake("www.shop.example"))

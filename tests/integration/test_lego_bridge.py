@@ -356,10 +356,10 @@ def test_without_the_extra_it_says_what_to_install(endpoint: Endpoint) -> None:
         pytest.skip("lego is installed in this environment")
     entry, values = table()["httpreq"], Values(httpreq(endpoint))
     runtime = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
-    with pytest.raises(Misconfigured, match=r"pip install 'knit\[lego\]'"):
+    with pytest.raises(Misconfigured, match=r"pip install 'knit-certs\[lego\]'"):
         lego_provider.described(entry).solver(values, runtime)
     by_itself = lego_provider.solver(entry, lego_provider.setup(entry, values), values, runtime)
-    with pytest.raises(Misconfigured, match=r"pip install 'knit\[lego\]'"):
+    with pytest.raises(Misconfigured, match=r"pip install 'knit-certs\[lego\]'"):
         by_itself.present(record())
     assert children() == set()
 

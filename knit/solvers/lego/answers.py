@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Refused, Unreachable
 
-INSTALL = "lego is not installed here: pip install 'knit[lego]'"
+INSTALL = "lego is not installed here: pip install 'knit-certs[lego]'"
 
 _SHOWN = 400
 _SHORTEST = 3

@@ -177,12 +177,26 @@ with asked as (
 )
 select id from asked
 
+-- name: astray
+-- How many enabled certificates are not as wanted: left out, not published, published for other names or otherwise, or
+-- failing.
+select count(*) as found
+from knit_certs c
+left join knit_issued i on i.cert_id = c.id
+left join knit_schedule s on s.cert_id = c.id
+where c.enabled
+  and (
+      c.names_key is null or i.published_at is null or s.failures > 0
+      or (c.names_key, c.issuer, c.key_type, c.profile, c.valkey_key, c.cert_path, c.key_path)
+         is distinct from (i.names_key, i.issuer, i.key_type, i.profile, i.valkey_key, i.cert_path, i.key_path)
+  )
+
 -- name: listing
 select c.id, c.enabled, coalesce(c.all_domains, c.domains) as domains, c.names_key, c.provider, c.valkey_key, c.cert_path, c.key_path,
        c.not_after, c.last_renewed, c.last_error, c.issuer, c.key_type, c.profile, c.preferred_chain,
        c.renew_before, c.requested_at, i.published_at, a.step,
        greatest(s.retry_at, a.retry_at) as retry_at, coalesce(s.failures, 0) as failures,
-       nullif(s.check_at, '-infinity') as check_at
+       nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_schedule s on s.cert_id = c.id

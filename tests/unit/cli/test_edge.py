@@ -81,7 +81,7 @@ def test_the_traceback_of_a_bug_shows_at_level_debug(
 )
 def test_a_missing_extra_is_named(module: str, extra: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ending_with(ModuleNotFoundError("No module", name=module)), []) == 2
-    assert f"install knit[{extra}]" in capsys.readouterr().err
+    assert f"install knit-certs[{extra}]" in capsys.readouterr().err
 
 
 def test_a_command_gives_its_own_exit_code() -> None:

@@ -17,9 +17,9 @@ RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=lambda _: None)
 @pytest.mark.parametrize(
     ("code", "module", "extra"),
     [
-        ("route53", "botocore.session", r"knit\[route53\]"),
-        ("gcloud", "google.auth", r"knit\[gcloud\]"),
-        ("azuredns", "azure.identity", r"knit\[azuredns\]"),
+        ("route53", "botocore.session", r"knit-certs\[route53\]"),
+        ("gcloud", "google.auth", r"knit-certs\[gcloud\]"),
+        ("azuredns", "azure.identity", r"knit-certs\[azuredns\]"),
     ],
 )
 def test_a_missing_library_is_a_wrong_setting_that_names_the_extra(
@@ -33,5 +33,5 @@ def test_a_missing_library_is_a_wrong_setting_that_names_the_extra(
 def test_aws_keys_of_the_settings_need_the_library_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore", None)
     given = {"AWS_ACCESS_KEY_ID__WEST": "id", "AWS_SECRET_ACCESS_KEY__WEST": "secret"}
-    with pytest.raises(Misconfigured, match=r"pip install 'knit\[route53\]'"):
+    with pytest.raises(Misconfigured, match=r"pip install 'knit-certs\[route53\]'"):
         Registry(given, RUNTIME).solver("route53@west")
