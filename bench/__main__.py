@@ -22,6 +22,7 @@ MODULES = {
     "commands": "commands",
     "slow-ca": "slow_ca",
     "nothing-due": "nothing_due",
+    "first-pass": "first_pass",
     "watch": "watching",
     "first-sync": "first_sync",
     "startup": "startup",

@@ -1,0 +1,99 @@
+"""The first pass over 100,000 rows that other software wrote, against a plain read of them, and its memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+from bench.centre import median
+from bench.figures import Figure
+from bench.many import listed
+from knit.core.model import Policy
+from knit.flows.reconcile import Reconcile
+from knit.flows.values import Values
+from knit.settings.table import LETS_ENCRYPT
+from knit.store.clock import ServerClock
+from knit.store.database import Database
+from knit.store.installation import Installations
+from knit.store.issuers import IssuerMemory
+from knit.store.passes import Passes
+from knit.valkey.connect import connect
+from knit.valkey.layout import Layout
+from tests.rig.postgres import Postgres
+from tests.rig.valkey import Valkey
+from workers.wiring import published_side
+
+COUNT = 100_000
+ROUNDS = 3
+KIB = 1024
+
+
+def measure() -> list[Figure]:
+    """The pass runs in a process of its own, after statistics were collected over a list that nobody had adopted."""
+    with ExitStack() as opened:
+        postgres, valkey = Postgres(), Valkey()
+        for server in (postgres, valkey):
+            opened.callback(server.close)
+            server.start()
+        rounds = [_round(postgres, valkey, f"bench{number}") for number in range(ROUNDS)]
+    seconds, reads, memory = (median([each[part] for each in rounds]) for part in range(3))
+    return [
+        Figure(
+            what=f"first pass over {COUNT:,} new rows / reading them",
+            ours=f"{seconds:.2f} s",
+            baseline=f"{reads:.2f} s",
+            number=seconds / reads,
+            goal=10,
+        ),
+        Figure(what="memory of that pass", ours=f"{memory:.0f} MiB", number=memory, goal=250, unit="MiB"),
+    ]
+
+
+def _round(postgres: Postgres, valkey: Valkey, name: str) -> tuple[float, float, float]:
+    url = postgres.create_database(name)
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()  # It belongs to the database of the round before.
+    Database.open(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        listed(connection, COUNT)
+        connection.execute("analyze")
+        began = time.monotonic()
+        connection.execute("select * from knit_certs where enabled").fetchall()
+        read = time.monotonic() - began
+    command = [sys.executable, "-m", "bench.first_pass", url, valkey.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    postgres.drop_database(name)
+    seconds, memory = done.stdout.split()
+    return float(seconds), read, float(memory)
+
+
+def _pass(url: str, valkey_url: str) -> None:
+    layout, policy = Layout(), Policy(directory=LETS_ENCRYPT)
+    with Database.open(url, connections=2) as database:
+        link = connect(valkey_url, name="knit-bench")
+        passes, clock = Passes(database, layout.reserved), ServerClock(database)
+        side = published_side(link, layout, passes, Installations(database))
+        here: dict[str, Any] = {"store": passes, "publication": side.publication, "policy": policy, "clock": clock}
+        values = Values(home=side.belonging.home, **here)
+        memory = IssuerMemory(database)
+        reconcile = Reconcile(memory=memory, belonging=side.belonging, values=values, **here)
+        began = time.monotonic()
+        assert len(reconcile.run().renew) == COUNT
+        sys.stdout.write(f"{time.monotonic() - began} {_memory()}\n")
+
+
+def _memory() -> float:
+    """What this process has had at most, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / KIB
+
+
+if __name__ == "__main__":
+    _pass(*sys.argv[1:])
