@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "set": ("certs", "Change one thing or several about a certificate, and nothing else."),
     "remove": ("certs", "Remove a certificate; the next pass takes it out of Valkey."),
     "list": ("certs", "List the certificates."),
+    "show": ("certs", "Tell one certificate's story."),
     "enable": ("certs", "Take a disabled certificate up again."),
     "disable": ("certs", "Keep a certificate on the list without renewing or publishing it."),
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,7 @@ import click
 from knit.cli import listed
 from knit.cli.flags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
-from knit.cli.session import check_selection, opened, selected, selecting, settings
+from knit.cli.session import LARGEST_ID, check_selection, opened, selected, selecting, settings
 from knit.cli.waking import changing
 
 if TYPE_CHECKING:
@@ -121,20 +122,61 @@ def disable_command(*, cert_id: int | None, domains: str | None, as_records: boo
     _say("disabled", cert, as_records=as_records, enabled=False)
 
 
-@click.command(cls=Command, lenient=True)
+@click.command(
+    cls=Command, epilog="NAME is a name, a domain that names are below, or a pattern. The exit code does not judge."
+)
+@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@click.option("--failing", is_flag=True, help="Only those with something wrong.")
+@click.option("--due", is_flag=True, help="Only those that the next pass has to do with.")
+@click.option("--wide", is_flag=True, help="All columns, however long the lines get.")
 @json_flag
-def list_command(*, as_records: bool) -> None:
-    """List the certificates."""
+def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: bool, as_records: bool) -> None:
+    """List the certificates, or some of them."""
+    now = datetime.now(UTC)
     with opened(settings()) as certs:
-        found = certs.listing()
+        every = certs.listing()
+    found = [
+        cert
+        for cert in every
+        if listed.matches(cert, wanted) and (cert.failing or not failing) and (not due or listed.is_due(cert, now))
+    ]
     if as_records:
         as_json([listed.record(cert) for cert in found])
     elif not found:
-        click.echo("no managed certs")
-    elif for_people():
-        click.echo("\n".join(listed.for_a_person(found, datetime.now(UTC))))
+        click.echo("no such cert" if every else "no managed certs")
     else:
-        click.echo("\n".join(listed.plain(found)))
+        table = listed.wide(found, now) if wide else listed.for_a_person(found, now) if for_people() else None
+        click.echo("\n".join(listed.plain(found) if table is None else table))
+
+
+@click.command(cls=Command)
+@click.argument("which", metavar="NAME|ID")
+@json_flag
+def show_command(*, which: str, as_records: bool) -> None:
+    """Tell one certificate's story: what is wanted, how it is, and what its journal says."""
+    with opened(settings()) as certs:
+        cert = _named(certs, which)
+        tries = certs.tries(cert.id)
+    if as_records:
+        as_json({**listed.record(cert), "attempts": [asdict(one) for one in tries]})
+    else:
+        click.echo("\n".join(listed.story(cert, tries, datetime.now(UTC))))
+
+
+def _named(certs: Certs, which: str) -> Listed:
+    """The certificate with this id, or the one that has this name. Raises NoSuchCertificate, Misconfigured."""
+    from knit.core.names import normalise_one
+    from knit.errors import Misconfigured, NoSuchCertificate
+
+    if which.isascii() and which.isdigit() and 0 < int(which) <= LARGEST_ID:
+        return certs.one(int(which))  # type: ignore[arg-type]
+    name = normalise_one(which)
+    found = [cert for cert in certs.listing() if name in (one.lower() for one in listed.names(cert))]
+    if not found:
+        raise NoSuchCertificate(f"no certificate has the name {name}")
+    if len(found) > 1:
+        raise Misconfigured(f"several certificates have the name {name}: {', '.join(str(cert.id) for cert in found)}")
+    return found[0]
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from knit.cli.output import clean, instant, styled, table, width
+from knit.cli.output import GAP, clean, instant, styled, table, width
 from knit.core import text
 
 if TYPE_CHECKING:
-    from knit.store.certs import Listed
+    from knit.store.certs import Listed, Try
 
 COLUMNS = (
     "ID", "ENABLED", "DOMAINS", "PROVIDER", "VALKEY_KEY", "CERT_PATH", "KEY_PATH", "NOT_AFTER", "LAST_RENEWED",
@@ -18,7 +19,11 @@ COLUMNS = (
 )  # fmt: skip
 """Those of the Go knit, in its order."""
 
-SOON = timedelta(days=7)
+RED, YELLOW = 1 / 6, 1 / 4
+"""Shares of a life. Renewal begins with a third left, or half of a short one."""
+
+LEAST = 16
+"""Columns that names and state have together, however narrow the terminal is."""
 
 
 def record(cert: Listed) -> dict[str, object]:
@@ -37,6 +42,8 @@ def record(cert: Listed) -> dict[str, object]:
         "preferred_chain": cert.preferred_chain,
         "renew_before": None if cert.renew_before is None else duration(cert.renew_before),
         "not_after": cert.not_after,
+        "not_before": cert.not_before,
+        "directory": cert.directory,
         "last_renewed": cert.last_renewed,
         "published_at": cert.published_at,
         "last_error": None if cert.last_error is None else text.clean(cert.last_error),
@@ -81,29 +88,128 @@ def _cells(cert: Listed) -> tuple[str, ...]:
     )
 
 
+def wide(certs: Sequence[Listed], now: datetime) -> list[str]:
+    """Everything, however long the lines get: the columns of the Go knit, and what follows from them."""
+    more = ("CA", "LEFT", "NEXT", "STATE")
+    rows = [(*_cells(cert), authority(cert), left(cert, now), instant(_next(cert)), state(cert, now)) for cert in certs]
+    return table([(*COLUMNS, *more), *rows])
+
+
 def for_a_person(certs: Sequence[Listed], now: datetime) -> list[str]:
-    """The table where it fits the terminal, else a few lines for each certificate."""
-    lines = plain(certs)
-    if max(map(len, lines)) <= width():
-        return [
-            styled(lines[0], bold=True),
-            *(_tinted(line, cert) for line, cert in zip(lines[1:], certs, strict=True)),
-        ]
-    return [line for cert in certs for line in _block(cert, now)]
+    """One line for each certificate, in the width there is: names and state give way."""
+    fixed = [(str(cert.id), authority(cert), left(cert, now), _when(_next(cert), now)) for cert in certs]
+    sizes = [max(map(len, column)) for column in zip(("ID", "CA", "LEFT", "NEXT"), *fixed, strict=True)]
+    room = max(width() - sum(sizes) - len(GAP) * 5, LEAST)
+    longest = max(len(state(cert, now)) for cert in certs)
+    for_names = max(room - min(longest, room * 2 // 5), LEAST // 2)
+    rows = [
+        (number, _names(cert, for_names), ca, days, due, cut(state(cert, now), max(room - for_names, LEAST // 2)))
+        for cert, (number, ca, days, due) in zip(certs, fixed, strict=True)
+    ]
+    head, *lines = table([("ID", "NAMES", "CA", "LEFT", "NEXT", "STATE"), *rows])
+    return [styled(head, bold=True), *(_tinted(line, cert, now) for line, cert in zip(lines, certs, strict=True))]
 
 
-def _tinted(line: str, cert: Listed) -> str:
-    return styled(line, fg="red") if cert.last_error else line if cert.enabled else styled(line, dim=True)
+def cut(text: str, size: int) -> str:
+    """The text, or its beginning where it is too long."""
+    return text if len(text) <= size else f"{text[: size - 1]}…"
+
+
+def _names(cert: Listed, size: int) -> str:
+    first, *others = names(cert) or ["-"]
+    every = clean(", ".join((first, *others)))
+    more = f" +{len(others)}" if others else ""
+    return every if len(every) <= size else f"{cut(clean(first), size - len(more))}{more}"
+
+
+def authority(cert: Listed) -> str:
+    """The host of the directory that the published certificate came from, without what every directory has."""
+    host = clean((cert.directory or "").removeprefix("https://").partition("/")[0])
+    return host.removeprefix("acme-v02.api.").removeprefix("acme-").replace("-v02.api.", ".") or "-"
+
+
+def left(cert: Listed, now: datetime) -> str:
+    """How much life is left."""
+    return "-" if cert.not_after is None else _rough(cert.not_after - now)
+
+
+def state(cert: Listed, now: datetime) -> str:
+    """How it is, in a word or with the error that keeps it from being as wanted."""
+    if not cert.enabled:
+        return "disabled"
+    if cert.step is not None and not cert.failing:
+        return f"in progress: {cert.step}"
+    if cert.failing:
+        return clean(f"failing: {cert.last_error or 'see the log'}")
+    if cert.published_at is None:
+        return "waiting for its first certificate"
+    return "due" if is_due(cert, now) else "ok"
+
+
+def is_due(cert: Listed, now: datetime) -> bool:
+    """Whether the next pass has something to do about it."""
+    at = _next(cert)
+    return cert.enabled and cert.adopted and (at is None or at <= now)
+
+
+def _next(cert: Listed) -> datetime | None:
+    """When it is looked at again; None: at the next pass, or never while it is disabled."""
+    if not cert.enabled or (cert.retry_at is None and not cert.failing):
+        return cert.check_at if cert.enabled else None
+    return cert.retry_at
+
+
+def _when(at: datetime | None, now: datetime) -> str:
+    return "-" if at is None else "now" if at <= now else f"in {_rough(at - now)}"
+
+
+def _tinted(line: str, cert: Listed, now: datetime) -> str:
+    if not cert.enabled:
+        return styled(line, dim=True)
+    colour = "red" if cert.failing else urgency(cert, now)
+    return line if colour is None else styled(line, fg=colour)
+
+
+def urgency(cert: Listed, now: datetime) -> str | None:
+    """The colour of what is left of its life, by its share: six days are plenty for a certificate that lives six."""
+    if cert.not_after is None:
+        return None
+    life = timedelta(days=90) if cert.not_before is None else cert.not_after - cert.not_before
+    share = (cert.not_after - now) / max(life, timedelta(seconds=1))
+    return "red" if share < RED else "yellow" if share < YELLOW else None
+
+
+def matches(cert: Listed, wanted: Sequence[str]) -> bool:
+    """Whether one of its names is one of these, below one of these, or as one of these patterns says."""
+    return not wanted or any(
+        name == word or name.endswith(f".{word}") or fnmatchcase(name, word)
+        for name in names(cert)
+        for word in (text.lower().removesuffix(".") for text in wanted)
+    )
+
+
+def story(cert: Listed, tries: Sequence[Try], now: datetime) -> list[str]:
+    """One certificate: what is wanted, how it is, and what its journal says, the newest first."""
+    lines = _block(cert, now)
+    for one in tries:
+        end = f", {one.step} at {instant(one.ended_at)}" if one.ended_at else f", now at {one.step}"
+        lines.append(f"   {instant(one.started_at)}  {clean(one.reason)}, from {clean(one.directory)}{end}")
+        if one.error is not None:
+            lines.append(f"      {clean(one.error)}")
+    return lines
 
 
 def _block(cert: Listed, now: datetime) -> list[str]:
     facts = [
+        ("state", state(cert, now)),
+        ("CA", authority(cert)),
         ("provider", clean(cert.provider)),
         ("key", clean(cert.valkey_key)),
         ("files", f"{clean(cert.cert_path)}  {clean(cert.key_path)}"),
-        ("expires", _expiry(cert.not_after, now)),
+        ("expires", _expiry(cert, now)),
         ("renewed", instant(cert.last_renewed)),
         ("working on", cert.step),
+        ("next look", None if cert.check_at is None else instant(cert.check_at)),
         ("next try", None if cert.retry_at is None else instant(cert.retry_at)),
         ("error", None if cert.last_error is None else styled(clean(cert.last_error), fg="red")),
     ]
@@ -112,12 +218,12 @@ def _block(cert: Listed, now: datetime) -> list[str]:
     return [head, *(f"   {name:<10} {value}" for name, value in facts if value is not None)]
 
 
-def _expiry(not_after: datetime | None, now: datetime) -> str:
-    if not_after is None:
+def _expiry(cert: Listed, now: datetime) -> str:
+    if cert.not_after is None:
         return "-"
-    left = not_after - now
-    text = f"{instant(not_after)}  ({'in ' if left > timedelta(0) else ''}{_rough(left)})"
-    return styled(text, fg="red") if left < SOON else text
+    text = f"{instant(cert.not_after)}  ({'in ' if cert.not_after > now else ''}{left(cert, now)})"
+    colour = urgency(cert, now)
+    return text if colour is None else styled(text, fg=colour)
 
 
 def _rough(left: timedelta) -> str:

@@ -55,6 +55,21 @@ class Listed:
         return self.enabled and (not self.adopted or self.failures > 0 or self.last_error is not None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One attempt, as the journal keeps it."""
+
+    id: int
+    started_at: datetime
+    ended_at: datetime | None
+    step: str
+    reason: str
+    directory: str
+    order_url: str | None
+    error: str | None
+    retry_at: datetime | None
+
+
 class Certs:
     """What the command line does to the list. `reserved` says which Valkey keys knit uses itself."""
 
@@ -118,6 +133,10 @@ class Certs:
     def listing(self) -> Sequence[Listed]:
         """All certificates, by id."""
         return tuple(_listed(row) for row in self._database.rows(self._sql["listing"], {"id": None}))
+
+    def tries(self, cert_id: CertId) -> Sequence[Try]:
+        """Its newest attempts, the last one first."""
+        return tuple(Try(**row) for row in self._database.rows(self._sql["tries"], {"id": cert_id}))
 
     def astray(self) -> int:
         """How many enabled certificates are not as wanted: not published as asked for, or failing."""

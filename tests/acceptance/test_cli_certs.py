@@ -200,3 +200,28 @@ def test_a_change_that_cannot_be_is_one_line_and_changes_nothing(
     assert (done.code, done.out) == (code, "")
     assert said in done.err.splitlines()[0]
     assert knit("list", "--json", **settings).records == before
+
+
+def test_the_list_is_filtered_and_one_certificate_tells_its_story(settings: dict[str, str]) -> None:
+    add("a.example,www.a.example", **settings)
+    add("b.example", **settings)
+    with psycopg.connect(settings["KNIT_DB_URL"], autocommit=True) as connection:
+        connection.execute("update knit_certs set last_error = 'the CA said no' where id = 2")
+        connection.execute(
+            "insert into knit_attempts (cert_id, epoch, owner, step, reason, names, provider, issuer, directory,"
+            " key_type, ended_at, error) values (2, 1, 'x', 'failed', 'never issued', '{b.example}', 'desec', 'acme',"
+            " 'https://ca.example/dir', 'ec256', now(), 'the CA said no')"
+        )
+
+    def ids(*words: str) -> list[int]:
+        return [row["id"] for row in knit("list", "--json", *words, **settings).records]
+
+    assert (ids("a.example"), ids("--failing"), ids("--due"), ids("www.*")) == ([1], [2], [1, 2], [1])
+    assert knit("list", "zzz.example", **settings).out == "no such cert\n"
+    shown = knit("show", "b.example", **settings)
+    assert shown.code == 0
+    assert "never issued, from https://ca.example/dir, failed at 20" in shown.out
+    record = knit("show", "2", "--json", **settings).records
+    assert (record["id"], record["attempts"][0]["error"]) == (2, "the CA said no")
+    assert knit("show", "c.example", **settings).code == 1
+    assert "LEFT" in knit("list", "--wide", **settings).out

@@ -177,6 +177,13 @@ with asked as (
 )
 select id from asked
 
+-- name: tries
+select id, started_at, ended_at, step, reason, directory, order_url, error, nullif(retry_at, 'infinity') as retry_at
+from knit_attempts
+where cert_id = %(id)s
+order by started_at desc
+limit 20
+
 -- name: astray
 -- How many enabled certificates are not as wanted: left out, not published, published for other names or otherwise, or
 -- failing.

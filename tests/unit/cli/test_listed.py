@@ -83,17 +83,55 @@ def test_a_duration_is_written_as_go_reads_it(seconds: int, text: str) -> None:
     assert listed.duration(timedelta(seconds=seconds)) == text
 
 
-def test_a_narrow_terminal_gets_a_block_for_each_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    certs = [CERT, replace(CERT, enabled=False, not_after=NOW - timedelta(days=1), last_error="no", step="ordered")]
+@pytest.mark.parametrize("columns", [60, 80, 120, 250])
+def test_the_table_fits_the_width_there_is(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = replace(CERT, domains=",".join(f"name{i}.long-domain.example" for i in range(30)), last_error="no " * 90)
+    certs = [replace(CERT, directory="https://acme-v02.api.letsencrypt.org/directory"), long] * 100
     lines = listed.for_a_person(certs, NOW)
-    assert lines[0] == "7  b.example, *.b.example"
-    assert "   expires    2026-04-23T00:00:00Z  (in 53 days)" in lines
-    assert "7  b.example, *.b.example  (disabled)" in lines
-    assert "   expires    2026-02-28T00:00:00Z  (expired)" in lines
-    assert {"   error      no", "   working on ordered"} <= set(lines)
+    assert (len(lines), max(map(len, lines)) <= columns) == (201, True)
+    assert lines[0].split() == ["ID", "NAMES", "CA", "LEFT", "NEXT", "STATE"]
+    assert "letsencrypt.org" in lines[1]
+    assert "53 days" in lines[1]
+    assert "failing" in lines[2]
+    assert " +29" in lines[2]
 
 
-def test_a_wide_terminal_gets_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    assert listed.for_a_person([CERT], NOW) == listed.plain([CERT])
+def test_colour_goes_by_the_share_of_life_that_is_left() -> None:
+    short = replace(CERT, not_before=NOW, not_after=NOW + timedelta(days=6))
+    assert listed.urgency(short, NOW) is None
+    assert listed.urgency(short, NOW + timedelta(days=5, hours=2)) == "red"
+    year = replace(CERT, not_before=NOW - timedelta(days=240), not_after=NOW + timedelta(days=60))
+    assert listed.urgency(year, NOW) == "yellow"
+    assert listed.urgency(replace(CERT, not_after=NOW - timedelta(days=1)), NOW) == "red"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], True),
+        (["b.example"], True),
+        (["B.example."], True),
+        (["example"], True),
+        (["*.b.*"], True),
+        (["c.example"], False),
+    ],
+)
+def test_names_are_matched_whole_from_the_end_or_as_a_pattern(words: list[str], found: bool) -> None:
+    assert listed.matches(CERT, words) is found
+
+
+def test_the_state_says_what_keeps_it_from_being_as_wanted() -> None:
+    ok = replace(CERT, published_at=NOW, check_at=NOW + timedelta(days=20))
+    assert listed.state(ok, NOW) == "ok"
+    assert listed.state(replace(ok, check_at=NOW), NOW) == "due"
+    assert listed.state(replace(ok, enabled=False, last_error="x"), NOW) == "disabled"
+    assert listed.state(replace(ok, failures=1, last_error="no\x1b"), NOW) == "failing: no\\x1b"
+    assert listed.state(replace(ok, step="ordered"), NOW) == "in progress: ordered"
+    assert listed.state(replace(CERT, adopted=False, last_error="left out: x"), NOW) == "failing: left out: x"
+
+
+def test_wide_has_every_column() -> None:
+    head, row = listed.wide([CERT], NOW)
+    assert head.split()[-4:] == ["CA", "LEFT", "NEXT", "STATE"]
+    assert "53 days" in row
