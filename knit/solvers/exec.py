@@ -156,6 +156,8 @@ PROVIDER = Provider(
     knobs=_KNOBS,
     build=_build,
     rights="whatever the program needs",
-    note="A certificate's names are proved one after the other, as lego does it, and only one program at a time works "
-    "on a zone. lego has no EXEC_TIMEOUT.",
+    note="The program is called with `present` or `cleanup`, the record's name (with a final dot) and the value; under "
+    "EXEC_MODE=RAW with `present` or `cleanup`, `--`, domain, token and key authorization. It ends with 0 once that is "
+    "done. A certificate's names are proved one after the other, a minute apart unless EXEC_SEQUENCE_INTERVAL says "
+    "otherwise, as lego does it, and only one program at a time works on a zone. lego has no EXEC_TIMEOUT.",
 )

@@ -187,6 +187,7 @@ def stage(entered: ExitStack) -> Installation:
         "KNIT_DNS_RESOLVERS": dns.address,
         "KNIT_DNS_PROPAGATION_WAIT": "0",
         "EXEC_PATH": str(ROOT / "tests" / "demo" / "set_txt.py"),
+        "EXEC_SEQUENCE_INTERVAL": "0",
         "DEMO_DNS": dns.management_url,
     }
     return entered.enter_context(Installation(settings=settings))
