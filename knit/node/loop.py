@@ -152,7 +152,7 @@ class Loop:
         self._reload_failures += 1
         self._reload_at = time.monotonic() + delay
         fields = {"cause": failure, "output": output, "again_in": f"{delay:g}s"}
-        log.error("reload failed, it stays owed", extra=fields)
+        log.error("reload failed, will retry", extra=fields)
 
     def _wait(self, started: float) -> None:
         """Until the next poll, the next reload, or a hint."""
