@@ -75,11 +75,7 @@ class Demo:
         self._leave()
 
     def _run(self, *words: str) -> str:
-        shown = [
-            str(Path(word).relative_to(self.knit.home)) if word.startswith(str(self.knit.home)) else word
-            for word in words
-        ]
-        self.screen.command(f"knit {' '.join(shown)}")
+        self.screen.command(f"knit {' '.join(words)}")
         result = self.knit.knit(*words)
         if result.code:
             message = f"knit {words[0]} ended with {result.code}: {result.err}"
