@@ -149,13 +149,18 @@ def state(cert: Listed, now: datetime) -> str:
 def is_due(cert: Listed, now: datetime) -> bool:
     """Whether the next pass has something to do about it."""
     at = _next(cert)
-    return cert.enabled and cert.adopted and (at is None or at <= now)
+    return cert.enabled and cert.adopted and (at is None or at <= now) and not _fresh(cert)
+
+
+def _fresh(cert: Listed) -> bool:
+    """Whether it has just been published: the next pass only works out when to look again."""
+    return cert.published_at is not None and cert.check_at is not None and cert.check_at <= cert.published_at
 
 
 def _next(cert: Listed) -> datetime | None:
     """When it is looked at again; None: at the next pass, or never while it is disabled."""
     if not cert.enabled or (cert.retry_at is None and not cert.failing):
-        return cert.check_at if cert.enabled else None
+        return cert.check_at if cert.enabled and not _fresh(cert) else None
     return cert.retry_at
 
 
@@ -209,7 +214,7 @@ def _block(cert: Listed, now: datetime) -> list[str]:
         ("expires", _expiry(cert, now)),
         ("renewed", instant(cert.last_renewed)),
         ("working on", cert.step),
-        ("next look", None if cert.check_at is None else instant(cert.check_at)),
+        ("next look", None if cert.check_at is None or _fresh(cert) else instant(cert.check_at)),
         ("next try", None if cert.retry_at is None else instant(cert.retry_at)),
         ("error", None if cert.last_error is None else styled(clean(cert.last_error), fg="red")),
     ]

@@ -15,6 +15,7 @@ from knit.node.reload import Reload
 from knit.node.signals import Signals
 from knit.node.state import StateFolder
 from knit.settings.node import NodeSettings
+from knit.undumpable import refuse_dumps
 from knit.valkey.connect import connect
 from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
@@ -28,6 +29,7 @@ def run(settings: NodeSettings, *, once: bool) -> int:
 
     Raises Misconfigured, or Refused when another process has the state folder. Main thread only: it answers signals.
     """
+    refuse_dumps()
     signals = Signals()
     with ExitStack() as opened:
         loop = _wired(settings, signals, opened)

@@ -122,9 +122,11 @@ def test_names_are_matched_whole_from_the_end_or_as_a_pattern(words: list[str], 
 
 
 def test_the_state_says_what_keeps_it_from_being_as_wanted() -> None:
-    ok = replace(CERT, published_at=NOW, check_at=NOW + timedelta(days=20))
+    ok = replace(CERT, published_at=NOW - timedelta(days=60), check_at=NOW + timedelta(days=20))
     assert listed.state(ok, NOW) == "ok"
     assert listed.state(replace(ok, check_at=NOW), NOW) == "due"
+    assert listed.state(replace(ok, check_at=NOW, published_at=NOW), NOW) == "ok"
+    assert listed.state(replace(ok, check_at=None, published_at=NOW), NOW) == "due"
     assert listed.state(replace(ok, enabled=False, last_error="x"), NOW) == "disabled"
     assert listed.state(replace(ok, failures=1, last_error="no\x1b"), NOW) == "failing: no\\x1b"
     assert listed.state(replace(ok, step="ordered"), NOW) == "in progress: ordered"
