@@ -197,7 +197,7 @@ def test_a_pass_with_a_wrong_password_of_valkey_is_exit_1(settings: dict[str, st
 
 def test_a_node_without_valkey_is_exit_1(tmp_path_factory: pytest.TempPathFactory) -> None:
     state = str(tmp_path_factory.mktemp("state"))
-    failed(knit("watch", "--once", KNIT_VALKEY_URL=VALKEY, KNIT_STATE_DIR=state), "does not answer")
+    failed(knit("watch", "--once", KNIT_VALKEY_URL=VALKEY, KNIT_STATE_DIR=state), "cannot be reached")
 
 
 def test_a_node_with_a_wrong_password_is_exit_1(

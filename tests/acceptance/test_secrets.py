@@ -178,7 +178,7 @@ def publish_under_faults(scene: Scene) -> None:
             with fault(client) as word:
                 scene.insert([f"g{number}.{ZONE}"])
                 control = hasty.worker(knit, "control")
-                wait_until(lambda: f"({word})" in control.text(), f"{word} while publishing", seconds=30)  # noqa: B023
+                wait_until(lambda: f"({word}" in control.text(), f"{word} while publishing", seconds=30)  # noqa: B023
                 time.sleep(2.5)
                 control.kill()
     hasty.worker(knit, "control")

@@ -160,7 +160,7 @@ def test_a_queue_whose_host_cannot_be_looked_up_is_away(monkeypatch: pytest.Monk
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(Unreachable, match="the queue does not answer"):
+    with pytest.raises(Unreachable, match=r"the queue at queue\.invalid:5672 does not answer"):
         messages.connect("amqp://user:hunter2@queue.invalid/").send(messages.reconcile())
 
 
