@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from knit.core import address
 from knit.errors import Misconfigured
 
+LONGEST_FILE = 1 << 20
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
@@ -42,10 +44,16 @@ class Environment(Mapping[str, str]):
             return self._variables[name]
         path = self._variables[f"{name}_FILE"]
         try:
-            return Path(path).read_text().rstrip("\r\n")
+            with Path(path).open("rb") as file:
+                value = file.read(LONGEST_FILE + 1).decode().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             message = f"{name}_FILE={path}: cannot be read ({_cause(error)})"
             raise Misconfigured(message) from None
+        if "\0" in value or len(value) > LONGEST_FILE:
+            # No variable could hold a NUL, and no client, file or header takes one.
+            message = f"{name}_FILE={path}: must be text of at most {LONGEST_FILE} bytes, without NUL"
+            raise Misconfigured(message)
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)
@@ -66,7 +74,12 @@ def _cause(error: OSError | UnicodeDecodeError) -> str:
 
 
 def text(value: str) -> str:
-    """Any text."""
+    """Any text that is UTF-8: other bytes stand in the environment as surrogates, which no server can be sent."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        message = "UTF-8 text"
+        raise ValueError(message) from None
     return value
 
 
@@ -135,6 +148,7 @@ def url(*schemes: str) -> Callable[[str], str]:
     """A URL of one of these schemes, with a host (`unix` needs a path instead), read as Go reads it."""
 
     def parse(value: str) -> str:
+        text(value)
         allowed = f"a URL starting with {' or '.join(s + '://' for s in schemes)}"
         try:
             found = address.parse(value)
@@ -151,6 +165,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 def postgres(value: str) -> str:
     """A URL of PostgreSQL, with any number of hosts or none, or words like host=db dbname=knit."""
+    text(value)
     if "://" not in value.partition("=")[0]:
         if "=" not in value:
             raise ValueError("a URL starting with postgres:// or postgresql://, or words like host=db dbname=knit")
@@ -173,6 +188,7 @@ def _is_host(name: str | None) -> bool:
 
 def resolvers(value: str) -> tuple[str, ...]:
     """Comma-separated `host`, `host:port` or `[v6]:port`; a missing port becomes 53."""
+    text(value)
     found = tuple(_with_port(item.strip()) for item in value.split(",") if item.strip())
     if not found:
         message = "a comma-separated list such as 9.9.9.9,192.0.2.1:5353"
@@ -184,7 +200,7 @@ def _with_port(item: str) -> str:
     plain_v6 = item.count(":") > 1 and not item.startswith("[")
     host, port = (item, "53") if plain_v6 else _split_port(item)
     bare = host.strip("[]")
-    if not bare or not port.isdigit() or not 0 < int(port) < 65536 or any(c.isspace() for c in bare):
+    if not bare or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536 or any(c.isspace() for c in bare):
         message = "a comma-separated list such as 9.9.9.9,192.0.2.1:5353"
         raise ValueError(message)
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
@@ -200,6 +216,7 @@ def _split_port(item: str) -> tuple[str, str]:
 
 def hosts(value: str) -> tuple[str, ...]:
     """Host names, each with or without a port, separated by commas."""
+    text(value)
     found = tuple(item.strip().lower() for item in value.split(","))
     for item in found:
         parts = urlsplit(f"https://{item}")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import dns.entropy
@@ -20,7 +21,6 @@ import dns.query
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
-import dns.resolver
 import dns.rrset
 
 SILENT = "no answer in time"
@@ -35,6 +35,7 @@ _ADDITIONAL = 10
 _OPT = 11
 _RESPONSE = 0x80
 _CUT_SHORT = 0x02
+_LONGEST_CONF = 1 << 20
 _LAST_RESORT = ("1.1.1.1", "1.0.0.1")
 
 _OF_RESOLVERS = {
@@ -109,13 +110,25 @@ def resolved(text: str) -> Address:
         return Address(str(found[0][4][0]), int(port or "53"))
 
 
-def system_resolvers() -> tuple[Address, ...]:
-    """The resolvers of /etc/resolv.conf, or Cloudflare's where there are none (as lego does)."""
+def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[Address, ...]:
+    """The resolvers that this file names, or Cloudflare's where it names none (as lego does).
+
+    A line that is no address is passed over, as the C library does: a good one may follow.
+    """
     try:
-        found = dns.resolver.Resolver().nameservers
-    except (dns.resolver.NoResolverConfiguration, OSError):
-        found = _LAST_RESORT
-    return tuple(Address(str(server)) for server in found)
+        with path.open("rb") as file:
+            words = [line.split() for line in file.read(_LONGEST_CONF).decode("utf-8", "replace").splitlines()]
+    except OSError:
+        words = []
+    named = [said[1] for said in words if len(said) > 1 and said[0] == "nameserver"]
+    return tuple(dict.fromkeys(filter(None, map(_nameserver, named)))) or tuple(map(Address, _LAST_RESORT))
+
+
+def _nameserver(text: str) -> Address | None:
+    try:
+        return Address(str(ipaddress.ip_address(text)))
+    except ValueError:
+        return None
 
 
 def ask(name: str, kind: str, where: Address, *, recurse: bool, timeout: float) -> dns.message.Message:
