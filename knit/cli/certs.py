@@ -143,7 +143,7 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
     if as_records:
         as_json([listed.record(cert) for cert in found])
     elif not found:
-        click.echo("no such cert" if every else "no managed certs")
+        click.echo("no certificate matches" if every else "no managed certs")
     else:
         table = listed.wide(found, now) if wide else listed.for_a_person(found, now) if for_people() else None
         click.echo("\n".join(listed.plain(found) if table is None else table))

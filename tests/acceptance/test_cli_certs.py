@@ -217,7 +217,7 @@ def test_the_list_is_filtered_and_one_certificate_tells_its_story(settings: dict
         return [row["id"] for row in knit("list", "--json", *words, **settings).records]
 
     assert (ids("a.example"), ids("--failing"), ids("--due"), ids("www.*")) == ([1], [2], [1, 2], [1])
-    assert knit("list", "zzz.example", **settings).out == "no such cert\n"
+    assert knit("list", "zzz.example", **settings).out == "no certificate matches\n"
     shown = knit("show", "b.example", **settings)
     assert shown.code == 0
     assert "never issued, from https://ca.example/dir, failed at 20" in shown.out
