@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +19,7 @@ from knit.settings.environment import Environment
 from knit.solvers.base import Runtime
 from knit.solvers.delegation import DnsDelegation, Looking
 from knit.solvers.dns01 import Dns01, Shared
+from knit.solvers.exclusive import KeyedLocks
 from knit.solvers.registry import Registry
 from tests.rig.knot import Knot
 from tests.rig.pebble import Pebble
@@ -42,7 +42,7 @@ class Alone:
         self._issuer = AcmeIssuer(site, self._party, self._party, _now, time.sleep)
         looking = Looking(resolvers=(self.knot.address,), wait=0)
         delegation = DnsDelegation(looking, time.sleep)
-        self._shared = Shared(delegation=delegation, exclusive=lambda _: nullcontext())
+        self._shared = Shared(delegation=delegation, exclusive=KeyedLocks())
         runtime = Runtime(clock=_now, sleep=time.sleep, resolvers=(self.knot.address,))
         self._solvers = Registry(Environment(dict(dns(self.knot))), runtime)
 

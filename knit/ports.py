@@ -214,6 +214,19 @@ class Staging(Protocol):
         """Forget them."""
 
 
+class Retries(Protocol):
+    """The share of this process's threads that renewals which have failed before may have."""
+
+    def room(self, cert_id: CertId) -> AbstractContextManager[bool]:
+        """Whether there is room for this one, which is taken until the end."""
+
+    def line_up(self, cert_id: CertId) -> None:
+        """It found no room, and its message is owed: its turn comes."""
+
+    def freed(self) -> CertId | None:
+        """The next one whose turn has come."""
+
+
 class Agendas(Protocol):
     """When a pass is due, on the database's clock."""
 

@@ -19,7 +19,7 @@ from knit.flows.reconcile import PassPlan, Reconcile
 from knit.flows.renew import KEPT, Renew
 from knit.messages import Message, Queue
 from knit.outages import Outages
-from knit.ports import Clock
+from knit.ports import Clock, Retries
 from workers.later import Later
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,19 @@ BUSY = timedelta(seconds=10)
 """When to look again at a certificate that another worker is on: a dead worker's message may be back before its lease
 is free, and without another look nothing would happen before the next pass."""
 
+PARKED = timedelta(minutes=10)
+"""When a retry that found no room is looked at whatever happens; mostly its turn comes sooner."""
+
+NEXT = timedelta(milliseconds=1)
+"""Not at once, so that what is owed is sent sooner rather than twice."""
+
 SLOWLY = 6
 """What a person must mend is tried again as if it had been tried in vain so often: after a minute at the soonest."""
 
 PUBLISH_AT_ONCE = 3
 """How often a pass that must end tries again to publish."""
 
-BUSY_AT_ONCE = 6
+BUSY_AT_ONCE = 9
 """How often, over a minute, such a pass waits for another process that publishes."""
 
 
@@ -52,6 +58,7 @@ class Flows:
     renew: Renew
     publish: Publish
     clock: Clock
+    retries: Retries | None = None
     outages: Outages = field(default_factory=Outages)
     deep: bool = False
     follow_up: bool = True
@@ -106,7 +113,13 @@ class Actors:
 
     def renew(self, cert_id: CertId) -> None:
         """Renew it if it is due, and say when to look again."""
-        outcome = self.flows.renew.run(cert_id)
+        try:
+            outcome = self.flows.renew.run(cert_id)
+            if isinstance(outcome, Skipped) and outcome.queued:
+                self._line_up(cert_id)
+                return
+        finally:
+            self._next_retry()
         self.flows.on_outcome(outcome)
         if isinstance(outcome, Renewed):
             self.handed_over(cert_id)
@@ -116,6 +129,17 @@ class Actors:
             delay = outcome.retry_at - self.flows.clock()
             if delay < SOON:
                 self.later.send(messages.renew(cert_id), delay=delay + SLACK)
+
+    def _line_up(self, cert_id: CertId) -> None:
+        # Owed first: what a turn that comes meanwhile sends takes its place.
+        self.later.send(messages.renew(cert_id), delay=PARKED)
+        if self.flows.retries is not None:
+            self.flows.retries.line_up(cert_id)
+
+    def _next_retry(self) -> None:
+        """The one whose turn has come is already owed to the queue, for later: now is sooner."""
+        if self.flows.retries is not None and (cert_id := self.flows.retries.freed()) is not None:
+            self.later.send(messages.renew(cert_id), delay=NEXT)
 
     def publish(self, cert_id: CertId | None, tries: int) -> None:
         """Publish what waits; for None also refresh and prune."""
@@ -138,8 +162,9 @@ class Actors:
             if self.flows.follow_up:
                 self.later.send(message, delay=BUSY)
         except Busy as error:
-            if self.flows.follow_up or tries < BUSY_AT_ONCE:
-                self.later.send(again(tries + 1), delay=retry.again(tries))
+            # What a certificate needs is free at the latest when the process that holds it has died.
+            if self.flows.follow_up or message.actor_name == messages.RENEW or tries < BUSY_AT_ONCE:
+                self.later.send(again(tries + 1), delay=min(retry.again(tries), BUSY))
             else:
                 self._put_off(error, again(tries + 1), tries)
         except KnitError as error:

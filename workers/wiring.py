@@ -44,6 +44,7 @@ from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
 from knit.valkey.staging import ValkeyStaging
 from workers.actors import Flows
+from workers.retries import RetryShare
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
         acme = _acme(settings, Accounts(database), leases, sleep)
         opened.callback(acme.close)
         clock = ServerClock(database)
+        retries = RetryShare(settings.concurrency)
         flows = Flows(
             reconcile=Reconcile(
                 store=passes,
@@ -108,6 +110,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
                 sweep=dns.sweep,
                 policy=settings.policy,
                 clock=now,
+                retries=retries,
             ),
             publish=Publish(
                 store=passes,
@@ -119,6 +122,7 @@ def wire(settings: Worker, env: Environment, sleep: Sleep, outages: Outages) -> 
                 clock=clock,
             ),
             clock=now,
+            retries=retries,
             outages=outages,
         )
         return Wired(flows=flows, leases=leases, agendas=Agendas(database), close=opened.pop_all().close)

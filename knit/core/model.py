@@ -336,12 +336,16 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Nothing was done, because; `until` when known. `busy`: it is another worker's, alive or dead."""
+    """Nothing was done, because; `until` when known. `busy`: it is another worker's, alive or dead.
+
+    `queued`: there was no room for a retry here, and its turn comes.
+    """
 
     cert_id: CertId
     reason: str
     until: datetime | None = None
     busy: bool = False
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

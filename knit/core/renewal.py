@@ -74,6 +74,12 @@ def rank(state: CertState, now: datetime) -> tuple[bool, bool, datetime]:
     return state.failures > 0, ends > now + URGENT, ends
 
 
+def may_wait(state: CertState, now: datetime) -> bool:
+    """Whether a retry leaves the threads to others first: it has failed before, and nothing published runs out soon."""
+    soon = state.issued is not None and state.issued.not_after <= now + URGENT
+    return state.failures > 0 and not soon
+
+
 def window_start(spec: CertSpec, issued: Issued, policy: Policy) -> datetime:
     """When less than the wanted share of life is left, a little later for each certificate by its id."""
     life = issued.not_after - issued.not_before

@@ -34,6 +34,7 @@ from knit.core.value import Value
 from knit.errors import (
     AccountLimited,
     BundleMismatch,
+    Busy,
     ForeignValkey,
     Interrupted,
     LeaseLost,
@@ -47,7 +48,19 @@ from knit.errors import (
 from knit.flows.belonging import Belonging
 from knit.flows.limits import Limits
 from knit.flows.proving import Counted
-from knit.ports import Clock, Issuer, IssuerMemory, Issuers, Journal, Lease, Prover, Publication, Staging, Store
+from knit.ports import (
+    Clock,
+    Issuer,
+    IssuerMemory,
+    Issuers,
+    Journal,
+    Lease,
+    Prover,
+    Publication,
+    Retries,
+    Staging,
+    Store,
+)
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +89,14 @@ class Renew:
     sweep: Callable[[Sequence[Leftover]], None]
     policy: Policy
     clock: Clock
+    retries: Retries
 
     def run(self, cert_id: CertId) -> Outcome:
         """Renew this certificate if it is due. Failures are recorded and returned, not raised.
 
-        Raises Interrupted when the process is stopping and LeaseLost when another worker took over; in both
-        cases the journal says where to go on. Raises Transient, with nothing done, when the clock here is wrong.
+        Raises Interrupted when the process is stopping, LeaseLost when another worker took over, and Busy when another
+        certificate has what this one needs; in each case the journal says where to go on. Raises Transient, with
+        nothing done, when the clock here is wrong.
         """
         try:
             return self._held(cert_id)
@@ -96,7 +111,15 @@ class Renew:
             self._check_clock(lease)
             if known.spec is not None and (why := self._refusal(known.spec, known.directory)):
                 return Skipped(cert_id=cert_id, reason=why, busy=True)
+            return self._in_turn(cert_id, known, lease)
+
+    def _in_turn(self, cert_id: CertId, known: Known, lease: Lease) -> Outcome:
+        if not renewal.may_wait(known.state, self.clock()):
             return self._renew(cert_id, known, lease)
+        with self.retries.room(cert_id) as admitted:
+            if admitted:
+                return self._renew(cert_id, known, lease)
+        return Skipped(cert_id=cert_id, reason="other certificates that have failed are tried first", queued=True)
 
     def _renew(self, cert_id: CertId, known: Known, lease: Lease) -> Outcome:
         if known.leftovers:
@@ -191,7 +214,7 @@ class Renew:
             return self._issue(spec, attempt, lease, key)
         except LeaseLost:
             raise
-        except Interrupted as error:
+        except (Busy, Interrupted) as error:
             self.store.postpone(lease, attempt, error=error, retry_at=self.clock())
             raise
         except (Transient, BundleMismatch) as error:

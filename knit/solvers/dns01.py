@@ -13,9 +13,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Protocol
 
 from knit.core.model import Challenge, ChallengeId, Leftover, Record
-from knit.errors import KnitError, LeaseLost, Refused
+from knit.errors import Busy, KnitError, LeaseLost, Refused
 from knit.ports import Delegation, Journal, Solver, Solvers
 from knit.solvers.allowed import Allowed, is_odd
 from knit.solvers.base import HoldsOneValue, Paced, ReplacesWhole, Settles, TakesTheName, session
@@ -25,8 +26,13 @@ from knit.solvers.zones import explained
 
 log = logging.getLogger(__name__)
 
-Exclusive = Callable[[str], AbstractContextManager[None]]
-"""Holds the named thing for one worker among all processes; waits its turn, Transient when that takes too long."""
+
+class Exclusive(Protocol):
+    """Holds the named thing for one worker among all processes."""
+
+    def __call__(self, name: str, *, brief: bool = False) -> AbstractContextManager[None]:
+        """Wait for its turn: Transient when that takes too long; with `brief`, Busy after a few seconds."""
+
 
 Removed = Callable[[ChallengeId], None]
 """Tells the journal that a leftover is gone."""
@@ -90,23 +96,24 @@ class Dns01:
         records = [self._shared.delegation.locate(challenge) for challenge in challenges]
         with ExitStack() as held:
             for name in self._slots(records):
-                held.enter_context(self._shared.exclusive(name))
+                held.enter_context(self._shared.exclusive(name, brief=True))
             self._await_turn(records, held)
             solver = held.enter_context(session(self._solver))
-            states = [self._present(record, solver, held) for record in dict.fromkeys(records)]
+            # Nothing is set before the first: it can be left for later. What has begun is gone on with patiently.
+            states = [self._present(r, solver, held, brief=not n) for n, r in enumerate(dict.fromkeys(records))]
             if isinstance(solver, Settles):
                 solver.settle([state for state in states if state is not None])
             timeout, interval = self._solver.timeout, self._solver.interval
             self._shared.delegation.wait_visible(records, timeout=timeout, interval=interval)
             yield
 
-    def _present(self, record: Record, solver: Solver, held: ExitStack) -> dict[str, str] | None:
+    def _present(self, record: Record, solver: Solver, held: ExitStack, *, brief: bool) -> dict[str, str] | None:
         self._check_place(record)
-        challenge = self._journal.presenting(record)
-        # Registered before the call: a provider may have set the value although its answer was lost.
-        cleanup = _Cleanup(self, solver, record, challenge)
-        held.callback(cleanup.run)
-        with explained(record), writing(self._code, solver, record, self._shared.exclusive):
+        with explained(record), writing(self._code, solver, record, self._shared.exclusive, brief=brief):
+            challenge = self._journal.presenting(record)
+            # Registered before the call: a provider may have set the value although its answer was lost.
+            cleanup = _Cleanup(self, solver, record, challenge)
+            held.callback(cleanup.run)
             cleanup.state = solver.present(record)
         if cleanup.state is not None:
             self._journal.presented(challenge, cleanup.state)
@@ -179,12 +186,12 @@ def slots(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
 
 
 @contextmanager
-def writing(code: str, solver: Solver, record: Record, exclusive: Exclusive) -> Iterator[None]:
+def writing(code: str, solver: Solver, record: Record, exclusive: Exclusive, *, brief: bool = False) -> Iterator[None]:
     """Hold what this write replaces, where the provider's API replaces more than the one value."""
     if not isinstance(solver, ReplacesWhole):
         yield
         return
-    with exclusive(f"dns {code} {solver.replaces(record)}"):
+    with exclusive(f"dns {code} {solver.replaces(record)}", brief=brief):
         yield
 
 
@@ -204,7 +211,7 @@ def sweep(
     for leftover in leftovers:
         try:
             _clear(leftover, solvers, exclusive, gone)
-        except LeaseLost:
+        except (Busy, LeaseLost):
             raise
         except KnitError as e:
             fqdn = leftover.record.fqdn
@@ -220,8 +227,8 @@ def _clear(leftover: Leftover, solvers: Solvers, exclusive: Exclusive, gone: Cal
     solver, code = solvers.solver(leftover.provider), split(leftover.provider)[0]
     with ExitStack() as held:
         for name in slots(code, solver, leftover.record):
-            held.enter_context(exclusive(name))
-        held.enter_context(writing(code, solver, leftover.record, exclusive))
+            held.enter_context(exclusive(name, brief=True))
+        held.enter_context(writing(code, solver, leftover.record, exclusive, brief=True))
         try:
             solver.cleanup(leftover.record, leftover.state)
         except Refused:

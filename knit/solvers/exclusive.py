@@ -7,11 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from knit.errors import Unreachable
+from knit.errors import Busy, Unreachable
 from knit.ports import Leases, Sleep
 
 _FIRST = 0.01
 _LONGEST = 0.5
+
+BRIEF = 3.0
+"""Seconds for which a thread waits for what another certificate may hold for minutes."""
+
+_BUSY = "another certificate is using {name!r}"
 
 
 class KeyedLocks:
@@ -22,14 +27,18 @@ class KeyedLocks:
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Hold the named lock."""
+    def __call__(self, name: str, *, brief: bool = False) -> Iterator[None]:
+        """Hold the named lock. With `brief`, raise Busy when it is not free soon."""
         with self._guard:
             lock, users = self._locks.get(name, (threading.Lock(), 0))
             self._locks[name] = (lock, users + 1)
         try:
-            with lock:
+            if not lock.acquire(timeout=BRIEF if brief else -1):
+                raise Busy(_BUSY.format(name=name))
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             self._leave(name)
 
@@ -55,17 +64,19 @@ class LeasedLocks:
         self._local = KeyedLocks()
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Hold the named lease."""
-        with self._local(name), ExitStack() as held:
-            self._take(name, held)
+    def __call__(self, name: str, *, brief: bool = False) -> Iterator[None]:
+        """Hold the named lease. With `brief`, raise Busy when it is not free soon."""
+        with self._local(name, brief=brief), ExitStack() as held:
+            self._take(name, held, brief=brief)
             yield
 
-    def _take(self, name: str, held: ExitStack) -> None:
-        deadline = time.monotonic() + self._patience
+    def _take(self, name: str, held: ExitStack, *, brief: bool) -> None:
+        deadline = time.monotonic() + (min(BRIEF, self._patience) if brief else self._patience)
         pause = _FIRST
         while held.enter_context(self._leases.hold(name)) is None:
             if time.monotonic() > deadline:
+                if brief:
+                    raise Busy(_BUSY.format(name=name))
                 raise Unreachable(f"another worker has held {name!r} for over {self._patience:.0f} s")
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST)

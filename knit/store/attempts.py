@@ -30,6 +30,7 @@ from knit.core.model import (
 from knit.core.text import ascii_only, clean
 from knit.errors import (
     AccountLimited,
+    Busy,
     Interrupted,
     KnitError,
     LeaseLost,
@@ -143,7 +144,7 @@ class Attempts:
 
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`."""
-        shown = not isinstance(error, Interrupted)
+        shown = not isinstance(error, Busy | Interrupted)
         counts = shown and not isinstance(error, RateLimited)
         written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts}
         told(error, lambda words: self._write("postpone", lease, {"id": attempt.id, **words, **written}))

@@ -16,7 +16,7 @@ import pydantic
 from acme import messages
 
 from knit.core.model import Account
-from knit.errors import CredentialsRejected, Unreachable
+from knit.errors import Busy, CredentialsRejected
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.signing import Signer, new_account_key
@@ -26,7 +26,7 @@ from knit.ports import Accounts, Leases, Sleep
 
 log = logging.getLogger(__name__)
 
-OTHERS_REGISTER_SECONDS: Final = 60.0
+OTHERS_REGISTER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.2
 
 
@@ -59,7 +59,7 @@ class Registrar:
     monotonic: Callable[[], float] = time.monotonic
 
     def account(self, network: Network, directory: Directory) -> Account:
-        """The registered account. Raises CredentialsRejected, ProblemReply, Unreachable, Interrupted."""
+        """The registered account. Raises CredentialsRejected, ProblemReply, Unreachable, Interrupted, and Busy."""
         end = self.monotonic() + OTHERS_REGISTER_SECONDS
         while self.monotonic() < end:
             found = self.accounts.get(self.directory_url, self.issuer)
@@ -70,7 +70,7 @@ class Registrar:
                     return self._made(network, directory)
             self.sleep(LOOK_SECONDS)
         message = "another worker is registering the ACME account and has not finished"
-        raise Unreachable(message)
+        raise Busy(message)
 
     def _made(self, network: Network, directory: Directory) -> Account:
         known = self.accounts.get(self.directory_url, self.issuer) or self._adopted() or self._new()

@@ -13,12 +13,12 @@ from types import MappingProxyType
 import pytest
 
 from knit.core.model import CertId, Challenge, ChallengeId, Leftover, Record
-from knit.errors import Interrupted, LeaseLost, NotVisible, Refused, Unreachable
+from knit.errors import Busy, Interrupted, LeaseLost, NotVisible, Refused, Unreachable
 from knit.ports import Solver
 from knit.solvers import duckdns as duck
 from knit.solvers.base import HoldsOneValue, Paced, Runtime, Settles, TakesTheName, Timing, Values
 from knit.solvers.desec import Desec
-from knit.solvers.dns01 import Dns01, Exclusive, Shared, sweep
+from knit.solvers.dns01 import Dns01, Exclusive, Shared, sweep, writing
 from knit.solvers.exclusive import KeyedLocks, LeasedLocks
 from knit.solvers.pauses import Pauses
 from tests.rig.dns_api.desec import FakeDesec
@@ -418,4 +418,39 @@ def test_a_stop_ends_the_wait_for_another_process() -> None:
 
     locks = LeasedLocks(Held(), stopping)  # type: ignore[arg-type] # a lease is only held here
     with pytest.raises(Interrupted), locks("dns desec name"):
+        pass
+
+
+def test_a_place_that_another_certificate_holds_gives_the_thread_back_with_nothing_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("knit.solvers.exclusive.BRIEF", 0.05)
+    solver, exclusive, journal = OneSlot(), KeyedLocks(), Journal()
+    with prover(solver, Journal(), exclusive=exclusive).proving([challenge("first")]):
+        with pytest.raises(Busy), prover(solver, journal, exclusive=exclusive).proving([challenge("second")]):
+            pass
+        with pytest.raises(Busy):
+            sweep([leftover("old")], OneSolver(solver), lambda _: None, exclusive)
+        assert solver.value == "first"
+    assert journal.told == []
+    with prover(solver, journal, exclusive=exclusive).proving([challenge("second")]):
+        assert solver.value == "second"
+
+
+def test_a_record_set_that_another_writer_holds_gives_the_thread_back_with_nothing_begun(
+    api: FakeDesec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knit.solvers.exclusive.BRIEF", 0.05)
+    solver, exclusive, journal = desec(api), KeyedLocks(), Journal()
+    record = Record(challenge=challenge("one"), fqdn=NAME, zone="example.org")
+    with writing("desec", solver, record, exclusive), pytest.raises(Busy):
+        prover(solver, journal, exclusive=exclusive).proving([challenge("one")]).__enter__()
+    assert journal.told == []
+    assert api.values(NAME) == []
+
+
+def test_another_process_that_holds_a_place_gives_the_thread_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("knit.solvers.exclusive.BRIEF", 0.05)
+    locks = LeasedLocks(Held(), lambda _: None)  # type: ignore[arg-type] # a lease is only held here
+    with pytest.raises(Busy), locks("dns slot desec name", brief=True):
         pass
