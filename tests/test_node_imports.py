@@ -5,7 +5,6 @@ import sys
 
 CENTRE = (
     "psycopg",
-    "psycopg_pool",
     "acme",
     "josepy",
     "dramatiq",
