@@ -22,7 +22,7 @@ from knit.core.model import Account, Bundle, Challenge, ChallengeId, IssueReques
 from knit.issuers.acme import AcmeIssuer, Site
 from tests.rig.pebble import Pebble, PebbleOptions
 
-ROUNDS = 5
+ROUNDS = 7
 CERTIFICATES = 60
 GOAL = 0.35
 

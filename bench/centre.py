@@ -146,9 +146,11 @@ def dns(knot: Knot) -> Mapping[str, str]:
 
 
 def _is_ready(installation: Installation, connection: psycopg.Connection[tuple[int]]) -> bool:
-    booted = [process.text().count("Worker process is ready") for process in installation.processes]
-    found = connection.execute("select count(*) from pg_tables where tablename = 'knit_schedule'").fetchone()
-    return all(booted) and found == (1,)
+    """Each worker process says in PostgreSQL that it is there."""
+    if connection.execute("select count(*) from pg_tables where tablename = 'knit_workers'").fetchone() != (1,):
+        return False
+    found = connection.execute("select count(*) from knit_workers where trouble is null").fetchone()
+    return found is not None and found[0] >= len(installation.processes)
 
 
 def median(numbers: Sequence[float]) -> float:

@@ -30,7 +30,7 @@ from tests.rig.process import MissingError, RigError, program
 
 CERTBOT = ("certbot==5.8.0", "certbot-dns-rfc2136==5.8.0")
 IN_FLIGHT = 4
-ROUNDS = 3
+ROUNDS = 5
 OURS, LEGO, CERTBOTS = 100, 6, 2
 """Certificates in each round."""
 INSTALL_SECONDS = 300
@@ -80,8 +80,8 @@ def measure() -> list[Figure]:
     return [
         _figure("CPU per certificate: what the command does, too", lego, same, 0.25),
         _figure("CPU per certificate: what the command does, too", certbot, same, 1 / 60),
-        _figure("CPU per certificate: worker path", lego, ours, 0.25),
-        _figure("CPU per certificate: worker path", certbot, ours, 1 / 60),
+        _figure("CPU per certificate: worker path", lego, ours, 0.5),
+        _figure("CPU per certificate: worker path", certbot, ours, 1 / 35),
         _figure("time per certificate: worker path", lego, ours, 1 / 50),
         _figure("time per certificate where the CA does not look: worker path", easy_lego, easy),
     ]
