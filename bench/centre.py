@@ -23,6 +23,7 @@ ZONES = tuple(f"zone{number}.example" for number in range(100))
 
 BY_DNS_UPDATE = "dnsupdate"
 LOOK_EVERY = 0.05
+HEARTBEATS = "dramatiq:__heartbeats__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ def centre(knot: Knot, authority: Authority, *, in_flight: int, workers: int = 1
         renewing = tuple(installation.start("worker-renew") for _ in range(workers))
         publishing = installation.start("worker-control")
         connection = opened.enter_context(psycopg.connect(settings["KNIT_DB_URL"], autocommit=True))
-        wait_until(lambda: _is_ready(installation, connection), "both workers ready", seconds=30)
+        wait_until(lambda: _is_ready(installation, queue), "both workers ready", seconds=30)
         sending = messages.connect(queue.url)
         opened.callback(sending.close)
         yield Centre(
@@ -145,12 +146,10 @@ def dns(knot: Knot) -> Mapping[str, str]:
     }
 
 
-def _is_ready(installation: Installation, connection: psycopg.Connection[tuple[int]]) -> bool:
-    """Each worker process says in PostgreSQL that it is there."""
-    if connection.execute("select count(*) from pg_tables where tablename = 'knit_workers'").fetchone() != (1,):
-        return False
-    found = connection.execute("select count(*) from knit_workers where trouble is null").fetchone()
-    return found is not None and found[0] >= len(installation.processes)
+def _is_ready(installation: Installation, queue: Valkey) -> bool:
+    """Each worker process has been heard of at the queue, which comes after all else of its start."""
+    with queue.client() as client:
+        return int(client.zcard(HEARTBEATS)) >= len(installation.processes)
 
 
 def median(numbers: Sequence[float]) -> float:
