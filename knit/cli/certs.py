@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from knit.cli import listed
+from knit.cli import complete, listed
 from knit.cli.flags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
 from knit.cli.session import LARGEST_ID, check_selection, opened, selected, selecting, settings
@@ -33,12 +33,22 @@ def options(command: F) -> F:
 
 
 OPTIONS: tuple[Callable[[F], F], ...] = (
-    click.option("--provider", metavar="CODE", help="DNS provider by lego's code; code@account for a second account."),
+    click.option(
+        "--provider",
+        metavar="CODE",
+        help="DNS provider by lego's code; code@account for a second account.",
+        shell_complete=complete.providers,
+    ),
     click.option("--valkey-key", metavar="KEY", help="Valkey key to publish under."),
     click.option("--cert-path", metavar="PATH", help="File of the full chain on the nodes."),
     click.option("--key-path", metavar="PATH", help="File of the private key on the nodes."),
     click.option("--issuer", metavar="NAME", help="Who issues it.  [default: acme]"),
-    click.option("--key-type", metavar="TYPE", help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: ec256]"),
+    click.option(
+        "--key-type",
+        metavar="TYPE",
+        help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: ec256]",
+        shell_complete=complete.key_types,
+    ),
     click.option("--profile", metavar="NAME", help="Certificate profile of the CA."),
     click.option("--renew-before", metavar="DURATION", help="Renew with so much life left, for example 30d or 720h."),
     click.option("--preferred-chain", metavar="CN", help="Of several chains, the one whose root has this common name."),
@@ -125,7 +135,7 @@ def disable_command(*, cert_id: int | None, domains: str | None, as_records: boo
 @click.command(
     cls=Command, epilog="NAME is a name, a domain that names are below, or a pattern. The exit code does not judge."
 )
-@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@click.argument("wanted", metavar="[NAME]...", nargs=-1, shell_complete=complete.names)
 @click.option("--failing", is_flag=True, help="Only those with something wrong.")
 @click.option("--due", is_flag=True, help="Only those that the next pass has to do with.")
 @click.option("--wide", is_flag=True, help="All columns, however long the lines get.")
@@ -150,7 +160,7 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
 
 
 @click.command(cls=Command)
-@click.argument("which", metavar="NAME|ID")
+@click.argument("which", metavar="NAME|ID", shell_complete=complete.names_and_ids)
 @json_flag
 def show_command(*, which: str, as_records: bool) -> None:
     """Tell one certificate's story: what is wanted, how it is, and what its journal says."""

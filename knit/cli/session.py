@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from knit.cli.complete import ids, sets_of_names
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
@@ -55,8 +56,11 @@ def listed_in(database: Database, central: Central) -> Certs:
 
 def selecting(command: F) -> F:
     """The flags `--id` and `--domains` of a command on one certificate."""
-    by_id = click.option("--id", "cert_id", type=click.IntRange(0, LARGEST_ID), help="Id of the certificate.")
-    by_names = click.option("--domains", metavar="A,B", help="Its exact set of names, in any order.")
+    number = click.IntRange(0, LARGEST_ID)
+    by_id = click.option("--id", "cert_id", type=number, help="Id of the certificate.", shell_complete=ids)
+    by_names = click.option(
+        "--domains", metavar="A,B", help="Its exact set of names, in any order.", shell_complete=sets_of_names
+    )
     return by_id(by_names(command))
 
 

@@ -191,6 +191,11 @@ class Certs:
             raise _unknown(parameters["id"])
 
 
+def listing_of(connection: Connection) -> Sequence[Listed]:
+    """All certificates, by id, over a connection of the caller's."""
+    return tuple(map(_listed, connection.execute(queries("certs")["listing"], {"id": None}).fetchall()))
+
+
 def _values(wanted: Wanted) -> dict[str, Any]:
     from knit.core.wanted import OPTIONS
 

@@ -225,3 +225,28 @@ def test_the_list_is_filtered_and_one_certificate_tells_its_story(settings: dict
     assert (record["id"], record["attempts"][0]["error"]) == (2, "the CA said no")
     assert knit("show", "c.example", **settings).code == 1
     assert "LEFT" in knit("list", "--wide", **settings).out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("knit show b.", ["b.example"]),
+        ("knit list a", ["a.example"]),
+        ("knit renew --id 1", ["1"]),
+        ("knit remove --domains a", ["a.example,b.example"]),
+        ("knit set --provider desec@", ["desec@second"]),
+    ],
+)
+def test_completion_knows_what_is_on_the_list(settings: dict[str, str], words: str, offered: list[str]) -> None:
+    assert add("a.example,b.example", "--provider", "desec@second", **settings).code == 0
+    last = str(len(words.split()) - 1)
+    done = knit(_KNIT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=last, **settings)
+    assert done.err == ""
+    assert [line.partition(",")[2] for line in done.out.split()] == offered
+
+
+def test_completion_makes_no_tables(database_url: str) -> None:
+    done = knit(_KNIT_COMPLETE="bash_complete", COMP_WORDS="knit show a", COMP_CWORD="2", KNIT_DB_URL=database_url)
+    assert (done.out.strip(), done.err) == ("", "")
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select to_regclass('knit_certs')").fetchall() == [(None,)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,33 @@ def test_text_that_the_locale_cannot_write_is_escaped_and_no_bug() -> None:
         check=False,
     )
     assert (ended.returncode, b"bug" in ended.stderr) in {(1, False), (2, False)}
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("knit add --key-type rsa", ["rsa2048", "rsa3072", "rsa4096"]),
+        ("knit set --provider rfc", ["rfc2136"]),
+        ("knit show shop", []),
+    ],
+)
+def test_completion_knows_values_and_is_silent_about_what_it_cannot_know(words: str, offered: list[str]) -> None:
+    last = str(len(words.split()) - 1)
+    away = {"KNIT_DB_URL": "postgres://knit@127.0.0.1:9/knit"}
+    done = knit(_KNIT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=last, **away)
+    assert done.err == ""
+    assert [line.partition(",")[2] for line in done.out.split()] == offered
+
+
+def test_completion_waits_for_no_silent_database() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        began = time.monotonic()
+        done = knit(
+            _KNIT_COMPLETE="bash_complete",
+            COMP_WORDS="knit renew --id 1",
+            COMP_CWORD="3",
+            KNIT_DB_URL=f"postgres://knit@127.0.0.1:{port}/knit",
+        )
+    assert (done.out.strip(), done.err) == ("", "")
+    assert time.monotonic() - began < 4.5

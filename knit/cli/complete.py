@@ -1,0 +1,95 @@
+"""What the shell offers as values of flags and arguments. What cannot be known now is not offered, without a word."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from knit.store.certs import Listed
+
+PATIENCE = 1.5
+"""Seconds: a person waits at the prompt."""
+
+
+def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """Codes that are served; after the @, the accounts that certificates use already."""
+    from knit.solvers.catalog import services
+
+    used = {cert.provider for cert in _listing()} if "@" in typed else set()
+    codes = {code for one in services() if one.provider is not None for code in (one.code, *one.aliases)}
+    return _starting(typed, codes | used)
+
+
+def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """All of them."""
+    from knit.core.model import KeyType
+
+    return _starting(typed, map(str, KeyType))
+
+
+def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """Of the certificates on the list."""
+    return [number for number in (str(cert.id) for cert in _listing()) if number.startswith(typed)]
+
+
+def sets_of_names(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """Each certificate's names, as `--domains` takes them."""
+    return _starting(typed, (",".join(_names(cert)) for cert in _listing()))
+
+
+def names(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """Every name of every certificate."""
+    return _starting(typed, (name for cert in _listing() for name in _names(cert)))
+
+
+def names_and_ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """Whatever names one certificate."""
+    return names(ctx, parameter, typed) + (ids(ctx, parameter, typed) if typed else [])
+
+
+def _names(cert: Listed) -> list[str]:
+    return [name.strip() for name in cert.domains.split(",") if name.strip()]
+
+
+def _starting(typed: str, words: Iterable[str]) -> list[str]:
+    return sorted({word for word in words if word.startswith(typed) and word.isprintable()})
+
+
+def _listing() -> Sequence[Listed]:
+    """As it stands: a key pressed at a prompt brings no schema up to date. Nothing when it cannot be had soon."""
+    from contextlib import closing
+
+    import psycopg
+
+    from knit.cli.session import settings
+    from knit.errors import KnitError
+    from knit.store.certs import listing_of
+    from knit.store.connection import Door
+    from knit.store.dsn import parse
+
+    try:
+        with _soon(), closing(Door(parse(settings().db_url)).open()) as connection:
+            return listing_of(connection)
+    except (KnitError, psycopg.Error, OSError):
+        return ()
+
+
+@contextmanager
+def _soon() -> Iterator[None]:
+    """Raise TimeoutError in what takes longer than a person waits at a prompt."""
+    before = signal.signal(signal.SIGALRM, _too_late)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_late(*_: object) -> None:
+    raise TimeoutError
