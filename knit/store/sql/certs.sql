@@ -199,14 +199,20 @@ where c.enabled
   )
 
 -- name: listing
+-- A wait, and failures, that belong to another CA than the confirmed one hold no longer.
 select c.id, c.enabled, coalesce(c.all_domains, c.domains) as domains, c.names_key, c.provider, c.valkey_key, c.cert_path, c.key_path,
        c.not_after, c.last_renewed, c.last_error, c.issuer, c.key_type, c.profile, c.preferred_chain,
        c.renew_before, c.requested_at, i.published_at, a.step,
-       greatest(s.retry_at, a.retry_at) as retry_at, coalesce(s.failures, 0) as failures,
+       greatest(
+           case when s.retry_directory <> n.directory then null else s.retry_at end,
+           case when a.directory <> n.directory then null else a.retry_at end
+       ) as retry_at,
+       case when s.retry_directory <> n.directory then 0 else coalesce(s.failures, 0) end as failures,
        nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_schedule s on s.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
+left join knit_issuers n on n.name = c.issuer
 where %(id)s::bigint is null or c.id = %(id)s
 order by c.id

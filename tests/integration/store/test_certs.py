@@ -335,3 +335,20 @@ def test_listing_shows_when_it_is_looked_at_next(store: Store) -> None:
     row = store.certs.one(spec.id)
     assert row.check_at is not None
     assert row.check_at.tzinfo is not None
+
+
+@pytest.mark.parametrize(("confirmed", "holds"), [("https://ca.example/a", True), ("https://ca.example/b", False)])
+def test_waits_of_another_ca_are_listed_no_longer(store: Store, confirmed: str, holds: bool) -> None:
+    added = store.list.add(new_cert())
+    store.database.write(
+        "update knit_schedule set failures = 3, retry_at = now() + interval '1 day', "
+        "retry_directory = 'https://ca.example/a'"
+    )
+    assert store.certs.one(added.id).failures == 3
+    store.database.write(
+        "insert into knit_issuers (name, directory) values ('acme', %(directory)s) "
+        "on conflict (name) do update set directory = excluded.directory",
+        {"directory": confirmed},
+    )
+    row = store.certs.one(added.id)
+    assert (row.failures > 0, row.retry_at is not None) == (holds, holds)
