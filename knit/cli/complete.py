@@ -62,20 +62,14 @@ def _starting(typed: str, words: Iterable[str]) -> list[str]:
 
 def _listing() -> Sequence[Listed]:
     """As it stands: a key pressed at a prompt brings no schema up to date. Nothing when it cannot be had soon."""
-    from contextlib import closing
-
-    import psycopg
-
     from knit.cli.session import settings
     from knit.errors import KnitError
-    from knit.store.certs import listing_of
-    from knit.store.connection import Door
-    from knit.store.dsn import parse
+    from knit.store.certs import glance
 
     try:
-        with _soon(), closing(Door(parse(settings().db_url)).open()) as connection:
-            return listing_of(connection)
-    except (KnitError, psycopg.Error, OSError):
+        with _soon():
+            return glance(settings().db_url)
+    except (KnitError, OSError):
         return ()
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg
+
 from knit.core.names import key_of, normalise, split
 from knit.errors import Misconfigured, NoSuchCertificate
-from knit.store.connection import Connection
+from knit.store.connection import Connection, Door
 from knit.store.database import Database
+from knit.store.dsn import parse
 from knit.store.queries import Row, queries
 
 if TYPE_CHECKING:
@@ -191,9 +195,13 @@ class Certs:
             raise _unknown(parameters["id"])
 
 
-def listing_of(connection: Connection) -> Sequence[Listed]:
-    """All certificates, by id, over a connection of the caller's."""
-    return tuple(map(_listed, connection.execute(queries("certs")["listing"], {"id": None}).fetchall()))
+def glance(url: str) -> Sequence[Listed]:
+    """All certificates, by id, from a database as it stands; none where it cannot be read or has no list."""
+    try:
+        with closing(Door(parse(url)).open()) as connection:
+            return tuple(map(_listed, connection.execute(queries("certs")["listing"], {"id": None}).fetchall()))
+    except psycopg.Error:
+        return ()
 
 
 def _values(wanted: Wanted) -> dict[str, Any]:
