@@ -422,8 +422,8 @@ class PassStore(Protocol):
     def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """End an attempt whose bundle is of no use: one more failure, the next try, `last_error`."""
 
-    def complain(self, cert_id: CertId, error: BaseException) -> None:
-        """Show why this certificate could not be published; nothing else about it changes."""
+    def complain(self, cert_ids: Sequence[CertId], error: BaseException) -> None:
+        """Show why these certificates are not published; nothing else about them changes."""
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""

@@ -143,7 +143,7 @@ class Publish:
 
     def _complain(self, cert_id: CertId, error: Refused) -> None:
         """Its bundle keeps: the next pass tries again."""
-        self.store.complain(cert_id, error)
+        self.store.complain([cert_id], error)
         log.error("bundle not published", extra={"cert": cert_id, "error": str(error)})
 
     def _set(self, parcels: Sequence[Parcel], *, again: bool = True) -> Sequence[Parcel]:
@@ -204,7 +204,7 @@ class Publish:
                 raise
             except Refused as error:
                 failed += 1
-                self.store.complain(spec.id, error)
+                self.store.complain([spec.id], error)
                 log.error("metadata not refreshed", extra={"cert": spec.id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
         return replace(report, refreshed=(*report.refreshed, *refreshed), failed=report.failed + failed)
 

@@ -126,14 +126,18 @@ class Reconcile:
                 rank = renewal.rank(candidate.state, now)
                 chosen.append(Chosen(cert_id=spec.id, rank=rank, asked=candidate.asked))
         held_back = self._held_back(missing, published)
-        self.store.plan_checks(waiting | dict.fromkeys(held_back, now + HELD_BACK), self.policy)
+        again = now + HELD_BACK
+        self.store.plan_checks(waiting | dict.fromkeys(held_back, again), self.policy)
+        if held_back:
+            # After the plan, which takes away what was said before.
+            self.store.complain(list(held_back), Refused(_held_back_until(again)))
         for cert_id, names in lost_again.items():
             self._complain(cert_id, names, waiting[cert_id])
         return sorted((one for one in chosen if one.cert_id not in held_back), key=lambda one: one.rank)
 
     def _complain(self, cert_id: CertId, names: str, until: datetime) -> None:
         message = "its published value is lost again: it is not ordered anew more than twice in 7 days"
-        self.store.complain(cert_id, Refused(message))
+        self.store.complain([cert_id], Refused(message))
         extra = {"cert": cert_id, "names": names, "error": message, "next_try": until}
         log.error("lost value not issued anew", extra=extra)
 
@@ -159,6 +163,11 @@ class Reconcile:
         if specs:
             self.memory.remember(ISSUER, self.policy.directory)
             self.values.adopt(specs)
+
+
+def _held_back_until(again: datetime) -> str:
+    at = again.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"its published value is lost, as are many others: its renewal is held back until {at}"
 
 
 def _next_pass(census: Census) -> str:

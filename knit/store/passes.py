@@ -144,9 +144,9 @@ class Passes:
         written = {"id": attempt.id, "retry_at": retry_at}
         told(error, lambda words: self._database.write(self._sql["give_up"], {**written, **words}))
 
-    def complain(self, cert_id: CertId, error: BaseException) -> None:
-        """Show why this certificate could not be published."""
-        told(error, lambda words: self._database.write(self._sql["complain"], {"id": cert_id, **words}))
+    def complain(self, cert_ids: Sequence[CertId], error: BaseException) -> None:
+        """Show why these certificates are not published."""
+        told(error, lambda words: self._database.write(self._sql["complain"], {"ids": list(cert_ids), **words}))
 
     def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates that count as published under one of these keys."""

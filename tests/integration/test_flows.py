@@ -494,6 +494,26 @@ def test_what_is_live_already_is_recorded_as_it_was_written(stage: Stage) -> Non
         assert recorded(stage, cert_id) == as_published(published(stage, name))
 
 
+HELD_BACK = "select id from knit_certs where last_error like '%is held back until %-%-%T%Z'"
+
+
+def test_what_is_held_back_says_so_until_its_value_is_back(stage: Stage) -> None:
+    certificates = stage.wanted(22)
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        for cert_id in certificates:
+            flows.renew.run(cert_id)
+        flows.publish.everything()
+        kept = {key: client.dump(key) for key in client.keys("*")}
+        stage.servers.valkey.flush()
+        flows.reconcile.run()
+        assert len(stage.sql(HELD_BACK)) == 2
+        for key, value in kept.items():
+            client.restore(key, 0, value or b"", replace=True)
+        stage.sql("update knit_schedule set check_at = '-infinity' returning 1")
+        flows.reconcile.run(deep=True)
+        assert stage.sql(HELD_BACK) == []
+
+
 def test_many_lost_values_are_not_all_ordered_anew_at_once(stage: Stage) -> None:
     certificates = stage.wanted(25)
     with stage.process(Life()) as flows:
@@ -503,6 +523,8 @@ def test_many_lost_values_are_not_all_ordered_anew_at_once(stage: Stage) -> None
         stage.servers.valkey.flush()
         plan = flows.reconcile.run()
         assert len(plan.renew) == 20
+        held_back = {cert_id for (cert_id,) in stage.sql(HELD_BACK)}
+        assert held_back == set(certificates) - set(plan.renew)
         for cert_id in plan.renew[:7]:
             flows.renew.run(cert_id)
         assert len(set(flows.reconcile.run().renew) - set(plan.renew[:7])) == 13

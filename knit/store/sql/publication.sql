@@ -157,7 +157,7 @@ set failures = case when s.retry_directory <> excluded.retry_directory then 1 el
     retry_at = excluded.retry_at, retry_directory = excluded.retry_directory, check_at = '-infinity'
 
 -- name: complain
-update knit_certs set last_error = %(error)s where id = %(id)s
+update knit_certs set last_error = %(error)s where id = any(%(ids)s)
 
 -- name: record_refreshed
 -- Only in place of what was read before the value was written. What was written in vain is to be removed, unless
