@@ -92,7 +92,7 @@ def test_a_database_of_another_encoding_works_and_every_failure_leaves_a_row(enc
             row = store.certs.one(spec.id)
             assert (row.last_error or "").startswith("the CA said")
             assert row.failures == 1
-        store.passes.complain(CertId(2), IdentifierRejected(QUOTED))
+        store.passes.complain([CertId(2)], IdentifierRejected(QUOTED))
         assert (store.certs.one(CertId(2)).last_error or "").startswith("the CA said")
         store.leases.stop()
 
