@@ -59,16 +59,16 @@ def _delegation(facts: Facts) -> Finding:
     text = f"{names[0]} is in zone {zone}"
     if len(names) > 1:
         text = f"{' -> '.join(names)}, in zone {zone}: the provider must serve that zone"
+    doubts = []
+    if facts.wildcard_alias:
+        doubts.append(f"The CNAME is a wildcard's: LEGO_DISABLE_CNAME_SUPPORT=true writes at {names[0]} itself")
     if not facts.confined and is_odd(names[0], names[-1]):
-        text += (
-            f". {names[-1]} is no _acme-challenge name, and the value is written there all the same: "
+        doubts.append(
+            f"{names[-1]} is no _acme-challenge name, and the value is written there all the same: "
             "CODE_ALLOWED_NAMES says where the provider CODE may write"
         )
-        return Finding(subject=subject, verdict=Verdict.WARNING, text=text)
-    if not facts.wildcard_alias:
-        return Finding(subject=subject, verdict=Verdict.OK, text=text)
-    text += f". The CNAME is a wildcard's: LEGO_DISABLE_CNAME_SUPPORT=true writes at {names[0]} itself"
-    return Finding(subject=subject, verdict=Verdict.WARNING, text=text)
+    verdict = Verdict.WARNING if doubts else Verdict.OK
+    return Finding(subject=subject, verdict=verdict, text=". ".join([text, *doubts]))
 
 
 def _servers(facts: Facts) -> list[Finding]:
