@@ -35,7 +35,7 @@ def _told(central: Central, database: Database) -> str:
 
     agendas = Agendas(database)
     agendas.change()
-    if agendas.centre().scheduler:
+    if agendas.scheduled():
         return RUNNING
     return QUEUED if central.queue_url is not None and _sent(central.queue_url) else NOBODY
 

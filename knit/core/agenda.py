@@ -41,15 +41,6 @@ class Agenda:
         return self.passed_at is not None and self.passed_at >= asked_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Centre:
-    """Who is there: a scheduler, workers for renewals, and what is in their way."""
-
-    scheduler: bool
-    workers: bool
-    trouble: str | None = None
-
-
 def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: int) -> Why | None:
     """What a pass is due for, if one is. `asked_at` is when the last one was asked for, `vain` how many were lost."""
     if asked_at is None:

@@ -9,11 +9,9 @@ from knit.store.database import Database
 from knit.store.queries import queries
 
 if TYPE_CHECKING:
-    from knit.core.agenda import Agenda, Centre
+    from knit.core.agenda import Agenda
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-SILENCE = timedelta(seconds=45)
-"""A worker process that has not been heard of for so long is taken for dead."""
 
 
 class Agendas:
@@ -38,17 +36,7 @@ class Agendas:
         """Somebody has changed the list: a running centre has a look at it within seconds."""
         self._database.write(self._sql["change"])
 
-    def centre(self) -> Centre:
-        """Who is there."""
-        from knit.core.agenda import Centre
-
-        (row,) = self._database.rows(self._sql["centre"], {"silence": SILENCE})
-        return Centre(**row)
-
-    def here(self, name: str, queues: str, trouble: str | None) -> None:
-        """This worker process works on these queues, or would if it were not for this trouble."""
-        self._database.write(self._sql["here"], {"name": name, "queues": queues, "trouble": trouble})
-
-    def left(self, name: str) -> None:
-        """This worker process ends."""
-        self._database.write(self._sql["left"], {"name": name})
+    def scheduled(self) -> bool:
+        """Whether a scheduler is there."""
+        (row,) = self._database.rows(self._sql["scheduled"])
+        return bool(row["scheduled"])

@@ -19,26 +19,5 @@ insert into knit_marks as m (name, done_at)
 values ('list changed', now())
 on conflict (name) do update set done_at = excluded.done_at
 
--- name: centre
-select exists (
-           select 1 from knit_leases_live where name = 'scheduler'
-       ) as scheduler,
-       exists (
-           select 1 from knit_workers
-           where seen_at > now() - %(silence)s::interval and position('renew' in queues) > 0
-       ) as workers,
-       (
-           select trouble from knit_workers
-           where seen_at > now() - %(silence)s::interval and trouble is not null
-           order by seen_at desc
-           limit 1
-       ) as trouble
-
--- name: here
-insert into knit_workers (name, queues, trouble)
-values (%(name)s, %(queues)s, %(trouble)s)
-on conflict (name) do update set queues = excluded.queues, trouble = excluded.trouble, seen_at = now()
-
--- name: left
--- Those that were killed some time ago are forgotten, too.
-delete from knit_workers where name = %(name)s or seen_at < now() - interval '1 day'
+-- name: scheduled
+select exists (select 1 from knit_leases_live where name = 'scheduler') as scheduled
