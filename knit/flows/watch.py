@@ -63,11 +63,15 @@ class Inspector(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a pass came to. `complaints` are all that stand, also from earlier passes, by key."""
+    """What a pass came to. `complaints` are all that stand, also from earlier passes, by key.
+
+    `remarks` are what is worth a warning about pairs that are written, or would be: an event and its cause.
+    """
 
     looked_at: int
     written: tuple[str, ...]
     complaints: Mapping[str, KnitError]
+    remarks: Mapping[str, tuple[str, str]]
     missing: frozenset[str]
 
 
@@ -81,12 +85,14 @@ class Watch:
         self._clock = clock
         self._index: set[str] = set()
         self._swept = False
+        self._empty = False
         self._complaints: dict[str, KnitError] = {}
         self._missing: set[str] = set()
         self._crossed: set[str] = set()
         self._claims: dict[int, str] | None = None
         self._later: set[str] | None = None
         self._written: list[str] = []
+        self._remarks: dict[str, tuple[str, str]] = {}
         self._patrol: list[str] = []
         self._settled: dict[str, int] = {}
 
@@ -99,7 +105,7 @@ class Watch:
         self._disk.recover()
         revision = self._reader.revision()
         keys = self._everything() if sweep or self._lost_the_thread(revision) else self._changes(revision)
-        self._written = []
+        self._written, self._remarks = [], {}
         try:
             self._look_at_all(keys)
         finally:
@@ -132,7 +138,8 @@ class Watch:
     def _everything(self) -> set[str]:
         self._swept = False
         index = self._reader.index()
-        if not index and self._disk.installed:
+        was_empty, self._empty = self._empty, not index
+        if not index and self._disk.installed and not was_empty:
             log.warning("nothing is published: keeping what is installed", extra={"pairs": len(self._disk.installed)})
         elif index:
             self._forget(self._disk.installed.keys() - index)
@@ -238,7 +245,7 @@ class Watch:
         record = offer.seen(known, self._clock())
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             self._check_claims(offer)
-            log.warning("files differ from what was installed", extra={"key": offer.key, "path": offer.cert_path})
+            self._remark(offer, "files differ from what was installed", "somebody has changed or removed them")
             return Placement(key=offer.key, bundle=offer.value.bundle, record=record, known=known)
         self._disk.adopt(offer.key, record)
         return None
@@ -258,7 +265,7 @@ class Watch:
         there = self._facts_of(found)
         now = self._clock()
         for warning in judge(offer, facts, known=known, found=there, now=now):
-            log.warning("date of a published certificate", extra={"key": offer.key, "cause": warning})
+            self._remark(offer, "date of a published certificate", warning)
         return Placement(
             key=offer.key,
             bundle=offer.value.bundle,
@@ -266,6 +273,11 @@ class Watch:
             known=known,
             paired=there is not None,
         )
+
+    def _remark(self, offer: Offer, event: str, cause: str) -> None:
+        """Once: what was tried before and could not be done is told as a complaint."""
+        if offer.key not in self._complaints:
+            self._remarks[offer.key] = (event, cause)
 
     def _facts_of(self, found: Bundle | None) -> Facts | None:
         try:
@@ -311,6 +323,7 @@ class Watch:
             looked_at=looked_at,
             written=tuple(self._written),
             complaints=dict(self._complaints),
+            remarks=self._remarks,
             missing=frozenset(self._missing),
         )
 

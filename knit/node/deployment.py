@@ -26,6 +26,7 @@ from knit.node import files
 from knit.node.folders import Folders, Visit
 from knit.node.memory import Memory
 from knit.node.moves import TEMPORARY, Move, Part, sha256
+from knit.node.told import Once
 from knit.node.traits import Traits
 
 log = logging.getLogger(__name__)
@@ -54,9 +55,11 @@ class Deployment:
         self._memory = memory
         self.torn: set[str] = set()
         self.stamps: dict[str, list[files.Stamp]] = {}
+        self._once = Once(log)
 
     def recover(self) -> None:
         """Make whole what was left half done. Raises Transient when the state folder is not to be had."""
+        self._once.turn()
         self._memory.ready()
         moves = list(self._memory.moves.values())
         if moves:
@@ -110,8 +113,10 @@ class Deployment:
             finished = [move for move in moves if self._finished(visit, move)]
             visit.sync()
             self._close(visit, finished, moves)
-        fields = {"pairs": len(moves), "finished": len(finished)}
-        log.info("an interrupted deployment was made whole", extra=fields)
+        whole = [move for move in moves if move.key not in self.torn]
+        if whole:
+            fields = {"pairs": len(whole), "finished": len(finished)}
+            log.info("an interrupted deployment was made whole", extra=fields)
 
     def _close(self, visit: Visit, moved: Sequence[Move], moves: Sequence[Move]) -> None:
         self._memory.put([(move.key, move.record) for move in moved], loaded=False)
@@ -124,12 +129,34 @@ class Deployment:
     def _staged(self, visit: Visit, move: Move, placement: Placement, failures: dict[str, KnitError]) -> Move | None:
         contents = zip(move.parts, (placement.bundle.privkey, placement.bundle.fullchain), MODES, strict=True)
         try:
-            made = [_stage(visit, placement, part, data, mode) for part, data, mode in contents]
+            made = [self._stage(visit, placement, part, data, mode) for part, data, mode in contents]
         except KnitError as error:
             failures[move.key] = error
             return None
         self.stamps[move.key] = [stamp for _, stamp in made]
         return move.found(*[had_old for had_old, _ in made])
+
+    def _stage(
+        self, visit: Visit, placement: Placement, part: Part, data: bytes, mode: int
+    ) -> tuple[bool, files.Stamp]:
+        """Put the new file and the old one's second name beside the target; whether there was an old one."""
+        folder, name = visit.place(part.path)
+        try:
+            old = _occupant(placement, part.path, folder, name)
+            if old is None:
+                return False, _anew(folder, part.new, lambda: files.create(folder, part.new, [data], mode))
+            traits = Traits.of(folder, name, old, mode)
+
+            def dress(opened: int) -> None:
+                lost = traits.give(opened)
+                if lost is not None:
+                    event = "a file's owner or group cannot be kept"
+                    self._once.say(logging.WARNING, event, path=part.path, lost=lost)
+
+            stamp = _anew(folder, part.new, lambda: files.create(folder, part.new, [data], KEY_MODE, dress))
+            return _anew(folder, part.old, lambda: files.keep(folder, name, part.old, traits.give)), stamp
+        except OSError as error:
+            raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
 
     def _moved(self, visit: Visit, move: Move, failures: dict[str, KnitError]) -> bool:
         try:
@@ -147,10 +174,10 @@ class Deployment:
                 _put_back(visit, part)
             except OSError as error:
                 self.torn.add(move.key)
-                fields = {"key": move.key, "path": part.path, "cause": error.strerror}
-                log.error("the old file cannot be put back, trying again", extra=fields)  # noqa: TRY400 -- one line
+                event, fields = "the old file cannot be put back, trying again", {"key": move.key, "path": part.path}
+                self._once.say(logging.ERROR, event, cause=error.strerror, **fields)
             except KnitError as error:
-                log.warning("the old file cannot be reached", extra={"path": part.path, "cause": str(error)})
+                self._once.say(logging.WARNING, "the old file cannot be reached", path=part.path, cause=str(error))
 
     def _finished(self, visit: Visit, move: Move) -> bool:
         try:
@@ -159,7 +186,8 @@ class Deployment:
                 _rename(visit, part)
         except KnitError as error:
             if move.is_going:
-                log.warning("a deployment cannot be finished", extra={"key": move.key, "cause": str(error)})
+                event = "a deployment cannot be finished"
+                self._once.say(logging.WARNING, event, key=move.key, cause=str(error))
             self._restore(visit, move)
             return False
         return True
@@ -202,26 +230,6 @@ def _forgotten(folder: int, ours: str) -> list[str]:
 def _changed(folder: int, name: str) -> float:
     about = files.about(folder, name)
     return math.inf if about is None else about.st_ctime
-
-
-def _stage(visit: Visit, placement: Placement, part: Part, data: bytes, mode: int) -> tuple[bool, files.Stamp]:
-    """Put the new file and the old one's second name beside the target; whether there was an old one."""
-    folder, name = visit.place(part.path)
-    try:
-        old = _occupant(placement, part.path, folder, name)
-        if old is None:
-            return False, _anew(folder, part.new, lambda: files.create(folder, part.new, [data], mode))
-        traits = Traits.of(folder, name, old, mode)
-
-        def dress(opened: int) -> None:
-            lost = traits.give(opened)
-            if lost is not None:
-                log.warning("a file's owner or group cannot be kept", extra={"path": part.path, "lost": lost})
-
-        stamp = _anew(folder, part.new, lambda: files.create(folder, part.new, [data], KEY_MODE, dress))
-        return _anew(folder, part.old, lambda: files.keep(folder, name, part.old, traits.give)), stamp
-    except OSError as error:
-        raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
 
 
 def _anew(folder: int, name: str, make: Callable[[], T]) -> T:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from knit.errors import Elsewhere, KnitError, Transient
 from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.reload import Reload
 from knit.node.signals import Signals, Woken
+from knit.node.told import Told, Trouble, remark
 from knit.valkey.hints import Hints
 
 log = logging.getLogger(__name__)
@@ -32,22 +32,7 @@ RELOAD_RETRY = (5.0, 600.0)
 """Seconds until a failed reload is tried again: at first, and at most; doubled each time."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Told:
-    """Says each trouble once, until its cause changes or it is over."""
-
-    causes: dict[str, str] = field(default_factory=dict)
-
-    def complain(self, event: str, subject: str, cause: str, fields: Mapping[str, object]) -> None:
-        """Log unless this was the last thing said about the subject."""
-        if self.causes.get(subject) != cause:
-            self.causes[subject] = cause
-            log.error(event, extra={**fields, "cause": cause})
-
-    def over(self, event: str, subject: str, fields: Mapping[str, object]) -> None:
-        """Log that it is over, if there was something."""
-        if self.causes.pop(subject, None) is not None:
-            log.info(event, extra=dict(fields))
+MISSING = Trouble("published value is missing, keeping what is installed", "the index names a key without value")
 
 
 class Loop:
@@ -98,26 +83,19 @@ class Loop:
         try:
             report = self._watch.run(sweep=sweep)
         except KnitError as error:
-            self._told.complain("the pass was broken off, keeping what is installed", "pass", str(error), {})
+            self._told.broken_off(str(error))
             return None
-        self._told.over("passes go through again", "pass", {})
         if sweep:
             self._next_sweep = time.monotonic() + SWEEP
         self._tell(report)
         return report
 
     def _tell(self, report: Report) -> None:
+        remark({key: Trouble(event, cause) for key, (event, cause) in report.remarks.items()})
         failures = _failures(report)
         self._tell_of_others([error for key, error in report.complaints.items() if key not in failures])
-        for key, error in failures.items():
-            event = "pair not written, trying again" if isinstance(error, Transient) else "pair refused"
-            self._told.complain(f"{event}, keeping what is installed", f"key {key}", str(error), {"key": key})
-        for key in report.missing:
-            event = "published value is missing, keeping what is installed"
-            self._told.complain(event, f"missing {key}", "the index names a key without value", {"key": key})
-        current = {f"key {key}" for key in failures} | {f"missing {key}" for key in report.missing}
-        for subject in [s for s in self._told.causes if s.startswith(("key ", "missing ")) and s not in current]:
-            self._told.over("published pair is well again", subject, {"key": subject.partition(" ")[2]})
+        troubles = {key: _trouble(error) for key, error in failures.items()}
+        self._told.went_through(troubles | dict.fromkeys(report.missing, MISSING))
         if report.written:
             log.info("pass finished", extra={"looked_at": report.looked_at, "written": len(report.written)})
 
@@ -194,6 +172,11 @@ class Loop:
 
 def _failures(report: Report) -> dict[str, KnitError]:
     return {key: error for key, error in report.complaints.items() if not isinstance(error, Elsewhere)}
+
+
+def _trouble(error: KnitError) -> Trouble:
+    event = "pair not written, trying again" if isinstance(error, Transient) else "pair refused"
+    return Trouble(f"{event}, keeping what is installed", str(error))
 
 
 def _doubled(bounds: tuple[float, float], times: int) -> float:

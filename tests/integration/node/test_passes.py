@@ -532,17 +532,3 @@ def test_a_value_that_the_feed_names_and_the_index_does_not_is_not_installed(nod
     publisher.pair("cert:c", pki.pair(), name="third")
     assert loop._pass(sweep=False)
     assert node.files() == {"www.pem", "www.key", "third.pem", "third.key"}
-
-
-def test_pairs_without_a_folder_are_said_once_each(
-    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
-) -> None:
-    for number in range(5):
-        publisher.publish(f"cert:{number}", pki.value(pki.pair(), node.folder / "missing", f"n{number}"))
-    loop = node.start()
-    assert not loop.once()
-    said = len(caplog.records)
-    assert said == 5
-    for _ in range(3):
-        assert not loop._pass(sweep=False)
-    assert len(caplog.records) == said
