@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 
 from bench.acme_cpu import Party
 from bench.centre import BY_DNS_UPDATE, dns, median, name_of
+from knit.app.locks import KeyedLocks
 from knit.core import x509
 from knit.core.model import Bundle, IssueRequest, KeyType
+from knit.dns.delegation import DnsDelegation, Looking
+from knit.dns.prover import Dns01, Shared
 from knit.issuers.acme import AcmeIssuer, Site
+from knit.providers.base import Runtime
+from knit.providers.registry import Registry
 from knit.settings.environment import Environment
-from knit.solvers.base import Runtime
-from knit.solvers.delegation import DnsDelegation, Looking
-from knit.solvers.dns01 import Dns01, Shared
-from knit.solvers.exclusive import KeyedLocks
-from knit.solvers.registry import Registry
 from tests.rig.knot import Knot
 from tests.rig.pebble import Pebble
 

@@ -8,7 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from knit.app.locks import LeasedLocks
 from knit.core.model import Leftover
+from knit.dns.delegation import DnsDelegation, Looking
+from knit.dns.pauses import Pauses
+from knit.dns.prover import Dns01, Shared, sweep
 from knit.errors import KnitError, Misconfigured
 from knit.flows.belonging import Belonging
 from knit.flows.prune import Prune
@@ -20,16 +24,12 @@ from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.issuers.registry import Registry as Issuers
 from knit.outages import Outages
 from knit.ports import Journal, Prover, Sleep
+from knit.providers.base import Runtime
+from knit.providers.http.tls import Trust
+from knit.providers.registry import Registry as Solvers
+from knit.providers.registry import split
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
-from knit.solvers.base import Runtime
-from knit.solvers.delegation import DnsDelegation, Looking
-from knit.solvers.dns01 import Dns01, Shared, sweep
-from knit.solvers.exclusive import LeasedLocks
-from knit.solvers.pauses import Pauses
-from knit.solvers.registry import Registry as Solvers
-from knit.solvers.registry import split
-from knit.solvers.tls import Trust
 from knit.store.accounts import Accounts
 from knit.store.agenda import Agendas
 from knit.store.attempts import Attempts

@@ -192,7 +192,7 @@ def _named(certs: Certs, which: str) -> Listed:
 @contextmanager
 def _editing(*, quiet: bool) -> Iterator[tuple[EditList, Certs]]:
     from knit.flows.edit_list import EditList
-    from knit.solvers.registry import split
+    from knit.providers.registry import split
     from knit.valkey.layout import Layout
 
     central = settings()

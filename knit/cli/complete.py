@@ -18,7 +18,7 @@ PATIENCE = 1.5
 
 def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """Codes that are served; after the @, the accounts that certificates use already."""
-    from knit.solvers.catalog import services
+    from knit.providers.catalog import services
 
     used = {cert.provider for cert in _listing()} if "@" in typed else set()
     codes = {code for one in services() if one.provider is not None for code in (one.code, *one.aliases)}

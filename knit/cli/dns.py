@@ -18,12 +18,13 @@ from knit.cli.output import as_json, clean, json_flag, styled
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
+    from knit.core.facts import Facts
+    from knit.core.findings import Finding
+    from knit.dns.check import Probe
     from knit.ports import Sleep
+    from knit.ports.solving import Exclusive
+    from knit.providers.base import Runtime
     from knit.settings.central import Acme
-    from knit.solvers.base import Runtime
-    from knit.solvers.check import Facts, Probe
-    from knit.solvers.dns01 import Exclusive
-    from knit.solvers.findings import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -43,8 +44,8 @@ def dns_command() -> None:
 @json_flag
 def check(*, name: str, provider: str | None, as_records: bool) -> int:
     """Check whether an order for NAME would succeed: delegation, servers, CAA, leftovers; 1 if it would not."""
+    from knit.core.findings import failed
     from knit.core.names import normalise_one
-    from knit.solvers.findings import failed
 
     identifier = normalise_one(name)
     stop = Event()
@@ -68,13 +69,13 @@ def _lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def _findings(identifier: str, provider: str | None, stop: Event) -> list[Finding]:
+    from knit.dns.check import gather
+    from knit.dns.delegation import DnsDelegation, Looking
     from knit.errors import Interrupted
+    from knit.providers.base import Runtime
+    from knit.providers.http.tls import Trust
     from knit.settings.central import Acme, Dns
     from knit.settings.table import refuse_unknown
-    from knit.solvers.base import Runtime
-    from knit.solvers.check import gather
-    from knit.solvers.delegation import DnsDelegation, Looking
-    from knit.solvers.tls import Trust
 
     def sleep(seconds: float) -> None:
         """So that Ctrl-C still takes the probe value away."""
@@ -100,8 +101,8 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
 
 
 def _probe(env: Environment, provider: str, runtime: Runtime, held: ExitStack) -> Probe:
-    from knit.solvers.check import Probe
-    from knit.solvers.registry import Registry, split
+    from knit.dns.check import Probe
+    from knit.providers.registry import Registry, split
 
     solver = Registry(env, runtime).solver(provider)
     if sys.stderr.isatty():
@@ -111,8 +112,8 @@ def _probe(env: Environment, provider: str, runtime: Runtime, held: ExitStack) -
 
 def _exclusive(env: Environment, runtime: Runtime, held: ExitStack) -> Exclusive:
     """Takes turns with the workers, where this machine knows their database."""
+    from knit.app.locks import KeyedLocks, LeasedLocks
     from knit.settings.table import SETTINGS
-    from knit.solvers.exclusive import KeyedLocks, LeasedLocks
     from knit.store.database import Database
     from knit.store.leases import Leases
 
@@ -130,10 +131,10 @@ def _now() -> datetime:
 
 def _judged(facts: Facts, env: Environment, acme: Acme, sleep: Sleep) -> list[Finding]:
     """The findings; where the CA does not say who it is, CAA records are shown instead of judged."""
+    from knit.core.caa import Authority
+    from knit.core.findings import Finding, Verdict, judge
     from knit.errors import KnitError
     from knit.issuers.acme.identities import caa_identities
-    from knit.solvers.caa import Authority
-    from knit.solvers.findings import Finding, Verdict, judge
 
     try:
         identities = caa_identities(acme.directory, acme.ca_files, _now, sleep)

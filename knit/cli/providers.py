@@ -12,8 +12,8 @@ from knit.cli.output import as_json, for_people, json_flag, styled, table, width
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.solvers.base import Provider, Variable
-    from knit.solvers.catalog import Service
+    from knit.providers.base import Provider, Variable
+    from knit.providers.catalog import Service
 
 COLUMNS = ("CODE", "SERVED BY", "PROVIDER", "SET")
 
@@ -26,7 +26,7 @@ COLUMNS = ("CODE", "SERVED BY", "PROVIDER", "SET")
 @json_flag
 def providers_command(*, code: str | None, as_records: bool) -> None:
     """List all DNS providers by lego's codes, or show one: what serves it, and which variables it reads."""
-    from knit.solvers import catalog
+    from knit.providers import catalog
 
     env = Environment.of_process()
     if code is None:

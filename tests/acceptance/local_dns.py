@@ -21,7 +21,8 @@ import dns.tsigkeyring
 from dns.update import UpdateMessage
 
 from knit import cli
-from knit.solvers import delegation, desec
+from knit.dns import delegation
+from knit.providers import desec
 from tests.acceptance import hasty
 from tests.acceptance.scene import ZONE, Scene
 from tests.rig.installation import ROOT, Result

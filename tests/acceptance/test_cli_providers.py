@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from knit.solvers.registry import MODULES
+from knit.providers.registry import MODULES
 from tests.acceptance.knit import knit
 
 SECRET = "s3cr3t-canary"

@@ -1,4 +1,4 @@
-"""Makes knit/solvers/lego/table.json from facts about lego: `python -m tests.golden.lego_table FACTS > …/table.json`.
+"""Makes knit/providers/lego/table.json from facts about lego: `python -m tests.golden.lego_table FACTS > …/table.json`.
 
 FACTS is the file of facts that is kept beside this repository (../shared/facts/lego-providers.json): for each of
 lego's codes the variables and defaults of its Go code. Taken over are names and figures only. To bring the table to a

@@ -21,17 +21,17 @@ from pathlib import Path
 
 import pytest
 
+from knit.app.locks import KeyedLocks
 from knit.core.model import Challenge, Record
+from knit.dns.delegation import DnsDelegation, Looking
+from knit.dns.prover import Dns01, Shared
 from knit.errors import CredentialsRejected, Interrupted, KnitError, Misconfigured, RateLimited, Unreachable
 from knit.ports import Sleep
-from knit.solvers.base import Runtime, Values
-from knit.solvers.delegation import DnsDelegation, Looking
-from knit.solvers.dns01 import Dns01, Shared
-from knit.solvers.exclusive import KeyedLocks
-from knit.solvers.lego import provider as lego_provider
-from knit.solvers.lego.child import Child
-from knit.solvers.lego.solver import Lego
-from knit.solvers.lego.table import table
+from knit.providers.base import Runtime, Values
+from knit.providers.lego import provider as lego_provider
+from knit.providers.lego.child import Child
+from knit.providers.lego.solver import Lego
+from knit.providers.lego.table import table
 from tests.fix_rig import running
 from tests.integration.acme.parties import Notes, Wanted, Worker
 from tests.rig.challtestsrv import ChallTestSrv
@@ -324,8 +324,8 @@ PARENT = """\
 import logging, os, sys, time
 from datetime import UTC, datetime
 from knit.core.model import Challenge, Record
-from knit.solvers.base import Runtime
-from knit.solvers.lego.child import Child
+from knit.providers.base import Runtime
+from knit.providers.lego.child import Child
 runtime = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 child = Child({interpreter!r}, {{"PATH": os.environ["PATH"]}}, runtime)
 print(child.pid, flush=True)

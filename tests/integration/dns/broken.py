@@ -12,7 +12,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from knit.solvers.delegation import HOPS
+from knit.dns.delegation import HOPS
 from tests.integration.dns.hosted import HostedDesec
 from tests.rig.dns_api.server import Response
 from tests.rig.dns_world import Answer, World, Zone

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from knit.core.model import Challenge
-from knit.solvers.delegation import DnsDelegation, Looking
+from knit.dns.delegation import DnsDelegation, Looking
 from tests.rig.dns_world import World
 from tests.rig.ports import free_port
 

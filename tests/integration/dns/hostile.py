@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from knit.solvers import dnsquery
+from knit.dns import query as dnsquery
 from tests.rig.dns_api.server import FakeApi, Request, Response
 from tests.rig.ports import free_port
 

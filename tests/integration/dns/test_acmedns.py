@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from knit.app.locks import KeyedLocks
+from knit.dns.delegation import DnsDelegation, Looking
+from knit.dns.prover import Dns01, Shared
 from knit.errors import Refused
-from knit.solvers import acmedns
-from knit.solvers.base import Runtime, Values
-from knit.solvers.delegation import DnsDelegation, Looking
-from knit.solvers.dns01 import Dns01, Shared
-from knit.solvers.exclusive import KeyedLocks
+from knit.providers import acmedns
+from knit.providers.base import Runtime, Values
 from tests.fix_rig import running
 from tests.integration.acme.parties import Notes, Wanted, Worker
 from tests.rig.dns_api.acmedns import FakeAcmeDns

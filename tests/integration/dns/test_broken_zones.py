@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from knit.app.locks import KeyedLocks
+from knit.core.caa import Authority
+from knit.core.findings import Finding, Verdict, failed, judge
+from knit.dns.check import Probe, gather
+from knit.dns.delegation import DnsDelegation
+from knit.dns.prover import Dns01, Shared
 from knit.errors import KnitError
-from knit.solvers.base import Runtime, Timing
-from knit.solvers.caa import Authority
-from knit.solvers.check import Probe, gather
-from knit.solvers.delegation import DnsDelegation
-from knit.solvers.desec import Desec
-from knit.solvers.dns01 import Dns01, Shared
-from knit.solvers.exclusive import KeyedLocks
-from knit.solvers.findings import Finding, Verdict, failed, judge
+from knit.ports.solving import Timing
+from knit.providers.base import Runtime
+from knit.providers.desec import Desec
 from tests.integration.acme.parties import Notes, Wanted, Worker
 from tests.integration.dns.broken import SECOND, US, ZONES, Broken, Site
 from tests.integration.dns.hosted import HostedDesec

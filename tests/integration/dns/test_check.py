@@ -7,16 +7,15 @@ from collections.abc import Callable
 import dns.rcode
 import pytest
 
+from knit.app.locks import KeyedLocks
+from knit.core.caa import Authority
+from knit.core.findings import Finding, Verdict, failed, judge
 from knit.core.model import Record
+from knit.core.places import Allowed
+from knit.dns.check import Probe, gather
+from knit.dns.delegation import DnsDelegation
 from knit.errors import CredentialsRejected
-from knit.ports import Solver
-from knit.solvers.allowed import Allowed
-from knit.solvers.base import Paced, Timing
-from knit.solvers.caa import Authority
-from knit.solvers.check import Probe, gather
-from knit.solvers.delegation import DnsDelegation
-from knit.solvers.exclusive import KeyedLocks
-from knit.solvers.findings import Finding, Verdict, failed, judge
+from knit.ports.solving import Paced, Solver, Timing
 from tests.rig.dns_world import World, Zone
 
 Make = Callable[..., DnsDelegation]

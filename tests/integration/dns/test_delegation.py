@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from knit.dns.delegation import HOPS, DnsDelegation
 from knit.errors import Refused, Unreachable
-from knit.solvers.delegation import HOPS, DnsDelegation
 from tests.integration.dns.conftest import challenge
 from tests.rig.dns_world import World
 

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from knit.core.model import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
-from knit.ports import Solver
-from knit.solvers import dnsupdate
-from knit.solvers.base import Runtime, Values
+from knit.ports.solving import Solver
+from knit.providers import dnsupdate
+from knit.providers.base import Runtime, Values
 from tests.fix_rig import running
 from tests.integration.dns.conftest import challenge
 from tests.rig import binaries

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from knit.app.locks import KeyedLocks
 from knit.core.model import Challenge, Record
+from knit.dns.delegation import DnsDelegation
+from knit.dns.pauses import Pauses
+from knit.dns.prover import Dns01, Shared
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
-from knit.solvers import exec as program
-from knit.solvers.base import Runtime, Timing, Values
-from knit.solvers.delegation import DnsDelegation
-from knit.solvers.dns01 import Dns01, Shared
-from knit.solvers.exclusive import KeyedLocks
-from knit.solvers.pauses import Pauses
+from knit.ports.solving import Timing
+from knit.providers import exec as program
+from knit.providers.base import Runtime, Values
 from tests.integration.acme.parties import Notes
 from tests.integration.dns.conftest import challenge
 from tests.rig.dns_world import World

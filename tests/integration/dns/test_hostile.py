@@ -14,17 +14,20 @@ from importlib import import_module
 import pytest
 
 from knit.core.model import Record
+from knit.core.servers import Address
+from knit.dns import check
+from knit.dns import query as dnsquery
+from knit.dns.delegation import DnsDelegation, Looking
+from knit.dns.query import NoReply
+from knit.dns.visibility import look
 from knit.errors import KnitError
-from knit.solvers import check, dnsquery
-from knit.solvers.base import Runtime, Timing
-from knit.solvers.delegation import DnsDelegation, Looking
-from knit.solvers.dnsquery import Address, NoReply
-from knit.solvers.propagation import look
-from tests.contract import solvers
-from tests.contract.solvers.suite import ONE, TWO, SolverContract
+from knit.ports.solving import Timing
+from knit.providers.base import Runtime
+from tests.contract import providers as solvers
+from tests.contract.providers.suite import ONE, TWO, SolverContract
 from tests.integration.dns.conftest import challenge
 from tests.integration.dns.hostile import HostileServer, hostile, packet
-from tests.unit.solvers.test_hostile_dns import read
+from tests.unit.dns.test_hostile_dns import read
 
 SENT = 10_000
 READ = 84_000

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from knit.app.locks import KeyedLocks
 from knit.core.model import Record
+from knit.dns.prover import writing
 from knit.errors import CredentialsRejected, Refused, Unreachable
-from knit.ports import Solver
-from knit.solvers import pdns
-from knit.solvers.base import ReplacesWhole, Runtime, Values
-from knit.solvers.dns01 import writing
-from knit.solvers.exclusive import KeyedLocks
+from knit.ports.solving import ReplacesWhole, Solver
+from knit.providers import pdns
+from knit.providers.base import Runtime, Values
 from tests.fix_rig import running
 from tests.integration.dns.conftest import challenge
 from tests.rig.ports import free_port

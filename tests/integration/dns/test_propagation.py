@@ -11,8 +11,8 @@ import dns.rcode
 import pytest
 
 from knit.core.model import Record
+from knit.dns.delegation import DnsDelegation, Looking
 from knit.errors import Interrupted, NotVisible
-from knit.solvers.delegation import DnsDelegation, Looking
 from tests.integration.dns.conftest import challenge
 from tests.rig.dns_world import World, Zone
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from knit.solvers.base import Runtime, Values
-from knit.solvers.delegation import DnsDelegation, Looking
-from knit.solvers.dns01 import Dns01, Shared
-from knit.solvers.exclusive import KeyedLocks
-from knit.solvers.registry import provider
+from knit.app.locks import KeyedLocks
+from knit.dns.delegation import DnsDelegation, Looking
+from knit.dns.prover import Dns01, Shared
+from knit.providers.base import Runtime, Values
+from knit.providers.registry import provider
 from tests.fix_rig import running
 from tests.integration.acme.parties import Notes, Wanted, Worker
 from tests.rig.bind import Bind

@@ -1,0 +1,1 @@
+"""Opens adapters for the processes that use them."""

@@ -1,0 +1,1 @@
+"""Asks the DNS: proves control of names, finds where a challenge lives, waits until it is visible."""

@@ -1,0 +1,1 @@
+"""DNS providers: one file each, and the parts they share."""

@@ -1,0 +1,1 @@
+"""How the large clouds tell who is asking: credentials of AWS, Azure and Google."""

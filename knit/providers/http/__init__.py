@@ -1,0 +1,1 @@
+"""Speaks HTTP to the APIs of DNS providers."""

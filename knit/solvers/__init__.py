@@ -1,1 +1,0 @@
-"""DNS-01: one file per DNS provider, and the parts they share."""
