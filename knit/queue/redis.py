@@ -19,6 +19,7 @@ from knit.outages import Outages
 from knit.queue.base import Message, Queue
 from knit.queue.consumer import Watched
 from knit.queue.intake import SIEVE, dropped
+from knit.valkey.connect import Link
 from knit.valkey.connect import connect as valkey
 
 HEARTBEAT = timedelta(seconds=20)
@@ -47,15 +48,16 @@ class Prompt(Watched):
     done here. `longest` is the longest pause, in seconds. RabbitMQ pushes, and needs none of this.
     """
 
-    def __init__(self, consumer: dramatiq.Consumer, name: str, where: str, outages: Outages, *, longest: float) -> None:
-        super().__init__(consumer, name, where, outages)
+    def __init__(self, consumer: dramatiq.Consumer, name: str, link: Link, outages: Outages, *, longest: float) -> None:
+        super().__init__(consumer, name, link.where, outages)
+        self._link = link
         self._longest = longest
         self._pause = SHORTEST_PAUSE
         self._done = Event()
 
     def fetched(self) -> dramatiq.MessageProxy | None:
         """See Watched."""
-        with _connected():
+        with _connected(self._link):
             found = super().fetched()
         if found is not None:
             self._pause = SHORTEST_PAUSE
@@ -68,35 +70,35 @@ class Prompt(Watched):
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """See dramatiq.Consumer."""
-        with _connected():
+        with _connected(self._link):
             super().ack(message)
         self._done.set()
 
     def nack(self, message: dramatiq.MessageProxy) -> None:
         """See dramatiq.Consumer."""
-        with _connected():
+        with _connected(self._link):
             super().nack(message)
         self._done.set()
 
     def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
         """See dramatiq.Consumer."""
-        with _connected():
+        with _connected(self._link):
             super().requeue(messages)
 
 
 class Broker(RedisBroker):
     """Dramatiq's broker, with a sieve before its script and our consumer around its own."""
 
-    def __init__(self, link_client: redis.Redis, where: str, outages: Outages) -> None:
+    def __init__(self, link: Link, outages: Outages) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            client=link_client,
+            client=link.client,
             middleware=[],
             heartbeat_timeout=int(HEARTBEAT.total_seconds() * 1000),
             maintenance_chance=EVERY_COMMAND,
         )
         theirs: Any = self.scripts["dispatch"].script
-        self.scripts["dispatch"] = link_client.register_script(SIEVE + theirs)
-        self._where = where
+        self.scripts["dispatch"] = link.client.register_script(SIEVE + theirs)
+        self._link = link
         self._outages = outages
         self._consumed: set[str] = set()
 
@@ -109,7 +111,7 @@ class Broker(RedisBroker):
         self._consumed.add(queue_name)
         longest = DELAYED_PAUSE if queue_name.endswith(DELAYED) else LONGEST_PAUSE
         consumer = super().consume(queue_name, prefetch, timeout=1)
-        return Prompt(consumer, queue_name, self._where, self._outages, longest=longest)
+        return Prompt(consumer, queue_name, self._link, self._outages, longest=longest)
 
     def do_fetch(self, queue_name: str, count: int) -> list[Any]:
         """Messages; none when the sieve has just kept some back."""
@@ -137,7 +139,7 @@ def connect(url: str, outages: Outages) -> Queue:
     A killed worker's messages are back after HEARTBEAT, because every command looks for dead workers.
     """
     link = valkey(url, name="knit-queue", retries=0)
-    broker = Broker(link.client, link.where, outages)
+    broker = Broker(link, outages)
     return Queue(
         broker,
         lambda name: link.client.llen(f"{broker.namespace}:{name}"),
@@ -148,9 +150,10 @@ def connect(url: str, outages: Outages) -> Queue:
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
+def _connected(link: Link) -> Iterator[None]:
     """Whatever Redis's client raises counts as a lost connection: Dramatiq gives up on what it does not know."""
     try:
         yield
     except redis.RedisError as error:
+        link.hang_up()
         raise ConnectionClosed(type(error).__name__) from None  # type: ignore[no-untyped-call]

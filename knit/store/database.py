@@ -25,6 +25,8 @@ T = TypeVar("T")
 PAUSE = 0.1
 MIGRATING = 600.0
 LOST = frozenset({"08000", "08003", "08006", "57P01", "57P02", "57P03", "57P05"})
+STANDBY = psycopg.errors.ReadOnlySqlTransaction
+"""A server that takes no writes: after a failover, one that is no longer the primary."""
 REPEATABLE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
@@ -171,7 +173,7 @@ class Database:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with _lent(self._source) as connection:
+                with _lent(self._source) as connection, _left_if_standby(connection):
                     return work(connection)
             except psycopg.Error as e:
                 if not _worth_repeating(e) or time.monotonic() > deadline:
@@ -198,6 +200,16 @@ def _lent(source: Source) -> Iterator[Connection]:
         source.give(connection)
 
 
+@contextmanager
+def _left_if_standby(connection: Connection) -> Iterator[None]:
+    """The next connection may find the primary: a session with a standby would go on for as long as we keep it."""
+    try:
+        yield
+    except STANDBY:
+        connection.close()
+        raise
+
+
 def _fetched(cursor: Cursor) -> Sequence[Row]:
     return cursor.fetchall()
 
@@ -208,6 +220,8 @@ def _counted(cursor: Cursor) -> int:
 
 def _worth_repeating(error: psycopg.Error) -> bool:
     """A lost connection is; a server that answered "too slow" or "not you" is not. No SQL state: libpq lost it."""
+    if isinstance(error, STANDBY):
+        return True
     if not isinstance(error, psycopg.OperationalError):
         return False
     return isinstance(error, REPEATABLE) or error.sqlstate is None or error.sqlstate in LOST

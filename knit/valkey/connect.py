@@ -73,7 +73,17 @@ class Link:
         try:
             yield self.client
         except RedisError as error:
-            raise self.failure(error) from None
+            failure = self.failure(error)
+            if isinstance(failure, Unreachable):
+                self.hang_up()
+            raise failure from None
+
+    def hang_up(self) -> None:
+        """Leave the connections that nobody uses, so that the next command asks anew who is behind the address.
+
+        After a planned failover the old primary goes on as a replica, and keeps whoever is connected to it.
+        """
+        self.client.connection_pool.disconnect(inuse_connections=False)
 
     def failure(self, error: BaseException) -> KnitError:
         """The knit error for a redis-py one."""

@@ -44,6 +44,10 @@ class FaultProxy:
         """Be sound again for new connections and for those still open."""
         self.faults = Faults()
 
+    def lead_to(self, target: int) -> None:
+        """New connections go to 127.0.0.1:`target`; open ones stay where they are."""
+        self._target = target
+
     def drop(self) -> None:
         """Reset every open connection."""
         with self._lock:

@@ -90,6 +90,12 @@ class Valkey:
         self.process.kill()
         shutil.rmtree(self._home, ignore_errors=True)
 
+    def change_places_with(self, replica: Valkey) -> None:
+        """Make the replica the primary and follow it; connections stay open, as in a planned failover."""
+        with closing(replica.client()) as other, closing(self.client()) as own:
+            other.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+            own.replicaof("127.0.0.1", replica.port)  # type: ignore[no-untyped-call]
+
     def flush(self) -> None:
         """Forget everything, in every database."""
         with closing(self.client()) as client:

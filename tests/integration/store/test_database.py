@@ -280,3 +280,29 @@ def test_a_server_that_is_frozen_costs_a_statement_no_more_than_its_time(own_pos
             os.kill(pid, signal.SIGCONT)
         assert time.monotonic() - began < 10
         database.write("select 1")
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_session_with_a_standby_is_left_for_one_with_the_primary(database_url: str, connections: int) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    Database.open(database_url).close()
+    read_only(database_url, name, "on")
+    with Database.open(database_url, connections=connections) as database:
+        assert database.row("show transaction_read_only") == {"transaction_read_only": "on"}
+        read_only(database_url, name, "off")
+        assert database.write("update knit_certs set enabled = enabled") == 0
+        assert database.together(lambda connection: connection.execute("delete from knit_leases").rowcount) == 0
+
+
+def test_where_there_is_only_a_standby_the_words_say_so(database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    Database.open(database_url).close()
+    read_only(database_url, name, "on")
+    with Database.open(database_url) as database, pytest.raises(Unreachable, match="read-only"):
+        database.write("update knit_certs set enabled = enabled")
+
+
+def read_only(url: str, name: str, value: str) -> None:
+    """From now on new sessions are as on a standby, or as on a primary; those that are open stay as they are."""
+    with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(f'alter database "{name}" set default_transaction_read_only = {value}')
