@@ -93,8 +93,8 @@ class Valkey:
     def change_places_with(self, replica: Valkey) -> None:
         """Make the replica the primary and follow it; connections stay open, as in a planned failover."""
         with closing(replica.client()) as other, closing(self.client()) as own:
-            other.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
-            own.replicaof("127.0.0.1", replica.port)  # type: ignore[no-untyped-call]
+            other.replicaof("NO", "ONE")
+            own.replicaof("127.0.0.1", replica.port)
 
     def flush(self) -> None:
         """Forget everything, in every database."""
