@@ -34,7 +34,7 @@ def measure() -> list[Figure]:
         settings = {"KNIT_DB_URL": url, "KNIT_VALKEY_URL": certificates.url, "KNIT_QUEUE_URL": waiting.url}
         env, outages = Environment(settings), Outages()
         wired = wire(Worker.read(env, queue_required=True), env, time.sleep, outages)
-        opened.callback(wired.close)
+        opened.callback(wired.opened.close)
         queue = messages.connect(waiting.url)
         opened.callback(queue.close)
         with psycopg.connect(url, autocommit=True) as connection:

@@ -15,6 +15,7 @@ import redis
 from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
+from knit.app.published import published_side
 from knit.core.model import Policy
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
@@ -28,7 +29,6 @@ from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from tests.rig.postgres import Postgres
 from tests.rig.valkey import Valkey
-from workers.wiring import published_side
 
 COUNT = 100_000
 ROUNDS = 3

@@ -18,6 +18,7 @@ import redis
 from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
+from knit.app.published import published_side
 from knit.core.model import Policy
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
@@ -34,7 +35,6 @@ from knit.valkey.layout import Layout
 from knit.valkey.staging import ValkeyStaging
 from tests.rig.postgres import Postgres
 from tests.rig.valkey import Valkey
-from workers.wiring import published_side
 
 ROUNDS = 9
 COUNTS = (MANY, 100_000)

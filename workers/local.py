@@ -89,8 +89,8 @@ def forever(settings: Worker, scheduling: Scheduling, env: Environment) -> None:
     outages = Outages()
     queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url, outages)
     with _working(settings, env, queue, outages=outages) as working:
-        wired = working.wired
-        ticker = Ticker(wired.leases, wired.agendas, lambda: queue.send(messages.reconcile()), scheduling.interval)
+        opened = working.wired.opened
+        ticker = Ticker(opened.leases, opened.agendas, lambda: queue.send(messages.reconcile()), scheduling.interval)
         serve(ticker, scheduling.interval, outages)
 
 
@@ -127,7 +127,7 @@ def _working(
         for worker in workers:
             worker.stop(timeout=STOP)
         queue.close()
-        wired.close()
+        wired.opened.close()
 
 
 def _drain(queue: Queue, later: Later) -> None:

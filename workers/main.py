@@ -43,7 +43,7 @@ def _serve(settings: Worker, env: Environment) -> None:
     stopping = Stopping()
     outages = Outages()
     wired = wire(settings, env, stopping.sleep, outages)
-    stopping.closes(wired.close)
+    stopping.closes(wired.opened.close)
     if refused := wired.flows.reconcile.refusal():
         log.error("nothing is issued", extra={"reason": refused})
     queue = messages.connect(settings.queue_url or "", outages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -14,9 +14,9 @@ from knit.cli.output import as_json, clean, instant, json_flag
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
+    from knit.app.published import PublishedSide
     from knit.flows.prune import Pruned
     from knit.store.database import Database
-    from workers.wiring import PublishedSide
 
 
 @click.command(
@@ -100,21 +100,12 @@ def _lines(found: Pruned, *, confirmed: bool) -> Iterator[str]:
 @contextmanager
 def _opened() -> Iterator[tuple[Database, PublishedSide]]:
     """PostgreSQL and the certificate Valkey, as a worker has them."""
+    from knit.app.published import open_published
     from knit.log import setup
     from knit.settings.central import Worker
     from knit.store.database import Database
-    from knit.store.installation import Installations
-    from knit.store.passes import Passes
-    from knit.valkey.connect import connect
-    from knit.valkey.layout import Layout
-    from workers.wiring import published_side
 
     settings = Worker.read(Environment.of_process(), queue_required=False)
     setup(settings.log_level)
-    with ExitStack() as opened:
-        database = opened.enter_context(Database.open(settings.db_url))
-        link = connect(settings.valkey_url, name="knit-cli")
-        opened.callback(link.close)
-        layout = Layout(settings.index_key)
-        store = Passes(database, layout.reserved)
-        yield database, published_side(link, layout, store, Installations(database))
+    with Database.open(settings.db_url) as database, open_published(settings, database) as side:
+        yield database, side

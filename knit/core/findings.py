@@ -43,6 +43,21 @@ def judge(facts: Facts, who: Authority) -> list[Finding]:
     return findings
 
 
+def of_silent_ca(facts: Facts, why: str) -> list[Finding]:
+    """The findings when the CA cannot be asked who it is: CAA records cannot be judged."""
+    nobody = Authority(identities=frozenset(), account_uri=None)
+    findings = [finding for finding in judge(facts, nobody) if finding.subject != "CAA"]
+    return [*findings, Finding(subject="CA", verdict=Verdict.FAILED, text=why)]
+
+
+def of_unnamed_ca(facts: Facts, findings: Sequence[Finding], directory: str) -> list[Finding]:
+    """The findings when the CA does not say who it is: CAA records are shown instead of judged."""
+    shown = "; ".join(map(str, facts.caa.records))
+    text = f"{directory} does not say under which names it looks for itself; {facts.caa.owner} has {shown}"
+    caa = Finding(subject="CAA", verdict=Verdict.WARNING, text=text)
+    return [caa if finding.subject == "CAA" else finding for finding in findings]
+
+
 def failed(findings: Sequence[Finding]) -> bool:
     """Whether an order would fail."""
     return any(finding.verdict is Verdict.FAILED for finding in findings)

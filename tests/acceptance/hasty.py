@@ -12,12 +12,13 @@ from typing import Any
 
 import dramatiq
 
+from knit.app import worker as app
 from knit.messages import Queue
 from knit.store.leases import Leases
 from tests.acceptance.scene import Scene
 from tests.rig.installation import Installation
 from tests.rig.process import Process, wait_until
-from workers import main, wiring
+from workers import main
 
 LIFETIME = 4.0
 """Seconds."""
@@ -26,7 +27,7 @@ LIFETIME = 4.0
 def short_leases() -> None:
     """Set a worker process up."""
     hasty: Any = partial(Leases, lifetime=LIFETIME, refresh_every=1.0)
-    vars(wiring)["Leases"] = hasty
+    vars(app)["Leases"] = hasty
     main.setup()
 
 

@@ -21,6 +21,7 @@ import dns.tsigkeyring
 from dns.update import UpdateMessage
 
 from knit import cli
+from knit.app import proving
 from knit.dns import delegation
 from knit.providers import desec
 from tests.acceptance import hasty
@@ -28,14 +29,13 @@ from tests.acceptance.scene import ZONE, Scene
 from tests.rig.installation import ROOT, Result
 from tests.rig.knot import Knot
 from tests.rig.process import Process
-from workers import wiring
 
 SECONDS = 60
 
 
 def _move() -> None:
     looking: Any = partial(delegation.Looking, authority_port=int(os.environ["RIG_DNS_PORT"]))
-    vars(delegation)["Looking"] = vars(wiring)["Looking"] = looking
+    vars(delegation)["Looking"] = vars(proving)["Looking"] = looking
     if "RIG_DESEC_URL" in os.environ:
         vars(desec)["Desec"] = partial(desec.Desec, url=os.environ["RIG_DESEC_URL"])
 

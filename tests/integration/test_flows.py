@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from knit.app import clock
 from knit.core import x509
 from knit.core.model import CertId, Failed, Renewed, Skipped
 from knit.errors import LeaseLost, Transient
@@ -29,8 +30,8 @@ from tests.rig.knot import Knot
 from tests.rig.process import wait_until
 from tests.rig.scripted_ca.client import ScriptedCA
 from tests.rig.valkey import Valkey
-from workers import wiring
 from workers.actors import Flows
+from workers.wiring import wire
 
 LIFETIME = 0.6
 NUMBERS = itertools.count()
@@ -107,10 +108,10 @@ class Stage:
     def process(self, life: Life) -> Iterator[Flows]:
         """A worker process as far as its flows go."""
         settings = Worker.read(self.environment, queue_required=False)
-        wired = wiring.wire(settings, self.environment, time.sleep, Outages())
-        assert isinstance(wired.leases, Leases)
-        wired.leases._lifetime = LIFETIME
-        wired.leases._refresh_every = LIFETIME / 6
+        wired = wire(settings, self.environment, time.sleep, Outages())
+        assert isinstance(wired.opened.leases, Leases)
+        wired.opened.leases._lifetime = LIFETIME
+        wired.opened.leases._refresh_every = LIFETIME / 6
         flows = wired.flows
         ports = ("store", "staging", "publication")
         renew: dict[str, Any] = {name: Mortal(getattr(flows.renew, name), life) for name in (*ports, "issuers")}
@@ -122,7 +123,7 @@ class Stage:
                 publish=dataclasses.replace(flows.publish, **publish),
             )
         finally:
-            wired.close()
+            wired.opened.close()
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
         with psycopg.connect(self.servers.database) as connection:
@@ -310,7 +311,7 @@ def test_another_dns_provider_is_taken_up_by_an_attempt_that_has_not_proved_its_
 def test_a_worker_whose_clock_is_wrong_orders_nothing(stage: Stage, days: int) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows:
-        wrong = dataclasses.replace(flows.renew, clock=lambda: wiring.now() + timedelta(days=days))
+        wrong = dataclasses.replace(flows.renew, clock=lambda: clock.now() + timedelta(days=days))
         with pytest.raises(Transient, match="clock of this host"):
             wrong.run(cert_id)
         ca = stage.servers.ca
@@ -332,8 +333,7 @@ def test_a_pass_decides_by_the_clock_of_postgresql_whatever_that_of_its_host_say
     stage.sql(ages, timedelta(days=89), timedelta(days=1), expiring)
     stage.sql(ages, timedelta(days=1), timedelta(days=89), fresh)
     stage.sql("update knit_schedule set check_at = '-infinity'")
-    right = wiring.now
-    monkeypatch.setattr(wiring, "now", lambda: right() + timedelta(days=days))
+    monkeypatch.setattr("knit.app.worker.now", lambda: clock.now() + timedelta(days=days))
     with stage.process(Life()) as flows:
         due = flows.reconcile.run().renew
         assert expiring in due
@@ -409,8 +409,8 @@ def test_a_move_that_pauses_never_writes_the_old_pair_over_a_newer_one(
         stage.sql("update knit_certs set cert_path = '/m' || cert_path, valkey_key = %s where id = %s", key, cert_id)
         flows.reconcile.run()
         late = interrupted(flows, "publish", lambda: forced(stage, flows, cert_id))
-        clock = lambda: wiring.now() + timedelta(seconds=ahead)  # noqa: E731
-        dataclasses.replace(late.publish, clock=clock).everything()
+        later = lambda: clock.now() + timedelta(seconds=ahead)  # noqa: E731
+        dataclasses.replace(late.publish, clock=later).everything()
         value = published(stage, key)
         assert recorded(stage, cert_id) == as_published(value)
         (spki,) = {row[0] for row in stage.sql("select spki_sha256 from knit_issued where cert_id = %s", cert_id)}

@@ -1,0 +1,89 @@
+"""What `knit dns check` has open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from knit.app.clock import now
+from knit.app.locks import KeyedLocks, LeasedLocks
+from knit.app.proving import delegation, solvers
+from knit.core.caa import Authority
+from knit.core.facts import Facts
+from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
+from knit.dns.check import Probe, gather
+from knit.dns.delegation import DnsDelegation
+from knit.errors import KnitError
+from knit.issuers.acme.identities import caa_identities
+from knit.ports import Sleep
+from knit.ports.solving import Exclusive, Solvers
+from knit.settings.central import Acme, Dns
+from knit.settings.environment import Environment
+from knit.settings.table import SETTINGS
+from knit.store.accounts import ISSUER, Accounts
+from knit.store.database import Database
+from knit.store.leases import Leases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checking:
+    """Looks at a name as an order would. `database` is None where this machine does not know the workers' one."""
+
+    acme: Acme
+    delegation: DnsDelegation
+    solvers: Solvers
+    exclusive: Exclusive
+    database: Database | None
+    sleep: Sleep
+
+    def facts(self, name: str, provider: str | None, probing: Callable[[float], None]) -> Facts:
+        """With a provider also what a probe value comes to; `probing` hears for how long (seconds) it may take."""
+        if provider is None:
+            return gather(name, self.delegation, None)
+        solver = self.solvers.solver(provider)
+        probing(solver.timeout)
+        probe = Probe(code=self.solvers.code(provider), solver=solver, exclusive=self.exclusive)
+        return gather(name, self.delegation, probe)
+
+    def findings(self, facts: Facts) -> list[Finding]:
+        """What they mean; where the CA does not say who it is, CAA records are shown instead of judged."""
+        try:
+            identities = caa_identities(self.acme.directory, self.acme.ca_files, now, self.sleep)
+        except KnitError as error:
+            return of_silent_ca(facts, str(error))
+        findings = judge(facts, Authority(identities=identities, account_uri=self._account_uri()))
+        if identities or facts.caa.problem is not None or not facts.caa.records:
+            return findings
+        return of_unnamed_ca(facts, findings, self.acme.directory)
+
+    def _account_uri(self) -> str | None:
+        """Our account, where this machine knows the database."""
+        account = None if self.database is None else Accounts(self.database).get(self.acme.directory, ISSUER)
+        return None if account is None else account.uri
+
+
+@contextmanager
+def open_checking(env: Environment, sleep: Sleep) -> Iterator[Checking]:
+    """From the environment. Takes turns with the workers, where this machine knows their database."""
+    url, dns = SETTINGS["KNIT_DB_URL"].read(env), Dns.read(env)
+
+    def over(exclusive: Exclusive, database: Database | None) -> Checking:
+        return Checking(
+            acme=Acme.read(env),
+            delegation=delegation(dns, sleep),
+            solvers=solvers(env, dns, sleep),
+            exclusive=exclusive,
+            database=database,
+            sleep=sleep,
+        )
+
+    if url is None:
+        yield over(KeyedLocks(), None)
+        return
+    with Database.open(url) as database:
+        leases = Leases(database)
+        try:
+            yield over(LeasedLocks(leases, sleep), database)
+        finally:
+            leases.stop()

@@ -1,0 +1,20 @@
+"""The issuers of a process."""
+
+from __future__ import annotations
+
+from knit.app.clock import now
+from knit.issuers.acme import AcmeIssuer, Holder, Site
+from knit.ports import Accounts, Leases, Sleep
+from knit.settings.central import Acme
+
+
+def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:
+    """The CA that the plain variables name."""
+    site = Site(
+        directory=settings.directory,
+        ca_files=settings.ca_files,
+        hosts=settings.hosts,
+        holder=Holder(email=settings.email, eab_kid=settings.eab_kid, eab_hmac=settings.eab_hmac),
+        deactivates=settings.deactivates,
+    )
+    return AcmeIssuer(site, accounts, leases, now, sleep)
