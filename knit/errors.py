@@ -4,6 +4,7 @@ KnitError
 ├── Misconfigured            a setting or an argument is wrong: the process must not start (exit code 2)
 ├── Transient                trying again later may help; `retry_at` when the other side said when
 │   ├── Unreachable          a service did not answer, or answered that it cannot serve now
+│   │   ├── Outage           knit's own PostgreSQL, Valkey or queue is away: nobody's failure, tried again soon
 │   │   └── OrderKept        a certificate may have been issued already: its order and key are kept and asked for again
 │   ├── RateLimited          the CA or the DNS provider asked to wait
 │   │   └── AccountLimited   the CA asked the account to wait, so all its certificates
@@ -14,6 +15,7 @@ KnitError
 └── Refused                  trying the same again will not help: a person or a change is needed
     ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
+    │   └── ServerDenied     that is a server of knit's own: nobody's failure, tried again slowly
     ├── BundleMismatch       certificate and key are not what was asked for
     ├── ForeignValkey        database and certificate Valkey do not belong together
     ├── UnsafePublish        a prune that would remove more than the guard allows
@@ -46,6 +48,10 @@ class Transient(KnitError):
 
 class Unreachable(Transient):
     """A service did not answer, or answered that it cannot serve now."""
+
+
+class Outage(Unreachable):
+    """A server of knit's own (PostgreSQL, Valkey, the queue) is away: no certificate has failed because of that."""
 
 
 class OrderKept(Unreachable):
@@ -90,6 +96,10 @@ class IdentifierRejected(Refused):
 
 class CredentialsRejected(Refused):
     """The other side does not accept who we are."""
+
+
+class ServerDenied(CredentialsRejected):
+    """A server of knit's own does not accept who we are: no certificate has failed because of that."""
 
 
 class BundleMismatch(Refused):

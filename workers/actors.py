@@ -158,7 +158,7 @@ class Actors:
         except Interrupted:
             self.later.send(message)
         except LeaseLost as error:
-            log.warning("taken over by another worker", extra={"error": str(error)})
+            log.warning("broken off: the lease is lost", extra={"error": str(error)})
             if self.flows.follow_up:
                 self.later.send(message, delay=BUSY)
         except Busy as error:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from knit.errors import Busy, Unreachable
+from knit.errors import Busy
 from knit.ports import Leases, Sleep
 
 _FIRST = 0.01
@@ -54,7 +54,7 @@ class KeyedLocks:
 class LeasedLocks:
     """Implements Exclusive among all workers: the process's own lock first, so that a process asks only once.
 
-    Raises Unreachable when another process holds the lease for longer than `patience` seconds.
+    Raises Busy when another process holds the lease for longer than `patience` seconds.
     """
 
     def __init__(self, leases: Leases, sleep: Sleep, *, patience: float = 120.0) -> None:
@@ -75,8 +75,6 @@ class LeasedLocks:
         pause = _FIRST
         while held.enter_context(self._leases.hold(name)) is None:
             if time.monotonic() > deadline:
-                if brief:
-                    raise Busy(_BUSY.format(name=name))
-                raise Unreachable(f"another worker has held {name!r} for over {self._patience:.0f} s")
+                raise Busy(_BUSY.format(name=name))
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST)

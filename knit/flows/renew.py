@@ -41,8 +41,10 @@ from knit.errors import (
     Misconfigured,
     NoSuchCertificate,
     OrderKept,
+    Outage,
     RateLimited,
     Refused,
+    ServerDenied,
     Transient,
 )
 from knit.flows.belonging import Belonging
@@ -94,9 +96,10 @@ class Renew:
     def run(self, cert_id: CertId) -> Outcome:
         """Renew this certificate if it is due. Failures are recorded and returned, not raised.
 
-        Raises Interrupted when the process is stopping, LeaseLost when another worker took over, and Busy when another
-        certificate has what this one needs; in each case the journal says where to go on. Raises Transient, with
-        nothing done, when the clock here is wrong.
+        Raises Interrupted when the process is stopping, LeaseLost when another worker took over, Busy when another
+        certificate has what this one needs, and Outage or ServerDenied when PostgreSQL or the certificate Valkey is
+        away or shuts us out; in each case the journal says where to go on, and no failure is counted. Raises Transient,
+        with nothing done, when the clock here is wrong.
         """
         try:
             return self._held(cert_id)
@@ -214,7 +217,7 @@ class Renew:
             return self._issue(spec, attempt, lease, key)
         except LeaseLost:
             raise
-        except (Busy, Interrupted) as error:
+        except (Busy, Interrupted, Outage, ServerDenied) as error:
             self.store.postpone(lease, attempt, error=error, retry_at=self.clock())
             raise
         except (Transient, BundleMismatch) as error:
@@ -341,7 +344,7 @@ def _keeping() -> Iterator[None]:
     """Once a certificate may have been issued, nothing that is wrong on our side ends its order."""
     try:
         yield
-    except BundleMismatch:
+    except (BundleMismatch, ServerDenied):
         raise
     except (Refused, Misconfigured) as error:
         raise OrderKept(f"{error}; the order and its key are kept") from error

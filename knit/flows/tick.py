@@ -60,8 +60,8 @@ class Ticker:
     def _confirm(self, lease: Lease) -> None:
         try:
             lease.check()
-        except LeaseLost:
-            log.warning("another scheduler has taken over")
+        except LeaseLost as error:
+            log.warning("no longer the scheduler that asks for passes", extra={"reason": str(error)})
             self._held.close()
             self._lease = None
 

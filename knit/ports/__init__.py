@@ -281,8 +281,8 @@ class Store(Protocol):
         """Leave the attempt open, to be gone on with at `retry_at`.
 
         One more failure and `last_error`, as for `fail`; but being asked to wait (RateLimited) is no failure, and
-        Interrupted is nothing to show either: then it can be gone on with at once. This run has ended in order, so
-        `starts` is set back to 0.
+        Busy, Interrupted, Outage and ServerDenied are nothing to show either: then it can be gone on with at once. This
+        run has ended in order, so `starts` is set back to 0.
         """
 
     def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: Transient, retry_at: datetime) -> None:

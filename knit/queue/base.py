@@ -10,7 +10,7 @@ from typing import Any
 import dramatiq
 import dramatiq.errors
 
-from knit.errors import CredentialsRejected, Unreachable
+from knit.errors import CredentialsRejected, Outage, Unreachable
 
 Message = dramatiq.Message[Any]
 
@@ -29,7 +29,7 @@ class Queue:
     release: Callable[[], None] = lambda: None
 
     def send(self, message: Message) -> None:
-        """Put the message on its queue. Raises Unreachable."""
+        """Put the message on its queue. Raises Outage."""
         with self._explained():
             self.broker.enqueue(message)
 
@@ -40,13 +40,13 @@ class Queue:
                 yield
         except (dramatiq.errors.BrokerConnectionError, Unreachable):
             message = f"the queue at {self.where} does not answer"
-            raise Unreachable(message) from None
+            raise Outage(message) from None
         except CredentialsRejected as error:
             message = f"the queue: {error}"
             raise CredentialsRejected(message) from None
 
     def waiting(self, name: str) -> int:
-        """How many messages wait there and no worker has fetched yet. Raises Unreachable."""
+        """How many messages wait there and no worker has fetched yet. Raises Outage."""
         with self._explained():
             return self.count(name)
 

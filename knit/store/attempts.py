@@ -36,7 +36,9 @@ from knit.errors import (
     LeaseLost,
     Misconfigured,
     NoSuchCertificate,
+    Outage,
     RateLimited,
+    ServerDenied,
     Transient,
 )
 from knit.ports import Lease
@@ -144,7 +146,7 @@ class Attempts:
 
     def postpone(self, lease: Lease, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """Leave the attempt open, to be gone on with at `retry_at`."""
-        shown = not isinstance(error, Busy | Interrupted)
+        shown = not isinstance(error, Busy | Interrupted | Outage | ServerDenied)
         counts = shown and not isinstance(error, RateLimited)
         written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts}
         told(error, lambda words: self._write("postpone", lease, {"id": attempt.id, **words, **written}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
+from knit.errors import KnitError, Misconfigured, Outage, ServerDenied
 
 REJECTED = (
     "password authentication failed",
@@ -20,7 +20,7 @@ NOT_PERMITTED = "42501"
 KINDS: dict[str, tuple[type[KnitError], str]] = {
     "22": (Misconfigured, "PostgreSQL refused a value"),
     "23": (Misconfigured, "PostgreSQL refused a value"),
-    "28": (CredentialsRejected, "PostgreSQL does not accept the login in KNIT_DB_URL"),
+    "28": (ServerDenied, "PostgreSQL does not accept the login in KNIT_DB_URL"),
     "3D": (Misconfigured, "KNIT_DB_URL"),
     "42": (Misconfigured, "the database is not as knit left it"),
     "54": (Misconfigured, "names, keys or paths are too long for PostgreSQL to index"),
@@ -37,10 +37,10 @@ def in_our_words(error: psycopg.Error) -> KnitError:
         return _connecting(error)
     text = _server_text(error)
     if state in SLOW:
-        return Unreachable(f"PostgreSQL did not answer in time ({text})")
+        return Outage(f"PostgreSQL did not answer in time ({text})")
     if state == NOT_PERMITTED:
-        return CredentialsRejected(f"PostgreSQL: {text}; the user needs rights on all knit_ tables")
-    kind, words = KINDS.get(state[:2], (Unreachable, "PostgreSQL"))
+        return ServerDenied(f"PostgreSQL: {text}; the user needs rights on all knit_ tables")
+    kind, words = KINDS.get(state[:2], (Outage, "PostgreSQL"))
     return kind(f"{words}: {text} ({state})")
 
 
@@ -50,11 +50,11 @@ def _connecting(error: psycopg.Error) -> KnitError:
         raise error
     text = _one_line(str(error))
     if any(words in text for words in REJECTED):
-        return CredentialsRejected(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
+        return ServerDenied(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
     unresolved = text.startswith("failed to resolve host")
     if not unresolved and any(words in text for words in WRONG):
         return Misconfigured(f"KNIT_DB_URL: {text}")
-    return Unreachable(f"PostgreSQL: {text}")
+    return Outage(f"PostgreSQL: {text}")
 
 
 def _server_text(error: psycopg.Error) -> str:

@@ -47,8 +47,9 @@ class Pulse:
 class HeldLease:
     """A lease this process has taken. Its own clock only ever makes it doubt sooner than the database would."""
 
-    def __init__(self, name: str, epoch: int, at: datetime, pulse: Pulse) -> None:
+    def __init__(self, name: str, owner: str, epoch: int, at: datetime, pulse: Pulse) -> None:
         self.name = name
+        self.owner = owner
         self.epoch = epoch
         self.at = at
         self._pulse = pulse
@@ -56,8 +57,11 @@ class HeldLease:
 
     def check(self) -> None:
         """Raise LeaseLost when another owner has it, or may have it by now."""
-        if self._lost or not self._pulse.is_felt():
+        if self._lost:
             message = f"the lease {self.name} has passed to another worker"
+            raise LeaseLost(message)
+        if not self._pulse.is_felt():
+            message = f"the lease {self.name} may have passed to another worker: PostgreSQL was not reached in time"
             raise LeaseLost(message)
 
     def lose(self) -> None:
@@ -78,6 +82,7 @@ class Leases:
         self._takings = itertools.count()
         self._lock = threading.Lock()
         self._held: dict[tuple[str, int], HeldLease] = {}
+        self._owed: dict[str, str] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -109,6 +114,7 @@ class Leases:
                     self._database.write(self._sql["part"], {"process": self._process})
 
     def _take(self, name: str, statement: str, parameters: Mapping[str, object]) -> tuple[HeldLease | None, Row | None]:
+        self._give_back_owed()
         if not self._pulse.is_felt(self._lifetime / 2):
             self._refresh()
         # One owner per taking, not per process: two threads of one process exclude each other too.
@@ -120,10 +126,15 @@ class Leases:
             "seconds": ROWS * self._lifetime,
             **parameters,
         }
-        row = self._database.row(statement, wanted)
+        try:
+            row = self._database.row(statement, wanted)
+        except KnitError:
+            # Taken nevertheless, perhaps: only the answer is known to be lost.
+            self._owe(name, owner)
+            raise
         if row is None or row["epoch"] is None:
             return None, row
-        lease = HeldLease(name, row["epoch"], row["at"], self._pulse)
+        lease = HeldLease(name, owner, row["epoch"], row["at"], self._pulse)
         with self._lock:
             self._held[name, lease.epoch] = lease
             self._ensure_thread()
@@ -134,12 +145,29 @@ class Leases:
         with self._lock:
             return self._held.pop((lease.name, lease.epoch), None) is not None
 
-    def _release(self, lease: Lease) -> None:
+    def _release(self, lease: HeldLease) -> None:
         if not self.given_back(lease):
             return
-        # It expires by itself; an error here must not hide how the work it guarded ended.
-        with suppress(KnitError):
+        try:
             self._database.write(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})
+        except KnitError:
+            # Raised, it would hide how the work under the lease ended.
+            self._owe(lease.name, lease.owner)
+
+    def _owe(self, name: str, owner: str) -> None:
+        """To be given back as soon as Postgres is there: this process lives, so its leases would last."""
+        with self._lock:
+            self._owed[owner] = name
+            self._ensure_thread()
+
+    def _give_back_owed(self) -> None:
+        owed = dict(self._owed)
+        if not owed:
+            return
+        self._database.write(self._sql["give_back"], {"names": list(owed.values()), "owners": list(owed)})
+        with self._lock:
+            for owner in owed:
+                self._owed.pop(owner, None)
 
     def _ensure_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -149,6 +177,7 @@ class Leases:
     def _keep_alive(self) -> None:
         while not self._stopping.wait(self._refresh_every):
             try:
+                self._give_back_owed()
                 if self._held:
                     self._refresh()
             except Transient as e:

@@ -24,7 +24,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from knit.errors import CredentialsRejected, ForeignValkey, KnitError, Misconfigured, Refused, Unreachable
+from knit.errors import ForeignValkey, KnitError, Misconfigured, Outage, Refused, ServerDenied
 from knit.valkey.url import parse
 
 FOREIGN = "FOREIGN"
@@ -69,12 +69,12 @@ class Link:
 
     @contextmanager
     def talking(self) -> Iterator[redis.Redis]:
-        """The client; its errors come out as Unreachable, CredentialsRejected or Refused."""
+        """The client; its errors come out as Outage, ServerDenied or Refused."""
         try:
             yield self.client
         except RedisError as error:
             failure = self.failure(error)
-            if isinstance(failure, Unreachable):
+            if isinstance(failure, Outage):
                 self.hang_up()
             raise failure from None
 
@@ -90,19 +90,19 @@ class Link:
         if isinstance(error, ResponseError | AuthenticationError | NoPermissionError):
             return self.answered(_code(error), _command(error))
         if isinstance(error, MaxConnectionsError):
-            return Unreachable(f"Valkey at {self.where}: too many connections in this process")
+            return Outage(f"Valkey at {self.where}: too many connections in this process")
         return self._silent(error)
 
     def answered(self, code: str, command: str | None = None) -> KnitError:
         """The knit error for a reply that is an error of this code, about this command."""
         if code in _DENIED:
             named = code if command is None else f"{code}: {command}"
-            return CredentialsRejected(f"Valkey at {self.where} does not accept our user, password or rights ({named})")
+            return ServerDenied(f"Valkey at {self.where} does not accept our user, password or rights ({named})")
         if code in _CLUSTER:
             needs = "knit changes several keys in one transaction, which needs a server without cluster mode"
             return Refused(f"Valkey at {self.where} is in cluster mode ({code}): {needs}")
         if code in _PASSING:
-            return Unreachable(f"Valkey at {self.where} cannot serve now ({code})")
+            return Outage(f"Valkey at {self.where} cannot serve now ({code})")
         if code == FOREIGN:
             return ForeignValkey(f"the Valkey at {self.where} no longer belongs to this installation")
         if command is not None:
@@ -114,7 +114,7 @@ class Link:
         cause = getattr(error, "status_code", None)
         if isinstance(cause, str) and cause in _DENIED | _PASSING | _CLUSTER:
             return self.answered(cause)
-        return Unreachable(f"Valkey at {self.where} does not answer ({type(error).__name__})")
+        return Outage(f"Valkey at {self.where} does not answer ({type(error).__name__})")
 
     def close(self) -> None:
         """Close all connections."""

@@ -160,7 +160,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(script
     settled(scripted, (name,))
     before = (scripted.values(), scripted.revision(), scripted.sql("select * from knit_attempts"))
     sleeper.resume()
-    wait_until(lambda: "taken over by another worker" in sleeper.text(), "the sleeper to notice", seconds=40)
+    wait_until(lambda: "broken off: the lease is lost" in sleeper.text(), "the sleeper to notice", seconds=40)
     time.sleep(2)
     assert (scripted.values(), scripted.revision(), scripted.sql("select * from knit_attempts")) == before
     assert (ca.counts_of(name)["orders"], ca.counts_of(name)["finalized"]) == (1, 1)

@@ -43,5 +43,20 @@ where l.owner <> ''
 -- Free from now on. The time tells how long nobody has had it: only long unused rows are tidied away.
 update knit_leases set expires_at = now(), owner = '' where name = %(name)s and epoch = %(epoch)s
 
+-- name: give_back
+-- What an outage kept from being given back. The worker has not died, so its start in the attempt does not count.
+with owed as (
+    select * from unnest(%(names)s::text[], %(owners)s::text[]) as owed (name, owner)
+), alive as (
+    update knit_attempts a
+    set starts = 0
+    from owed
+    where a.cert_id = case when owed.name like 'cert:%%' then substr(owed.name, 6)::bigint end
+      and a.ended_at is null and a.owner = owed.owner
+)
+update knit_leases l set expires_at = now(), owner = ''
+from owed
+where l.name = owed.name and l.owner = owed.owner
+
 -- name: part
 delete from knit_leases where name = %(process)s

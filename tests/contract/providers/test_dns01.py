@@ -409,9 +409,9 @@ def test_another_process_is_waited_for() -> None:
         assert len(slept) == 3
 
 
-def test_another_process_that_never_lets_go_is_an_error() -> None:
+def test_another_process_that_never_lets_go_is_nobody_s_failure() -> None:
     locks = LeasedLocks(Held(), lambda _: None, patience=0.05)  # type: ignore[arg-type] # a lease is only held here
-    with pytest.raises(Unreachable, match="another worker"), locks("dns desec name"):
+    with pytest.raises(Busy, match="another certificate is using"), locks("dns desec name"):
         pass
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 
 from knit.core.model import CertId, Challenge, Record
-from knit.errors import LeaseLost, NoSuchCertificate
+from knit.errors import LeaseLost, NoSuchCertificate, Outage
 from knit.queue.redis import HEARTBEAT
+from knit.store.database import Database
 from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
+from knit.store.queries import Row
 from tests.integration.store.conftest import Store
+from tests.rig.postgres import Postgres
 from tests.rig.process import wait_until
 from workers.actors import BUSY
 
@@ -194,3 +198,48 @@ def test_a_removed_certificate_that_left_records_in_the_dns_is_still_held_for_th
         assert held[1].leftovers
         with store.attempts.hold(spec.id) as other:
             assert other is None
+
+
+@pytest.mark.parametrize("at", ["giving back", "taking"])
+def test_what_an_outage_kept_from_being_given_back_is_free_soon_after_it_though_its_process_lives(
+    own_postgres: Postgres, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knit.store.database.PATIENCE", 0.5)
+    with Database.open(own_postgres.create_database("knit"), connections=2) as database:
+        leases, other = Leases(database, refresh_every=0.2), Leases(database)
+        if at == "giving back":
+            with leases.hold("x"):
+                own_postgres.stop()
+        else:
+            lost = LosingAnswers(database)
+            monkeypatch.setattr(leases, "_database", lost)
+            with leases.hold("y"), pytest.raises(Outage), leases.hold("x"):
+                pass
+            own_postgres.stop()
+        own_postgres.start()
+        began = time.monotonic()
+        wait_until(lambda: is_taken(other), "it can be taken", seconds=10)
+        assert time.monotonic() - began < 5
+        leases.stop()
+        other.stop()
+
+
+class LosingAnswers:
+    """A database whose answer to the first taking of x is lost on its way."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def row(self, statement: str, parameters: Mapping[str, object]) -> Row | None:
+        found = self._database.row(statement, parameters)
+        if parameters["name"] == "x":
+            raise Outage("the answer is lost")
+        return found
+
+
+def is_taken(leases: Leases) -> bool:
+    with leases.hold("x") as lease:
+        return lease is not None
