@@ -167,6 +167,23 @@ class Candidate:
     leftovers: bool = False
     asked: bool = False
 
+    @property
+    def cert_id(self) -> CertId:
+        """Its certificate."""
+        return self.spec.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newcomer:
+    """A certificate that nothing was ever issued, tried or asked for: it is due, whatever else is said of it.
+
+    After an import they are many, so no more is known of each than a pass needs. `asked` as in Candidate.
+    """
+
+    cert_id: CertId
+    names_key: str
+    asked: bool = False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:

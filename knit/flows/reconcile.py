@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from knit.core import issuers, lost, renewal
 from knit.core.lost import Lost
-from knit.core.model import Candidate, Census, CertId, Due, Policy, Reason
+from knit.core.model import Candidate, Census, CertId, CertState, Due, Newcomer, Policy, Reason
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
 from knit.flows.values import Values
@@ -103,21 +103,24 @@ class Reconcile:
         """Why this process may not have anything issued, if it may not."""
         return issuers.refusal(ISSUER, self.memory.recall(ISSUER), self.policy.directory)
 
-    def _decide(self, candidates: Iterable[Candidate], *, published: int) -> Sequence[Chosen]:
+    def _decide(self, candidates: Iterable[Candidate | Newcomer], *, published: int) -> Sequence[Chosen]:
         now = self.clock()
         chosen: list[Chosen] = []
         missing: list[Lost] = []
         waiting: dict[CertId, datetime] = {}
         lost_again: dict[CertId, str] = {}
+        first = renewal.rank(CertState(), now)
         for candidate in candidates:
+            if isinstance(candidate, Newcomer):
+                _tell_due(candidate.cert_id, candidate.names_key, Reason.NEVER_ISSUED, asked=candidate.asked)
+                chosen.append(Chosen(cert_id=candidate.cert_id, rank=first, asked=candidate.asked))
+                continue
             spec = candidate.spec
             verdict = renewal.decide(spec, candidate.state, self.policy, now)
             if verdict == LOST:
                 missing.append(Lost.of(candidate))
             elif isinstance(verdict, Due):
-                level = logging.DEBUG if candidate.asked else logging.INFO
-                due = {"cert": spec.id, "names": spec.names_key, "reason": verdict.reason}
-                log.log(level, "certificate due", extra=due)
+                _tell_due(spec.id, spec.names_key, verdict.reason, asked=candidate.asked)
             else:
                 waiting[spec.id] = verdict.until
                 if renewal.held_back(candidate.state, now):
@@ -148,8 +151,7 @@ class Reconcile:
         admitted = lost.admitted(missing, published=published, begun=self.store.reordered())
         for one in missing:
             if one.cert_id in admitted:
-                due = {"cert": one.cert_id, "names": one.names_key, "reason": Reason.NOT_PUBLISHED}
-                log.info("certificate due", extra=due)
+                _tell_due(one.cert_id, one.names_key, Reason.NOT_PUBLISHED, asked=False)
         held_back = frozenset(one.cert_id for one in missing) - admitted
         if held_back:
             extra = {"lost": len(missing), "held_back": len(held_back), "next_try": self.clock() + HELD_BACK}
@@ -163,6 +165,11 @@ class Reconcile:
         if specs:
             self.memory.remember(ISSUER, self.policy.directory)
             self.values.adopt(specs)
+
+
+def _tell_due(cert_id: CertId, names_key: str, reason: Reason, *, asked: bool) -> None:
+    level = logging.DEBUG if asked else logging.INFO
+    log.log(level, "certificate due", extra={"cert": cert_id, "names": names_key, "reason": reason})
 
 
 def _held_back_until(again: datetime) -> str:

@@ -29,6 +29,7 @@ from knit.core.model import (
     Known,
     Leaf,
     Leftover,
+    Newcomer,
     Pause,
     Policy,
     Ready,
@@ -344,7 +345,7 @@ class PassStore(Protocol):
     def reordered(self) -> int:
         """How many orders were begun in the last hour because a value was lost."""
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterable[Candidate]:
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterable[Candidate | Newcomer]:
         """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
 
         `unpublished` are valkey_keys whose value is missing: those certificates are always among them, with

@@ -2,12 +2,14 @@
 
 A row that clashes with another, or that cannot be a certificate, is left out of passes with a `last_error` that says
 why; it is looked at again in every pass. The work is done in portions, each a short transaction of its own that finds
-every row through an index, so its time grows with the rows that are new and with nothing else.
+every row through an index, so its time grows with the rows that are new and with nothing else. A portion of ordinary
+rows, as nearly all are, never leaves PostgreSQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,7 +85,26 @@ class Adopter:
     def portion(self, after: int, *, enabled: bool) -> Portion:
         """Adopt, or leave out, the next rows that are new, by id."""
         self.lock()
-        rows = self._execute("unseen", {"after": after, "enabled": enabled, "limit": PORTION}).fetchall()
+        asked = {"after": after, "enabled": enabled, "limit": PORTION}
+        return self._ordinary(asked) or self._odd(asked)
+
+    def _ordinary(self, asked: Mapping[str, object]) -> Portion | None:
+        """Have PostgreSQL adopt the portion by itself; None, and nothing done, when one of its rows is out of the way.
+
+        All or none: which of two that clash comes first is then for one judgement to say.
+        """
+        with suppress(psycopg.errors.UniqueViolation), self.connection.transaction() as attempt:
+            done = self._execute("adopt_ordinary", asked).fetchone()
+            assert done is not None
+            if not done["count"]:
+                return Portion(last=None, left_out=0)
+            if done["ordinary"] and not any(map(self.reserved, done["keys"].split("\n"))):
+                return Portion(last=done["last"] if done["count"] == PORTION else None, left_out=0)
+            raise psycopg.Rollback(attempt)
+        return None
+
+    def _odd(self, asked: Mapping[str, object]) -> Portion:
+        rows = self._execute("unseen", asked).fetchall()
         entries, bad = _sorted(rows, self.reserved)
         verdict = judge(entries, self._holders(claim for entry in entries for claim in claims(entry.wanted)))
         self._leave_out({**bad, **verdict.clashing})

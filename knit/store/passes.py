@@ -10,7 +10,7 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
-from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Policy, Ready
+from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Newcomer, Policy, Ready
 from knit.core.value import Parcel
 from knit.core.wanted import Reserved
 from knit.ports import Removals
@@ -72,13 +72,17 @@ class Passes:
         """Certificates whose lost values an order was begun for in the last hour."""
         return int(self._database.rows(self._sql["reordered"])[0]["count"])
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterator[Candidate]:
+    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterator[Candidate | Newcomer]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
-        lost = list(unpublished)
-        here = {"directory": policy.directory, "unpublished": lost}
+        new = set()
+        for row in self._database.rows(self._sql["newcomers"]):
+            new.add(row["id"])
+            yield Newcomer(cert_id=CertId(row["id"]), names_key=row["names_key"], asked=row["asked"])
+        here = {"directory": policy.directory, "unpublished": list(unpublished)}
         due = self._database.rows(self._sql["due"], {**here, "policy": policy.fingerprint})[0]["ids"]
-        for start in range(0, len(due), PORTION):
-            rows = self._database.rows(self._sql["candidates"], {**here, "ids": due[start : start + PORTION]})
+        known = [cert_id for cert_id in due if cert_id not in new]
+        for start in range(0, len(known), PORTION):
+            rows = self._database.rows(self._sql["candidates"], {**here, "ids": known[start : start + PORTION]})
             for row in rows:
                 found = {"leftovers": row["leftovers"], "asked": row["asked"]}
                 yield Candidate(spec=spec_from(row), state=state_from(row), **found)

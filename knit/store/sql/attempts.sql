@@ -262,6 +262,7 @@ with planned as (
     from unnest(%(ids)s::bigint[], %(untils)s::timestamptz[]) as planned (id, until)
     join knit_certs c on c.id = planned.id
     where c.seen is not distinct from c.wanted
+    for key share of c
     on conflict (cert_id) do update set check_at = excluded.check_at, policy = excluded.policy
     returning cert_id, failures
 )

@@ -17,6 +17,77 @@ where c.seen is distinct from c.wanted and c.enabled = %(enabled)s and c.id > %(
 order by c.id
 limit %(limit)s
 
+-- name: adopt_ordinary
+-- The next new rows, if each of them is ordinary: plainly good by itself, never adopted, published or asked for. What
+-- they have for themselves the unique indexes judge; what these cannot see is asked of them here.
+with rows as materialized (
+    select c.id, c.domains, c.wanted, c.valkey_key, c.cert_file, c.key_file,
+           c.names_key is null and c.all_domains is null and c.requested_at is null and c.profile is null
+           and c.preferred_chain is null and c.renew_before is null and c.issuer = 'acme'
+           and c.key_type in ('ec256', 'ec384', 'rsa2048', 'rsa3072', 'rsa4096')
+           and length(c.domains) <= 237
+           and (length(c.domains) <= 63 or c.domains !~ '[^.,]{64}')
+           and c.domains ~ (
+               '^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?'
+               '(,(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?)*$'
+           )
+           and (
+               strpos(c.domains, ',') = 0
+               or (select count(name) = count(distinct name) from unnest(string_to_array(c.domains, ',')) as name)
+           )
+           and length(c.provider) <= 32 and c.provider ~ '^[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9_-]*)?$'
+           and length(c.valkey_key) <= 1024 and c.valkey_key ~ '^[!-~]+$'
+           and length(c.cert_path) <= 4096 and c.cert_path ~ '^[!-~]+$'
+           and length(c.key_path) <= 4096 and c.key_path ~ '^[!-~]+$' as ordinary
+    from knit_certs c
+    where c.seen is distinct from c.wanted and c.enabled = %(enabled)s and c.id > %(after)s
+    order by c.id
+    limit %(limit)s
+), files as materialized (
+    select id, cert_file as file from rows union all select id, key_file from rows
+), verdict as materialized (
+    select count(*) as count, max(id) as last, string_agg(valkey_key, E'\n') as keys,
+           bool_and(ordinary)
+           and (select count(file) = count(distinct file) from files)
+           and not exists (select 1 from rows r join knit_issued i on i.cert_id = r.id)
+           and not exists (select 1 from rows r join knit_issued i on i.valkey_key = r.valkey_key)
+           and not exists (
+               select 1
+               from rows r
+               join knit_certs c on case when c.names_key is not null then md5(c.key_file) end = md5(r.cert_file)
+           )
+           and not exists (
+               select 1
+               from rows r
+               join knit_certs c on case when c.names_key is not null then md5(c.cert_file) end = md5(r.key_file)
+           ) as ordinary
+    from rows
+), named as (
+    select id, wanted, string_to_array(domains, ',') as names,
+           case
+               when strpos(domains, ',') = 0 then domains
+               else (
+                   select string_agg(name, ',' order by name collate "C")
+                   from unnest(string_to_array(domains, ',')) as name
+               )
+           end as names_key
+    from rows
+), adopted as (
+    update knit_certs c
+    set names = named.names, names_key = named.names_key, seen = named.wanted,
+        last_error = case when c.last_error like 'left out: %%' then null else c.last_error end
+    from named, verdict
+    where verdict.ordinary and c.id = named.id
+    returning c.id
+), retried as (
+    update knit_attempts a set retry_at = null from adopted where a.cert_id = adopted.id and a.ended_at is null
+), scheduled as (
+    insert into knit_schedule (cert_id)
+    select id from adopted
+    on conflict (cert_id) do update set check_at = '-infinity', failures = 0, retry_at = null, moving = false
+)
+select count, last, keys, ordinary from verdict
+
 -- name: holders
 -- Lists of texts come as one text: psycopg takes ten times as long to write an array.
 -- Certificates that have one of these names, keys or paths; also rows that have lost their names meanwhile.

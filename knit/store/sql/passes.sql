@@ -117,6 +117,18 @@ where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 order by c.id
 
+-- name: newcomers
+-- Nothing was ever issued, tried or asked for: whatever the policy says, they are due.
+select c.id, c.names_key, coalesce(s.asked_at > now() - interval '1 day', false) as asked
+from knit_schedule s
+join knit_certs c on c.id = s.cert_id
+where s.check_at <= now() and s.failures = 0 and s.retry_at is null and s.ari_at is null
+  and c.enabled and c.names_key is not null and c.requested_at is null
+  and not exists (select 1 from knit_issued i where i.cert_id = c.id)
+  and not exists (select 1 from knit_attempts a where a.cert_id = c.id)
+  and not exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null)
+  and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
+
 -- name: asked
 update knit_schedule set asked_at = now() where cert_id = any(%(ids)s)
 

@@ -132,7 +132,7 @@ class Store:
 
     def candidate_ids(self, *unpublished: str, policy: Policy = POLICY) -> list[CertId]:
         """Who may be due."""
-        return [candidate.spec.id for candidate in self.passes.candidates(policy, unpublished)]
+        return [candidate.cert_id for candidate in self.passes.candidates(policy, unpublished)]
 
     def plan(self, spec: CertSpec) -> None:
         """Nothing to do about it for a month."""

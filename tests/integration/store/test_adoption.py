@@ -10,6 +10,8 @@ import pytest
 
 from knit.core.model import CertId
 from knit.errors import Misconfigured
+from knit.store import adoption
+from knit.store.adoption import Adopter
 from tests.integration.store.conftest import DIRECTORY, POLICY, Store, new_cert
 
 MANY = (
@@ -180,3 +182,111 @@ def fail(store: Store, cert_id: CertId) -> None:
         assert attempt.directory == DIRECTORY
         later = lease.at.replace(year=lease.at.year + 1)
         store.attempts.fail(lease, attempt, error=Misconfigured("no token"), retry_at=later)
+
+
+ROW = {"domains": "a.example.org", "provider": "exec", "valkey_key": "k", "cert_path": "/a.crt", "key_path": "/a.key"}
+SECOND = {"domains": "b.example.org", "valkey_key": "l", "cert_path": "/b.crt", "key_path": "/b.key"}
+COMPARED = (
+    "select c.id, c.names, c.names_key, c.seen, c.last_error, s.check_at, s.moving "
+    "from knit_certs c left join knit_schedule s on s.cert_id = c.id order by c.id"
+)
+
+
+def insert(store: Store, *rows: dict[str, str]) -> None:
+    for row in rows:
+        columns = {**ROW, **row}
+        names, places = ", ".join(columns), ", ".join(f"%({name})s" for name in columns)
+        store.database.write(f"insert into knit_certs ({names}) values ({places})", columns)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {},
+        {"domains": "*.b.example.org,b.example.org,0.example.org"},
+        {"domains": "b.example.org,a.example.org,b.example.org"},
+        {"domains": "a.example.org,"},
+        {"domains": " B.example.org."},
+        {"domains": "xn--bcher-kva.example"},
+        {"domains": "b\u00fccher.example"},
+        {"domains": f"{'l' * 63}.example.org"},
+        {"domains": f"{'l' * 64}.example.org"},
+        {"domains": ".".join(["l" * 60] * 4)},
+        {"domains": "192.0.2.1"},
+        {"domains": "b.example.4"},
+        {"domains": "b-.example.org"},
+        {"domains": "-b.example.org"},
+        {"domains": "b..example.org"},
+        {"domains": "*.*.example.org"},
+        {"domains": "b*.example.org"},
+        {"domains": "*"},
+        {"domains": "localhost"},
+        {"domains": "b.example.org\n"},
+        {"valkey_key": "k"},
+        {"valkey_key": "knit:index:x"},
+        {"valkey_key": "with space"},
+        {"valkey_key": "l" * 1025},
+        {"cert_path": "/a.crt"},
+        {"cert_path": "/./a.crt"},
+        {"cert_path": "//a.key"},
+        {"key_path": "/a.crt"},
+        {"key_path": "/b.crt"},
+        {"key_path": "/./b.crt"},
+        {"key_path": ""},
+        {"cert_path": "relative"},
+        {"provider": "exec@account"},
+        {"provider": "exec@"},
+        {"provider": "no provider"},
+        {"key_type": "rsa2048"},
+        {"key_type": "dsa"},
+        {"issuer": "other"},
+        {"profile": "short"},
+        {"requested_at": "2100-01-01"},
+    ],
+)
+@pytest.mark.parametrize("portions", [1, 2], ids=["together", "one after the other"])
+def test_postgresql_adopts_by_itself_exactly_what_a_look_at_each_row_adopts(
+    store: Store, monkeypatch: pytest.MonkeyPatch, second: dict[str, str], portions: int
+) -> None:
+    outcomes = []
+    for by_itself in (True, False):
+        store.database.write("truncate knit_certs, knit_schedule restart identity cascade")
+        if not by_itself:
+            monkeypatch.setattr(Adopter, "_ordinary", lambda *_: None)
+        insert(store, {})
+        if portions > 1:
+            assert store.passes.adopt() == 0
+        insert(store, {**SECOND, **second})
+        outcomes.append((store.passes.adopt(), store.database.rows(COMPARED)))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_ordinary_rows_never_leave_postgresql(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked_at(*_: object) -> None:
+        raise AssertionError("a row was looked at")
+
+    monkeypatch.setattr(adoption, "_entry", looked_at)
+    load(store, 5_000)
+    assert store.passes.adopt() == 0
+    assert len(store.candidate_ids()) == 5_000
+    store.database.write(
+        "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) select "
+        "'*.w' || i || '.example.org,w' || i || '.example.org', 'exec@a', 'w' || i, '/w/' || i, '/v/' || i "
+        "from generate_series(1, 10) i"
+    )
+    assert store.passes.adopt() == 0
+    assert store.spec(CertId(5_001)).names_key == "*.w1.example.org,w1.example.org"
+
+
+def test_a_key_that_another_certificate_is_still_published_under_is_not_adopted(store: Store) -> None:
+    published = store.publish(store.add(1))
+    store.database.write("update knit_certs set valkey_key = 'elsewhere'")
+    insert(store, {"valkey_key": published.valkey_key})
+    assert store.passes.adopt() == 1
+
+
+def test_what_a_row_left_behind_goes_with_it_whoever_deletes_it(store: Store) -> None:
+    load(store, 3)
+    store.passes.adopt()
+    store.database.write("delete from knit_certs where id < 3")
+    assert [row["cert_id"] for row in store.database.rows("select cert_id from knit_schedule")] == [3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from knit.core.model import Policy, Step
+from knit.core.model import Candidate, Policy, Step
 from tests.integration.store.conftest import LEAF, POLICY, SHA256, Store, issued_for, new_cert
 
 
@@ -30,6 +30,7 @@ def test_a_lost_value_makes_a_candidate_that_knows_it_is_not_published(store: St
     store.publish(spec)
     store.plan(spec)
     (candidate,) = store.passes.candidates(POLICY, ["certs/1"])
+    assert isinstance(candidate, Candidate)
     assert not candidate.state.published
     assert candidate.state.issued is not None
 
@@ -56,6 +57,7 @@ def test_an_open_attempt_that_no_worker_holds_makes_a_candidate_when_its_time_ha
         attempt = store.begin(lease, spec)
         store.plan(spec)
     (candidate,) = store.passes.candidates(POLICY, [])
+    assert isinstance(candidate, Candidate)
     assert candidate.state.attempt == attempt
     store.database.write("update knit_attempts set retry_at = now() + interval '1 hour'")
     assert store.candidate_ids() == []
