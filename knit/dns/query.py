@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import struct
@@ -71,7 +72,12 @@ class NoRoute(NoReply):
 def resolved(text: str) -> Address:
     """As `Address.parse`, but the host may be a name, looked up by the system; OSError when it has no address."""
     host, port = host_and_port(text)
-    return Address(str(socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4][0]), port)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except UnicodeError:
+        # An empty label, or one that is too long, is no system call's error.
+        raise OSError(errno.EINVAL, "not a host name") from None
+    return Address(str(found[0][4][0]), port)
 
 
 def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[Address, ...]:

@@ -113,6 +113,10 @@ def _opened(parameters: dict[str, str], prepares: bool) -> Connection:  # noqa: 
         # The text may quote the DSN.
         message = "KNIT_DB_URL: a value in it is not one that libpq takes"
         raise Misconfigured(message) from None
+    except UnicodeError:
+        # psycopg looks names up itself, and Python does not look up just any.
+        message = "PostgreSQL: the host in KNIT_DB_URL or PGHOST is not a host name"
+        raise Misconfigured(message) from None
     connection.adapters.register_loader("timestamptz", Instants)
     connection.adapters.register_loader("interval", Spans)
     connection.adapters.register_dumper(Shown, ShownDumper)
