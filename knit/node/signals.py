@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end the process at once, except inside a step that must not be cut in two.
+"""SIGTERM, SIGINT and SIGQUIT end the process at once, except inside a step that must not be cut in two.
 
 SIGHUP asks for a look at everything, now: it wakes a process that waits, and cuts nothing else short.
 """
@@ -9,6 +9,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from knit.node import start
 
 
 class Woken(BaseException):
@@ -26,8 +28,10 @@ class Signals:
 
     def install(self) -> None:
         """Answer the signals from now on; only the main thread may call this."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in start.ENDING:
             signal.signal(number, self._received)
+        for number in start.MEANINGLESS:
+            signal.signal(number, start.passed_over)
         signal.signal(signal.SIGHUP, self._hung_up)
 
     def stopping(self) -> bool:

@@ -11,8 +11,11 @@ import signal
 import sys
 from types import FrameType
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
-TOLD = (*ENDING, signal.SIGHUP)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGPOLL)
+"""To a node. What the system does at them, end the process wherever it is, nobody can have meant."""
+
+TOLD = (*ENDING, signal.SIGHUP, *MEANINGLESS)
 
 
 def hold() -> None:
@@ -28,12 +31,18 @@ def prepare() -> None:
     for number in ENDING:
         signal.signal(number, _end)
     # A start looks at everything anyway.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, *MEANINGLESS):
+        signal.signal(number, passed_over)
     if os.getpid() == 1:
         child = os.fork()
         if child:
             os._exit(_mind(child))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+
+
+def passed_over(number: int, frame: FrameType | None) -> None:
+    """Do nothing. Unlike a signal that is ignored, this is not left to the programs that a node starts."""
+    del number, frame
 
 
 def _end(number: int, frame: FrameType | None) -> None:
