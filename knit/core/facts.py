@@ -65,14 +65,12 @@ class ZoneFacts:
 class Facts:
     """All that was found out. `chain` holds (name, zone) to the end of the CNAME chain; empty with `problem`.
 
-    `wildcard_alias`: the first CNAME comes from a wildcard record. `confined`: the provider's account may write only at
-    names that the user has listed, or that were made for it.
+    `confined`: the provider's account may write only at names that the user has listed, or that were made for it.
     """
 
     name: str
     caa: CaaFacts
     chain: tuple[tuple[str, str], ...] = ()
-    wildcard_alias: bool = False
     problem: str | None = None
     zone: ZoneFacts = ZoneFacts()
     probed: bool = False

@@ -75,8 +75,6 @@ def _delegation(facts: Facts) -> Finding:
     if len(names) > 1:
         text = f"{' -> '.join(names)}, in zone {zone}: the provider must serve that zone"
     doubts = []
-    if facts.wildcard_alias:
-        doubts.append(f"The CNAME is a wildcard's: LEGO_DISABLE_CNAME_SUPPORT=true writes at {names[0]} itself")
     if not facts.confined and is_odd(names[0], names[-1]):
         doubts.append(
             f"{names[-1]} is no _acme-challenge name, and the value is written there all the same: "

@@ -46,11 +46,10 @@ def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> Facts:
     caa = _caa(identifier, delegation)
     try:
         chain = delegation.chain(f"_acme-challenge.{identifier}")
-        alias = len(chain) > 1 and _is_wildcard(chain, delegation)
     except KnitError as e:
         return Facts(name=name, caa=caa, problem=str(e))
     zone = _zone(identifier, chain[-1], delegation)
-    facts = Facts(name=name, caa=caa, chain=chain, wildcard_alias=alias, zone=zone)
+    facts = Facts(name=name, caa=caa, chain=chain, zone=zone)
     if probe is None:
         return facts
     allowed, bound = places(probe.solver)
@@ -61,14 +60,6 @@ def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> Facts:
 def _sibling(name: str) -> str:
     """A name beside this one that nobody has made."""
     return f"knit-{secrets.token_hex(8)}.{name.partition('.')[2]}"
-
-
-def _is_wildcard(chain: tuple[tuple[str, str], ...], delegation: DnsDelegation) -> bool:
-    """Whether any name there leads where this one leads."""
-    try:
-        return delegation.chain(_sibling(chain[0][0]))[1:2] == chain[1:2]
-    except KnitError:
-        return False
 
 
 def _zone(identifier: str, place: tuple[str, str], delegation: DnsDelegation) -> ZoneFacts:

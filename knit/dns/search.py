@@ -36,6 +36,7 @@ _ADDRESSES = 8
 _SHORT = 2.0
 _HOST_SHARE = 10
 _QUESTIONS = 3
+_NOBODYS = "_knit-asks-for-a-wildcard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,8 @@ class Search:
     def chain(self, name: str, *, by_authority: bool) -> tuple[tuple[str, str], ...]:
         """Every (name, zone) of the CNAME chain from `name` to its end.
 
+        A CNAME that `name` has only by a wildcard is none: what is set at `name` itself goes before the wildcard.
+
         Raises Unreachable when the DNS does not answer, Refused for chains that loop or are too long and for names
         in no zone.
         """
@@ -98,6 +101,8 @@ class Search:
             if len(found) > HOPS:
                 raise Refused(f"the CNAME chain at {name} is longer than {HOPS}: {' -> '.join(seen[:4])} -> …")
             hop = self._hop(target, by_authority=by_authority)
+            if target == name and self._looking.follow_cname and hop.target is not None:
+                hop = self._unless_by_wildcard(name, hop, by_authority=by_authority)
             found.append((target, hop.zone))
             target = hop.target if self._looking.follow_cname else None
         if not found[-1][1]:
@@ -149,6 +154,17 @@ class Search:
         if left <= 0:
             raise NoReply(f"no end found within {self._looking.longest:g} s: name servers are slow or silent")
         return min(most, left)
+
+    def _unless_by_wildcard(self, name: str, hop: Hop, *, by_authority: bool) -> Hop:
+        """The hop, or one that ends here where a name beside it that nobody has made leads to the same place."""
+        beside = f"{_NOBODYS}.{name.partition('.')[2]}"
+        if self._hop(beside, by_authority=by_authority).target != hop.target:
+            return hop
+        log.info("a wildcard's CNAME is not followed", extra={"challenge": name, "target": hop.target})
+        try:
+            return Hop(target=None, zone=hop.zone or self._zone_or_guess(name.partition(".")[2]))
+        except NoReply as e:
+            raise Unreachable(f"the DNS does not say where {name} is: {e}") from None
 
     def _hop(self, name: str, *, by_authority: bool) -> Hop:
         try:

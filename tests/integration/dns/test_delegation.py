@@ -95,3 +95,48 @@ def test_a_name_in_no_zone_says_so(world: World, delegation: Make) -> None:
     world.zone("example.org")
     with pytest.raises(Refused, match="is in no zone"):
         delegation().locate(challenge("nowhere.test"))
+
+
+@BOTH_WAYS
+def test_a_cname_that_is_there_only_by_a_wildcard_is_none(
+    world: World, delegation: Make, *, recursive_check: bool
+) -> None:
+    """What is set at the challenge's own name goes before the wildcard, and the CA finds it there."""
+    world.zone("example.org").add("*.example.org", "CNAME", "www.hosts.test.")
+    world.zone("hosts.test", "127.0.0.3").add("www.hosts.test", "A", "127.0.0.9")
+    record = delegation(recursive_check=recursive_check).locate(challenge("example.org"))
+    assert (record.fqdn, record.zone) == ("_acme-challenge.example.org", "example.org")
+
+
+@BOTH_WAYS
+def test_a_wildcard_that_leads_to_its_own_zone_is_not_followed_either(
+    world: World, delegation: Make, *, recursive_check: bool
+) -> None:
+    """There the value would stand among the TXT records of the domain itself."""
+    world.zone("example.org").add("*.example.org", "CNAME", "example.org.")
+    record = delegation(recursive_check=recursive_check).locate(challenge("example.org"))
+    assert (record.fqdn, record.zone) == ("_acme-challenge.example.org", "example.org")
+
+
+@BOTH_WAYS
+def test_a_cname_of_its_own_is_followed_beside_a_wildcard(
+    world: World, delegation: Make, *, recursive_check: bool
+) -> None:
+    zone = world.zone("example.org")
+    zone.add("*.example.org", "CNAME", "www.hosts.test.")
+    zone.add("_acme-challenge.example.org", "CNAME", "x.acme.test.")
+    world.zone("acme.test", "127.0.0.3")
+    record = delegation(recursive_check=recursive_check).locate(challenge("example.org"))
+    assert (record.fqdn, record.zone) == ("x.acme.test", "acme.test")
+
+
+@BOTH_WAYS
+def test_a_wildcard_behind_a_cname_of_its_own_is_followed(
+    world: World, delegation: Make, *, recursive_check: bool
+) -> None:
+    """Whoever delegates all challenges to one place may well do it by a wildcard there."""
+    world.zone("example.org").add("_acme-challenge.example.org", "CNAME", "example.org.acme.test.")
+    world.zone("acme.test", "127.0.0.3").add("*.acme.test", "CNAME", "all.end.test.")
+    world.zone("end.test", "127.0.0.4")
+    record = delegation(recursive_check=recursive_check).locate(challenge("example.org"))
+    assert (record.fqdn, record.zone) == ("all.end.test", "end.test")
