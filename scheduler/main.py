@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from knit import log as logs
 from knit import messages
@@ -27,6 +29,21 @@ log = logging.getLogger(__name__)
 LOOK = timedelta(seconds=2)
 
 
+class Pause(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
+    """The next look comes a pause after the last, whatever the clock says meanwhile.
+
+    An interval of APScheduler's own counts all that it missed when the clock is set forward, one by one: a machine
+    that starts in 1970 and then learns the date runs out of memory over it.
+    """
+
+    def __init__(self, pause: timedelta) -> None:
+        self.pause = pause
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """See APScheduler."""
+        return now + self.pause
+
+
 def serve(ticker: Ticker, interval: timedelta, outages: Outages) -> None:
     """Look every few seconds whether a pass is due, until SIGTERM or SIGINT. Raises KnitError when it cannot begin.
 
@@ -36,13 +53,27 @@ def serve(ticker: Ticker, interval: timedelta, outages: Outages) -> None:
     pause = min(LOOK, interval / 4)
     defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BlockingScheduler(timezone=UTC, job_defaults=defaults)
-    scheduler.add_job(_safe(ticker.look, outages, pause), "interval", seconds=pause.total_seconds(), id="look")
+    scheduler.add_job(_safe(ticker.look, outages, pause), Pause(pause), id="look")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
+    over = threading.Event()
+    threading.Thread(target=_keep_time, args=(scheduler, pause, over), daemon=True).start()
     try:
         scheduler.start()
     finally:
+        over.set()
         ticker.close()
+
+
+def _keep_time(scheduler: BlockingScheduler, pause: timedelta, over: threading.Event) -> None:
+    """Where the clock has been set back, do not wait until it says again what it said before."""
+    while not over.wait(pause.total_seconds()):
+        now = datetime.now(UTC)
+        # There is no job before the scheduler has begun, and none once it has ended.
+        planned = getattr(scheduler.get_job("look"), "next_run_time", None)
+        if planned is not None and planned > now + 2 * pause:
+            log.warning("the clock was set back", extra={"by": f"{(planned - now).total_seconds():.0f}s"})
+            scheduler.modify_job("look", next_run_time=now)
 
 
 def _safe(look: Callable[[], None], outages: Outages, pause: timedelta) -> Callable[[], None]:

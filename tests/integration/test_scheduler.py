@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import LiteralString
 
 import pytest
@@ -18,9 +21,10 @@ from knit.flows.tick import Ticker
 from knit.store.agenda import Agendas
 from knit.store.database import Database
 from knit.store.leases import Leases
+from tests.rig.debian import unpacked
 from tests.rig.installation import Installation
 from tests.rig.ports import free_port
-from tests.rig.process import wait_until
+from tests.rig.process import MissingError, wait_until
 
 CONTROL = "dramatiq:control"
 HOURS = timedelta(hours=12)
@@ -202,3 +206,51 @@ def test_without_postgres_a_scheduler_ends_with_one_line(knit: Installation) -> 
     assert process.wait(seconds=15) == 1
     assert len(process.text().splitlines()) == 1
     assert "hunter2" not in process.text()
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A wall clock for a process of its own, set from here; what measures time by itself goes on undisturbed."""
+    try:
+        root = unpacked("libfaketime")
+    except MissingError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    (library,) = root.rglob("libfaketime.so.1")
+    clock = Clock(library, tmp_path / "clock")
+    clock.set("+0")
+    return clock
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`file` says by how much the clock is wrong."""
+
+    library: Path
+    file: Path
+
+    def set(self, offset: str) -> None:
+        """From now on the clock is wrong by this much."""
+        self.file.write_text(f"{offset}\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the process that has this clock."""
+        return {
+            "LD_PRELOAD": str(self.library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@pytest.mark.parametrize("offset", ["-2h", "-3y", "+2h", "+50y"])
+def test_a_clock_that_is_set_holds_nothing_up(knit: Installation, queue_url: str, clock: Clock, offset: str) -> None:
+    scheduler = knit.start("scheduler", KNIT_RENEW_INTERVAL="2s", **clock.environment)
+    wait_until(lambda: ticks(queue_url) >= 2, "the first ticks", seconds=20)
+    clock.set(offset)
+    time.sleep(3)
+    before = ticks(queue_url)
+    wait_until(lambda: ticks(queue_url) >= before + 2, "ticks after the clock was set", seconds=20)
+    assert scheduler.is_running()
