@@ -28,11 +28,13 @@ _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 class Environment(Mapping[str, str]):
     """The variables as they were when the process started; an empty one counts as unset.
 
-    `NAME_FILE` names a file that holds the value of NAME; trailing newlines are cut. NAME itself wins.
+    `NAME_FILE` names a file that holds the value of NAME. NAME itself wins. Newlines at the end of either are cut: a
+    secret that was made with `echo` has one, and no server takes it.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = {name: value for name, value in variables.items() if value}
+        cut = {name: value.rstrip("\r\n") for name, value in variables.items()}
+        self._variables = {name: value for name, value in cut.items() if value}
 
     @classmethod
     def of_process(cls) -> Environment:

@@ -47,6 +47,8 @@ _IDEMPOTENT = {"GET", "HEAD", "PUT", "DELETE"}
 _PAGES = 1000
 _CHUNK = 65536
 _CREDENTIAL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_NOT_NOW = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY}
+"""The zone is busy with another change, or the request came too early or too slowly: nothing a person must mend."""
 _PASSING = {
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.BAD_GATEWAY,
@@ -178,7 +180,7 @@ class Api:
 
         A 5xx answer is tried again twice, a short Retry-After is waited for; so only send what may arrive twice. When
         no connection is made, or no answer comes to a request that is idempotent, it is sent once more.
-        Raises CredentialsRejected (401, 403), RateLimited (429), Unreachable (5xx, no answer, a broken one) and
+        Raises CredentialsRejected (401, 403), RateLimited (429), Unreachable (5xx, busy, no answer, a broken one) and
         Refused (any other status), in the provider's own words.
         """
         accepted = frozenset(ok)
@@ -199,7 +201,7 @@ class Api:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             retry_at = self._retry_at(reply)
             return RateLimited(f"{account.provider} asks to slow down{said}", retry_at=retry_at)
-        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or reply.status in _NOT_NOW:
             return Unreachable(f"{account.provider} cannot serve now{said}", retry_at=self._retry_at(reply))
         return Refused(f"{account.provider} refused{said}")
 
@@ -269,7 +271,7 @@ class Api:
                 json=body.json,
                 data=body.raw if body.form is None else body.form,
                 headers=body.headers,
-                auth=_Signed(self._account.sign),
+                auth=_Signed(self._account),
                 proxies=self._proxies,
                 timeout=(min(_CONNECT, self._timeout), self._timeout),
                 allow_redirects=False,
@@ -337,12 +339,21 @@ def _proxies(url: str, chosen: Mapping[str, str]) -> dict[str, str] | None:
 class _Signed(AuthBase):
     """Hands the finished request to the signer. Being set at all, it keeps ~/.netrc out of the request."""
 
-    def __init__(self, sign: Signer) -> None:
-        self._sign = sign
+    def __init__(self, account: Account) -> None:
+        self._account = account
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        self._sign(request)
+        self._account.sign(request)
+        if not all(_fits(value) for value in request.headers.values()):
+            said = "the credential holds a character that no HTTP header can carry, such as a line break"
+            raise CredentialsRejected(f"{self._account.provider}: {said}")
         return request
+
+
+def _fits(value: str | bytes) -> bool:
+    """Whether a header can have this value (RFC 9110 section 5.5)."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return all(character == "\t" or (" " <= character <= "\xff" and character != "\x7f") for character in text)
 
 
 def paged(fetch: Callable[[C], tuple[Iterable[T], C | None]], start: C) -> Iterator[T]:

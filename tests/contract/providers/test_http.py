@@ -14,7 +14,7 @@ import pytest
 import urllib3.util.connection
 from pydantic import BaseModel
 
-from knit.errors import Interrupted, Misconfigured, RateLimited, Refused, Unreachable
+from knit.errors import CredentialsRejected, Interrupted, Misconfigured, RateLimited, Refused, Unreachable
 from knit.providers.base import Runtime
 from knit.providers.http.api import Account, Api, Body, anonymous, basic, header, paged, quoted, unquoted
 from tests.rig.dns_api.server import FakeApi, Request, Response, json_response
@@ -348,3 +348,20 @@ def test_a_quoted_value_reads_back(value: str) -> None:
 def test_several_strings_are_joined_and_bare_text_is_taken_as_it_is() -> None:
     assert unquoted('"ab" "cd"') == "abcd"
     assert unquoted("abcd") == "abcd"
+
+
+@pytest.mark.parametrize("token", ["canary\ntoken", "canary-token\r\n", "canary\ttoken\x7f", "canary\u2019token"])
+def test_a_credential_that_fits_into_no_header_is_said_to_be_wrong_and_not_shown(echo: Echo, token: str) -> None:
+    account = Account(provider="acme", rights="DNS: edit", sign=header("Authorization", f"Bearer {token}"))
+    asked = Api(echo.url, account, Runtime(clock=lambda: NOW, sleep=lambda _: None), timeout=0.5)
+    with pytest.raises(CredentialsRejected, match="no HTTP header can carry") as caught:
+        asked.get("/")
+    assert "canary" not in str(caught.value)
+    assert echo.requests == []
+
+
+@pytest.mark.parametrize("status", [408, 409, 423, 425, 500, 503])
+def test_a_provider_that_is_busy_is_asked_again_later_and_an_order_outlives_it(echo: Echo, status: int) -> None:
+    echo.fail(Response(status=status, body=b"the zone is locked by another change"), times=3)
+    with pytest.raises(Unreachable, match="locked by another change"):
+        api(echo.url).call("POST", "/")

@@ -251,3 +251,10 @@ def test_no_secret_shows_in_a_repr() -> None:
 
 def test_the_state_folder_without_one_set_depends_on_the_user() -> None:
     assert node({}).state_dir in {"/var/lib/knit", "/home/n/.local/state/knit"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_variable_loses_the_newline_at_its_end_as_a_file_does(end: str) -> None:
+    given = Environment({"KNIT_LOG_LEVEL": f"debug{end}", "CLOUDFLARE_DNS_API_TOKEN": f" to ken{end}", "EMPTY": end})
+    assert dict(given) == {"KNIT_LOG_LEVEL": "debug", "CLOUDFLARE_DNS_API_TOKEN": " to ken"}
+    assert given.child(without="KNIT_") == {"CLOUDFLARE_DNS_API_TOKEN": " to ken"}
