@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -19,6 +18,7 @@ from knit.core.model import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports.solving import Paced, ReplacesWhole, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
+from knit.providers.scratch import unnamed
 
 _PATH = Variable(names=("EXEC_PATH",), help="path of the program")
 _MODE = Variable(names=("EXEC_MODE",), help="RAW: pass domain, token and key authorization instead of name and value")
@@ -71,7 +71,7 @@ class Exec(Paced, ReplacesWhole):
 
     def _run(self, action: str, record: Record) -> None:
         # A file, not a pipe: a grandchild that keeps a pipe open would make us wait for it.
-        with tempfile.TemporaryFile() as output:
+        with unnamed("knit-exec") as output:
             process = self._start([self._path, action, *self._arguments(record)], output)
             try:
                 code = self._wait(process)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import quote
 
 import requests
@@ -278,7 +278,8 @@ def _from_file(values: Values) -> dict[str, str]:
     """What OVH's own tools read: the endpoint's section; without OVH_ENDPOINT lego's, else the file's own default."""
     files = configparser.ConfigParser(interpolation=None)
     try:
-        files.read((str(Path(path).expanduser()) for path in _FILES), encoding="utf-8")
+        # Unlike Path.expanduser it leaves `~` as it is for a user without a home, such as a container's.
+        files.read((os.path.expanduser(path) for path in _FILES), encoding="utf-8")  # noqa: PTH111
     except (configparser.Error, UnicodeDecodeError) as e:
         raise Misconfigured(f"ovh.conf cannot be read ({type(e).__name__})") from None
     chosen = values.named(_ENDPOINT.names).get(_ENDPOINT.name)

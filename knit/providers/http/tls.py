@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from knit.errors import Misconfigured
+from knit.providers.scratch import kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Trust:
 
     def bundle(self) -> str:
         """The path of a file with all of them, for libraries that want one. It lives as long as this process."""
-        return str(Path(_bundle(self, ssl.get_default_verify_paths()).name, "roots.pem"))
+        return _bundle(self, ssl.get_default_verify_paths())
 
 
 class Trusting(HTTPAdapter):
@@ -80,16 +80,14 @@ def _made(trust: Trust, system: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
 
 
 @cache
-def _bundle(trust: Trust, system: ssl.DefaultVerifyPaths) -> tempfile.TemporaryDirectory[str]:
+def _bundle(trust: Trust, system: ssl.DefaultVerifyPaths) -> str:
     context = _made(trust, system)
     # OpenSSL looks into the system's folder only when it needs to, so it has not told of those yet.
     for path in _files((system.capath or "",)):
         with suppress(OSError):
             context.load_verify_locations(cafile=str(path))
-    folder = tempfile.TemporaryDirectory(prefix="knit-roots-")
     roots = "".join(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True)))
-    Path(folder.name, "roots.pem").write_text(roots, encoding="ascii")
-    return folder
+    return kept("knit-roots", roots.encode("ascii"))
 
 
 def _files(folders: tuple[str, ...]) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -118,6 +119,15 @@ class TestOvhConf:
         assert isinstance(ovh.PROVIDER.solver(Values({}), runtime), ovh.Ovh)
         given = Values({"OVH_ENDPOINT": "ovh-eu"}, "west")
         assert isinstance(ovh.PROVIDER.solver(given, runtime), ovh.Ovh)
+
+    def test_a_user_without_a_home_has_the_system_s_file_alone(
+        self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As under a number that a container's platform has made up."""
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os, "getuid", lambda: 1_234_567_890)
+        with pytest.raises(Misconfigured, match="OVH_APPLICATION_KEY"):
+            ovh.PROVIDER.solver(Values({}), runtime)
 
     def test_the_working_folder_s_file_goes_before_the_home_s(self, home: Path) -> None:
         self.write(home, "[ovh-eu]\nconsumer_key=home\nclient_id=id\n")

@@ -6,6 +6,7 @@ import json
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,3 +140,17 @@ def test_lego_and_the_vendors_libraries_get_one_file_with_all_roots(private: Pri
     assert made._setup.environment["SSL_CERT_FILE"] == bundle
     plain = lego_provider.solver(entry, account, values, runtime(Trust()))
     assert "SSL_CERT_FILE" not in plain._setup.environment
+
+
+def test_without_any_folder_to_write_in_there_is_a_bundle_all_the_same(
+    private: Private, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose root is read-only."""
+    monkeypatch.chdir("/proc")
+    for folder in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(folder, "/proc")
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    path = Trust(file=str(private.roots)).bundle()
+    assert private.roots.read_text().strip() in Path(path).read_text()
+    assert Path(path).read_text() == Path(path).read_text()
+    ssl.create_default_context(cafile=path)
