@@ -13,9 +13,10 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +41,9 @@ URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
 STATUS_LINE = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
 LARGEST_RECORD = 16 * 1024
 BODILESS = frozenset({204, 304})
+
+Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+"""One address, as the system's resolver gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,8 @@ class Connection:
 
     def _connected(self) -> socket.socket:
         """To the first address that answers, of a few: a name may have any number."""
-        found = socket.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)[:MOST_ADDRESSES]
+        known = socket.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
+        found = _by_turns(known)[:MOST_ADDRESSES]
         for place, (*_, address) in enumerate(found, start=1):
             try:
                 return socket.create_connection((str(address[0]), int(address[1])), timeout=CONNECT_SECONDS)
@@ -369,3 +374,9 @@ class Connection:
             if self._input.poll(LISTEN_SECONDS * 1000):
                 return
             self._sleep(0)
+
+
+def _by_turns(found: Sequence[Found]) -> list[Found]:
+    """One address of each family after the other (RFC 8305 section 4): one of the two may lead nowhere from here."""
+    families = [[one for one in found if one[0] == family] for family in dict.fromkeys(one[0] for one in found)]
+    return [one for turn in zip_longest(*families) for one in turn if one is not None]

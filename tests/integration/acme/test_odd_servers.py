@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -101,3 +103,24 @@ def test_an_answer_without_an_end_is_left_within_a_bound(ca: ScriptedCA, flood: 
         issue(ca)
     assert time.process_time() - cpu < 5
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("of_one_family", [1, 4, 9])
+def test_a_ca_is_reached_behind_any_number_of_addresses_of_a_family_that_leads_nowhere(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch, of_one_family: int
+) -> None:
+    asked = socket.getaddrinfo
+
+    def many(host: str, port: int, *rest: Any, **about: Any) -> list[Any]:
+        """What a resolver says on a machine that has IPv6 in name only: here nobody listens by it."""
+        found: list[Any] = asked(host, port, *rest, **about)
+        nowhere = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+        return [nowhere] * (of_one_family if host == "localhost" else 0) + found
+
+    monkeypatch.setattr(socket, "getaddrinfo", many)
+    ca.script(other_host="localhost")
+    memory = Memory()
+    site = Site(directory=ca.directory_url.replace("127.0.0.1", "localhost"), ca_files=(str(ca.ca_file),))
+    issuer, wanted = AcmeIssuer(site, memory, memory, now, time.sleep), Wanted(names=NAMES)
+    wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
+    issuer.close()
