@@ -108,7 +108,7 @@ def _addresses(resolvers: tuple[str, ...] | None) -> tuple[Address, ...]:
     if resolvers is None:
         return system_resolvers()
     try:
-        return tuple(resolved(resolver) for resolver in resolvers)
+        return tuple(address for resolver in resolvers for address in resolved(resolver))
     except OSError as e:
         raise Unreachable(f"KNIT_DNS_RESOLVERS: a resolver's name has no address ({e.strerror})") from None
 

@@ -69,15 +69,18 @@ class NoRoute(NoReply):
     """This machine has no route to that address: nothing was sent."""
 
 
-def resolved(text: str) -> Address:
-    """As `Address.parse`, but the host may be a name, looked up by the system; OSError when it has no address."""
+def resolved(text: str) -> tuple[Address, ...]:
+    """As `Address.parse`, but the host may be a name, looked up by the system: all that it has.
+
+    OSError when it has no address.
+    """
     host, port = host_and_port(text)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except UnicodeError:
         # An empty label, or one that is too long, is no system call's error.
         raise OSError(errno.EINVAL, "not a host name") from None
-    return Address(str(found[0][4][0]), port)
+    return tuple(dict.fromkeys(Address(str(each[4][0]), port) for each in found))
 
 
 def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[Address, ...]:
