@@ -28,7 +28,7 @@ TAIL = """
 | variable | meaning |
 |---|---|
 | `LEGO_CA_CERTIFICATES` | Colon-separated PEM files, as `KNIT_ACME_CA_FILE`, which wins. |
-| `LEGO_DISABLE_CNAME_SUPPORT` | `true`: CNAME records at `_acme-challenge` names are not followed; a wildcard's never are. |
+| `LEGO_DISABLE_CNAME_SUPPORT` | `true`: CNAMEs at `_acme-challenge` names are not followed; a wildcard's never are. |
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | Where the system's roots are: for the CA, DNS providers and lego. |
 | `NO_COLOR` | Any value: no colour at a terminal. |
 
