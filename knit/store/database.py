@@ -25,6 +25,9 @@ T = TypeVar("T")
 PAUSE = 0.1
 MIGRATING = 600.0
 LOST = frozenset({"08000", "08003", "08006", "57P01", "57P02", "57P03", "57P05"})
+REPLANNED = "RevalidateCachedQuery"
+"""Where PostgreSQL finds that a table's columns are no longer those that a statement was prepared for."""
+
 STANDBY = psycopg.errors.ReadOnlySqlTransaction
 """A server that takes no writes: after a failover, one that is no longer the primary."""
 REPEATABLE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
@@ -173,7 +176,7 @@ class Database:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with _lent(self._source) as connection, _left_if_standby(connection):
+                with _lent(self._source) as connection, _left_if_stale(connection):
                     return work(connection)
             except psycopg.Error as e:
                 if not _worth_repeating(e) or time.monotonic() > deadline:
@@ -201,13 +204,18 @@ def _lent(source: Source) -> Iterator[Connection]:
 
 
 @contextmanager
-def _left_if_standby(connection: Connection) -> Iterator[None]:
-    """The next connection may find the primary: a session with a standby would go on for as long as we keep it."""
+def _left_if_stale(connection: Connection) -> Iterator[None]:
+    """Another session will do what this one would refuse for as long as it is kept."""
     try:
         yield
-    except STANDBY:
-        connection.close()
+    except psycopg.Error as e:
+        if _is_stale(e):
+            connection.close()
         raise
+
+
+def _is_stale(error: psycopg.Error) -> bool:
+    return isinstance(error, STANDBY) or error.diag.source_function == REPLANNED
 
 
 def _fetched(cursor: Cursor) -> Sequence[Row]:
@@ -220,7 +228,7 @@ def _counted(cursor: Cursor) -> int:
 
 def _worth_repeating(error: psycopg.Error) -> bool:
     """A lost connection is; a server that answered "too slow" or "not you" is not. No SQL state: libpq lost it."""
-    if isinstance(error, STANDBY):
+    if _is_stale(error):
         return True
     if not isinstance(error, psycopg.OperationalError):
         return False

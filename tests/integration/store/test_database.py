@@ -306,3 +306,26 @@ def read_only(url: str, name: str, value: str) -> None:
     """From now on new sessions are as on a standby, or as on a primary; those that are open stay as they are."""
     with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
         connection.execute(f'alter database "{name}" set default_transaction_read_only = {value}')
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table seen add column more int",
+        "alter table seen alter column name type varchar(200)",
+        "drop table seen; create table seen (name text, id int)",
+    ],
+)
+def test_a_table_that_is_changed_under_a_prepared_statement_is_read_again(
+    database_url: str, connections: int, change: str
+) -> None:
+    with (
+        Database.open(database_url, connections=connections) as database,
+        psycopg.connect(database_url, autocommit=True) as other,
+    ):
+        other.execute("create table seen (id int, name varchar(20))")
+        for _ in range(10):
+            assert database.rows("select * from seen") == []
+        other.execute(change)
+        assert database.rows("select * from seen") == []
