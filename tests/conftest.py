@@ -9,6 +9,7 @@ settings.register_profile("knit", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("knit")
 
 pytest_plugins = (
+    "tests.balance",
     "tests.fix_sockets",
     "tests.fix_postgres",
     "tests.fix_valkey",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from knit.issuers.acme import orders
+from knit.issuers.acme.polling import ANSWER
 from tests.fix_rig import running
 from tests.rig.challtestsrv import ChallTestSrv
 from tests.rig.knot import Knot
@@ -40,3 +43,9 @@ def knot_pebble(knot: Knot) -> Iterator[Pebble]:
     for server in running(lambda: Pebble(options)):
         yield server
         server.raise_if_wedged()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a CA should have and has not is asked for as often as ever, at a tenth of the time."""
+    monkeypatch.setattr(orders, "ANSWER", replace(ANSWER, first=ANSWER.first / 10, total=ANSWER.total / 10))

@@ -21,6 +21,9 @@ from tests.rig.valkey import Valkey
 HTML = {"act": "answer", "status": 404, "content_type": "text/html", "body": "<html>not here</html>", "times": 0}
 
 
+pytestmark = pytest.mark.usefixtures("soon")
+
+
 @pytest.fixture
 def ca(knot: Knot) -> Iterator[ScriptedCA]:
     with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:

@@ -233,7 +233,12 @@ def test_a_certificate_for_apex_and_wildcard_is_issued_through_lego(
         )
     )
     script.chmod(0o755)
-    given = {"EXEC_PATH": str(script), "KNIT_DB_URL": "postgres://canary", "DESEC_TOKEN": "canary"}
+    given = {
+        "EXEC_PATH": str(script),
+        "EXEC_SEQUENCE_INTERVAL": "1",
+        "KNIT_DB_URL": "postgres://canary",
+        "DESEC_TOKEN": "canary",
+    }
     looking = Looking(resolvers=(challtestsrv.address,), timeout=1, wait=0.01)
     notes = Notes()
     shared = Shared(delegation=DnsDelegation(looking, time.sleep), exclusive=KeyedLocks())
@@ -246,7 +251,8 @@ def test_a_certificate_for_apex_and_wildcard_is_issued_through_lego(
         *["cleanup _acme-challenge.knit.example."] * 2,
         *["present _acme-challenge.knit.example."] * 2,
     ]
-    assert set(environment.read_text().split()) == {"EXEC_PATH", "LEGO_DISABLE_CNAME_SUPPORT", "PATH", "LC_CTYPE"}
+    own = {"EXEC_PATH", "EXEC_SEQUENCE_INTERVAL"}
+    assert set(environment.read_text().split()) == {*own, "LEGO_DISABLE_CNAME_SUPPORT", "PATH", "LC_CTYPE"}
     assert children() == set()
 
 

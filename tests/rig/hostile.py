@@ -16,6 +16,7 @@ class HostileServer:
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.sent = 0
+        self.accepted = 0
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -35,6 +36,7 @@ class HostileServer:
             while True:
                 end, _ = self._listener.accept()
                 self._open.append(end)
+                self.accepted += 1
                 threading.Thread(target=self._serve, args=(end,), daemon=True).start()
 
     def _serve(self, end: socket.socket) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -123,35 +124,10 @@ class Postgres:
         return found
 
     def _initialise(self) -> None:
-        self._run(
-            [
-                self._programs.path("initdb"),
-                f"--pgdata={self.data}",
-                f"--username={SUPERUSER}",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-            ]
-        )
-        (self.data / "pg_hba.conf").write_text(ACCESS)
+        self._run(["cp", "--archive", str(_new_cluster()), str(self.data)])
 
     def _run(self, command: list[str]) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self._home,
-            env={**os.environ, **self._programs.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            user=None if self._user is None else self._user.uid,
-            group=None if self._user is None else self._user.gid,
-            extra_groups=None if self._user is None else (),
-        )
-        if done.returncode != 0:
-            message = f"{Path(command[0]).name} failed: {done.stderr.strip()}"
-            raise RigError(message)
-        return done.stdout
+        return _run(command, self._home)
 
     def _server(self, *, durable: bool, log_statements: bool) -> Process:
         settings = [
@@ -174,3 +150,35 @@ class Postgres:
             directory=self._home,
             user=self._user,
         )
+
+
+@cache
+def _new_cluster() -> Path:
+    """A cluster that was never started, to copy: that takes a fraction of the time that making one takes."""
+    user = binaries.server_user()
+    home = temporary_directory("postgres", owner=None if user is None else (user.uid, user.gid))
+    made = home / "new"
+    initdb = [binaries.postgres().path("initdb"), f"--pgdata={made}", f"--username={SUPERUSER}", "--wal-segsize=1"]
+    _run([*initdb, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], home)
+    (made / "pg_hba.conf").write_text(ACCESS)
+    return made
+
+
+def _run(command: list[str], folder: Path) -> str:
+    """Run a program as the servers' user; gives its output."""
+    user = binaries.server_user()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **binaries.postgres().environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        user=None if user is None else user.uid,
+        group=None if user is None else user.gid,
+        extra_groups=None if user is None else (),
+    )
+    if done.returncode != 0:
+        message = f"{Path(command[0]).name} failed: {done.stderr.strip()}"
+        raise RigError(message)
+    return done.stdout

@@ -33,6 +33,8 @@ from tests.rig.scripted_ca.variants import STRANGE, WRONG
 
 NAMES = ("knit.example", "*.knit.example")
 
+pytestmark = pytest.mark.usefixtures("soon")
+
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[ScriptedCA]:

@@ -210,7 +210,8 @@ def test_a_server_that_answers_nonsense_is_one_line_and_the_next_try(node: Node,
     server = HostileServer(greeted(lambda _: [said]))
     with closing(server):
         process = node.with_settings(valkey_url=server.url).process(KNIT_WATCH_INTERVAL="0.2")
-        time.sleep(2.5)
+        # Two for the start (questions and hints), and at least three more tries.
+        until(lambda: server.accepted >= 5, 30)
         assert process.poll() is None
         assert memory_mib(process.pid) < 45
         process.terminate()

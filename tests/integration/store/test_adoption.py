@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import string
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +31,16 @@ def load(store: Store, count: int) -> None:
     store.database.write("analyze knit_certs")
 
 
+def cpu_seconds(store: Store) -> float:
+    """What this process and the server's sessions for it have used: other load on the machine does not count."""
+    sessions = store.database.rows("select pid from pg_stat_activity where datname = current_database()")
+    used = 0
+    for row in sessions:
+        with suppress(FileNotFoundError):
+            used += sum(map(int, Path(f"/proc/{row['pid']}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return used / os.sysconf("SC_CLK_TCK") + time.process_time()
+
+
 def noise(length: int) -> str:
     """Text that no index can compress."""
     return "".join(random.Random(length).choices(string.ascii_lowercase + string.digits, k=length))
@@ -43,9 +56,9 @@ def test_a_bulk_load_is_adopted_in_portions_whatever_the_statistics_say(store: S
     load(store, 20_000)
     if edit:
         store.database.write(f"update knit_certs set {edit} where id = 15000")
-    began = time.monotonic()
+    began = cpu_seconds(store)
     assert store.passes.adopt() == (1 if edit else 0)
-    assert time.monotonic() - began < 8
+    assert cpu_seconds(store) - began < 8
     left_out = [row for row in store.certs.listing() if not row.adopted]
     assert [row.id for row in left_out] == ([15000] if edit else [])
 

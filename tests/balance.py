@@ -1,0 +1,72 @@
+"""Which tests the processes of a parallel run take first: the long ones, so that none of them is left at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+ACCEPTANCE = "tests/acceptance"
+ALONE = (
+    f"{ACCEPTANCE}/test_two_hundred.py",
+    f"{ACCEPTANCE}/test_outages.py",
+    f"{ACCEPTANCE}/test_faults.py",
+    f"{ACCEPTANCE}/test_idle_log.py",
+    f"{ACCEPTANCE}/test_dns_delegated.py",
+    f"{ACCEPTANCE}/test_",
+    "tests/integration/test_flows.py",
+    "tests/integration/test_scheduler.py",
+    "tests/integration/node/test_state.py",
+    "tests/integration/store/test_database.py",
+    "tests/integration/dns/test_hostile.py",
+)
+"""Files whose tests take seconds each, the longest first: a process takes one test of them at a time."""
+
+WHOLE = (
+    f"{ACCEPTANCE}/test_bad_input.py",
+    "tests/integration/acme/",
+    "tests/integration/test_",
+    "tests/integration/node/",
+    "tests/integration/store/",
+    "tests/integration/",
+    "tests/contract/",
+)
+"""All others are taken by the file, so that what its tests share is made once; these before the rest."""
+
+ORDER = (*ALONE, *WHOLE)
+
+
+class Balanced(LoadScopeScheduling):  # type: ignore[misc] # xdist says nothing of its types
+    """Hands out in the order of `ORDER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return nodeid if _is_alone(path) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Balanced:
+    """Called in the process that hands out."""
+    # Else it would begin with the file that has the most tests, which are short.
+    config.option.loadscopereorder = False
+    return Balanced(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Called in each process that runs tests, after they were shuffled: each file's tests stay as they were then."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _place(item.nodeid.partition("::")[0]))
+
+
+def _is_alone(path: str) -> bool:
+    return path.startswith(ALONE) and path not in WHOLE
+
+
+def _place(path: str) -> tuple[int, str]:
+    order = WHOLE if path in WHOLE else ORDER
+    found = next((prefix for prefix in order if path.startswith(prefix)), None)
+    return (len(ORDER) if found is None else ORDER.index(found)), path
