@@ -105,6 +105,8 @@ def test_a_bare_leaf_is_accepted_once_the_root_that_signed_it_is_named(
     assert isinstance(failed, Failed)
     assert "Scripted Root X1" in failed.error
     assert "KNIT_ACME_CA_FILE" in failed.error
+    # It was kept: the CA is not needed any more.
+    ca.fault("certificate", **HTML)
     roots = tmp_path / "roots.pem"
     roots.write_text(ca.ca_file.read_text() + ca.roots()[0])
     trusting = replace(stage, environment=Environment({**stage.environment, "KNIT_ACME_CA_FILE": str(roots)}))

@@ -1,9 +1,12 @@
 -- name: take
 -- The same owner gets it again, so that an answer lost on the way can be asked for twice. Whether the holder's process
 -- lives is seen as it was when this statement began: one who has taken the lease since then is left alone. A certificate
--- that does not exist, and has left nothing behind, has no lease.
+-- that does not exist, and has left nothing behind, has no lease. Where the row is gone (tidied away, or not restored), it
+-- goes on above the epoch of an attempt that is open.
 insert into knit_leases as l (name, owner, epoch, expires_at, process, held_at)
-select %(name)s, %(owner)s, 1, now() + %(seconds)s * interval '1 second', %(process)s, now()
+select %(name)s, %(owner)s,
+       1 + coalesce((select max(epoch) from knit_attempts where cert_id = %(cert)s and ended_at is null), 0),
+       now() + %(seconds)s * interval '1 second', %(process)s, now()
 where %(cert)s::bigint is null
    or exists (select 1 from knit_certs where id = %(cert)s)
    or exists (select 1 from knit_challenges where cert_id = %(cert)s and removed_at is null)

@@ -13,6 +13,7 @@ import pytest
 from knit.core.model import CertId, Challenge, Record
 from knit.errors import LeaseLost, NoSuchCertificate, Outage
 from knit.queue.redis import HEARTBEAT
+from knit.store.attempts import Attempts
 from knit.store.database import Database
 from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
 from knit.store.queries import Row
@@ -75,6 +76,39 @@ def test_tidying_takes_no_lease_away_whose_epochs_an_open_attempt_still_counts_o
     with store.leases.hold("cert:1") as lease:
         assert lease is not None
         assert store.attempts.resume(lease, attempt).starts == attempt.starts + 1
+
+
+def test_an_attempt_left_open_for_a_hundred_days_is_taken_up_again_at_once(store: Store) -> None:
+    spec = store.add()
+    for _ in range(3):
+        with store.leases.hold("cert:1"):
+            pass
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+    ago = "now() - interval '100 days'"
+    store.database.write(f"update knit_leases set expires_at = {ago} where name = 'cert:1'")
+    store.database.write(f"update knit_attempts set started_at = {ago}, updated_at = {ago}")
+    store.passes.tidy()
+    with store.attempts.hold(spec.id) as held:
+        assert held is not None
+        assert store.attempts.resume(held[0], attempt).starts == attempt.starts + 1
+
+
+def test_an_attempt_whose_lease_was_not_restored_is_taken_up_again_at_once(store: Store) -> None:
+    spec = store.add()
+    for _ in range(3):
+        with store.attempts.hold(spec.id) as held:
+            assert held is not None
+    with store.attempts.hold(spec.id) as held:
+        assert held is not None
+        attempt = store.begin(held[0], spec)
+    store.database.write("truncate knit_leases")
+    store.leases.stop()
+    again = Leases(store.database)
+    with Attempts(store.database, again).hold(spec.id) as held:
+        assert held is not None
+        assert store.attempts.resume(held[0], attempt).starts == attempt.starts + 1
+    again.stop()
 
 
 def test_the_release_of_a_lost_lease_leaves_the_new_owner_alone(store: Store) -> None:
