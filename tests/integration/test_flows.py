@@ -244,6 +244,38 @@ def test_a_bundle_that_cannot_be_used_is_given_up_where_all_can_see_it_and_not_o
     assert ca.counts()["names"][name]["orders"] == 1
 
 
+def declare_compromised(stage: Stage, cert_id: CertId) -> None:
+    stage.sql(
+        "insert into knit_compromised_keys (spki_sha256, cert_id) "
+        "select spki_sha256, cert_id from knit_attempts where cert_id = %s",
+        cert_id,
+    )
+
+
+def test_a_bundle_whose_key_is_declared_compromised_while_it_waits_is_not_published(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.renew.run(cert_id)
+        declare_compromised(stage, cert_id)
+        report = flows.publish.everything()
+        assert (report.published, report.failed) == ((), 1)
+        assert client.get(name) is None
+
+
+def test_a_value_with_a_compromised_key_is_not_adopted(stage: Stage) -> None:
+    ((cert_id, _),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        flows.renew.run(cert_id)
+        flows.publish.everything()
+        declare_compromised(stage, cert_id)
+        # As after an older backup of the database: nothing is recorded of what is published.
+        stage.sql("delete from knit_issued where cert_id = %s", cert_id)
+        stage.sql("delete from knit_tombstones")
+        stage.sql("update knit_schedule set check_at = '-infinity'")
+        assert flows.reconcile.run().renew == (cert_id,)
+    assert stage.sql("select * from knit_issued") == []
+
+
 def test_a_bundle_that_an_older_knit_handed_over_is_looked_at_and_published(stage: Stage) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
