@@ -30,7 +30,6 @@ _RIGHTS = "a token with the permission Read & Write, of the project that has the
 _SMALLEST_TTL = 60
 _CONFLICT, _UNPROCESSABLE, _LOCKED = 409, 422, 423
 _TRIES = 4
-_LOOKS = 12
 
 
 class _Value(BaseModel):
@@ -112,7 +111,8 @@ class Hetzner(Paced):
         return False
 
     def _wait(self, reply: Reply) -> None:
-        for _ in range(_LOOKS):
+        """Until it is done, for as long as a record may take to show."""
+        for _ in range(max(1, int(self.timeout))):
             action = reply.parse(_Started).action
             if action.status == "success":
                 return
