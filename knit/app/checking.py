@@ -49,7 +49,7 @@ class Checking:
     def findings(self, facts: Facts) -> list[Finding]:
         """What they mean; where the CA does not say who it is, CAA records are shown instead of judged."""
         try:
-            identities = caa_identities(self.acme.directory, self.acme.ca_files, now, self.sleep)
+            identities = caa_identities(self.acme.directory, self.acme.ca_files, now, self.sleep, self.acme.proxies)
         except KnitError as error:
             return of_silent_ca(facts, str(error))
         findings = judge(facts, Authority(identities=identities, account_uri=self._account_uri()))

@@ -16,5 +16,6 @@ def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> Ac
         hosts=settings.hosts,
         holder=Holder(email=settings.email, eab_kid=settings.eab_kid, eab_hmac=settings.eab_hmac),
         deactivates=settings.deactivates,
+        proxies=settings.proxies,
     )
     return AcmeIssuer(site, accounts, leases, now, sleep)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from knit.core import proxy
+from knit.core.proxy import Proxies
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment, flag, readable_file
 from knit.settings.table import SETTINGS, refuse_unknown, required
@@ -78,6 +80,7 @@ class Acme:
     ca_files: tuple[str, ...]
     hosts: tuple[str, ...]
     deactivates: bool
+    proxies: Proxies
     eab_kid: str | None
     eab_hmac: str | None = field(repr=False)
 
@@ -94,6 +97,7 @@ class Acme:
             ca_files=_ca_files(env),
             hosts=SETTINGS["KNIT_ACME_HOSTS"].read(env) or (),
             deactivates=SETTINGS["KNIT_ACME_DEACTIVATE"].read(env),
+            proxies=_proxies(env),
             eab_kid=kid,
             eab_hmac=hmac,
         )
@@ -193,6 +197,16 @@ def _ca_files(env: Environment) -> tuple[str, ...]:
             message = f"LEGO_CA_CERTIFICATES={path!r}: must be {error}"
             raise Misconfigured(message) from None
     return files
+
+
+def _proxies(env: Environment) -> Proxies:
+    """Upper case goes before lower case, as in Go."""
+    through, spared = (env.get(name) or env.get(name.lower()) or "" for name in ("HTTPS_PROXY", "NO_PROXY"))
+    try:
+        return proxy.parse(through, spared)
+    except ValueError as error:
+        message = f"HTTPS_PROXY: {error}"
+        raise Misconfigured(message) from None
 
 
 def _cname_disabled(env: Environment) -> bool:

@@ -30,6 +30,7 @@ TAIL = """
 | `LEGO_CA_CERTIFICATES` | Colon-separated PEM files, as `KNIT_ACME_CA_FILE`, which wins. |
 | `LEGO_DISABLE_CNAME_SUPPORT` | `true`: CNAMEs at `_acme-challenge` names are not followed; a wildcard's never are. |
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | Where the system's roots are: for the CA, DNS providers and lego. |
+| `HTTPS_PROXY`, `NO_PROXY` | An HTTP proxy to the CA and to DNS providers, and hosts that are reached without it. |
 | `NO_COLOR` | Any value: no colour at a terminal. |
 
 DNS providers read their credentials and knobs under lego's own names (`DESEC_TOKEN`, `CLOUDFLARE_DNS_API_TOKEN`,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from knit.core.model import Account, IssueRequest
+from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
 from knit.issuers.acme.accounts import Holder, Registrar
 from knit.issuers.acme.hosts import Hosts
@@ -39,6 +40,7 @@ class Site:
     hosts: tuple[str, ...] = ()
     holder: Holder = field(default_factory=Holder)
     deactivates: bool = False
+    proxies: Proxies = field(default_factory=Proxies)
 
     def all_hosts(self) -> Hosts:
         """Where requests may go. Raises Misconfigured."""
@@ -83,6 +85,7 @@ class AcmeIssuer:
             message = f"KNIT_ACME_DIRECTORY: {site.directory!r}: an https URL is needed"
             raise Misconfigured(message) from None
         self._context = trust(site.ca_files)
+        self._proxies = site.proxies
         self.roots = roots(site.ca_files)
         self._deactivates = site.deactivates
         self._registrar = Registrar(
@@ -155,7 +158,7 @@ class AcmeIssuer:
             self._idle.append(network)
 
     def _connection(self, origin: Origin) -> Connection:
-        return Connection(origin, self._context, self._sleep)
+        return Connection(origin, self._context, self._sleep, self._proxies.of(origin.host, origin.port))
 
     def _learned(self, network: Network) -> _Shared:
         shared = self._shared

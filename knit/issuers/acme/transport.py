@@ -1,8 +1,9 @@
 """One keep-alive HTTPS connection: HTTP/1.1 as ACME needs it, read by hand because that halves a certificate's CPU.
 
-Only https, only to one origin, never through a proxy, never following a redirect. A reply is at most 1 MiB in at most
-20,000 pieces and must be whole within 30 seconds, connecting included; the wait for it ends within two seconds of the
-process being told to stop. A CA that ends each connection after its answer costs a connection for each request.
+Only https, only to one origin, never following a redirect; a proxy is a tunnel and reads nothing. A reply is at most
+1 MiB in at most 20,000 pieces and must be whole within 30 seconds, connecting included; the wait for it ends within two
+seconds of the process being told to stop. A CA that ends each connection after its answer costs a connection for each
+request.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 from urllib.parse import urlsplit
 
+from knit.core.proxy import Proxy
 from knit.errors import Misconfigured, Unreachable
+from knit.issuers.acme.dial import reach, through
 from knit.ports import Sleep
 
-CONNECT_SECONDS = 4.0
-MOST_ADDRESSES = 4
 REPLY_SECONDS = 30.0
 LISTEN_SECONDS = 2.0
 IDLE_SECONDS = 20.0
@@ -41,9 +41,6 @@ URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
 STATUS_LINE = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
 LARGEST_RECORD = 16 * 1024
 BODILESS = frozenset({204, 304})
-
-Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
-"""One address, as the system's resolver gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,11 @@ class Origin:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == 443 else f"{host}:{self.port}"
+
+    @property
+    def with_port(self) -> str:
+        """Host and port, whichever it is."""
+        return f"{self}:443" if self.port == 443 else str(self)
 
     def holds(self, url: str) -> bool:
         """Whether this is an https URL, plain ASCII, at this very host and port."""
@@ -122,8 +124,9 @@ class Connection:
     each read and write, and every system call is a chance for another thread to take the interpreter's lock away.
     """
 
-    def __init__(self, origin: Origin, context: ssl.SSLContext, sleep: Sleep) -> None:
+    def __init__(self, origin: Origin, context: ssl.SSLContext, sleep: Sleep, proxy: Proxy | None = None) -> None:
         self.origin = origin
+        self._proxy = proxy
         self._context = context
         self._sleep = sleep
         self._socket: ssl.SSLSocket | None = None
@@ -217,18 +220,9 @@ class Connection:
         return stream
 
     def _connected(self) -> socket.socket:
-        """To the first address that answers, of a few: a name may have any number."""
-        known = socket.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
-        found = _by_turns(known)[:MOST_ADDRESSES]
-        for place, (*_, address) in enumerate(found, start=1):
-            try:
-                return socket.create_connection((str(address[0]), int(address[1])), timeout=CONNECT_SECONDS)
-            except OSError:
-                if place == len(found) or time.monotonic() > self._deadline:
-                    raise
-                self._sleep(0)
-        message = "its host has no address"
-        raise OSError(message)
+        if self._proxy is None:
+            return reach(self.origin.host, self.origin.port, self._sleep, until=self._deadline)
+        return through(self._proxy, self.origin.with_port, self._sleep, until=self._deadline)
 
     def _shake_hands(self, stream: ssl.SSLSocket) -> None:
         while True:
@@ -374,9 +368,3 @@ class Connection:
             if self._input.poll(LISTEN_SECONDS * 1000):
                 return
             self._sleep(0)
-
-
-def _by_turns(found: Sequence[Found]) -> list[Found]:
-    """One address of each family after the other (RFC 8305 section 4): one of the two may lead nowhere from here."""
-    families = [[one for one in found if one[0] == family] for family in dict.fromkeys(one[0] for one in found)]
-    return [one for turn in zip_longest(*families) for one in turn if one is not None]

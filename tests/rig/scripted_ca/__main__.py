@@ -51,7 +51,7 @@ def _tls(ca_file: Path) -> ssl.SSLContext:
     root = trustme.CA(organization_name="scripted ACME server")
     root.cert_pem.write_to_path(str(ca_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    root.issue_cert(_HOST, "localhost").configure_cert(context)
+    root.issue_cert(_HOST, "localhost", "ca.test").configure_cert(context)
     return context
 
 

@@ -258,3 +258,22 @@ def test_a_variable_loses_the_newline_at_its_end_as_a_file_does(end: str) -> Non
     given = Environment({"KNIT_LOG_LEVEL": f"debug{end}", "CLOUDFLARE_DNS_API_TOKEN": f" to ken{end}", "EMPTY": end})
     assert dict(given) == {"KNIT_LOG_LEVEL": "debug", "CLOUDFLARE_DNS_API_TOKEN": " to ken"}
     assert given.child(without="KNIT_") == {"CLOUDFLARE_DNS_API_TOKEN": " to ken"}
+
+
+@pytest.mark.parametrize(
+    ("given", "through"),
+    [
+        ({"HTTPS_PROXY": "http://up:1", "https_proxy": "http://low:2"}, "up:1"),
+        ({"https_proxy": "http://low:2", "HTTP_PROXY": "http://plain:3"}, "low:2"),
+        ({"https_proxy": "low:2", "no_proxy": "letsencrypt.org"}, None),
+        ({"HTTP_PROXY": "http://plain:3"}, None),
+    ],
+)
+def test_the_proxy_of_the_environment_leads_to_the_ca(given: dict[str, str], through: str | None) -> None:
+    found = worker(given).acme.proxies.of("acme-v02.api.letsencrypt.org", 443)
+    assert (None if found is None else str(found)) == through
+
+
+def test_a_proxy_that_is_not_served_is_a_wrong_setting() -> None:
+    with pytest.raises(Misconfigured, match=r"^HTTPS_PROXY: only http://"):
+        worker({"HTTPS_PROXY": "socks5://user:canary@host"})
