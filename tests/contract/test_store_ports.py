@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from knit import ports
+from knit.ports.events import Events
 from knit.store.accounts import Accounts
 from knit.store.attempts import AttemptJournal, Attempts
+from knit.store.events import EventLog
 from knit.store.leases import HeldLease, Leases
 from knit.store.passes import Passes
 
@@ -13,6 +15,7 @@ JOURNAL: type[ports.Journal] = AttemptJournal
 STORE: type[ports.Store] = Attempts
 LEASES: type[ports.Leases] = Leases
 LEASE: type[ports.Lease] = HeldLease
+EVENTS: type[Events] = EventLog
 PASSES: type[ports.PassStore] = Passes
 
 

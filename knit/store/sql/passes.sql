@@ -198,6 +198,8 @@ with attempts as (
     where not exists (select 1 from unnest(v.tried) as t where t > now() - interval '1 hour')
 ), pauses as (
     delete from knit_pauses where until < now() - interval '7 days'
+), events as (
+    delete from knit_events where at < now() - interval '400 days'
 )
 delete from knit_leases
 where expires_at < now() - interval '90 days' or (process is null and name like 'process:%%' and expires_at < now() - interval '1 day')

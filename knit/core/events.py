@@ -1,0 +1,71 @@
+"""What happens to certificates and to what they need, in the words of the log, of `knit show` and of the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+from knit.core.model import AttemptId, CertId
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """Kinds of events; the value is the word in PostgreSQL and in the log."""
+
+    CERTIFICATE_ADDED = "certificate added"
+    CERTIFICATE_CHANGED = "certificate changed"
+    CERTIFICATE_ENABLED = "certificate enabled"
+    CERTIFICATE_DISABLED = "certificate disabled"
+    CERTIFICATE_REMOVED = "certificate removed"
+    RENEWAL_REQUESTED = "renewal requested"
+    RENEWAL_STARTED = "renewal started"
+    RENEWAL_RESUMED = "renewal resumed"
+    KEY_STAGED = "key staged"
+    ORDER_PLACED = "order placed"
+    ORDER_FINALIZING = "order finalizing"
+    CERTIFICATE_ISSUED = "certificate issued"
+    CERTIFICATE_PUBLISHING = "certificate publishing"
+    CERTIFICATE_PUBLISHED = "certificate published"
+    RENEWAL_POSTPONED = "renewal postponed"
+    RENEWAL_FAILED = "renewal failed"
+    RENEWAL_ABANDONED = "renewal abandoned"
+    VALUE_ADOPTED = "published value adopted"
+    VALUE_MOVED = "published value moved"
+    VALUE_WITHDRAWN = "published value withdrawn"
+    ISSUER_FIRST_USED = "issuer first used"
+    ISSUER_SWITCHED = "issuer switched"
+    ACCOUNT_KEY_MADE = "account key made"
+    ACCOUNT_REGISTERED = "account registered"
+    ACCOUNT_FORGOTTEN = "account forgotten"
+    KEY_COMPROMISED = "key declared compromised"
+    VALKEY_CLAIMED = "valkey claimed"
+
+
+class Severity(StrEnum):
+    """Who should look: nobody, whoever is curious, whoever is on duty."""
+
+    INFO = "info"
+    NOTICE = "notice"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of knit_events. `actor` is the PostgreSQL session that wrote, or whom it acted for; no secret anywhere.
+
+    `detail` of a change holds {field: [before, after]}.
+    """
+
+    id: int
+    at: datetime
+    kind: Kind
+    severity: Severity
+    cert_id: CertId | None
+    attempt_id: AttemptId | None
+    actor: str
+    detail: Mapping[str, object] = field(default_factory=lambda: NOTHING)

@@ -1,0 +1,168 @@
+"""Whatever happens is recorded by the statement that makes it true, whoever sends it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from knit.core.events import Event, Kind, Severity
+from knit.core.model import Account
+from knit.errors import LeaseLost, RateLimited, Transient
+from knit.store.accounts import Accounts
+from knit.store.events import EventLog
+from knit.store.issuers import IssuerMemory
+from tests.integration.store.conftest import DIRECTORY, Store
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+BY_THE_ORIGINAL = (
+    "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
+    "values ('by-hand.example.org', 'desec', 'certs/9', '/9.crt', '/9.key')"
+)
+
+
+def told(store: Store) -> list[Event]:
+    return list(EventLog(store.database).since(0))
+
+
+def kinds(store: Store) -> list[Kind]:
+    return [event.kind for event in told(store)]
+
+
+def test_a_renewal_leaves_one_event_for_each_step(store: Store) -> None:
+    spec = store.add()
+    store.publish(spec)
+    assert kinds(store) == [
+        Kind.CERTIFICATE_ADDED,
+        Kind.RENEWAL_STARTED,
+        Kind.CERTIFICATE_ISSUED,
+        Kind.CERTIFICATE_PUBLISHING,
+        Kind.CERTIFICATE_PUBLISHED,
+    ]
+    issued = told(store)[2]
+    assert (issued.cert_id, issued.detail["serial"]) == (spec.id, "01")
+    assert issued.attempt_id is not None
+
+
+def test_a_failure_is_an_error_with_its_class_text_and_next_try(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        store.attempts.postpone(lease, attempt, error=Transient("no answer"), retry_at=LATER)
+        store.attempts.fail(lease, attempt, error=RateLimited("too many"), retry_at=LATER)
+    *_, postponed, failed = told(store)
+    assert (postponed.kind, postponed.severity) == (Kind.RENEWAL_POSTPONED, Severity.WARNING)
+    assert (failed.kind, failed.severity) == (Kind.RENEWAL_FAILED, Severity.ERROR)
+    assert {name: failed.detail[name] for name in ("class", "error")} == {"class": "RateLimited", "error": "too many"}
+    assert str(failed.detail["next_try"]).startswith("2100-01-01")
+
+
+def test_what_a_worker_without_its_lease_could_not_write_did_not_happen(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as stale:
+        attempt = store.begin(stale, spec)
+        store.expire("cert:1")
+        with store.leases.hold("cert:1") as fresh:
+            assert fresh is not None
+            store.attempts.resume(fresh, attempt)
+            before = kinds(store)
+            assert stale is not None
+            with pytest.raises(LeaseLost):
+                store.attempts.fail(stale, attempt, error=Transient("x"), retry_at=LATER)
+    assert kinds(store) == before
+    assert before[-1] is Kind.RENEWAL_RESUMED
+
+
+def test_edits_of_the_list_by_anybody_are_told_with_what_changed(store: Store, migrated: str) -> None:
+    with psycopg.connect(migrated, autocommit=True, application_name="psql") as other:
+        other.execute(BY_THE_ORIGINAL)
+        store.passes.adopt()
+        other.execute("update knit_certs set provider = 'ovh', cert_path = '/new.crt'")
+        other.execute("update knit_certs set enabled = false")
+        other.execute("update knit_certs set enabled = true")
+        other.execute("update knit_certs set requested_at = now()")
+        other.execute("update knit_certs set not_after = now(), last_error = 'x'")
+        other.execute("delete from knit_certs")
+    added, changed, disabled, enabled, asked, removed = told(store)
+    assert added.kind is Kind.CERTIFICATE_ADDED
+    assert added.detail["domains"] == "by-hand.example.org"
+    assert (changed.kind, changed.detail) == (
+        Kind.CERTIFICATE_CHANGED,
+        {"provider": ["desec", "ovh"], "cert_path": ["/9.crt", "/new.crt"]},
+    )
+    assert [event.kind for event in (disabled, enabled, asked, removed)] == [
+        Kind.CERTIFICATE_DISABLED,
+        Kind.CERTIFICATE_ENABLED,
+        Kind.RENEWAL_REQUESTED,
+        Kind.CERTIFICATE_REMOVED,
+    ]
+    assert {event.actor.partition(" ")[2] for event in told(store)} == {"(psql)"}
+
+
+def test_one_who_may_only_write_the_list_leaves_events_all_the_same(store: Store, migrated: str) -> None:
+    with psycopg.connect(migrated, autocommit=True) as owner:
+        owner.execute("drop role if exists knit_editor")
+        owner.execute("create role knit_editor")
+        owner.execute("grant insert, update, delete, select on knit_certs to knit_editor")
+        owner.execute("grant usage on sequence knit_certs_id_seq to knit_editor")
+        owner.execute("set role knit_editor")
+        owner.execute(BY_THE_ORIGINAL)
+        owner.execute("delete from knit_certs")
+        owner.execute("reset role")
+        owner.execute("drop owned by knit_editor")
+        owner.execute("drop role knit_editor")
+    assert kinds(store) == [Kind.CERTIFICATE_ADDED, Kind.CERTIFICATE_REMOVED]
+
+
+def test_issuers_and_accounts_are_told_without_their_keys(store: Store) -> None:
+    memory, accounts = IssuerMemory(store.database), Accounts(store.database)
+    memory.remember("acme", DIRECTORY)
+    memory.remember("acme", DIRECTORY)
+    memory.accept("acme", "https://other.example/directory")
+    account = Account(directory=DIRECTORY, issuer="acme", email="a@example.org", private_key="PEM-CANARY")
+    accounts.save(account)
+    accounts.save(replace(account, uri="https://ca.example/acct/1"))
+    accounts.forget(account, None)
+    assert kinds(store) == [
+        Kind.ISSUER_FIRST_USED,
+        Kind.ISSUER_SWITCHED,
+        Kind.ACCOUNT_KEY_MADE,
+        Kind.ACCOUNT_REGISTERED,
+        Kind.ACCOUNT_FORGOTTEN,
+    ]
+    assert "CANARY" not in json.dumps([dict(event.detail) for event in told(store)])
+
+
+def test_a_value_that_moves_is_told_and_one_that_a_renewal_replaces_is_not_told_twice(store: Store) -> None:
+    spec = store.add()
+    issued = store.publish(spec)
+    store.publish(spec, generation=2)
+    before = len(told(store))
+    store.database.write("update knit_issued set cert_path = '/moved.crt'")
+    store.database.write("update knit_issued set published_at = null")
+    moved, withdrawn = told(store)[before:]
+    assert (moved.kind, moved.detail) == (Kind.VALUE_MOVED, {"cert_path": [issued.cert_path, "/moved.crt"]})
+    assert (withdrawn.kind, withdrawn.severity) == (Kind.VALUE_WITHDRAWN, Severity.NOTICE)
+
+
+def test_a_reader_goes_on_where_it_was_and_may_follow_one_certificate(store: Store) -> None:
+    events = EventLog(store.database)
+    assert events.newest() == 0
+    store.add(1)
+    seen = events.newest()
+    second = store.add(2)
+    assert [event.cert_id for event in events.since(seen)] == [second.id]
+    assert [event.cert_id for event in events.since(0, cert_id=second.id)] == [second.id]
+    assert len(events.since(0, most=1)) == 1
+
+
+def test_events_older_than_four_hundred_days_go(store: Store) -> None:
+    store.add()
+    store.database.write("update knit_events set at = now() - interval '401 days'")
+    store.add(2)
+    store.passes.tidy()
+    assert len(told(store)) == 1
