@@ -33,3 +33,9 @@ def test_the_process_that_checks_pairs_imports_no_client() -> None:
     loaded = modules_after("import knit.node.pairs, knit.node.readable")
     assert "cryptography.x509" in loaded
     assert not loaded & {*CENTRE, "redis"}
+
+
+def test_a_pass_that_finds_nothing_due_imports_no_queue_no_acme_and_no_dns() -> None:
+    loaded = modules_after("import knit.cli.renew, workers.once")
+    assert {"redis", "psycopg"} <= loaded
+    assert not loaded & {"acme", "josepy", "dramatiq", "apscheduler", "dns", "pydantic", "requests", "cryptography.x509"}

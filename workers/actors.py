@@ -68,7 +68,7 @@ class Flows:
     on_error: Callable[[Exception], None] = lambda _: None
 
 
-def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> None:
+def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> Actors:
     """Declare the three actors on this queue. `handed_over` is called for each bundle that waits to be published."""
     actors = Actors(queue=queue, flows=flows, handed_over=handed_over, later=later)
 
@@ -88,6 +88,7 @@ def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], l
     dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(reconcile)
     dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(renew)
     dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(publish)
+    return actors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,10 @@ class Actors:
 
     def reconcile(self) -> None:
         """A pass: one message for each certificate that needs a worker."""
-        plan = self.flows.reconcile.run(deep=self.flows.deep)
+        self.fan_out(self.flows.reconcile.run(deep=self.flows.deep))
+
+    def fan_out(self, plan: PassPlan) -> None:
+        """Send what follows from a pass."""
         self.flows.on_pass(plan)
         # While messages wait on the queue, those of earlier passes are among them; once it is empty, they were lost.
         asked = plan.asked if self.queue.waiting(messages.RENEW) else frozenset()

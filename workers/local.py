@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -20,8 +21,7 @@ from knit.outages import Outages
 from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from knit.undumpable import keep_memory_private
-from scheduler.main import serve
-from workers.actors import Flows, declare
+from workers.actors import Actors, Flows, declare
 from workers.handing_over import EVERY as HANDING_OVER
 from workers.handing_over import HandingOver
 from workers.later import Later
@@ -57,17 +57,22 @@ class Heard:
     @property
     def failed(self) -> int:
         """Certificates that failed in the pass, and other things a person must look at."""
-        unadoptable = sum(plan.unadoptable + (plan.refused is not None) for plan in self.plans)
-        refused = sum(report.failed + (report.refused is not None) for report in self.reports)
-        return unadoptable + refused + len(self.errors) + sum(isinstance(o, Failed) for o in self.outcomes)
+        told = sum(plan.trouble for plan in self.plans) + sum(report.trouble for report in self.reports)
+        return told + len(self.errors) + sum(isinstance(o, Failed) for o in self.outcomes)
 
 
-def once(settings: Worker, env: Environment) -> int:
-    """One whole pass; gives how many certificates failed. Raises KnitError when it could not be begun."""
+def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> int:
+    """One whole pass, or what is left to do once it is planned; gives how many certificates failed.
+
+    Raises KnitError when it could not be begun.
+    """
     heard = Heard()
     queue = messages.in_memory()
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
-        queue.send(messages.reconcile())
+        if plan is None:
+            queue.send(messages.reconcile())
+        else:
+            working.actors.fan_out(plan)
         _drain(queue, working.later)
     return heard.failed
 
@@ -86,6 +91,8 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
 
 def forever(settings: Worker, scheduling: Scheduling, env: Environment) -> None:
     """Scheduler and workers in one process until SIGTERM or SIGINT. Raises KnitError when it cannot start."""
+    from scheduler.main import serve  # Commands that come to an end do without it.
+
     outages = Outages()
     queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url, outages)
     with _working(settings, env, queue, outages=outages) as working:
@@ -100,6 +107,7 @@ class Working:
 
     wired: Wired
     later: Later
+    actors: Actors
 
 
 @contextmanager
@@ -116,18 +124,26 @@ def _working(
         handing_over = HandingOver(later, HANDING_OVER if heard is None else 0)
         queue.broker.add_middleware(handing_over)
         queue.broker.add_middleware(later)
-        declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over, later)
+        actors = declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over, later)
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
         for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):
             workers.append(dramatiq.Worker(queue.broker, queues={name}, worker_threads=threads, worker_timeout=IDLE))
             workers[-1].start()
-        yield Working(wired, later)
+        yield Working(wired, later, actors)
     finally:
-        for worker in workers:
-            worker.stop(timeout=STOP)
+        _stop(workers)
         queue.close()
         wired.opened.close()
+
+
+def _stop(workers: Sequence[dramatiq.Worker]) -> None:
+    """All at the same time: each waits for its threads to see that nothing more comes."""
+    stops = [threading.Thread(target=worker.stop, kwargs={"timeout": STOP}) for worker in workers]
+    for stop in stops:
+        stop.start()
+    for stop in stops:
+        stop.join()
 
 
 def _drain(queue: Queue, later: Later) -> None:

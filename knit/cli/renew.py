@@ -98,7 +98,7 @@ def _refuse(flags: dict[str, bool], where: str) -> None:
 def _pass() -> int:
     from knit.log import setup
     from knit.settings.central import Worker
-    from workers import local
+    from workers.once import once
 
     env = Environment.of_process()
     worker = Worker.read(env, queue_required=False)
@@ -107,7 +107,7 @@ def _pass() -> int:
     central = settings()
     with connected(central) as database:
         directory_of(database, central, here=True)
-        failed = local.once(worker, env)
+        failed = once(worker, env, database)
         astray = listed_in(database, central).astray()
     if failed or astray:
         counts = f"failed: {failed}, not as wanted: {astray}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from knit.core import publication, x509
+from knit.core import publication
 from knit.core.publication import Unexplained
 from knit.core.value import Value
 from knit.errors import BundleMismatch, UnsafePublish
@@ -153,6 +153,8 @@ class _Found:
 
 def _fingerprint(raw: bytes) -> tuple[str, str] | None:
     """The hash of the pair and that of its public key; None for what is no value."""
+    from knit.core import x509  # Few passes look into a certificate.
+
     try:
         value = Value.from_wire(raw)
         return value.sha256, x509.leaf(value.fullchain).spki_sha256

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from knit.core import retry, x509
+from knit.core import retry
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
 from knit.core.value import Parcel, Value, published_as
 from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused
@@ -30,6 +30,11 @@ class Report:
     pruned: int = 0
     failed: int = 0
     refused: str | None = None
+
+    @property
+    def trouble(self) -> int:
+        """How many things a person must look at."""
+        return self.failed + (self.refused is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,8 @@ class Publish:
     def _looked_at(self, ready: Ready, bundle: Bundle) -> Leaf:
         """What was handed over was checked, and its hash tells whether this is it: but an older knit kept neither."""
         if ready.leaf is None or ready.leaf.not_after <= self.clock():
+            from knit.core import x509  # Few passes look into a certificate.
+
             return x509.check(bundle, names=ready.attempt.names, now=self.clock())
         return ready.leaf
 

@@ -38,6 +38,11 @@ class PassPlan:
     asked: frozenset[CertId] = frozenset()
     refused: str | None = None
 
+    @property
+    def trouble(self) -> int:
+        """How many things a person must look at."""
+        return self.unadoptable + (self.refused is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:

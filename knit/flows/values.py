@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from knit.core import lost, x509
+from knit.core import lost
 from knit.core.lost import Finding
 from knit.core.model import CertSpec, Issued, Leaf, Policy
 from knit.core.value import Value
@@ -53,6 +53,10 @@ class Values:
     def _fingerprint(self, sound: Mapping[str, Value]) -> None:
         """Record the hashes of public keys that an earlier knit did not."""
         missing = self.home.without_fingerprint() & sound.keys()
+        if not missing:
+            return
+        from knit.core import x509  # Few passes look into a certificate.
+
         found = {}
         for key in missing:
             value = sound[key]
@@ -83,6 +87,8 @@ class Values:
         self, spec: CertSpec, issued: Issued, raw: bytes, host: str | None, compromised: frozenset[str]
     ) -> tuple[Finding, tuple[Issued, str] | None]:
         """And what to record of it, where it is newer."""
+        from knit.core import x509
+
         value = Value.from_wire(raw)
         try:
             spki_sha256 = x509.leaf(value.fullchain).spki_sha256
@@ -119,6 +125,8 @@ def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None
     Which directory it came from is in knit's own member; for a value of the Go knit it follows from the host of
     the account it used, so that certificates of a staging CA are not taken for production ones.
     """
+    from knit.core import x509
+
     value = Value.from_wire(raw)
     value.verify()
     leaf = x509.check(value.bundle, names=spec.names, now=clock())

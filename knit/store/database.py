@@ -119,16 +119,14 @@ class Database:
         """
         door = Door(parse(url))
         with ExitStack() as undo, _told():
-            first = One(door)
-            undo.callback(first.close)
-            with _lent(first) as connection:
+            source = One(door) if connections == 1 else Shared(door, connections)
+            undo.callback(source.close)
+            with _lent(source) as connection:
                 connection.patience = MIGRATING
                 schema.bring_up_to_date(connection)
                 connection.patience = PATIENCE
-            if connections > 1:
-                return cls(Shared(door, connections))
             undo.pop_all()
-            return cls(first)
+            return cls(source)
 
     def close(self) -> None:
         """Close every connection."""

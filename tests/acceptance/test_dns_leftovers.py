@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.acceptance import hasty, local_dns
@@ -32,7 +30,8 @@ def killed_while_the_ca_validates(scene: Scene) -> None:
     control.kill()
     assert len(scene.servers.dns.txt(FQDN)) == len(FOREIGN) + 1
     assert scene.sql("select count(*) from knit_challenges where removed_at is null")[0][0] == 1
-    time.sleep(hasty.LIFETIME)
+    live = "select count(*) from knit_leases_live where name like 'cert:%'"
+    wait_until(lambda: scene.sql(live)[0][0] == 0, "the dead worker's lease has run out", seconds=30)
 
 
 @pytest.mark.parametrize(

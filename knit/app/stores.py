@@ -1,0 +1,84 @@
+"""What a pass needs, and nothing that issues: PostgreSQL and the certificate Valkey, as flows share them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from knit.app.published import PublishedSide, check_server, published_side
+from knit.flows.publish import Publish
+from knit.flows.reconcile import Reconcile
+from knit.flows.values import Values
+from knit.ports import Clock
+from knit.settings.central import Worker as Settings
+from knit.store.clock import ServerClock
+from knit.store.database import Database
+from knit.store.installation import Installations
+from knit.store.issuers import IssuerMemory
+from knit.store.leases import Leases
+from knit.store.passes import Passes
+from knit.valkey.connect import connect
+from knit.valkey.layout import Layout
+from knit.valkey.staging import ValkeyStaging
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The adapters that flows share, and the flows that need no others."""
+
+    settings: Settings
+    leases: Leases
+    passes: Passes
+    memory: IssuerMemory
+    staging: ValkeyStaging
+    published: PublishedSide
+    clock: Clock
+
+    def reconcile(self) -> Reconcile:
+        """A pass."""
+        policy, belonging, publication = self.settings.policy, self.published.belonging, self.published.publication
+        values = Values(
+            store=self.passes, home=belonging.home, publication=publication, policy=policy, clock=self.clock
+        )
+        return Reconcile(
+            store=self.passes,
+            memory=self.memory,
+            publication=publication,
+            belonging=belonging,
+            values=values,
+            policy=policy,
+            clock=self.clock,
+        )
+
+    def publish(self) -> Publish:
+        """What publishes, refreshes and prunes."""
+        return Publish(
+            store=self.passes,
+            leases=self.leases,
+            staging=self.staging,
+            publication=self.published.publication,
+            belonging=self.published.belonging,
+            prune=self.published.prune,
+            clock=self.clock,
+        )
+
+
+def open_stores(settings: Settings, database: Database, opened: ExitStack) -> Stores:
+    """Open them; `opened` closes them. Raises Misconfigured, CredentialsRejected, Unreachable with one line."""
+    leases = Leases(database)
+    opened.callback(leases.stop)
+    link = connect(settings.valkey_url, name="knit-worker")
+    opened.callback(link.close)
+    check_server(link, settings.queue_url)
+    layout = Layout(settings.index_key)
+    passes = Passes(database, layout.reserved)
+    published = published_side(link, layout, passes, Installations(database))
+    return Stores(
+        settings=settings,
+        leases=leases,
+        passes=passes,
+        memory=IssuerMemory(database),
+        staging=ValkeyStaging(link, layout, published.belonging.id),
+        published=published,
+        clock=ServerClock(database),
+    )
