@@ -15,7 +15,7 @@ def account_command() -> None:
     """Mend the account at the CA."""
 
 
-@account_command.command(cls=Command, name="forget")
+@account_command.command(cls=Command, name="forget", short_help="Have the next order register an account.")
 @click.option("--new-key", is_flag=True, help="Also make a new key: for an account that the CA has deactivated.")
 @json_flag
 def forget(*, new_key: bool, as_records: bool) -> None:

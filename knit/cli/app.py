@@ -6,12 +6,12 @@ from importlib import import_module
 
 import click
 
-from knit.cli.flags import ANSWERS_HELP
+from knit.cli.flags import ANSWERS_HELP, no_such
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "add": ("certs", "Add a certificate to the list, or change the one with these names."),
-    "set": ("certs", "Change one thing or several about a certificate, and nothing else."),
-    "remove": ("certs", "Remove a certificate; the next pass takes it out of Valkey."),
+    "set": ("certs", "Change what is given about a certificate, and nothing else."),
+    "remove": ("certs", "Remove a certificate; a pass takes it out of Valkey."),
     "list": ("certs", "List the certificates."),
     "show": ("certs", "Tell one certificate's story."),
     "enable": ("certs", "Take a disabled certificate up again."),
@@ -26,11 +26,28 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dns": ("dns", "Check whether an order for a name would succeed."),
     "version": ("about", "Print the version."),
     "help": ("about", "Show help on knit or one of its commands."),
-    "completion": ("about", "Print a script that makes the shell complete knit's commands."),
+    "completion": ("about", "Print a script that makes the shell complete commands and options."),
 }
 
 WORDS = {"-v": "version", "-version": "version", "--version": "version", "-help": "--help"}
 """Spellings of the Go knit."""
+
+ELSEWHERE = {
+    "certificates": "list",
+    "certonly": "renew",
+    "create": "add",
+    "delete": "remove",
+    "edit": "set",
+    "inspect": "show",
+    "issue": "renew",
+    "ls": "list",
+    "obtain": "renew",
+    "rm": "remove",
+    "run": "renew",
+    "status": "list",
+    "update": "set",
+}
+"""What other tools call it."""
 
 
 class App(click.Group):
@@ -60,16 +77,18 @@ class App(click.Group):
         """As click; an unknown word gets the nearest command as a suggestion."""
         if args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        from difflib import get_close_matches
-
-        near = get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise click.UsageError(f"No such command {args[0]!r}{hint}", ctx)
+        raise unknown(args[0], ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table: listing the commands imports none."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def unknown(word: str, ctx: click.Context) -> click.UsageError:
+    """The error for a word that is no command."""
+    meant = ELSEWHERE.get(word.lower())
+    return no_such("command", word, COMMANDS if meant is None else (meant,), ctx, sure=meant is not None)
 
 
 app = App(
@@ -78,8 +97,9 @@ app = App(
         "knit issues TLS certificates in one place and gets them served on every node. "
         "Settings come from KNIT_* environment variables; secrets are never arguments."
     ),
-    epilog="`knit COMMAND -h` shows the flags of one command. Exit codes: 0 done, 1 failed, 2 usage or configuration.",
+    epilog="`knit COMMAND -h` shows the options of one command. "
+    "Exit codes: 0 done, 1 failed, 2 usage or configuration, 130 interrupted by Ctrl-C.",
     context_settings=ANSWERS_HELP,
-    subcommand_metavar="COMMAND [FLAGS]",
+    subcommand_metavar="COMMAND [OPTIONS]",
     options_metavar="",
 )

@@ -42,7 +42,7 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option("--valkey-key", metavar="KEY", help="Valkey key to publish under."),
     click.option("--cert-path", metavar="PATH", help="File of the full chain on the nodes."),
     click.option("--key-path", metavar="PATH", help="File of the private key on the nodes."),
-    click.option("--issuer", metavar="NAME", help="Who issues it.  [default: acme]"),
+    click.option("--issuer", metavar="NAME", help="Who issues it.  [default: acme]", shell_complete=complete.issuers),
     click.option(
         "--key-type",
         metavar="TYPE",

@@ -16,6 +16,13 @@ PATIENCE = 1.5
 """Seconds: a person waits at the prompt."""
 
 
+def commands(ctx: click.Context, _: click.Parameter, typed: str) -> list[str]:
+    """All of knit's, to ask for help on."""
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group)
+    return [name for name in root.command.list_commands(root) if name.startswith(typed)]
+
+
 def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """Codes that are served; after the @, the accounts that certificates use already."""
     from knit.providers.catalog import services
@@ -30,6 +37,13 @@ def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     from knit.core.model import KeyType
 
     return _starting(typed, map(str, KeyType))
+
+
+def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """All that there are."""
+    from knit.core.wanted import ISSUERS
+
+    return _starting(typed, ISSUERS)
 
 
 def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:

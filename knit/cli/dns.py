@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from knit.cli import complete
 from knit.cli.edge import DONE, FAILED
 from knit.cli.flags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, json_flag, styled
@@ -29,10 +30,16 @@ def dns_command() -> None:
 @dns_command.command(
     cls=Command,
     name="check",
+    short_help="Check whether an order for a name would succeed.",
     epilog="With --provider it also writes a probe value at the name, waits until it is seen, and deletes it.",
 )
-@click.argument("name", metavar="NAME")
-@click.option("--provider", metavar="CODE", help="Also try what this provider's credentials may do.")
+@click.argument("name", metavar="NAME", shell_complete=complete.names)
+@click.option(
+    "--provider",
+    metavar="CODE",
+    help="Also try what this provider's credentials may do.",
+    shell_complete=complete.providers,
+)
 @json_flag
 def check(*, name: str, provider: str | None, as_records: bool) -> int:
     """Check whether an order for NAME would succeed: delegation, servers, CAA, leftovers; 1 if it would not."""

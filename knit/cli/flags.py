@@ -5,8 +5,9 @@ One or two dashes; `-name value`, `-name=value`; switches also as `-once=true`; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
@@ -27,7 +28,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, after rewriting the arguments."""
-        rest = super().parse_args(ctx, _rewritten(self, ctx, args))
+        with _suggesting(self, ctx):
+            rest = super().parse_args(ctx, _rewritten(self, ctx, args))
         if ctx.args and not ctx.resilient_parsing:
             click.echo(f"knit: {ctx.command_path}: ignored: {' '.join(map(repr, ctx.args))}", err=True)
         return rest
@@ -39,7 +41,38 @@ class Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, after rewriting the flags that stand before the command's name."""
         own = list(takewhile(lambda arg: arg.startswith("-"), args))
-        return super().parse_args(ctx, [*_rewritten(self, ctx, own), *args[len(own) :]])
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
+            raise click.UsageError(f"Missing command: {' or '.join(self.commands)}", ctx)
+        with _suggesting(self, ctx):
+            return super().parse_args(ctx, [*_rewritten(self, ctx, own), *args[len(own) :]])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click; an unknown word gets the nearest command as a suggestion."""
+        if args[0] in self.commands or args[0].startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise no_such("command", args[0], self.commands, ctx)
+
+
+@contextmanager
+def _suggesting(command: click.Command, ctx: click.Context) -> Iterator[None]:
+    """An unknown option gets the nearest ones as a suggestion."""
+    try:
+        yield
+    except click.NoSuchOption as error:
+        known = [name for param in command.get_params(ctx) for name in param.opts if name.startswith("--")]
+        raise no_such("option", error.option_name, known, ctx) from None
+
+
+def no_such(kind: str, word: str, known: Iterable[str], ctx: click.Context, *, sure: bool = False) -> click.UsageError:
+    """The error for a word that is not known, with what it may mean. `sure`: it means what is known."""
+    from knit.core import near
+
+    bare = {name.lstrip("-"): name for name in known}
+    words = tuple(bare) if sure else near.near(word.lstrip("-").lower(), bare)
+    meant = f"; did you mean {' or '.join(bare[one] for one in words)}?" if words else ""
+    return click.UsageError(f"No such {kind} {word!r}{meant}", ctx)
 
 
 def _rewritten(command: click.Command, ctx: click.Context, args: list[str]) -> list[str]:

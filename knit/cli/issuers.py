@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from knit.cli import complete
 from knit.cli.flags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, instant, json_flag, table
 from knit.cli.session import connected, settings
@@ -33,8 +34,8 @@ def issuers_command(ctx: click.Context, *, as_records: bool) -> None:
         _show(as_records=as_records)
 
 
-@issuers_command.command(cls=Command, name="accept")
-@click.argument("name", metavar="NAME")
+@issuers_command.command(cls=Command, name="accept", short_help="Confirm the switch to another CA.")
+@click.argument("name", metavar="NAME", shell_complete=complete.issuers)
 @json_flag
 def accept(*, name: str, as_records: bool) -> None:
     """Confirm that issuer NAME is from now on the CA of this shell's KNIT_ACME_DIRECTORY.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from knit.cli import complete
 from knit.cli.flags import Command
 from knit.cli.output import as_json, for_people, json_flag, styled, table, width
 from knit.settings.environment import Environment
@@ -22,7 +23,7 @@ COLUMNS = ("CODE", "SERVED BY", "PROVIDER", "SET")
     cls=Command,
     epilog="Of what is set only names are shown. CODE@ACCOUNT looks at a second account's variables, NAME__ACCOUNT.",
 )
-@click.argument("code", required=False)
+@click.argument("code", required=False, metavar="[CODE]", shell_complete=complete.providers)
 @json_flag
 def providers_command(*, code: str | None, as_records: bool) -> None:
     """List all DNS providers by lego's codes, or show one: what serves it, and which variables it reads."""

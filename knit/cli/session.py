@@ -21,6 +21,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
 
 
+class Id(click.ParamType[int]):
+    """The id of a certificate."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuses what no row can have."""
+        text = str(value).strip()
+        if not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit():
+            self.fail(f"{text!r} is not a valid integer", param, ctx)
+        if not 0 <= int(text) <= LARGEST_ID:
+            self.fail(f"{text} is not in the range of ids, from 1 to {LARGEST_ID}", param, ctx)
+        return int(text)
+
+
 def settings() -> Central:
     """Of this process. Raises Misconfigured."""
     from knit.settings.central import Central
@@ -56,8 +71,7 @@ def listed_in(database: Database, central: Central) -> Certs:
 
 def selecting(command: F) -> F:
     """The flags `--id` and `--domains` of a command on one certificate."""
-    number = click.IntRange(0, LARGEST_ID)
-    by_id = click.option("--id", "cert_id", type=number, help="Id of the certificate.", shell_complete=ids)
+    by_id = click.option("--id", "cert_id", type=Id(), metavar="N", help="Id of the certificate.", shell_complete=ids)
     by_names = click.option(
         "--domains", metavar="A,B", help="Its exact set of names, in any order.", shell_complete=sets_of_names
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Mapping
 from importlib import import_module
 
+from knit.core.near import near
 from knit.errors import Misconfigured
 from knit.ports.solving import Solver
 from knit.providers.base import Provider, Runtime, Values
@@ -79,8 +79,8 @@ def split(provider: str) -> tuple[str, str]:
     if code in DROPPED:
         raise Misconfigured(f"DNS provider {name} is not served: {DROPPED[code]}")
     if code not in MODULES and code not in table():
-        near = difflib.get_close_matches(name, {*MODULES, *table(), *ALIASES} - {*DROPPED}, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "; `knit providers` lists all codes"
+        meant = near(name.lower(), {*MODULES, *table(), *ALIASES} - {*DROPPED})
+        hint = f"; did you mean {' or '.join(meant)}?" if meant else "; `knit providers` lists all codes"
         raise Misconfigured(f"unknown DNS provider {name!r}{hint}")
     return code, account
 

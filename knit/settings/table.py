@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from knit.core.near import near
 from knit.errors import Misconfigured
 from knit.settings import environment as parse
 from knit.settings.environment import Environment
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+PAGE = "docs/configuration.md"
 VALKEY_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 
@@ -249,10 +250,14 @@ def refuse_unknown(env: Environment) -> None:
     known = {name for setting in TABLE for name in (setting.name, f"{setting.name}_FILE")}
     for name in sorted(env):
         if name.startswith("KNIT_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            message = f"{name}: no such setting{hint}"
+            message = f"{name}: no such setting ({_meant(name)})"
             raise Misconfigured(message)
+
+
+def _meant(name: str) -> str:
+    known = SETTINGS if not name.endswith("_FILE") else (f"{one}_FILE" for one in SETTINGS)
+    meant = near(name.removeprefix("KNIT_"), (one.removeprefix("KNIT_") for one in known))
+    return f"did you mean {' or '.join(f'KNIT_{one}' for one in meant)}?" if meant else f"{PAGE} has them all"
 
 
 def required(env: Environment, name: str, why: str = "") -> Any:

@@ -104,6 +104,16 @@ def test_help_on_one_command() -> None:
         (["lst"], "did you mean list?"),
         (["issuer"], "did you mean issuers?"),
         (["Enable"], "did you mean enable?"),
+        (["ls"], "did you mean list?"),
+        (["certonly"], "did you mean renew?"),
+        (["help", "shwo"], "no such command 'shwo'; did you mean show?"),
+        (["help", "dns", "chek"], "no such command 'chek'; did you mean check?"),
+        (["help", "add", "more"], "knit add has no commands of its own"),
+        (["account"], "missing command: forget"),
+        (["account", "forgt"], "no such command 'forgt'; did you mean forget?"),
+        (["issuers", "--jsn"], "no such option '--jsn'; did you mean --json?"),
+        (["renew", "--forse"], "no such option '--forse'; did you mean --force?"),
+        (["add", "--key", "x"], "did you mean --key-path or --key-type or --valkey-key?"),
         (["renew", "--wait"], "--wait goes only with --id or --domains"),
         (["renew", "--id", "1", "--once"], "--once goes only without --id and --domains"),
         (["renew", "--once=perhaps"], "must be true or false"),
@@ -121,6 +131,29 @@ def test_wrong_use_of_a_command_is_said_first_and_exits_2(arguments: list[str], 
     assert said.lower() in done.err.splitlines()[0].lower()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["new"], ["init"], ["start"], ["stop"], ["frob"], ["list", "--all"], ["add", "--once"], ["add", "--email", "x"]],
+)
+def test_what_only_looks_alike_is_not_suggested(arguments: list[str]) -> None:
+    done = knit(*arguments)
+    assert done.code == 2
+    assert "did you mean" not in done.err.splitlines()[0].lower()
+
+
+@pytest.mark.parametrize("path", [["dns", "check"], ["issuers", "accept"], ["account", "forget"], ["set"]])
+def test_help_reaches_every_command(path: list[str]) -> None:
+    asked = knit("help", *path)
+    assert (asked.code, asked.err) == (0, "")
+    assert asked.out == knit(*path, "-h").out
+    assert f"Usage: knit {' '.join(path)} " in asked.out
+
+
+@pytest.mark.parametrize("path", [[], ["account"], ["dns"], ["issuers"]])
+def test_no_line_of_help_is_cut_off(path: list[str]) -> None:
+    assert "..." not in knit(*path, "-h").out.replace("[ARGS]...", "")
+
+
 @pytest.mark.parametrize(("shell", "sign"), [("bash", "complete "), ("zsh", "#compdef knit"), ("fish", "complete ")])
 def test_completion_prints_a_script(shell: str, sign: str) -> None:
     done = knit("completion", shell)
@@ -130,7 +163,17 @@ def test_completion_prints_a_script(shell: str, sign: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("knit re", ["remove", "renew"]), ("knit add --v", ["--valkey-key"]), ("knit completion f", ["fish"])],
+    [
+        ("knit re", ["remove", "renew"]),
+        ("knit add --v", ["--valkey-key"]),
+        ("knit completion f", ["fish"]),
+        ("knit help dis", ["disable"]),
+        ("knit issuers a", ["accept"]),
+        ("knit issuers accept a", ["acme"]),
+        ("knit providers dese", ["desec"]),
+        ("knit dns check --provider dese", ["desec"]),
+        ("knit add --issuer a", ["acme"]),
+    ],
 )
 def test_completion_completes_commands_flags_and_words(words: str, offered: list[str]) -> None:
     last = str(len(words.split()) - 1)

@@ -13,7 +13,7 @@ from knit.errors import Misconfigured
 from knit.settings.central import Central, Scheduling, Worker
 from knit.settings.environment import Environment
 from knit.settings.node import NodeSettings
-from knit.settings.table import TABLE
+from knit.settings.table import TABLE, refuse_unknown
 
 SECRET = "s3cr3t-canary"
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}
@@ -179,6 +179,24 @@ def test_the_node_reads_nothing_of_postgres() -> None:
 def test_an_unknown_knit_variable_is_refused_with_the_nearest_name(read: Reader) -> None:
     with pytest.raises(Misconfigured, match=r"^KNIT_VALKEY_URI: no such setting \(did you mean KNIT_VALKEY_URL\?\)$"):
         read({"KNIT_VALKEY_URI": "redis://v"})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("KNIT_DB_URI_FILE", "did you mean KNIT_DB_URL_FILE?"),
+        ("KNIT_LOGLEVEL", "did you mean KNIT_LOG_LEVEL?"),
+        ("KNIT_EMAIL", "did you mean KNIT_ACME_EMAIL?"),
+        ("KNIT_INTERVAL", "did you mean KNIT_RENEW_INTERVAL or KNIT_WATCH_INTERVAL?"),
+        ("KNIT_POSTGRES_URL", "docs/configuration.md has them all"),
+        ("KNIT_DEBUG", "docs/configuration.md has them all"),
+        ("KNIT_X", "docs/configuration.md has them all"),
+    ],
+)
+def test_only_a_name_that_is_near_is_suggested_for_an_unknown_one(name: str, hint: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        refuse_unknown(Environment({name: "x"}))
+    assert str(refused.value) == f"{name}: no such setting ({hint})"
 
 
 @pytest.mark.parametrize("host", [f"{'a' * 64}.example", "db..example"])
