@@ -12,6 +12,12 @@ CLOSEST = timedelta(seconds=30)
 PATIENCE = timedelta(minutes=2)
 """How long a pass may take before its message is taken for lost; doubled each time, up to the interval."""
 
+SETTLED = timedelta(seconds=3)
+"""How long the list must have stayed as it is: a person or a script seldom changes one certificate alone."""
+
+LONGEST = timedelta(seconds=15)
+"""How long a list that goes on changing is waited for."""
+
 
 class Why(StrEnum):
     """What a pass is asked for."""
@@ -55,3 +61,8 @@ def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: in
     if agenda.planned_at is not None and agenda.planned_at <= agenda.at and passed >= CLOSEST:
         return Why.PLANNED
     return None
+
+
+def settled(agenda: Agenda, since: datetime) -> bool:
+    """Whether a pass for changes of the list, the first of them seen at `since`, need not wait for more of them."""
+    return agenda.changed_at is None or agenda.at - agenda.changed_at >= SETTLED or agenda.at - since >= LONGEST

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from threading import RLock
 
-from knit.core.agenda import Agenda, Why, why
+from knit.core.agenda import Agenda, Why, settled, why
 from knit.errors import LeaseLost
 from knit.ports import Agendas, Lease, Leases
 
@@ -19,7 +19,8 @@ class Ticker:
     """Asks for a pass while it holds the scheduler's lease. `look` is called every few seconds.
 
     A pass is due at the start, after each interval, at each planned instant, when a command has changed the list, and
-    when the last one was not done. Taking the lease over asks for one at once: the former holder may have died just
+    when the last one was not done. Changes that follow one another closely bring one pass. Taking the lease over asks
+    for one at once: the former holder may have died just
     before it would have. One that could not be sent is due until it could.
     """
 
@@ -31,6 +32,7 @@ class Ticker:
         self._held = ExitStack()
         self._lease: Lease | None = None
         self._asked_at: datetime | None = None
+        self._changing: datetime | None = None
         self._vain = 0
         self._one_at_a_time = RLock()
 
@@ -68,13 +70,18 @@ class Ticker:
     def _tick(self) -> None:
         agenda = self._agendas.look(self._asked_at)
         reason = why(agenda, self._asked_at, self._interval, self._vain)
-        if reason is None:
+        if reason is None or (reason is Why.CHANGED and self._awaits_more(agenda)):
             return
+        self._changing = None
         self._count(agenda, reason)
         self._agendas.announce(self._interval)
         self._send()
         self._asked_at = agenda.at
         log.debug("pass asked for", extra={"reason": reason.value})
+
+    def _awaits_more(self, agenda: Agenda) -> bool:
+        self._changing = self._changing or agenda.at
+        return not settled(agenda, self._changing)
 
     def _count(self, agenda: Agenda, reason: Why) -> None:
         if self._asked_at is None or agenda.done_since(self._asked_at):

@@ -162,14 +162,37 @@ def test_a_pass_that_is_not_done_is_asked_for_again_but_not_at_once(
         assert len(sent) == done
 
 
-def test_a_changed_list_brings_a_pass_at_the_next_look(database_url: str) -> None:
+def test_changes_in_a_row_bring_one_pass_soon_after_the_last(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "SETTLED", timedelta(seconds=1))
     sent: list[str] = []
     with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
         ticker.look()
-        Agendas(database).change()
+        for _ in range(4):
+            Agendas(database).change()
+            ticker.look()
+            time.sleep(0.2)
+        assert len(sent) == 1, "only the one of the start"
+        time.sleep(1)
         for _ in range(3):
             ticker.look()
     assert len(sent) == 2
+
+
+def test_a_list_that_goes_on_changing_is_not_waited_for_for_ever(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "LONGEST", timedelta(seconds=1))
+    sent: list[str] = []
+    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+        ticker.look()
+        end = time.monotonic() + 3.5
+        while time.monotonic() < end:
+            Agendas(database).change()
+            ticker.look()
+            time.sleep(0.1)
+    assert 3 <= len(sent) <= 5
 
 
 def test_a_tick_that_could_not_be_sent_is_sent_as_soon_as_it_can(database_url: str) -> None:

@@ -118,3 +118,11 @@ def test_no_lifetime_from_an_hour_up_is_renewed_late_at_any_interval(hours: int,
     world.run(2 if hours > 1000 else 20)
     share = world.least_left / world.life
     assert share > 0.3, f"renewed with {world.least_left} left"
+
+
+@pytest.mark.parametrize(
+    ("quiet", "waited", "ready"), [(0, 0, False), (2, 2, False), (3, 3, True), (0, 14, False), (0, 15, True)]
+)
+def test_changes_that_go_on_are_waited_for_for_a_while(quiet: int, waited: int, ready: bool) -> None:
+    found = seen(timedelta(minutes=1), changed_at=NOW + timedelta(minutes=1, seconds=-quiet))
+    assert agenda.settled(found, found.at - waited * SECOND) is ready
