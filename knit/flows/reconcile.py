@@ -29,12 +29,14 @@ LOST = Due(reason=Reason.NOT_PUBLISHED)
 class PassPlan:
     """Which certificates a pass gives to workers, the most urgent first. `unadoptable` rows clash and were left out.
 
+    `due`: how many of them are to be renewed; the others have old challenge records to remove, and nothing else.
     `asked`: those among them that an earlier pass has asked workers for already. `refused` says why this process may
     not have anything issued.
     """
 
     renew: tuple[CertId, ...]
     unadoptable: int
+    due: int = 0
     asked: frozenset[CertId] = frozenset()
     refused: str | None = None
 
@@ -50,6 +52,7 @@ class Chosen:
 
     cert_id: CertId
     rank: tuple[bool, bool, datetime]
+    due: bool
     asked: bool
 
 
@@ -90,16 +93,17 @@ class Reconcile:
         due = self._decide(self.store.candidates(self.policy, unpublished), published=len(published))
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
         asked = frozenset(one.cert_id for one in due if one.asked)
-        return PassPlan(renew=plan, unadoptable=unadoptable, asked=asked)
+        return PassPlan(renew=plan, unadoptable=unadoptable, due=sum(one.due for one in due), asked=asked)
 
     def done(self, plan: PassPlan, asked: Sequence[CertId]) -> None:
         """Workers have been asked for these: the pass is done, and says so in one line."""
         self.store.asked(asked)
         census = self.store.passed()
         log.info(
-            "%d certificates, %d due, %d failing%s",
+            "%d %s, %d due, %d failing%s",
             census.certificates,
-            len(plan.renew),
+            "certificate" if census.certificates == 1 else "certificates",
+            plan.due,
             census.failing,
             _next_pass(census),
         )
@@ -132,7 +136,7 @@ class Reconcile:
                     lost_again[spec.id] = spec.names_key
             if isinstance(verdict, Due) or candidate.leftovers:
                 rank = renewal.rank(candidate.state, now)
-                chosen.append(Chosen(cert_id=spec.id, rank=rank, asked=candidate.asked))
+                chosen.append(Chosen(cert_id=spec.id, rank=rank, due=isinstance(verdict, Due), asked=candidate.asked))
         held_back = self._held_back(missing, published)
         again = now + HELD_BACK
         self.store.plan_checks(waiting | dict.fromkeys(held_back, again), self.policy)
@@ -183,9 +187,8 @@ def _held_back_until(again: datetime) -> str:
 
 
 def _next_pass(census: Census) -> str:
-    """When the next pass comes: on the same day the time is enough."""
-    at = census.next_pass
-    if at is None:
+    """When the next pass comes: on the day of the line, which begins with it, the time is enough."""
+    if census.next_pass is None:
         return ""
-    soon = at - census.at < timedelta(days=1)
-    return f"; next pass {at.astimezone(UTC):{'%H:%M' if soon else '%Y-%m-%d %H:%M'}}"
+    at, now = census.next_pass.astimezone(UTC), census.at.astimezone(UTC)
+    return f"; next pass {at:{'%H:%M' if at.date() == now.date() else '%Y-%m-%d %H:%M UTC'}}"

@@ -12,7 +12,7 @@ from tests.rig.postgres import Postgres
 from tests.rig.process import wait_until
 
 NAMES = (f"a.{ZONE}", f"b.{ZONE}")
-PASS = re.compile(r'msg="2 certificates, 0 due, 0 failing; next pass \d\d:\d\d"')
+PASS = re.compile(r'msg="2 certificates, 0 due, 0 failing; next pass (\d{4}-\d\d-\d\d )?\d\d:\d\d( UTC)?"')
 
 pytestmark = pytest.mark.timeout(180)
 
