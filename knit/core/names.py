@@ -32,6 +32,13 @@ def split(text: str) -> tuple[str, ...]:
     return normalise(part for part in text.split(",") if part.strip())
 
 
+def covered(names: Iterable[str]) -> tuple[str, str] | None:
+    """A normalised name that stands beside a wildcard that covers it, and that wildcard."""
+    every = tuple(names)
+    wildcards = (f"*.{name.partition('.')[2]}" for name in every)
+    return next(((name, star) for name, star in zip(every, wildcards, strict=True) if name != star in every), None)
+
+
 def key_of(names: Iterable[str]) -> str:
     """The set of normalised names as one text: what makes a certificate the same certificate."""
     return ",".join(sorted(set(names)))

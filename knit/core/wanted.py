@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from knit.core.model import CertId, KeyType
-from knit.core.names import key_of, normalise
+from knit.core.names import covered, key_of, normalise
 from knit.core.placement import MAX_PATH, spelled, target
 from knit.errors import Misconfigured, Refused
 
@@ -107,18 +107,21 @@ def _names(change: Change, before: tuple[str, ...]) -> tuple[str, ...]:
     return normalise((*(name for name in names if name not in gone), *change.add_names))
 
 
-def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None) -> Wanted:
+def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None, issued: bool = False) -> Wanted:
     """The entry with its names normalised, and its files as nodes name them.
 
     A file that a node would refuse is refused here, unless it is `standing` already: a node of the Go knit writes it,
-    and to stop renewing the certificate is worse. Raises Misconfigured, naming the field and what is allowed.
+    and to stop renewing the certificate is worse. Nor is a name refused that a wildcard of the same certificate covers
+    where the certificate has been `issued`: its CA takes both.
+
+    Raises Misconfigured, naming the field and what is allowed.
     """
     cert_path, key_path = (_file(field, wanted, standing) for field in ("cert_path", "key_path"))
     if spelled(cert_path) == spelled(key_path):
         raise Misconfigured(f"cert_path and key_path are the same file, {cert_path}")
     return replace(
         wanted,
-        names=normalise(wanted.names),
+        names=_apart(normalise(wanted.names), issued=issued),
         provider=_provider(wanted.provider),
         valkey_key=_valkey_key(wanted.valkey_key, reserved),
         cert_path=cert_path,
@@ -129,6 +132,14 @@ def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None
         preferred_chain=_chain(wanted.preferred_chain),
         renew_before=_renew_before(wanted.renew_before),
     )
+
+
+def _apart(names: tuple[str, ...], *, issued: bool) -> tuple[str, ...]:
+    both = None if issued else covered(names)
+    if both is not None:
+        name, wildcard = both
+        raise Misconfigured(f"{wildcard} covers {name}: leave {name} out, for Let's Encrypt refuses an order for both")
+    return names
 
 
 def _file(field: str, wanted: Wanted, standing: Wanted | None) -> str:

@@ -171,7 +171,7 @@ def _entry(row: Row, reserved: Reserved) -> Entry:
         message = f"domains are longer than {LONGEST_DOMAINS} characters"
         raise Misconfigured(message)
     standing = wanted_from(row)
-    wanted = judged(standing, reserved, standing=standing)
+    wanted = judged(standing, reserved, standing=standing, issued=row["issued"])
     return Entry(id=row["id"], domains=row["domains"], wanted=wanted, published=row["published"])
 
 

@@ -10,7 +10,8 @@ select c.id, left(coalesce(c.all_domains, c.domains), 100001) as domains, left(c
        left(c.valkey_key, 2000) as valkey_key, left(c.cert_path, 5000) as cert_path, left(c.key_path, 5000) as key_path,
        left(c.issuer, 200) as issuer, left(c.key_type, 200) as key_type, left(c.profile, 200) as profile,
        left(c.preferred_chain, 1000) as preferred_chain, c.renew_before, i.valkey_key as published,
-       coalesce(c.requested_at > now() + interval '1 day', false) as ahead, c.names_key, c.wanted
+       coalesce(c.requested_at > now() + interval '1 day', false) as ahead, c.names_key, c.wanted,
+       c.not_after is not null as issued
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 where c.seen is distinct from c.wanted and c.enabled = %(enabled)s and c.id > %(after)s
@@ -34,6 +35,14 @@ with rows as materialized (
            and (
                strpos(c.domains, ',') = 0
                or (select count(name) = count(distinct name) from unnest(string_to_array(c.domains, ',')) as name)
+           )
+           and (
+               strpos(c.domains, '*') = 0
+               or not exists (
+                   select from unnest(string_to_array(c.domains, ',')) as name
+                   where name !~ '^\*'
+                     and '*' || substr(name, strpos(name, '.')) = any(string_to_array(c.domains, ','))
+               )
            )
            and length(c.provider) <= 32 and c.provider ~ '^[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9_-]*)?$'
            and length(c.valkey_key) <= 1024 and c.valkey_key ~ '^[!-~]+$'

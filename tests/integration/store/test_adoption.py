@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from knit.core.model import CertId
+from knit.core.wanted import Change
 from knit.errors import Misconfigured
 from knit.store import adoption
 from knit.store.adoption import Adopter
@@ -218,6 +219,9 @@ def insert(store: Store, *rows: dict[str, str]) -> None:
         {},
         {"domains": "*.b.example.org,b.example.org,0.example.org"},
         {"domains": "b.example.org,a.example.org,b.example.org"},
+        {"domains": "www.b.example.org,*.b.example.org"},
+        {"domains": "*.b.example.org,www.b.example.org", "not_after": "2020-01-01"},
+        {"domains": "www.c.b.example.org,*.b.example.org"},
         {"domains": "a.example.org,"},
         {"domains": " B.example.org."},
         {"domains": "xn--bcher-kva.example"},
@@ -303,3 +307,29 @@ def test_what_a_row_left_behind_goes_with_it_whoever_deletes_it(store: Store) ->
     store.passes.adopt()
     store.database.write("delete from knit_certs where id < 3")
     assert [row["cert_id"] for row in store.database.rows("select cert_id from knit_schedule")] == [3]
+
+
+def test_a_name_beside_its_wildcard_is_left_out_unless_its_ca_has_issued_both(store: Store) -> None:
+    load(store, 3)
+    for number, more in ((1, ""), (2, ", not_after = now() + interval '9 days'")):
+        names = f"www.n{number}.example.org,*.n{number}.example.org"
+        store.database.write(f"update knit_certs set domains = '{names}'{more} where id = {number}")
+    assert store.passes.adopt() == 1
+    left_out, issued, other = store.certs.listing()
+    assert left_out.left_out
+    assert left_out.last_error == (
+        "left out: *.n1.example.org covers www.n1.example.org: leave www.n1.example.org out, "
+        "for Let's Encrypt refuses an order for both"
+    )
+    assert issued.adopted
+    assert other.adopted
+    with pytest.raises(Misconfigured, match="covers"):
+        store.list.change(CertId(1), Change(provider="exec"))
+    store.list.change(CertId(1), Change(remove_names=("www.n1.example.org",)))
+    assert store.passes.adopt() == 0
+
+
+def test_a_row_that_no_pass_has_seen_is_new_and_not_failing(store: Store) -> None:
+    load(store, 1)
+    (row,) = store.certs.listing()
+    assert (row.adopted, row.left_out, row.failing) == (False, False, False)

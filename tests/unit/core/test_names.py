@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.names import key_of, normalise, normalise_one, split
+from knit.core.names import covered, key_of, normalise, normalise_one, split
 from knit.errors import Misconfigured
 
 
@@ -100,3 +100,19 @@ def test_any_text_is_either_a_name_or_refused(text: str) -> None:
     assert name.isascii()
     assert name == name.lower()
     assert "," not in name
+
+
+@pytest.mark.parametrize(
+    ("names", "both"),
+    [
+        (("a.example.org", "*.example.org"), ("a.example.org", "*.example.org")),
+        (("*.example.org", "example.org", "b.example.org"), ("b.example.org", "*.example.org")),
+        (("example.org", "*.example.org"), None),
+        (("a.b.example.org", "*.example.org"), None),
+        (("*.b.example.org", "*.example.org"), None),
+        (("*.example.org",), None),
+        (("a.example.org", "b.example.org"), None),
+    ],
+)
+def test_a_wildcard_covers_one_label(names: tuple[str, ...], both: tuple[str, str] | None) -> None:
+    assert covered(names) == both

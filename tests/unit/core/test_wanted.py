@@ -143,3 +143,23 @@ def test_a_file_that_stands_on_the_list_stays_whatever_nodes_say_of_it() -> None
 
 def test_every_field_can_be_changed() -> None:
     assert {one.name for one in fields(Change)} == {*OPTIONS, "names", "add_names", "remove_names"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change(names=("www.a.example", "*.a.example")),
+        Change(add_names=("*.b.example", "x.b.example")),
+        Change(names=("A.B.Example.", "*.b.EXAMPLE")),
+    ],
+)
+def test_a_name_beside_the_wildcard_that_covers_it_is_refused_in_one_sentence(change: Change) -> None:
+    with pytest.raises(Misconfigured, match=r"^\*\.\S+ covers \S+: leave \S+ out, for Let's Encrypt refuses"):
+        judged(applied(change, ENTRY), reserved)
+
+
+def test_where_its_ca_has_issued_it_a_covered_name_stays() -> None:
+    both = replace(ENTRY, names=("www.a.example", "*.a.example"))
+    assert judged(both, reserved, standing=both, issued=True).names == both.names
+    with pytest.raises(Misconfigured, match="covers"):
+        judged(both, reserved, standing=both)
