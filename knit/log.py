@@ -65,7 +65,14 @@ class Logfmt(logging.Formatter):
         pairs += [(name, value) for name, value in vars(record).items() if name not in _OWN]
         if record.exc_info:
             pairs.append(("trace", self.formatException(record.exc_info)))
-        return " ".join(f"{name}={_quoted(_cut(str(value)))}" for name, value in pairs)
+        return " ".join(f"{name}={_quoted(_cut(_text(value)))}" for name, value in pairs)
+
+
+def _text(value: object) -> str:
+    """Times as the line's own, without the fraction."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(value)
 
 
 def redacted(line: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -22,8 +22,12 @@ COLUMNS = (
 RED, YELLOW = 1 / 6, 1 / 4
 """Shares of a life. Renewal begins with a third left, or half of a short one."""
 
-LEAST = 16
+LEAST = 20
 """Columns that names and state have together, however narrow the terminal is."""
+
+FACTS = ("ID", "CA", "LEFT", "NEXT")
+GIVE_WAY = ("CA", "NEXT", "LEFT")
+"""What a narrow terminal does without, the first one first."""
 
 
 def record(cert: Listed) -> dict[str, object]:
@@ -52,7 +56,7 @@ def record(cert: Listed) -> dict[str, object]:
         "next_check": cert.check_at,
         "requested_at": cert.requested_at,
         "step": cert.step,
-        "left_out": not cert.adopted,
+        "left_out": cert.left_out,
     }
 
 
@@ -96,18 +100,33 @@ def wide(certs: Sequence[Listed], now: datetime) -> list[str]:
 
 
 def for_a_person(certs: Sequence[Listed], now: datetime) -> list[str]:
-    """One line for each certificate, in the width there is: names and state give way."""
-    fixed = [(str(cert.id), authority(cert), left(cert, now), _when(_next(cert), now)) for cert in certs]
-    sizes = [max(map(len, column)) for column in zip(("ID", "CA", "LEFT", "NEXT"), *fixed, strict=True)]
-    room = max(width() - sum(sizes) - len(GAP) * 5, LEAST)
-    longest = max(len(state(cert, now)) for cert in certs)
-    for_names = max(room - min(longest, room * 2 // 5), LEAST // 2)
-    rows = [
-        (number, _names(cert, for_names), ca, days, due, cut(state(cert, now), max(room - for_names, LEAST // 2)))
-        for cert, (number, ca, days, due) in zip(certs, fixed, strict=True)
-    ]
-    head, *lines = table([("ID", "NAMES", "CA", "LEFT", "NEXT", "STATE"), *rows])
+    """One line for each certificate, in the width there is: names and state give way, then other columns."""
+    cells = {
+        "ID": [str(cert.id) for cert in certs],
+        "CA": [authority(cert) for cert in certs],
+        "LEFT": [left(cert, now) for cert in certs],
+        "NEXT": [_when(_next(cert), now) for cert in certs],
+    }
+    shown, room = _fitting({name: max(map(len, (name, *column))) for name, column in cells.items()})
+    states = [state(cert, now) for cert in certs]
+    for_names = room - min(max(map(len, states)), room * 2 // 5)
+    cells["NAMES"] = [_names(cert, for_names) for cert in certs]
+    cells["STATE"] = [cut(text, room - for_names) for text in states]
+    heads = ("ID", "NAMES", *shown[1:], "STATE")
+    head, *lines = table([heads, *zip(*(cells[name] for name in heads), strict=True)])
     return [styled(head, bold=True), *(_tinted(line, cert, now) for line, cert in zip(lines, certs, strict=True))]
+
+
+def _fitting(sizes: Mapping[str, int]) -> tuple[list[str], int]:
+    """The columns that there is room for, and the room that they leave for names and state."""
+    shown = list(FACTS)
+    room = width() - sum(sizes[name] + len(GAP) for name in shown) - len(GAP)
+    for gone in GIVE_WAY:
+        if room >= LEAST:
+            break
+        shown.remove(gone)
+        room += sizes[gone] + len(GAP)
+    return shown, max(room, LEAST)
 
 
 def cut(text: str, size: int) -> str:
@@ -141,6 +160,8 @@ def state(cert: Listed, now: datetime) -> str:
         return f"in progress: {cert.step}"
     if cert.failing:
         return clean(f"failing: {cert.last_error or 'see the log'}")
+    if not cert.adopted:
+        return "new: the next pass looks at it"
     if cert.published_at is None:
         return "waiting for its first certificate"
     return "due" if is_due(cert, now) else "ok"
@@ -149,7 +170,7 @@ def state(cert: Listed, now: datetime) -> str:
 def is_due(cert: Listed, now: datetime) -> bool:
     """Whether the next pass has something to do about it."""
     at = _next(cert)
-    return cert.enabled and cert.adopted and (at is None or at <= now) and not _fresh(cert)
+    return cert.enabled and not cert.left_out and (at is None or at <= now) and not _fresh(cert)
 
 
 def _fresh(cert: Listed) -> bool:
@@ -209,8 +230,12 @@ def _block(cert: Listed, now: datetime) -> list[str]:
         ("state", state(cert, now)),
         ("CA", authority(cert)),
         ("provider", clean(cert.provider)),
-        ("key", clean(cert.valkey_key)),
-        ("files", f"{clean(cert.cert_path)}  {clean(cert.key_path)}"),
+        ("valkey key", clean(cert.valkey_key)),
+        ("chain", clean(cert.cert_path)),
+        ("key", f"{clean(cert.key_path)}  ({clean(cert.key_type)})"),
+        ("profile", None if cert.profile is None else clean(cert.profile)),
+        ("root", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
+        ("renew", None if cert.renew_before is None else f"with {duration(cert.renew_before)} left"),
         ("expires", _expiry(cert, now)),
         ("renewed", instant(cert.last_renewed)),
         ("working on", cert.step),

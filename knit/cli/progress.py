@@ -104,10 +104,14 @@ def told(certs: Certs, before: Listed) -> Iterator[None]:
 
 def _tell(certs: Certs, before: Listed, done: threading.Event) -> None:
     began = time.monotonic()
+    text = "starting"
     with shown() as line:
         while not done.wait(POLL):
             now = certs.one(before.id)
-            text = "starting" if now.step is None else doing(now, 0)
+            if now.step is not None:
+                text = doing(now, 0)
+            elif text != "starting":
+                text = "finishing"
             line.say(text, time.monotonic() - began)
 
 

@@ -43,11 +43,12 @@ def report(result: Result, cert: Listed, *, as_records: bool) -> int:
         }
         as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
     else:
-        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
+        kept = "nothing has been published yet" if cert.published_at is None else "what is published stays"
+        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result, kept)}", err=result.failed)
     return FAILED if result.failed else DONE
 
 
-def _sentence(result: Result) -> str:
+def _sentence(result: Result, kept: str) -> str:
     match result.word:
         case "published":
             return f"published, valid until {instant(result.not_after)}"
@@ -59,5 +60,5 @@ def _sentence(result: Result) -> str:
             when = (
                 "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
             )
-            return f"failed: {clean(result.error or 'see the log')}; what is published stays; {when}"
+            return f"failed: {clean(result.error or 'see the log')}; {kept}; {when}"
     return clean(result.error or result.word)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One line of `knit list`. `adopted` is False for a row left out of passes; `step` is its open attempt's."""
+    """One line of `knit list`. `adopted` is False for a row that is new or left out; `step` is its open attempt's."""
 
     id: CertId
     enabled: bool
@@ -56,7 +56,12 @@ class Listed:
     @property
     def failing(self) -> bool:
         """Whether something is wrong that a person may have to look at."""
-        return self.enabled and (not self.adopted or self.failures > 0 or self.last_error is not None)
+        return self.enabled and (self.left_out or self.failures > 0 or self.last_error is not None)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether a pass has looked at it and found that it cannot be a certificate beside the others."""
+        return not self.adopted and self.last_error is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,9 +131,37 @@ def test_the_state_says_what_keeps_it_from_being_as_wanted() -> None:
     assert listed.state(replace(ok, failures=1, last_error="no\x1b"), NOW) == "failing: no\\x1b"
     assert listed.state(replace(ok, step="ordered"), NOW) == "in progress: ordered"
     assert listed.state(replace(CERT, adopted=False, last_error="left out: x"), NOW) == "failing: left out: x"
+    new = replace(CERT, adopted=False)
+    assert listed.state(new, NOW) == "new: the next pass looks at it"
+    assert listed.is_due(new, NOW)
+    assert not listed.is_due(replace(new, last_error="left out: x"), NOW)
 
 
 def test_wide_has_every_column() -> None:
     head, row = listed.wide([CERT], NOW)
     assert head.split()[-4:] == ["CA", "LEFT", "NEXT", "STATE"]
     assert "53 days" in row
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 100, 300])
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_a_narrow_terminal_does_without_some_columns(columns: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    certs = [
+        replace(CERT, id=CertId(i), directory="https://ca.internal.example:14000/dir", last_error="no " * 90)
+        for i in range(100_000, 100_000 + 3)
+    ] * (count // 3 or 1)
+    lines = listed.for_a_person(certs, NOW)
+    assert max(map(len, lines)) <= columns
+    assert {"ID", "NAMES", "STATE"} <= set(lines[0].split())
+    assert ("CA" in lines[0].split()) is (columns >= 100)
+
+
+def test_a_story_begins_with_all_that_is_wanted() -> None:
+    rare = replace(
+        CERT, key_type="rsa4096", profile="shortlived", preferred_chain="X2", renew_before=timedelta(days=20)
+    )
+    text = "\n".join(listed.story(rare, [], NOW))
+    for part in ("valkey key tls:b", "/etc/b.crt", "/etc/b.key  (rsa4096)", "shortlived", "X2", "480h left"):
+        assert part in text
+    assert "profile" not in "\n".join(listed.story(CERT, [], NOW))
