@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import socket
 import ssl
@@ -75,7 +76,7 @@ class Demo:
         self._leave()
 
     def _run(self, *words: str) -> str:
-        self.screen.command(f"knit {' '.join(words)}")
+        self.screen.command(f"knit {shlex.join(words)}")
         result = self.knit.knit(*words)
         if result.code:
             message = f"knit {words[0]} ended with {result.code}: {result.err}"
