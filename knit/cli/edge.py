@@ -91,7 +91,11 @@ def _not_installed(error: ModuleNotFoundError) -> int:
     if root in {"knit", "workers", "scheduler"}:
         return _bug(error)
     extra = "node" if root == "cryptography" else "central"
-    return _say(f"this command needs {root}, which is not installed: install knit-certs[{extra}]", MISUSED)
+    return _say(
+        f"this command needs {root}, which is not installed: install knit-certs[{extra}], "
+        f"from a clone with requirements/{extra}.txt",
+        MISUSED,
+    )
 
 
 def _bug(error: Exception) -> int:

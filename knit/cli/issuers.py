@@ -96,9 +96,11 @@ def directory_of(database: Database, central: Central, *, here: bool) -> str:
     from knit.errors import Misconfigured
     from knit.store.issuers import IssuerMemory
 
-    remembered = IssuerMemory(database).recall(ISSUER)
+    memory = IssuerMemory(database)
+    remembered = memory.recall(ISSUER)
     if not here and "KNIT_ACME_DIRECTORY" not in Environment.of_process():
         return remembered or central.directory
-    if why := refusal(ISSUER, remembered, central.directory):
+    why = refusal(ISSUER, remembered, central.directory)
+    if why is not None and not (here and memory.corrected(ISSUER, central.directory)):
         raise Misconfigured(why)
     return central.directory

@@ -43,12 +43,11 @@ def report(result: Result, cert: Listed, *, as_records: bool) -> int:
         }
         as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
     else:
-        kept = "nothing has been published yet" if cert.published_at is None else "what is published stays"
-        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result, kept)}", err=result.failed)
+        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
     return FAILED if result.failed else DONE
 
 
-def _sentence(result: Result, kept: str) -> str:
+def _sentence(result: Result) -> str:
     match result.word:
         case "published":
             return f"published, valid until {instant(result.not_after)}"
@@ -60,5 +59,5 @@ def _sentence(result: Result, kept: str) -> str:
             when = (
                 "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
             )
-            return f"failed: {clean(result.error or 'see the log')}; {kept}; {when}"
+            return f"failed: {clean(result.error or 'see the log')}; what is published stays; {when}"
     return clean(result.error or result.word)

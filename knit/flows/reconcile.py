@@ -110,7 +110,9 @@ class Reconcile:
 
     def refusal(self) -> str | None:
         """Why this process may not have anything issued, if it may not."""
-        return issuers.refusal(ISSUER, self.memory.recall(ISSUER), self.policy.directory)
+        directory = self.policy.directory
+        why = issuers.refusal(ISSUER, self.memory.recall(ISSUER), directory)
+        return None if why is None or self.memory.corrected(ISSUER, directory) else why
 
     def _decide(self, candidates: Iterable[Candidate | Newcomer], *, published: int) -> Sequence[Chosen]:
         now = self.clock()

@@ -157,7 +157,8 @@ class Renew:
         """Why this process issues nothing, and touches no attempt of those that may. Remembers a first use."""
         directory = self.policy.directory
         remembered = remembered or self.memory.remember(spec.issuer, directory)
-        return issuers.refusal(spec.issuer, remembered, directory)
+        why = issuers.refusal(spec.issuer, remembered, directory)
+        return None if why is None or self.memory.corrected(spec.issuer, directory) else why
 
     def _unpublishable(self, spec: CertSpec, state: CertState) -> Failed | None:
         """Nothing is ordered that could not be published afterwards. Raises ForeignValkey, with nothing recorded."""

@@ -233,6 +233,12 @@ class IssuerMemory(Protocol):
     def remember(self, issuer: str, directory: str) -> str:
         """This issuer is about to be used for the first time; gives the directory of whoever was first."""
 
+    def corrected(self, issuer: str, directory: str) -> bool:
+        """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
+
+        What never was a CA is nothing to hold on to: a typing error, most likely.
+        """
+
 
 class Store(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""

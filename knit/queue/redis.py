@@ -138,7 +138,7 @@ def connect(url: str, outages: Outages) -> Queue:
 
     A killed worker's messages are back after HEARTBEAT, because every command looks for dead workers.
     """
-    link = valkey(url, name="knit-queue", retries=0)
+    link = valkey(url, name="knit-queue", retries=0, setting="KNIT_QUEUE_URL")
     broker = Broker(link, outages)
     return Queue(
         broker,

@@ -19,6 +19,8 @@ from knit.errors import Misconfigured
 
 LONGEST_FILE = 1 << 20
 
+ESCAPING = "; in a password / ? # % are written %2F %3F %23 %25"
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
@@ -155,7 +157,7 @@ def url(*schemes: str) -> Callable[[str], str]:
         try:
             found = address.parse(value)
         except ValueError as error:
-            raise ValueError(f"{allowed} ({error})") from None
+            raise ValueError(f"{allowed} ({error}{_escaping(value)})") from None
         hosts = [name for name, _ in found.hosts]
         whole = bool(found.path) if "unix" in found.scheme else len(hosts) == 1 and _is_host(hosts[0])
         if found.scheme not in schemes or not whole or any(port == "0" for _, port in found.hosts):
@@ -163,6 +165,10 @@ def url(*schemes: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def _escaping(value: str) -> str:
+    return ESCAPING if "@" in value else ""
 
 
 def postgres(value: str) -> str:
@@ -175,7 +181,7 @@ def postgres(value: str) -> str:
     try:
         found = address.parse(value)
     except ValueError as error:
-        raise ValueError(f"a URL starting with postgres:// or postgresql:// ({error})") from None
+        raise ValueError(f"a URL starting with postgres:// or postgresql:// ({error}{_escaping(value)})") from None
     hosts = [name for name, _ in found.hosts]
     whole = hosts == [""] or all(name.startswith("/") or _is_host(name) for name in hosts)
     if found.scheme not in ("postgres", "postgresql") or not whole or any(port == "0" for _, port in found.hosts):

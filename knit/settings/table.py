@@ -273,5 +273,6 @@ def _expected(name: str) -> str:
     try:
         SETTINGS[name].parser("\0")
     except ValueError as error:
-        return str(error)
+        # Without what is wrong with the text that was tried.
+        return str(error).partition(" (")[0]
     return "some text"

@@ -16,7 +16,8 @@ REJECTED = (
 )
 WRONG = ("does not exist", "invalid", "no such database")
 SLOW = frozenset({"57014", "55P03"})
-NOT_PERMITTED = "42501"
+NOT_PERMITTED = ("42501", "3F000")
+RIGHTS = "the user needs rights on all knit_ tables, and to make them at the first start and at upgrades"
 KINDS: dict[str, tuple[type[KnitError], str]] = {
     "22": (Misconfigured, "PostgreSQL refused a value"),
     "23": (Misconfigured, "PostgreSQL refused a value"),
@@ -38,8 +39,8 @@ def in_our_words(error: psycopg.Error) -> KnitError:
     text = _server_text(error)
     if state in SLOW:
         return Outage(f"PostgreSQL did not answer in time ({text})")
-    if state == NOT_PERMITTED:
-        return ServerDenied(f"PostgreSQL: {text}; the user needs rights on all knit_ tables")
+    if state in NOT_PERMITTED:
+        return ServerDenied(f"PostgreSQL: {text}; {RIGHTS}")
     kind, words = KINDS.get(state[:2], (Outage, "PostgreSQL"))
     return kind(f"{words}: {text} ({state})")
 

@@ -41,6 +41,13 @@ class IssuerMemory:
         first = directory if original is None or agree(original, directory) else original
         return str(self._database.rows(self._sql["remember"], {"name": name, "directory": first})[0]["directory"])
 
+    def corrected(self, name: str, directory: str) -> bool:
+        """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
+
+        What never was a CA is nothing to hold on to: a typing error, most likely.
+        """
+        return self._database.row(self._sql["correct"], {"name": name, "directory": directory}) is not None
+
     def accept(self, name: str, directory: str) -> int:
         """From now on its certificates come from here; gives how many enabled ones come from elsewhere."""
         return int(self._database.rows(self._sql["accept"], {"name": name, "directory": directory})[0]["elsewhere"])

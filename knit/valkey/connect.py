@@ -25,6 +25,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from knit.errors import ForeignValkey, KnitError, Misconfigured, Outage, Refused, ServerDenied
+from knit.valkey.replies import NO_DATABASE, OUT_OF_RANGE
 from knit.valkey.url import parse
 
 FOREIGN = "FOREIGN"
@@ -105,28 +106,32 @@ class Link:
             return Outage(f"Valkey at {self.where} cannot serve now ({code})")
         if code == FOREIGN:
             return ForeignValkey(f"the Valkey at {self.where} no longer belongs to this installation")
-        if command is not None:
-            return Refused(f"Valkey at {self.where} does not know the command {command.upper()}")
-        return Refused(f"Valkey at {self.where} refused a command ({code})")
+        what = f"refused a command ({code})" if command is None else f"does not know the command {command.upper()}"
+        if code == NO_DATABASE:
+            what = f"has no database {self.place.rpartition('/')[2]}"
+        return Refused(f"Valkey at {self.where} {what}")
 
     def _silent(self, error: BaseException) -> KnitError:
         # A failing connect may wrap the password error or LOADING of its own handshake.
         cause = getattr(error, "status_code", None)
         if isinstance(cause, str) and cause in _DENIED | _PASSING | _CLUSTER:
             return self.answered(cause)
-        return Outage(f"Valkey at {self.where} does not answer ({type(error).__name__})")
+        return Outage(f"Valkey at {self.where} does not answer ({_system_said(error) or type(error).__name__})")
 
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
 
 
-def connect(url: str, *, name: str, retries: int = 2) -> Link:
-    """A link that opens its first connection at the first command. Raises Misconfigured for a bad URL.
+def connect(url: str, *, name: str, retries: int = 2, setting: str = "KNIT_VALKEY_URL") -> Link:
+    """A link that opens its first connection at the first command. Raises Misconfigured for a bad URL, from `setting`.
 
     Retries are for lost connections: every command knit sends may be sent twice.
     """
-    server = parse(url)
+    try:
+        server = parse(url)
+    except Misconfigured as error:
+        raise Misconfigured(f"{setting}: {error}") from None
     arguments: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, **server.arguments}
     try:
         client = redis.Redis.from_url(
@@ -140,7 +145,7 @@ def connect(url: str, *, name: str, retries: int = 2) -> Link:
         )
     except (ValueError, TypeError, RedisError):
         # The text may quote the URL.
-        raise Misconfigured("the Valkey URL is not valid: an option of it has no such value") from None
+        raise Misconfigured(f"{setting}: the URL is not valid: an option of it has no such value") from None
     return Link(client=client, where=server.where, place=f"{server.where}/{server.arguments['db']}")
 
 
@@ -177,10 +182,20 @@ def _info(link: Link, section: str) -> dict[str, object]:
         return cast("dict[str, object]", client.info(section))
 
 
+def _system_said(error: BaseException) -> str | None:
+    """What the system has said of the connection, if it is what failed."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError):
+        return cause.strerror
+    return None if cause is None else _system_said(cause)
+
+
 def _code(error: BaseException) -> str:
     # A script's own rights are checked call by call, and the reply then has no code of its own.
     if "ACL failure in script" in str(error):
         return "NOPERM"
+    if OUT_OF_RANGE in str(error):
+        return NO_DATABASE
     known = getattr(error, "status_code", None)
     word = known if isinstance(known, str) else str(error).partition(" ")[0]
     return word if word.isascii() and word.isalpha() and word.isupper() else type(error).__name__

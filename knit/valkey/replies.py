@@ -23,12 +23,17 @@ class Nonsense(Exception):
     """An answer of another kind or size than the question can have; the connection is of no more use."""
 
 
+OUT_OF_RANGE = "DB index is out of range"
+NO_DATABASE = "NODATABASE"
+"""Our code for the one answer that has none of its own and that a person can do something about."""
+
+
 class ServerError(Exception):
     """An error reply. Only its code is kept, since the text may quote the command."""
 
     def __init__(self, line: bytes) -> None:
         found = _CODE.match(line)
-        self.code = found.group().decode() if found else "ERR"
+        self.code = NO_DATABASE if OUT_OF_RANGE.encode() in line else found.group().decode() if found else "ERR"
         super().__init__(self.code)
 
 

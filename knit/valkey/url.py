@@ -126,4 +126,4 @@ def _seconds(what: str, text: str) -> float:
 
 
 def _bad(why: str) -> Misconfigured:
-    return Misconfigured(f"the Valkey URL is not valid: {why}")
+    return Misconfigured(f"the URL is not valid: {why}")

@@ -45,7 +45,17 @@ SETTINGS = [
         {"KNIT_DB_URL": DB, "KNIT_VALKEY_URL": VALKEY, "KNIT_RENEW_INTERVAL": "0"},
         "KNIT_RENEW_INTERVAL='0': must",
     ),
-    ("watch --once", {}, "KNIT_VALKEY_URL is not set; it must be"),
+    (
+        "list",
+        {"KNIT_DB_URL": f"postgres://u:{SECRET}/x@h/d"},
+        r"a character of the user or password must be escaped; in a password / \? # % are written %2F %3F %23 %25\)$",
+    ),
+    (
+        "watch --once",
+        {},
+        "KNIT_VALKEY_URL is not set; it must be a URL starting with redis:// or .* or unix://$",
+    ),
+    ("watch --once", {"KNIT_VALKEY_URL": f"redis://:{SECRET}@{NOWHERE}/live"}, "KNIT_VALKEY_URL: the URL is not valid"),
     ("watch --once", {"KNIT_VALKEY_URL": f"http://{SECRET}@h"}, r"KNIT_VALKEY_URL=\(hidden\): must be"),
     ("watch", {"KNIT_VALKEY_URL": VALKEY, "KNIT_WATCH_ROOTS": "etc"}, "KNIT_WATCH_ROOTS='etc': must be"),
     ("watch", {"KNIT_VALKEY_URL": VALKEY, "KNIT_VALKEY_URI": "x"}, "KNIT_VALKEY_URI: no such setting"),

@@ -114,3 +114,25 @@ def test_before_the_first_use_any_directory_will_do(scene: Scene, production: Pe
 def test_only_an_issuer_that_is_configured_can_be_accepted(scene: Scene) -> None:
     done = scene.knit.knit("issuers", "accept", "acem")
     assert (done.code, done.err) == (2, "knit: no issuer is called 'acem'; the only one is acme\n")
+
+
+def test_a_directory_that_never_was_one_is_not_remembered(scene: Scene) -> None:
+    scene.insert(NAMES)
+    for wrong, said in (
+        ("https://127.0.0.1:1/dir", "cannot be reached"),
+        (f"{scene.pebble.directory_url}x", "is KNIT_ACME_DIRECTORY right?"),
+    ):
+        assert scene.once(KNIT_ACME_DIRECTORY=wrong).code == 1
+        errors = [cert["last_error"] for cert in scene.knit.knit("list", "--json").json]
+        assert all(said in error for error in errors), errors
+    done = scene.once()
+    assert done.code == 0, done.err
+    (shown,) = scene.knit.knit("issuers", "--json").json
+    assert shown["directory"] == scene.pebble.directory_url
+
+
+def test_a_failure_where_there_is_an_account_opens_no_way_to_another_ca(scene: Scene, production: Pebble) -> None:
+    scene.insert(NAMES)
+    assert scene.once(DNSUPDATE_NAMESERVER="127.0.0.1:1").code == 1
+    done = scene.once(**other(production))
+    assert (done.code, CONFIRM in done.err, production.orders()) == (2, True, [])

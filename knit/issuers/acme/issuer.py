@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knit.core.model import Account, IssueRequest
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
 from knit.issuers.acme.accounts import Holder, Registrar
-from knit.issuers.acme.hosts import Hosts
+from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.polling import Poller
@@ -170,11 +170,22 @@ class AcmeIssuer:
             return self._shared or self._learn(network)
 
     def _learn(self, network: Network) -> _Shared:
-        directory = Directory.from_reply(network.get(self.directory), self._hosts)
+        directory = self._read(network)
         account = self._registrar.account(network, directory)
         return _Shared(
             directory=directory, signer=Signer(account.private_key), account=account, read_at=time.monotonic()
         )
+
+    def _read(self, network: Network) -> Directory:
+        try:
+            return Directory.from_reply(network.get(self.directory), self._hosts)
+        except ProblemReply as refused:
+            if refused.problem.code or not 300 <= refused.problem.status < 500 or refused.problem.is_limit:
+                raise
+            text = f"{refused.problem.text} at {self.directory}; is KNIT_ACME_DIRECTORY right?"
+            raise ProblemReply(replace(refused.problem, text=text)) from None
+        except Garbled as error:
+            raise Garbled(f"{error} ({self.directory}); is KNIT_ACME_DIRECTORY right?") from None
 
     def _forget(self) -> None:
         """So that an account mended in Postgres is seen without a restart."""

@@ -40,6 +40,7 @@ MOST_INTERIM = 10
 URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
 STATUS_LINE = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
 LARGEST_RECORD = 16 * 1024
+NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 BODILESS = frozenset({204, 304})
 
 
@@ -175,6 +176,9 @@ class Connection:
             raise self._unreachable(reason) from error
         except TimeoutError as error:
             raise self._unreachable("timed out") from error
+        except ssl.SSLError as error:
+            spoken = "what answers there does not speak TLS" if error.reason in NOT_TLS else error.strerror
+            raise self._unreachable(spoken or type(error).__name__) from error
         except OSError as error:
             raise self._unreachable(error.strerror or type(error).__name__) from error
         except UnicodeError as error:

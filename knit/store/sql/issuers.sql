@@ -11,6 +11,19 @@ values (%(name)s, %(directory)s)
 on conflict (name) do update set directory = known.directory
 returning directory
 
+-- name: correct
+update knit_issuers k
+set directory = %(directory)s, since = now()
+where k.name = %(name)s and k.directory <> %(directory)s
+  and exists (
+      select 1 from knit_attempts a where a.issuer = k.name and a.directory = k.directory and a.error is not null
+  )
+  and not exists (
+      select 1 from knit_accounts a where a.issuer = k.name and a.directory = k.directory and a.uri is not null
+  )
+  and not exists (select 1 from knit_issued i where i.issuer = k.name and i.directory = k.directory)
+returning k.directory
+
 -- name: accept
 with accepted as (
     insert into knit_issuers as known (name, directory)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
-from knit.errors import Misconfigured
+from knit.errors import Misconfigured, Refused
 from knit.valkey.connect import check_keeps_values, connect, same_server
 from tests.rig.valkey import Valkey
 
@@ -111,3 +113,11 @@ def test_what_is_not_taken_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         connect(url, name="knit-test")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [99, 500])
+def test_a_database_that_is_not_there_is_said_to_be_missing(valkey: Valkey, number: int) -> None:
+    url = f"{valkey.url.rpartition('/')[0]}/{number}"
+    said = pytest.raises(Refused, match=f"has no database {number}$")
+    with closing(connect(url, name="knit-test")) as link, said, link.talking() as client:
+        client.ping()
