@@ -124,7 +124,7 @@ class Reconcile:
         for candidate in candidates:
             if isinstance(candidate, Newcomer):
                 _tell_due(candidate.cert_id, candidate.names_key, Reason.NEVER_ISSUED, asked=candidate.asked)
-                chosen.append(Chosen(cert_id=candidate.cert_id, rank=first, asked=candidate.asked))
+                chosen.append(Chosen(cert_id=candidate.cert_id, rank=first, due=True, asked=candidate.asked))
                 continue
             spec = candidate.spec
             verdict = renewal.decide(spec, candidate.state, self.policy, now)
