@@ -17,6 +17,7 @@ KnitError
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
     │   └── ServerDenied     that is a server of knit's own: nobody's failure, tried again slowly
     ├── BundleMismatch       certificate and key are not what was asked for
+    ├── OrderLost            a finalized order cannot become a certificate here any more
     ├── ForeignValkey        database and certificate Valkey do not belong together
     ├── UnsafePublish        a prune that would remove more than the guard allows
     ├── Elsewhere            a published value is for other nodes than this one
@@ -104,6 +105,10 @@ class ServerDenied(CredentialsRejected):
 
 class BundleMismatch(Refused):
     """Certificate and key are not what was asked for, or not a pair."""
+
+
+class OrderLost(Refused):
+    """A finalized order, perhaps a certificate already, is lost: its key is, or the CA does not know it any more."""
 
 
 class ForeignValkey(Refused):

@@ -62,11 +62,15 @@ class Lost:
         return cls(cert_id=spec.id, names_key=spec.names_key, not_after=issued.not_after)
 
 
-def admitted(lost: Iterable[Lost], *, published: int, begun: int) -> frozenset[CertId]:
-    """Those that may be ordered anew now, the soonest to expire first.
+def room(*, published: int, begun: int) -> int:
+    """How many may be ordered anew now in place of what is lost.
 
     `published` is how many the installation publishes, `begun` how many lost ones were begun with in the last hour.
     """
-    most = max(MASS_COUNT, int(published * MASS_SHARE)) - begun
+    return max(max(MASS_COUNT, int(published * MASS_SHARE)) - begun, 0)
+
+
+def admitted(lost: Iterable[Lost], *, published: int, begun: int) -> frozenset[CertId]:
+    """Those that there is room for, the soonest to expire first."""
     by_urgency = sorted(lost, key=lambda one: (one.not_after, one.cert_id))
-    return frozenset(one.cert_id for one in by_urgency[: max(most, 0)])
+    return frozenset(one.cert_id for one in by_urgency[: room(published=published, begun=begun)])

@@ -215,6 +215,19 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Finalized orders that were lost. `until`: this certificate has lost as many as it may in a week, and waits.
+
+    `begun` is how many orders of all certificates were begun in the last hour in place of what was lost, `published`
+    how many certificates are published.
+    """
+
+    until: datetime | None
+    begun: int
+    published: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
     """A CA has said "too many requests" and is left alone. `said` is its own sentence."""
 
@@ -228,7 +241,7 @@ class Ready:
 
     `leaf` and `sha256` are what the bundle was found to be when it was handed over; None in an attempt that an older
     knit handed over. `generation` is the one under which its publication began, if it did. `compromised`: its key must
-    not be published.
+    not be published. `tries` is how often in a row it was not what it should be.
     """
 
     attempt: Attempt
@@ -238,6 +251,7 @@ class Ready:
     sha256: str | None
     generation: int | None
     compromised: bool = False
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +313,8 @@ class Leftover:
 class IssueRequest:
     """What an issuer is asked for. With `order_url` it goes on with that order instead of making a new one.
 
-    `finalized`: the request may have been sent for that order, so it may have cost a certificate already.
+    `finalized`: the request may have been sent for that order, so it may have cost a certificate already. `overdue`:
+    that is so long ago that the CA's limits no longer count it.
     """
 
     names: tuple[str, ...]
@@ -308,6 +323,7 @@ class IssueRequest:
     preferred_chain: str | None = None
     order_url: str | None = None
     finalized: bool = False
+    overdue: bool = False
     replaces: str | None = None
 
 

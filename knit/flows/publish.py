@@ -83,19 +83,19 @@ class Publish:
         self.staging.discard(self.store.ended())
 
     def _bundles(self, report: Report, waiting: Sequence[Ready]) -> Report:
-        """A bundle that is not, or no longer, there is seen to by the next renewal of its certificate."""
+        """What is not what was handed over is seen to by the next renewal of its certificate."""
         bundles = self.staging.bundles([ready.attempt.id for ready in waiting])
         parcels, failed = [], 0
         for ready in waiting:
             try:
-                if (bundle := bundles.get(ready.attempt.id)) and (parcel := self._packed(ready, bundle)):
+                if (parcel := self._packed(ready, bundles.get(ready.attempt.id))) is not None:
                     parcels.append(parcel)
             except BundleMismatch as error:
                 failed += 1
-                self._give_up(ready, error)
+                self._not_published(ready, error)
         return self._sent(replace(report, failed=report.failed + failed), parcels)
 
-    def _packed(self, ready: Ready, bundle: Bundle) -> Parcel | None:
+    def _packed(self, ready: Ready, bundle: Bundle | None) -> Parcel | None:
         """None when it is no longer wanted. Raises BundleMismatch."""
         attempt, spec = ready.attempt, ready.spec
         if spec is None or not spec.enabled or sorted(spec.names) != sorted(attempt.names):
@@ -104,6 +104,9 @@ class Publish:
             return None
         if ready.compromised:
             message = "its key was declared compromised"
+            raise BundleMismatch(message)
+        if bundle is None:
+            message = "what waited in staging is gone"
             raise BundleMismatch(message)
         leaf = self._looked_at(ready, bundle)
         generation = self._above(0 if ready.issued is None else ready.issued.generation)
@@ -123,14 +126,19 @@ class Publish:
             return x509.check(bundle, names=ready.attempt.names, now=self.clock())
         return ready.leaf
 
-    def _give_up(self, ready: Ready, error: BundleMismatch) -> None:
-        """The bundle is of no use. It has cost one of the CA's few certificates, so the next try is not soon."""
-        attempt = ready.attempt
-        at = retry.next_try(attempt.cert_id, len(retry.LADDER), self.clock())
-        self.store.give_up(attempt, error=error, retry_at=at)
-        self.staging.discard([attempt.id])
-        extra = {"cert": attempt.cert_id, "error": str(error), "next_try": at}
-        log.error("bundle not published", extra=extra)
+    def _not_published(self, ready: Ready, error: BundleMismatch) -> None:
+        """What waits has cost one of the CA's few certificates, and the CA still has its chain.
+
+        Only a key that must not be published makes it useless; then the next try is not soon.
+        """
+        attempt, tries = ready.attempt, len(retry.LADDER) if ready.compromised else ready.tries + 1
+        at = retry.next_try(attempt.cert_id, tries, self.clock())
+        if ready.compromised:
+            self.store.give_up(attempt, error=error, retry_at=at)
+            self.staging.discard([attempt.id])
+        else:
+            self.store.send_back(attempt, error=error, retry_at=at)
+        log.error("bundle not published", extra={"cert": attempt.cert_id, "error": str(error), "next_try": at})
 
     def _sent(self, report: Report, parcels: Sequence[Parcel]) -> Report:
         """All at once; when that is refused, one by one, so that the others need not wait for the one that is."""

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from knit.core import issuers, renewal, retry, x509
+from knit.core import issuers, lost, renewal, retry, x509
 from knit.core.digest import pair_digest
 from knit.core.model import (
     Attempt,
@@ -41,6 +41,7 @@ from knit.errors import (
     Misconfigured,
     NoSuchCertificate,
     OrderKept,
+    OrderLost,
     Outage,
     RateLimited,
     Refused,
@@ -66,15 +67,17 @@ from knit.ports import (
 
 log = logging.getLogger(__name__)
 
-MAX_KEY_LOSSES = 2
-KEY_LOST = "key lost"
+MOST_LOST = 2
+"""Finalized orders of one certificate that may be lost within a week: the CA gives few certificates for one set."""
+
+WEEK = timedelta(days=7)
+HELD_BACK = timedelta(hours=1)
 KEPT = "what is published stays"
+KEY_LOST = (
+    "the key of a finalized order is gone from Valkey, which must keep what it is given (persistence, noeviction)"
+)
 UNFIT = "it is kept and looked at again; `knit renew --force` orders another"
 BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED)
-
-
-class KeyLost(Exception):
-    """The key of an order that has been finalized is no longer in staging."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,13 +228,11 @@ class Renew:
             at = self._next_try(spec, known, attempt, error)
             self.store.postpone(lease, attempt, error=error, retry_at=at)
             return self._failed(spec, error, at)
-        except KeyLost:
-            return self._start_over(spec, known, attempt, lease)
+        except OrderLost as error:
+            return self._start_over(spec, known, attempt, lease, error)
         except (Refused, Misconfigured) as error:
             at = retry.next_try(spec.id, known.state.failures + 1, self.clock())
-            self.store.fail(lease, attempt, error=error, retry_at=at)
-            self.staging.discard([attempt.id])
-            return self._failed(spec, error, at)
+            return self._given_up(spec, attempt, lease, error, at)
 
     def _next_try(self, spec: CertSpec, known: Known, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
         """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
@@ -246,18 +247,28 @@ class Renew:
         asked = error.retry_at if isinstance(error, Transient) else None
         return ladder if asked is None else max(ladder, retry.next_try(spec.id, failures, self.clock(), asked))
 
-    def _start_over(self, spec: CertSpec, known: Known, attempt: Attempt, lease: Lease) -> Outcome:
-        if self.store.key_losses(spec.id) >= MAX_KEY_LOSSES:
-            error = Refused(
-                f"the key of a finished order is gone from Valkey, for the {MAX_KEY_LOSSES + 1}th time in 7 days: "
-                "no new order is made until Valkey keeps what it is given (persistence, noeviction)"
+    def _start_over(self, spec: CertSpec, known: Known, attempt: Attempt, lease: Lease, error: OrderLost) -> Outcome:
+        """Another order in place of one that is lost, while few are: what loses one often loses them all."""
+        losses = self.store.losses(spec.id, most=MOST_LOST)
+        if losses.until is not None:
+            often = OrderLost(
+                f"{error}; that is once more than is safe in 7 days, so no other order is made before then"
             )
-            at = retry.next_try(spec.id, len(retry.LADDER), self.clock())
-            self.store.fail(lease, attempt, error=error, retry_at=at)
-            return self._failed(spec, error, at)
-        self.store.abandon(lease, attempt, why=KEY_LOST)
-        log.warning("key lost, starting over", extra={"cert": spec.id, "attempt": attempt.id})
+            at = max(losses.until, retry.next_try(spec.id, len(retry.LADDER), self.clock()))
+            return self._given_up(spec, attempt, lease, often, at)
+        if not lost.room(published=losses.published, begun=losses.begun):
+            at = self.clock() + HELD_BACK + retry.APART * retry.fraction(spec.id, "lost")
+            kept = OrderKept(f"{error}, as are many others: another order is held back", retry_at=at)
+            self.store.postpone(lease, attempt, error=kept, retry_at=at)
+            return self._failed(spec, kept, at)
+        self.store.lose(lease, attempt, error=error)
+        log.warning("order lost, starting over", extra={"cert": spec.id, "attempt": attempt.id, "reason": str(error)})
         return self._begin(spec, replace(known, newest=attempt.id), Reason.UNFINISHED, lease)
+
+    def _given_up(self, spec: CertSpec, attempt: Attempt, lease: Lease, error: Exception, at: datetime) -> Failed:
+        self.store.fail(lease, attempt, error=error, retry_at=at)
+        self.staging.discard([attempt.id])
+        return self._failed(spec, error, at)
 
     def _failed(self, spec: CertSpec, error: Exception, at: datetime) -> Failed:
         """Also what the log says of it: which certificate, what happened, what is kept, when the next try is."""
@@ -312,6 +323,7 @@ class Renew:
             preferred_chain=spec.preferred_chain,
             order_url=attempt.order_url,
             finalized=attempt.step not in BEFORE_FINALIZE,
+            overdue=attempt.started_at < self.clock() - WEEK,
         )
         with closing(self.store.journal(lease, attempt)) as journal:
             prover = Counted(open_prover=lambda: self.prover(attempt.provider, journal), journal=journal)
@@ -323,14 +335,13 @@ class Renew:
     def _staged(self, attempt: Attempt, lease: Lease) -> tuple[x509.Key, bytes]:
         """What this attempt staged earlier, or a new key, staged before anything is asked of the CA; and its chain.
 
-        A key lost after finalize cannot be had again: the order is given up, and a new one is made only while
-        few were lost lately, so that a Valkey that forgets everything cannot use up the CA's limits.
+        A key lost after finalize cannot be had again. Raises OrderLost.
         """
         staged = self.staging.get(attempt.id) if attempt.spki_sha256 is not None else None
         if staged is not None and (key := _key_of(staged, attempt)) is not None:
             return key, staged.fullchain
         if attempt.spki_sha256 is not None and attempt.step not in BEFORE_FINALIZE:
-            raise KeyLost
+            raise OrderLost(KEY_LOST)
         key, _ = another = self._stage(attempt, x509.Key.new(attempt.key_type))
         self.store.key_staged(lease, attempt, key.spki_sha256)
         return another
@@ -345,7 +356,7 @@ def _keeping() -> Iterator[None]:
     """Once a certificate may have been issued, nothing that is wrong on our side ends its order."""
     try:
         yield
-    except (BundleMismatch, ServerDenied):
+    except (BundleMismatch, OrderLost, ServerDenied):
         raise
     except (Refused, Misconfigured) as error:
         raise OrderKept(f"{error}; the order and its key are kept") from error

@@ -29,6 +29,7 @@ from knit.core.model import (
     Known,
     Leaf,
     Leftover,
+    Losses,
     Newcomer,
     Pause,
     Policy,
@@ -38,7 +39,7 @@ from knit.core.model import (
 )
 from knit.core.value import Parcel
 from knit.core.wanted import Edited, Wanted
-from knit.errors import AccountLimited, Transient
+from knit.errors import AccountLimited, OrderLost, Transient
 
 Clock = Callable[[], datetime]
 """Returns the current time, aware, UTC."""
@@ -314,8 +315,11 @@ class Store(Protocol):
     def refuse(self, cert_id: CertId, *, error: BaseException, retry_at: datetime) -> None:
         """Nothing could be begun for it: one more failure, the next try, `last_error`."""
 
-    def key_losses(self, cert_id: CertId) -> int:
-        """How many attempts of the last 7 days were abandoned because their key was gone."""
+    def lose(self, lease: Lease, attempt: Attempt, *, error: OrderLost) -> None:
+        """End an attempt whose order is lost, without counting a failure: another takes its place."""
+
+    def losses(self, cert_id: CertId, *, most: int) -> Losses:
+        """What was lost lately, of this certificate and of all; this one may lose `most` orders in 7 days."""
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide about this certificate before `until`, as long as the policy stays the same."""
@@ -359,7 +363,7 @@ class PassStore(Protocol):
         """
 
     def orphaned_leftovers(self) -> Sequence[CertId]:
-        """Removed or disabled certificates that still have challenge records to remove."""
+        """Removed or disabled certificates with challenge records to remove, or with an attempt to end."""
 
     def deep_check_due(self, *, force: bool) -> bool:
         """Whether the last check of every value's content is a day ago; taken as done when True is given."""
@@ -399,6 +403,12 @@ class PassStore(Protocol):
 
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
+
+    def send_back(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
+        """What waits is not what was handed over: the next renewal looks at its order again, at `retry_at`.
+
+        One more failure and `last_error`. Does nothing once the attempt has ended.
+        """
 
     def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """End an attempt whose bundle is of no use: one more failure, the next try, `last_error`."""

@@ -22,6 +22,7 @@ from knit.core.model import (
     Known,
     Leaf,
     Leftover,
+    Losses,
     Pause,
     Policy,
     Reason,
@@ -36,6 +37,7 @@ from knit.errors import (
     LeaseLost,
     Misconfigured,
     NoSuchCertificate,
+    OrderLost,
     Outage,
     RateLimited,
     ServerDenied,
@@ -181,9 +183,14 @@ class Attempts:
         written = {"id": cert_id, "retry_at": retry_at}
         told(error, lambda words: self._database.write(self._sql["refuse"], {**written, **words}))
 
-    def key_losses(self, cert_id: CertId) -> int:
-        """How many attempts of the last 7 days were abandoned because their key was gone."""
-        return int(self._database.rows(self._sql["key_losses"], {"id": cert_id})[0]["losses"])
+    def lose(self, lease: Lease, attempt: Attempt, *, error: OrderLost) -> None:
+        """End the attempt of an order that is lost without counting a failure."""
+        told(error, lambda words: self._write("lose", lease, {"id": attempt.id, **words}))
+
+    def losses(self, cert_id: CertId, *, most: int) -> Losses:
+        """Orders lost by this certificate in 7 days, and by all in an hour."""
+        (row,) = self._database.rows(self._sql["losses"], {"id": cert_id, "before": most - 1})
+        return Losses(**row)
 
     def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
         """Nothing to decide about this certificate before `until`."""

@@ -88,7 +88,7 @@ class Passes:
                 yield Candidate(spec=spec_from(row), state=state_from(row), **found)
 
     def orphaned_leftovers(self) -> Sequence[CertId]:
-        """Removed, disabled and left-out certificates with challenge records left to remove."""
+        """Removed and disabled certificates with something left to remove or to end; left-out ones with records."""
         return tuple(CertId(row["cert_id"]) for row in self._database.rows(self._sql["orphaned_leftovers"]))
 
     def deep_check_due(self, *, force: bool) -> bool:
@@ -142,6 +142,11 @@ class Passes:
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
         self._database.write(self._sql["close"], {"id": attempt.id, "why": why})
+
+    def send_back(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
+        """Leave it to the next renewal, which asks the CA for the chain again."""
+        written = {"id": attempt.id, "retry_at": retry_at}
+        told(error, lambda words: self._database.write(self._sql["send_back"], {**written, **words}))
 
     def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
         """End an attempt whose bundle is of no use, as a failure."""

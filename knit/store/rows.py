@@ -144,6 +144,7 @@ def ready_from(row: Row) -> Ready:
         sha256=row["a_sha256"],
         generation=row["a_generation"],
         compromised=row["compromised"],
+        tries=row["a_tries"],
     )
 
 

@@ -33,7 +33,7 @@ from tests.rig.valkey import Valkey
 from workers.actors import Flows
 from workers.wiring import wire
 
-LIFETIME = 0.6
+LIFETIME = 2.0
 NUMBERS = itertools.count()
 
 
@@ -209,36 +209,72 @@ def test_a_process_killed_at_any_call_leaves_what_the_next_one_finishes_with_one
     assert txt_names(stage.servers.dns) == []
 
 
-def spoil_what_is_staged(stage: Stage) -> None:
+def spoil_what_is_staged(stage: Stage, **fields: bytes) -> None:
     with closing(stage.servers.valkey.client()) as client:
         (key,) = client.scan_iter("knit:index:staging:*")
-        client.hset(key, "fullchain", b"no chain")
+        if fields:
+            for field, value in fields.items():
+                client.hset(key, field, value)
+        else:
+            client.delete(key)
 
 
 AS_AN_OLDER_KNIT = "update knit_attempts set serial = null, sha256 = null where cert_id = %s"
 """It handed bundles over without a word about them."""
 
 
+def put_off(stage: Stage, cert_id: CertId) -> float:
+    """Seconds to the next look at the attempt, which is then not waited for."""
+    ((seconds,),) = stage.sql(
+        "select extract(epoch from retry_at - now())::float8 from knit_attempts "
+        "where cert_id = %s and ended_at is null",
+        cert_id,
+    )
+    stage.sql("update knit_attempts set retry_at = null where cert_id = %s", cert_id)
+    return float(seconds)
+
+
 @pytest.mark.parametrize(
-    ("before", "sentence"),
-    [("select %s", "not what was handed over"), (AS_AN_OLDER_KNIT, "the chain holds something besides certificates")],
-    ids=["handed over with its hash", "handed over by an older knit"],
+    ("before", "spoilt", "sentence", "orders"),
+    [
+        ("select %s", {"fullchain": b"no chain"}, "not what was handed over", 1),
+        (AS_AN_OLDER_KNIT, {"fullchain": b"no chain"}, "the chain holds something besides certificates", 1),
+        ("select %s", {"privkey": b"no key"}, "not what was handed over", 2),
+        ("select %s", {}, "is gone", 2),
+    ],
+    ids=["its chain", "its chain, handed over by an older knit", "its key", "all of it"],
 )
-def test_a_bundle_that_cannot_be_used_is_given_up_where_all_can_see_it_and_not_ordered_again_soon(
-    stage: Stage, before: str, sentence: str
+def test_a_bundle_that_is_spoilt_in_staging_is_got_again_and_costs_an_order_only_with_its_key(
+    stage: Stage, before: str, spoilt: dict[str, bytes], sentence: str, orders: int
 ) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows:
         flows.renew.run(cert_id)
         stage.sql(before, cert_id)
-        spoil_what_is_staged(stage)
+        spoil_what_is_staged(stage, **spoilt)
         assert flows.publish.everything().failed == 1
         assert isinstance(flows.renew.run(cert_id), Skipped)
-    ((error, wait),) = stage.sql(
-        "select last_error, retry_at - now() from knit_certs join knit_schedule on cert_id = id where id = %s", cert_id
-    )
-    assert sentence in error
-    assert wait.total_seconds() > 12 * 3600
+        ((error,),) = stage.sql("select last_error from knit_certs where id = %s", cert_id)
+        assert sentence in error
+        assert 40 < put_off(stage, cert_id) < 80
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+        assert flows.publish.everything().published == (cert_id,)
+    ca = stage.servers.ca
+    assert isinstance(ca, ScriptedCA)
+    counted = ca.counts()["names"][name]
+    assert (counted["orders"], counted["finalized"]) == (orders, orders)
+
+
+def test_a_staging_that_spoils_every_bundle_is_tried_ever_more_rarely_at_no_cost(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    waits = []
+    with stage.process(Life()) as flows:
+        for _ in range(5):
+            assert isinstance(flows.renew.run(cert_id), Renewed)
+            spoil_what_is_staged(stage, fullchain=b"no chain")
+            assert flows.publish.everything().failed == 1
+            waits.append(put_off(stage, cert_id))
+    assert all(0.7 < wait / step < 1.3 for wait, step in zip(waits, (60, 600, 6000, 86400, 86400), strict=True))
     ca = stage.servers.ca
     assert isinstance(ca, ScriptedCA)
     assert ca.counts()["names"][name]["orders"] == 1
@@ -274,6 +310,28 @@ def test_a_value_with_a_compromised_key_is_not_adopted(stage: Stage) -> None:
         stage.sql("update knit_schedule set check_at = '-infinity'")
         assert flows.reconcile.run().renew == (cert_id,)
     assert stage.sql("select * from knit_issued") == []
+
+
+@pytest.mark.parametrize(
+    "change", ["delete from knit_certs where id = %s", "update knit_certs set enabled = false where id = %s"]
+)
+@pytest.mark.parametrize("last", [8, 12, 16])
+def test_what_is_under_way_for_a_certificate_that_is_wanted_no_more_is_ended_by_the_next_pass(
+    stage: Stage, change: str, last: int
+) -> None:
+    ((cert_id, _),) = stage.wanted(1).items()
+    dies(stage, cert_id, Life(last=last, after=True))
+    stage.sql(change, cert_id)
+    time.sleep(LIFETIME)
+    with stage.process(Life()) as flows:
+        assert cert_id in flows.reconcile.run().renew
+        flows.renew.run(cert_id)
+        assert cert_id not in flows.reconcile.run().renew
+    assert stage.sql("select * from knit_attempts where ended_at is null") == []
+    assert stage.sql("select * from knit_challenges where removed_at is null") == []
+    assert txt_names(stage.servers.dns) == []
+    with closing(stage.servers.valkey.client()) as client:
+        assert list(client.scan_iter("knit:index:staging:*")) == []
 
 
 def test_a_bundle_that_an_older_knit_handed_over_is_looked_at_and_published(stage: Stage) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from knit.core.lost import MASS_COUNT
 from knit.core.model import CertId, Failed, Renewed
 from knit.errors import Outage
+from knit.issuers.acme import orders
+from knit.issuers.acme.polling import Pace
 from knit.settings.environment import Environment
 from tests.acceptance.scene import Servers
 from tests.integration.test_flows import Life, Stage
@@ -52,6 +57,160 @@ def wait_of(stage: Stage, cert_id: CertId) -> float:
         cert_id,
     )
     return float(seconds)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that asks again after 50 ms, and not for long."""
+    monkeypatch.setattr(orders, "ANSWER", Pace(first=0.05, total=0.2))
+    monkeypatch.setattr(orders, "ISSUANCE", Pace(first=0.02, total=1.0))
+
+
+def problem(code: str) -> str:
+    return json.dumps({"type": f"urn:ietf:params:acme:error:{code}", "detail": "says the CA"})
+
+
+NO_END = [
+    {"body": json.dumps({"status": "valid", "identifiers": [{"type": "dns", "value": "other.example"}]})},
+    {"body": json.dumps({"status": "processing", "identifiers": [{"type": "dns", "value": "other.example"}]})},
+    {"body": json.dumps({"status": "invalid"})},
+    {"body": json.dumps({"status": "invalid", "error": {}})},
+    {"body": json.dumps({"status": "invalid", "error": "no"})},
+    {"body": json.dumps({"status": "pending"})},
+    {"body": json.dumps({"status": "expired"})},
+    {"status": 400, "body": problem("rateLimited")},
+    {"status": 400, "body": problem("serverInternal")},
+    {"status": 404, "body": problem("orderNotReady")},
+    {"status": 404, "body": json.dumps({"type": "about:blank", "status": 404})},
+]
+"""Answers about an order that do not say, in ACME's words, that it is over."""
+
+
+@pytest.mark.parametrize("answer", NO_END)
+@pytest.mark.parametrize("later", [False, True], ids=["while it is waited for", "when it is gone on with"])
+@pytest.mark.usefixtures("hasty")
+def test_nothing_but_the_cas_own_word_ends_an_order_that_is_finalized(
+    stage: Stage, ca: ScriptedCA, answer: dict[str, Any], later: bool
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.behave(processing_polls=1)
+    if later:
+        ca.fault("certificate", **HTML)
+        assert isinstance(tried(stage, cert_id), Failed)
+        ca.clear_faults()
+    ca.fault("order", act="answer", times=0, **answer)
+    for _ in range(2):
+        assert isinstance(tried(stage, cert_id), Failed)
+        stage.sql("update knit_pauses set until = now()")
+    ca.clear_faults()
+    assert isinstance(tried(stage, cert_id), Renewed)
+    counted = ca.counts_of(name)
+    assert (counted["orders"], counted["finalized"]) == (1, 1)
+
+
+def not_taken_yet(stage: Stage, ca: ScriptedCA, cert_id: CertId) -> str:
+    """Leave an order whose CSR may have been sent, and was not taken; gives its URL."""
+    ca.fault("finalize", act="reset", times=0)
+    assert isinstance(tried(stage, cert_id), Failed)
+    ca.clear_faults()
+    ((url,),) = stage.sql("select order_url from knit_attempts where cert_id = %s and ended_at is null", cert_id)
+    return str(url)
+
+
+@pytest.mark.parametrize("code", ["malformed", "badCSR", "orderNotReady", "unauthorized"])
+@pytest.mark.usefixtures("hasty")
+def test_a_refusal_of_a_csr_that_had_arrived_before_is_believed_only_beside_the_order(
+    stage: Stage, ca: ScriptedCA, code: str
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    url = not_taken_yet(stage, ca, cert_id)
+    stale = {"status": "ready", "finalize": f"{url}/finalize"}
+    ca.fault("finalize", act="reset", when="after")
+    ca.fault("order", act="answer", nth=2, body=json.dumps(stale))
+    ca.fault("finalize", nth=2, status=400, type=code)
+    assert isinstance(tried(stage, cert_id), Renewed)
+    counted = ca.counts_of(name)
+    assert (counted["orders"], counted["finalized"]) == (1, 1)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_csr_that_is_refused_while_the_order_waits_for_it_ends_the_order(stage: Stage, ca: ScriptedCA) -> None:
+    ((cert_id, _),) = stage.wanted(1).items()
+    not_taken_yet(stage, ca, cert_id)
+    ca.fault("finalize", times=0, status=400, type="badCSR")
+    assert isinstance(tried(stage, cert_id), Failed)
+    assert stage.sql("select step, error_class from knit_attempts") == [("failed", "Refused")]
+
+
+@pytest.mark.parametrize("code", ["serverInternal", "rateLimited", "caa"])
+def test_orders_that_end_with_a_reason_are_made_anew_ever_more_rarely(stage: Stage, ca: ScriptedCA, code: str) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.behave(order_problem=json.loads(problem(code)), validation="dns")
+    waits: list[float] = []
+    while len(waits) < 3:
+        failed = tried(stage, cert_id)
+        assert isinstance(failed, Failed)
+        if not stage.sql("select id from knit_attempts where ended_at is null"):
+            ((seconds,),) = stage.sql("select extract(epoch from retry_at - now())::float8 from knit_schedule")
+            waits.append(seconds)
+    assert all(0.7 < wait / step < 1.3 for wait, step in zip(waits, (60, 600, 6000), strict=True))
+    assert ca.counts_of(name)["orders"] == 3
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_ca_that_forgets_what_it_was_given_is_asked_for_three_orders_and_then_left_for_a_week(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.behave(processing_polls=1)
+    ca.fault("order", times=0, status=404, type="malformed")
+    outcomes = [tried(stage, cert_id) for _ in range(4)]
+    assert ca.counts_of(name)["orders"] == 3
+    last = outcomes[-1]
+    assert isinstance(last, Failed)
+    assert last.retry_at is not None
+    assert last.retry_at - datetime.now(UTC) > timedelta(days=6)
+    assert "is gone" in last.error
+    stage.sql("update knit_attempts set ended_at = ended_at - interval '8 days'")
+    ca.clear_faults()
+    assert isinstance(tried(stage, cert_id), Renewed)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_order_that_is_invalid_without_a_reason_is_given_up_once_the_limits_count_it_no_more(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.behave(processing_polls=1)
+    ca.fault("order", act="answer", times=0, body='{"status": "invalid"}')
+    for _ in range(2):
+        tried(stage, cert_id)
+    assert ca.counts_of(name)["orders"] == 1
+    stage.sql("update knit_attempts set started_at = now() - interval '8 days'")
+    tried(stage, cert_id)
+    ca.clear_faults()
+    assert isinstance(tried(stage, cert_id), Renewed)
+    assert ca.counts_of(name)["orders"] == 2
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("hasty")
+def test_keys_that_are_lost_all_at_once_cost_no_more_orders_than_lost_values(stage: Stage, ca: ScriptedCA) -> None:
+    names = stage.wanted(MASS_COUNT + 3)
+    ca.fault("certificate", **HTML)
+    for cert_id in names:
+        assert isinstance(tried(stage, cert_id), Failed)
+    ca.clear_faults()
+    stage.servers.valkey.flush()
+    with stage.process(Life()) as flows:
+        flows.publish.belonging.check()
+    outcomes = [tried(stage, cert_id) for cert_id in names]
+    assert sum(isinstance(outcome, Renewed) for outcome in outcomes) == MASS_COUNT
+    held_back = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    assert all("held back" in outcome.error for outcome in held_back)
+    assert ca.counts()["requests"]["newOrder"] == len(names) + MASS_COUNT
+    stage.sql("update knit_attempts set ended_at = ended_at - interval '1 hour'")
+    assert all(isinstance(tried(stage, outcome.cert_id), Renewed) for outcome in held_back)
 
 
 @pytest.mark.parametrize("kind", ["certificate", "order"])

@@ -16,12 +16,12 @@ from typing import Final, TypeVar
 
 from knit.core.chain import NoCertificates
 from knit.core.model import IssueRequest
-from knit.errors import OrderKept, Refused, Unreachable
+from knit.errors import IdentifierRejected, KnitError, OrderKept, OrderLost, RateLimited, Refused, Unreachable
 from knit.issuers.acme.authorizations import deactivate, prove
 from knit.issuers.acme.chains import download
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.polling import ANSWER, ISSUANCE
-from knit.issuers.acme.problems import ACCOUNT, KEPT, Problem, ProblemReply, kept, rejection
+from knit.issuers.acme.problems import KEPT, NO_ACCOUNT, ProblemReply, kept, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FINALIZE_TRIES: Final = 3
+LIVING: Final = STATUSES - {INVALID}
 UNKNOWN_ORDER: Final = frozenset({400, 401, 403, 404, 410})
 FORGOTTEN_ORDER: Final = frozenset({400, 404, 410})
 NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
@@ -49,56 +50,88 @@ class Issuance:
 
     def run(self) -> bytes:
         """The chain, PEM. Raises ProblemReply besides what the port allows."""
-        order = self._resumed() or self._ordered()
-        if order.status == PENDING:
-            prove(self.session, order, self.request.names, self.prover)
-            order = replace(order, status=READY)
-        if order.status == READY:
-            order = self._finalizable(order)
-            self.journal.finalizing()
+        order = self._ready(self._resumed() or self._ordered())
         with _keeping():
             chain = self._collected(self._finalized(order))
         if self.session.deactivates:
             deactivate(self.session, order)
         return chain
 
+    def _ready(self, order: Order) -> Order:
+        """With its names proved, and that in the journal, unless the CSR has been taken already."""
+        if order.status == PENDING and not self.request.finalized:
+            prove(self.session, order, self.request.names, self.prover)
+        if order.status not in (PENDING, READY):
+            return order
+        with _keeping() if self.request.finalized else nullcontext():
+            order = self._finalizable(order)
+        self.journal.finalizing()
+        return order
+
     def _finalizable(self, order: Order) -> Order:
-        """The order with a place for the CSR, which some CAs tell only when it is time for it. Raises Garbled."""
-        found = order if order.has_finalize else self.session.order(order.url)
+        """The order with a place for the CSR, which some CAs tell only when it is time for it. Raises Garbled.
+
+        Its names are proved, so it is ready, whatever a CA that is slow to see it says.
+        """
+        found = order if order.has_finalize else self._insist("the order", partial(self._read, order.url))
         found.finalize_url()
-        return replace(found, status=READY) if found.status == PENDING else found
+        return replace(found, status=READY) if found.status == PENDING or found is order else found
 
     def _resumed(self) -> Order | None:
         """The journal's order, or None when it can no longer lead to this certificate."""
         url = self.request.order_url
         if url is None:
             return None
+        return self._kept(url) if self.request.finalized else self._open(url)
+
+    def _open(self, url: str) -> Order | None:
+        """One that has not been finalized costs nothing: whatever is wrong with it, another can be made."""
+        if not self.session.hosts.holds(url):
+            return None
         try:
-            order = self._known(url)
+            order = self._insist("the order", lambda: self.session.order(url))
         except ProblemReply as refused:
-            if not self._is_over(refused.problem):
-                raise kept(refused.problem) if self.request.finalized else refused from None
+            if refused.problem.code == NO_ACCOUNT or refused.problem.status not in UNKNOWN_ORDER:
+                raise
             log.warning("order is not known to the CA", extra={"order": url, "reason": str(refused)})
             return None
-        if order is None or order.status == INVALID or order.names not in (None, frozenset(self.request.names)):
-            log.warning("order is of no use any more", extra={"order": url, "status": order and order.status})
-            return None
+        if order.status in LIVING and self._is_ours(order):
+            return order
+        log.warning("order is of no use any more", extra={"order": url, "status": order.status})
+        return None
+
+    def _kept(self, url: str) -> Order:
+        """One that may be a certificate already. Raises OrderLost when the CA itself does not know it any more."""
+        with _keeping():
+            own = self.session.hosts.own(url, "the order's URL")
+            try:
+                return self._insist("the order", partial(self._read, own))
+            except ProblemReply as refused:
+                if refused.problem.is_refusal and refused.problem.status in FORGOTTEN_ORDER:
+                    message = f"the order that was finalized is gone: the CA says: {refused}"
+                    raise OrderLost(message) from None
+                raise kept(refused.problem) from None
+
+    def _read(self, url: str) -> Order:
+        return self._shown(self.session.network.post(url), url)
+
+    def _shown(self, reply: Reply, url: str, *, refused: bool = False) -> Order:
+        """What the CA says of an order that may be a certificate.
+
+        Raises Garbled for what it cannot be: another's order, or one that is over without a reason, unless the CSR has
+        been refused with one.
+        """
+        order = Order.from_reply(reply, self.session.hosts, url)
+        if not self._is_ours(order):
+            message = "the CA shows the order as one for other names"
+            raise Garbled(message)
+        if order.status == INVALID and order.problem is None and not (refused or self.request.overdue):
+            message = "the CA calls the order invalid without a reason"
+            raise Garbled(message)
         return order
 
-    def _known(self, url: str) -> Order | None:
-        if not self.request.finalized and not self.session.hosts.holds(url):
-            return None
-        with _keeping() if self.request.finalized else nullcontext():
-            own = self.session.hosts.own(url, "the order's URL")
-            return self._insist("the order", lambda: self.session.order(own))
-
-    def _is_over(self, problem: Problem) -> bool:
-        """Whether the CA knows the order no more: of one that may be a certificate, only its own word counts."""
-        if problem.code == "accountDoesNotExist":
-            return False
-        if self.request.finalized:
-            return bool(problem.code) and problem.code not in ACCOUNT and problem.status in FORGOTTEN_ORDER
-        return problem.status in UNKNOWN_ORDER
+    def _is_ours(self, order: Order) -> bool:
+        return order.names in (None, frozenset(self.request.names))
 
     def _insist(self, what: str, ask: Callable[[], T]) -> T:
         """What `ask` gives, once the CSR may have been sent: an answer that makes no sense is asked for again."""
@@ -116,7 +149,7 @@ class Issuance:
         """A new order, journalled before anything is asked of it."""
         order = Order.from_reply(self._new_order(), self.session.hosts)
         self.journal.ordered(order.url)
-        if order.names not in (None, frozenset(self.request.names)):
+        if not self._is_ours(order):
             message = "the CA made an order for other names than were asked for: refused"
             raise Garbled(message)
         if order.status not in STATUSES:
@@ -157,41 +190,55 @@ class Issuance:
         """Send the CSR; again only while the CA shows that it has not taken it."""
         if order.status != READY:
             return order
-        last = ""
+        refused: ProblemReply | None = None
+        repeated, said = self.request.finalized, ""
         for _ in range(FINALIZE_TRIES):
             try:
                 return self._finalize(order)
             except (ProblemReply, Unreachable) as error:
-                # The reply is lost or senseless, perhaps not the request: only the order tells whether the CSR arrived.
-                last = _unless_final(error)
-            order = self._awaited(order, while_in=(PENDING,))
-            if order.status not in (PENDING, READY):
+                refused, said = _unless_wait(error), str(error)
+            # The reply is lost or senseless, or one to a CSR that has arrived before: only the order tells.
+            order = self._awaited(
+                order, while_in=() if refused else (PENDING,), refused=refused is not None and not repeated
+            )
+            if _is_taken(order):
                 return order
-        message = f"the CA at {self.session.hosts} did not take the CSR ({last})"
+            if refused is not None and not repeated:
+                raise refused
+            repeated = True
+            self.session.poller.sleep(ANSWER.first if refused is not None else 0)
+        if refused is not None:
+            raise refused
+        message = f"the CA at {self.session.hosts} did not take the CSR ({said})"
         raise Unreachable(message)
 
     def _finalize(self, order: Order) -> Order:
         payload = json.dumps({"csr": b64(self.request.csr_der)}).encode()
-        reply = self.session.network.post_once(order.finalize_url(), payload)
-        return Order.from_reply(reply, self.session.hosts, order.url)
+        return self._shown(self.session.network.post_once(order.finalize_url(), payload), order.url)
 
     def _collected(self, order: Order) -> bytes:
         if order.status not in (VALID, INVALID) or order.certificate is None:
             order = self._awaited(order, while_in=(PENDING, READY, PROCESSING))
         if order.status == INVALID:
-            raise rejection(f"order for {self.request.names[0]}", order.error)
+            raise self._rejected(order)
         if order.status != VALID:
             message = f"the CA at {self.session.hosts} calls the order {order.status!r} and gives no certificate"
             raise Garbled(message)
         return self._insisted("the certificate", partial(self._download, order.certificate_url()))
 
+    def _rejected(self, order: Order) -> KnitError:
+        """An order that is invalid never comes back: the next try needs another one."""
+        error = rejection(f"order for {self.request.names[0]}", order.error)
+        is_told_to_wait = isinstance(error, RateLimited) and not self.request.finalized
+        return error if is_told_to_wait else IdentifierRejected(str(error))
+
     def _download(self, url: str) -> bytes:
         return download(self.session, url, self.request.csr_der, self.request.preferred_chain)
 
-    def _awaited(self, order: Order, *, while_in: tuple[str, ...]) -> Order:
+    def _awaited(self, order: Order, *, while_in: tuple[str, ...], refused: bool = False) -> Order:
         def look() -> tuple[Order, Reply]:
             reply = self.session.network.post(order.url)
-            return Order.from_reply(reply, self.session.hosts, order.url), reply
+            return self._shown(reply, order.url, refused=refused), reply
 
         def settled(found: Order) -> bool:
             return found.status not in while_in and (found.status != VALID or found.certificate is not None)
@@ -211,13 +258,18 @@ def _keeping() -> Iterator[None]:
         raise OrderKept(f"{error}; {KEPT}", retry_at=error.retry_at) from error
 
 
-def _unless_final(error: ProblemReply | Unreachable) -> str:
-    """The error's text. Raises it when the CA refuses the CSR itself, or when asking at once again is of no use."""
-    if isinstance(error, ProblemReply) and error.problem.is_refusal:
-        raise error
-    if isinstance(error, ProblemReply) and error.problem.is_wait:
+def _unless_wait(error: ProblemReply | Unreachable) -> ProblemReply | None:
+    """The error, where the CA refuses the CSR itself. Raises OrderKept when asking at once again is of no use."""
+    if not isinstance(error, ProblemReply):
+        return None
+    if error.problem.is_wait:
         raise kept(error.problem) from None
-    return str(error)
+    return error if error.problem.is_refusal else None
+
+
+def _is_taken(order: Order) -> bool:
+    """Whether the CSR has been taken, as far as the order tells: it may have ended with a refusal, too."""
+    return order.status not in (PENDING, READY) and (order.status != INVALID or order.problem is not None)
 
 
 def _may_come(error: Exception) -> bool:

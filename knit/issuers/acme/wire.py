@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from knit.core.text import clean
 from knit.issuers.acme.hosts import Garbled, Hosts
+from knit.issuers.acme.problems import Problem
 from knit.issuers.acme.transport import Origin, Reply
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
@@ -102,6 +103,12 @@ class Order:
             message = f"the CA's authorizations are more than {MOST_NAMES}"
             raise Garbled(message)
         return tuple(self.hosts.own(item, "an authorization's URL") for item in found)
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why it is invalid, where the CA says so with a problem document."""
+        found = Problem.from_json(self.error)
+        return found if found.code or found.text else None
 
     @property
     def has_finalize(self) -> bool:

@@ -103,7 +103,7 @@ with gone as (
     where mine.id = %(id)s and v.directory = mine.directory and v.name = any(%(charged)s::text[])
 )
 update knit_attempts a
-set step = 'finalizing', tries = 0, updated_at = now()
+set step = 'finalizing', tries = case a.step when 'finalizing' then a.tries else 0 end, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
@@ -249,10 +249,31 @@ set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = null
 from knit_leases l
 where a.id = %(id)s and a.epoch <= %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
--- name: key_losses
-select count(*) as losses
-from knit_attempts
-where cert_id = %(id)s and step = 'abandoned' and error = 'key lost' and started_at > now() - interval '7 days'
+-- name: lose
+update knit_attempts a
+set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = %(error_class)s, error = %(error)s
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
+-- name: losses
+-- The texts are those of the indexes.
+select (
+           select lost.ended_at + interval '7 days'
+           from knit_attempts lost
+           where lost.error_class = 'OrderLost' and lost.cert_id = %(id)s and lost.ended_at > now() - interval '7 days'
+           order by lost.ended_at desc
+           offset %(before)s limit 1
+       ) as until,
+       (
+           select count(*)
+           from knit_attempts
+           where reason = 'published value is missing or damaged' and started_at > now() - interval '1 hour'
+       ) + (
+           select count(*)
+           from knit_attempts
+           where error_class = 'OrderLost' and ended_at > now() - interval '1 hour'
+       ) as begun,
+       (select count(*) from knit_issued where published_at is not null) as published
 
 -- name: plan_checks
 -- Nothing is wrong with it now, so an error of a failure that was not counted is over.

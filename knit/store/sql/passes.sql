@@ -72,10 +72,14 @@ select array(
 select valkey_key, sha256, generation from knit_issued where published_at is not null
 
 -- name: reordered
--- The text is the one of the index.
-select count(distinct cert_id) as count
-from knit_attempts
-where reason = 'published value is missing or damaged' and started_at > now() - interval '1 hour'
+-- The texts are those of the indexes.
+select (
+    select count(distinct cert_id)
+    from knit_attempts
+    where reason = 'published value is missing or damaged' and started_at > now() - interval '1 hour'
+) + (
+    select count(*) from knit_attempts where error_class = 'OrderLost' and ended_at > now() - interval '1 hour'
+) as count
 
 -- name: candidates
 select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
@@ -162,10 +166,16 @@ select now() as at,
        ) as next_pass
 
 -- name: orphaned_leftovers
+-- Also what is under way for a certificate that is no longer wanted: nobody else would end it.
+with left_behind as (
+    select cert_id, false as open from knit_challenges where removed_at is null
+    union
+    select cert_id, true from knit_attempts where ended_at is null
+)
 select distinct h.cert_id
-from knit_challenges h
+from left_behind h
 left join knit_certs c on c.id = h.cert_id
-where h.removed_at is null and (c.id is null or not c.enabled or c.names_key is null)
+where (c.id is null or not c.enabled or c.names_key is null and not h.open)
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || h.cert_id)
 order by h.cert_id
 

@@ -13,7 +13,7 @@ select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key 
        a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at, a.serial as a_serial,
        a.ari_id as a_ari_id, a.not_before as a_not_before, a.not_after as a_not_after, a.sha256 as a_sha256,
-       a.generation as a_generation,
+       a.generation as a_generation, a.tries as a_tries,
        exists (select 1 from knit_compromised_keys k where k.spki_sha256 = a.spki_sha256) as compromised
 from knit_attempts a
 left join knit_certs c on c.id = a.cert_id and c.names_key is not null
@@ -139,6 +139,27 @@ join knit_certs c on c.id = i.cert_id
 where i.valkey_key = any(%(keys)s) and c.enabled and c.names_key is not null
   and i.published_at is not null
 order by c.id
+
+-- name: send_back
+-- Its order may still give the chain, and its key may be sound.
+with sent_back as (
+    update knit_attempts
+    set step = 'finalizing', tries = tries + 1, updated_at = now(), error_class = %(error_class)s, error = %(error)s,
+        retry_at = %(retry_at)s
+    where id = %(id)s and ended_at is null and step in ('issued', 'publishing')
+    returning cert_id, directory
+), shown as (
+    update knit_certs c set last_error = %(error)s
+    from sent_back
+    where c.id = sent_back.cert_id
+    returning c.id, sent_back.directory
+)
+insert into knit_schedule as s (cert_id, failures, retry_directory)
+select id, 1, directory from shown
+on conflict (cert_id) do update
+set failures = case when s.retry_directory <> excluded.retry_directory then 1 else s.failures + 1 end,
+    retry_at = case when s.retry_directory <> excluded.retry_directory then null else s.retry_at end,
+    retry_directory = excluded.retry_directory
 
 -- name: give_up
 with ended as (

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from knit.core.model import Attempt, CertId, Challenge, Reason, Record, Step
-from knit.errors import IdentifierRejected, Interrupted, LeaseLost, RateLimited, Transient
+from knit.core.model import Attempt, CertId, CertSpec, Challenge, Losses, Reason, Record, Step
+from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, RateLimited, Transient
 from knit.ports import Lease
 from tests.integration.store.conftest import DIRECTORY, POLICY, Store
 
@@ -149,14 +149,25 @@ def test_only_errors_of_ours_are_quoted(store: Store) -> None:
     assert "canary" not in str(store.database.rows("select * from knit_attempts, knit_certs"))
 
 
-def test_losses_of_a_key_are_counted_for_a_week(store: Store) -> None:
-    spec = store.add()
-    for why in ("key lost", "what is wanted has changed", "key lost"):
-        with store.leases.hold("cert:1") as lease:
-            store.attempts.abandon(_lease(lease), store.begin(lease, spec), why=why)
-    assert store.attempts.key_losses(spec.id) == 2
-    store.database.write("update knit_attempts set started_at = now() - interval '8 days'")
-    assert store.attempts.key_losses(spec.id) == 0
+def lose(store: Store, spec: CertSpec) -> None:
+    with store.leases.hold(f"cert:{spec.id}") as lease:
+        store.attempts.lose(_lease(lease), store.begin(lease, spec), error=OrderLost("its key is gone"))
+
+
+def test_lost_orders_are_counted_for_a_week_and_a_certificate_and_for_an_hour_and_all(store: Store) -> None:
+    spec, other = store.add(), store.add()
+    for one in (spec, other):
+        lose(store, one)
+    with store.leases.hold("cert:1") as lease:
+        store.attempts.abandon(_lease(lease), store.begin(lease, spec), why="what is wanted has changed")
+    assert store.attempts.losses(spec.id, most=2) == Losses(until=None, begun=2, published=0)
+    lose(store, spec)
+    losses = store.attempts.losses(spec.id, most=2)
+    assert losses.begun == 3
+    assert losses.until is not None
+    assert timedelta(days=6.9) < losses.until - datetime.now(UTC) < timedelta(days=7)
+    store.database.write("update knit_attempts set ended_at = now() - interval '8 days'")
+    assert store.attempts.losses(spec.id, most=2) == Losses(until=None, begun=0, published=0)
 
 
 def test_a_challenge_record_is_a_leftover_from_before_it_is_set_until_it_is_removed(store: Store) -> None:
