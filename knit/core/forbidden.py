@@ -36,18 +36,29 @@ _BELOW = (
     "/etc/docker/",
     "/etc/dpkg/",
     "/etc/dracut/",
+    "/etc/dropbear/",
+    "/etc/efi-keys/",
     "/etc/firewalld/",
+    "/etc/ima/",
     "/etc/init/",
     "/etc/initramfs-tools/",
+    "/etc/ipa/",
     "/etc/kernel/",
+    "/etc/keys/",
     "/etc/kubernetes/manifests/",
+    "/etc/kubernetes/pki/ca.",
+    "/etc/kubernetes/pki/etcd/ca.",
+    "/etc/kubernetes/pki/front-proxy-ca.",
+    "/etc/kubernetes/pki/sa.",
     "/etc/libvirt/hooks/",
     "/etc/netplan/",
     "/etc/network/",
     "/etc/networkmanager/",
     "/etc/openssl/",
     "/etc/opkg/",
+    "/etc/pki/akmods/",
     "/etc/pki/ca-trust/",
+    "/etc/pki/ca/",
     "/etc/pki/java/",
     "/etc/pki/nssdb/",
     "/etc/pki/rpm-gpg/",
@@ -56,7 +67,10 @@ _BELOW = (
     "/etc/pki/trust/",
     "/etc/polkit-1/",
     "/etc/ppp/",
+    "/etc/puppet",
     "/etc/rc",
+    "/etc/salt/",
+    "/etc/secureboot/",
     "/etc/security/",
     "/etc/selinux/",
     "/etc/skel/",
@@ -66,6 +80,7 @@ _BELOW = (
     "/etc/ssl/trust/",
     "/etc/sysconfig/",
     "/etc/systemd/",
+    "/etc/tinc/",
     "/etc/tls/certs/",
     "/etc/udev/",
     "/etc/wireguard/",
@@ -82,6 +97,7 @@ _BELOW = (
     "/nix/",
     "/proc/",
     "/run/dbus/",
+    "/run/initramfs/",
     "/run/networkmanager/",
     "/run/resolvconf/",
     "/run/systemd/",
@@ -97,12 +113,18 @@ _BELOW = (
     "/var/lib/apt/",
     "/var/lib/ca-certificates/",
     "/var/lib/cloud/",
+    "/var/lib/containerd/",
+    "/var/lib/containers/storage/overlay",
     "/var/lib/dbus/",
     "/var/lib/dkms/",
+    "/var/lib/docker/overlay2/",
     "/var/lib/dpkg/",
+    "/var/lib/networkmanager/",
     "/var/lib/pacman/",
     "/var/lib/polkit-1/",
     "/var/lib/rpm/",
+    "/var/lib/sbctl/",
+    "/var/lib/shim-signed/",
     "/var/lib/snapd/",
     "/var/lib/systemd/",
     "/var/spool/at/",
@@ -113,8 +135,9 @@ _LOCAL = ("/usr/local/bin/", "/usr/local/games/", "/usr/local/include/", "/usr/l
 _FOLDERS = frozenset(
     {
         ".aws", ".docker", ".git", ".gnupg", ".kube", ".mozilla", ".pki", ".ssh",
-        "anchors", "autostart", "ca-certificates", "ca-trust", "cacerts", "conf-enabled", "mods-enabled",
-        "renewal-hooks", "sites-enabled", "systemd", "trust-source", "udev", "x509ca",
+        ".postgresql", "anchors", "autostart", "ca-certificates", "ca-trust", "cacerts", "certifi", "conf-enabled",
+        "dist-packages", "mods-enabled", "modules-enabled", "node_modules", "renewal-hooks", "site-packages",
+        "sites-enabled", "systemd", "trust-source", "udev", "x509ca",
     },
 )  # fmt: skip
 _NAMES = (
@@ -134,7 +157,7 @@ _NAMES = (
     "authorized_",
     "ca-bundle",
     "ca-certificates",
-    "cacerts",
+    "cacert",
     "crontab",
     "known_hosts",
     "ssh_host_",
@@ -188,16 +211,18 @@ def replaceable(data: bytes, *, paired: bool) -> bool:
     An authority's certificate is what something trusts, unless its own key lies beside it (`paired`): then it is a
     placeholder that signed itself.
     """
-    certificates, position = [], 0
+    certificates, keys, position = [], 0, 0
     while position < len(data):
         block = _PEM.match(data, position)
         if block is None:
             return False
         if block["label"] == b"CERTIFICATE":
             certificates.append(block["body"])
+        keys += block["label"].endswith(b"PRIVATE KEY")
         position = block.end()
     if not certificates:
-        return position > 0
+        # Parameters alone are something that a server was told to use.
+        return keys > 0
     return len(certificates) <= MAX_CERTIFICATES and (paired or not _is_authority(certificates[0]))
 
 

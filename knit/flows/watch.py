@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 CHUNK = 50
 """Pairs in memory at a time: some 200 KB, 12 MB at worst."""
 
+NAMED = 10
+"""Keys that one line names; of more it tells how many."""
+
 PATROL = 200
 """Pairs whose files are looked at in one poll, in turn; a look at everything covers them all."""
 
@@ -152,9 +155,11 @@ class Watch:
 
     def _forget(self, keys: Collection[str]) -> None:
         for key in keys:
-            fields = {"key": key, "path": self._disk.installed[key].key_path}
-            log.info("no longer published: its files stay, and are no longer looked after", extra=fields)
             self._settled.pop(key, None)
+        if keys:
+            some = {key: self._disk.installed[key].key_path for key in sorted(keys)[:NAMED]}
+            fields = {"count": len(keys), "keys": ", ".join(some), "paths": ", ".join(some.values())}
+            log.info("no longer published: the files stay, and are no longer looked after", extra=fields)
         self._disk.forget(keys)
 
     def _changes(self, revision: int | None) -> set[str]:

@@ -32,4 +32,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    finally:
+        # Nothing is left to be told: a second stop, while the interpreter takes itself apart, would be the system's.
+        start.hold()
+    sys.exit(code)

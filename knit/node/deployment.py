@@ -39,6 +39,8 @@ MODES = (KEY_MODE, CHAIN_MODE)
 """Of a pair's parts, in their order."""
 
 
+STAYS = "a temporary file cannot be removed, trying again at every pass"
+
 FORGOTTEN = 300.0
 """Seconds after which a temporary file is no longer part of anybody's work."""
 
@@ -207,14 +209,19 @@ class Deployment:
             files.remove(folder, name)
         except OSError as error:
             if path not in self._memory.leftovers:
-                fields = {"path": path, "cause": error.strerror}
-                log.warning("a temporary file cannot be removed, trying again at every pass", extra=fields)
                 self._memory.left(path, there=True)
+            self._once.say(logging.WARNING, STAYS, path=path, cause=error.strerror)
             raise
 
     def _try_leftover(self, path: str) -> None:
-        with suppress(KnitError, OSError), self._folders.visit() as visit:
-            files.remove(visit.folder(posixpath.dirname(path)), posixpath.basename(path))
+        try:
+            with self._folders.visit() as visit:
+                files.remove(visit.folder(posixpath.dirname(path)), posixpath.basename(path))
+        except OSError as error:
+            self._once.say(logging.WARNING, STAYS, path=path, cause=error.strerror)
+        except KnitError as error:
+            self._once.say(logging.WARNING, STAYS, path=path, cause=str(error))
+        else:
             self._memory.left(path, there=False)
             log.info("a temporary file that had stayed behind is removed", extra={"path": path})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,8 +19,6 @@ from knit.node.memory import Memory
 from knit.node.state import StateFolder
 from knit.node.traits import is_too_wide, narrow
 
-log = logging.getLogger(__name__)
-
 
 class Shield(Protocol):
     """Holds a stop of the process back until a step that must not be cut in two is over."""
@@ -29,14 +26,21 @@ class Shield(Protocol):
     def __call__(self) -> AbstractContextManager[None]: ...
 
 
+WIDE = "others have rights to files of a pair"
+
+
 class Disk:
-    """Files, memory and journal of one node."""
+    """Files, memory and journal of one node.
+
+    `rights` tell, by key, what was wrong with what others may do with its files, until somebody takes note of it.
+    """
 
     def __init__(self, folders: Folders, state_folder: StateFolder, shield: Shield) -> None:
         self._folders = folders
         self._shield = shield
         self._memory = Memory(state_folder)
         self._signatures: dict[str, int] = {}
+        self.rights: dict[str, tuple[str, str]] = {}
         self._deployment = Deployment(folders, self._memory)
 
     def close(self) -> None:
@@ -147,13 +151,16 @@ class Disk:
             self._memory.loaded()
 
     def _narrow(self, key: str, path: str, mode: int) -> None:
-        with suppress(KnitError, OSError), self._folders.visit() as visit:
+        with suppress(KnitError), self._folders.visit() as visit:
             folder, name = visit.place(path)
-            about = files.about(folder, name)
-            if about is None or not is_too_wide(about, mode):
-                return
-            narrow(folder, name, about, mode)
-            log.warning("others had rights to a file, which are taken away", extra={"key": key, "path": path})
+            try:
+                about = files.about(folder, name)
+                if about is None or not is_too_wide(about, mode):
+                    return
+                narrow(folder, name, about, mode)
+                self.rights[key] = (WIDE, "whatever the default rights do not give is taken away")
+            except OSError as error:
+                self.rights[key] = (WIDE, f"this cannot be taken away ({error.strerror}): {path!r}")
 
 
 def _signature(paths: tuple[str, str], made: Sequence[files.Stamp] | None = None) -> int:

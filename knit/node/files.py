@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 Dress = Callable[[int], object]
 """Gives an open file its owner and rights."""
@@ -93,8 +92,12 @@ def replace(folder: int, name: str, target: str) -> None:
 
 def remove(folder: int, name: str) -> None:
     """Remove a file that knit itself made; it may be gone."""
-    with suppress(FileNotFoundError):
+    try:
         os.unlink(name, dir_fd=folder)
+    except OSError:
+        # A read-only file system says that it is one, whether or not there is such a file.
+        if about(folder, name) is not None:
+            raise
 
 
 def _copy(folder: int, name: str, spare: str, dress: Dress) -> None:

@@ -91,7 +91,9 @@ class Loop:
         return report
 
     def _tell(self, report: Report) -> None:
-        remark({key: Trouble(event, cause) for key, (event, cause) in report.remarks.items()})
+        for remarks in (report.remarks, self._disk.rights):
+            remark({key: Trouble(event, cause) for key, (event, cause) in remarks.items()})
+        self._disk.rights.clear()
         failures = _failures(report)
         self._tell_of_others([error for key, error in report.complaints.items() if key not in failures])
         troubles = {key: _trouble(error) for key, error in failures.items()}

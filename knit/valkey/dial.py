@@ -20,6 +20,12 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence, seconds between questions, and questions without an answer until a connection is given up."""
 
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+class _Unusable(Exception):
+    """A file that the URL names is not what it should be."""
+
+
 _NO_OPTIONS = ("ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
 
 
@@ -71,9 +77,10 @@ class Endpoint:
     def _secured(self, plain: socket.socket, host: str, until: float) -> socket.socket:
         with ExitStack() as undo:
             undo.enter_context(closing(plain))
-            plain.settimeout(_left(until))
             # Read anew for each connection, since the files may have been renewed.
-            secured = _context(self.options).wrap_socket(plain, server_hostname=host)
+            context = _context(self.options)
+            plain.settimeout(_left(until))
+            secured = context.wrap_socket(plain, server_hostname=host)
             undo.pop_all()
         return secured
 
@@ -82,7 +89,7 @@ class Endpoint:
         """What goes wrong with a connection comes out as Unreachable, or as what the server's error code means."""
         try:
             yield
-        except (OSError, UnicodeError, Nonsense, ServerError) as error:
+        except (OSError, UnicodeError, Nonsense, ServerError, _Unusable) as error:
             raise self.failure(error) from None
 
     def failure(self, error: Exception) -> KnitError:
@@ -92,6 +99,8 @@ class Endpoint:
             return self.link.answered(error.code)
         if isinstance(error, Nonsense):
             return Unreachable(f"{where} gives answers that no Valkey server gives, or far too large ones")
+        if isinstance(error, _Unusable):
+            return Unreachable(f"{where} was not asked: {error}")
         if isinstance(error, ssl.SSLCertVerificationError):
             return CredentialsRejected(f"{where} has a certificate that is not trusted: {error.verify_message}")
         return Unreachable(f"{where} {_trouble(error)}")
@@ -141,6 +150,16 @@ def _left(until: float) -> float:
     return max(until - time.monotonic(), 0.001)
 
 
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """What is wrong with files of ours is not told as the server's fault."""
+    try:
+        yield
+    except OSError as error:
+        cause = "no such PEM in them" if isinstance(error, ssl.SSLError) else error.strerror
+        raise _Unusable(f"the {what} of its URL cannot be used ({cause})") from None
+
+
 def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     mode = _VERIFY[str(options.get("ssl_cert_reqs", "required")).lower()]
@@ -151,12 +170,14 @@ def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
     for flag in options.get("ssl_exclude_verify_flags") or ():
         context.verify_flags &= ~flag
     if options.get("ssl_certfile") or options.get("ssl_keyfile"):
-        context.load_cert_chain(
-            options.get("ssl_certfile", ""), options.get("ssl_keyfile"), options.get("ssl_password")
-        )
+        with _named("certificate and key in ssl_certfile and ssl_keyfile"):
+            context.load_cert_chain(
+                options.get("ssl_certfile", ""), options.get("ssl_keyfile"), options.get("ssl_password")
+            )
     roots = [options.get(f"ssl_ca_{name}") for name in ("certs", "path", "data")]
     if any(roots):
-        context.load_verify_locations(*roots)
+        with _named("roots in ssl_ca_certs or ssl_ca_path"):
+            context.load_verify_locations(*roots)
     if options.get("ssl_min_version") is not None:
         context.minimum_version = options["ssl_min_version"]
     if options.get("ssl_ciphers"):

@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -297,6 +298,27 @@ def test_each_cause_of_silence_has_its_own_words(world: World) -> None:
         told[name] = str(caught.value)
     assert "Connection refused" in told["refused"]
     assert "resolved" in told["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("ssl_ca_certs=/nowhere", "roots in ssl_ca_certs"),
+        ("ssl_ca_certs={junk}", "roots in ssl_ca_certs"),
+        ("ssl_certfile=/nowhere&ssl_keyfile=/nowhere", "ssl_certfile and ssl_keyfile"),
+        ("ssl_certfile={junk}", "ssl_certfile and ssl_keyfile"),
+    ],
+)
+def test_a_file_of_the_url_that_is_none_is_not_told_as_the_server_s_silence(
+    world: World, tmp_path: Path, options: str, named: str
+) -> None:
+    (tmp_path / "junk").write_text("junk")
+    server = HostileServer(lambda _: [])
+    url = server.url.replace("redis", "rediss") + "?" + options.format(junk=tmp_path / "junk")
+    with closing(server), closing(connect(url, name="knit-test")) as link, pytest.raises(Unreachable) as caught:
+        ValkeyReader(link, LAYOUT).revision()
+    assert named in str(caught.value)
+    assert "reached" not in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["ssl_validate_ocsp=1", "ssl_cert_reqs=perhaps"])

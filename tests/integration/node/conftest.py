@@ -127,6 +127,12 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
+def listens(pid: int) -> bool:
+    """Whether it has taken over from the system what signals do."""
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
+
+
 @contextmanager
 def small_disk(path: Path, kib: int = 64) -> Iterator[Callable[[int], None]]:
     """A file system of its own at this path; what it yields leaves so many bytes of it free."""

@@ -18,13 +18,14 @@ from pathlib import Path
 
 from knit.core.model import Bundle
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, until
+from tests.integration.node.conftest import Node, Publisher, listens, until
 from tests.integration.node.test_process import memory_mib
 
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
 SEED = int(os.environ.get("SEED", "1"))
 PAIRS = 25
 NAMES = [f"n{number}" for number in range(PAIRS)]
+OTHER = pki.pair("other.test")
 FOREIGN = "foreign.txt"
 SIGNALS = (
     *(signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGCONT, signal.SIGWINCH, signal.SIGALRM),
@@ -60,7 +61,7 @@ class World:
         log = self.state / "state.log"
         acts: list[Callable[[], object]] = [
             target.unlink,
-            lambda: target.write_bytes(b"junk"),
+            lambda: target.write_bytes(OTHER.fullchain if target.suffix == ".pem" else OTHER.privkey),
             lambda: target.chmod(0o777),
             lambda: target.replace(folder / self._chance.choice(NAMES)),
             lambda: shutil.rmtree(self.state),
@@ -101,12 +102,6 @@ def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _listens(pid: int) -> bool:
-    """Whether it has taken over from the system what signals do."""
-    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
-    return bool(int(caught.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
-
-
 def _storm(process: subprocess.Popen[str], chance: random.Random) -> None:
     for _ in range(chance.randrange(40)):
         process.send_signal(chance.choice(SIGNALS))
@@ -126,7 +121,7 @@ def test_whatever_happens_to_a_node_one_quiet_pass_makes_all_as_published(
     assert node.once()
     for _ in range(ROUNDS):
         process = node.process(KNIT_WATCH_INTERVAL="0.1")
-        until(lambda pid=process.pid: _listens(pid))  # type: ignore[misc]
+        until(lambda pid=process.pid: listens(pid))  # type: ignore[misc]
         for _ in range(chance.randrange(4)):
             world.publish(chance.sample(NAMES, chance.randint(1, PAIRS)))
             time.sleep(chance.random() * 0.3)

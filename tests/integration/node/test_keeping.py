@@ -116,7 +116,7 @@ def test_rights_of_others_are_noticed_at_the_next_poll_and_taken_away(
     (node.folder / name).chmod(wide)
     assert loop._pass(sweep=False)
     assert mode(node.folder / name) == right
-    assert "others had rights" in caplog.text
+    assert "others have rights" in caplog.text
     assert node.reload_count == 1
 
 
@@ -230,7 +230,7 @@ def test_a_certificate_that_is_no_longer_published_is_forgotten_and_said_so_once
     assert node.once()
     assert node.once()
     (line,) = [record for record in caplog.records if record.message.startswith("no longer published")]
-    assert line.__dict__["path"] == f"{node.folder}/www.key"
+    assert (line.__dict__["count"], line.__dict__["paths"]) == (1, f"{node.folder}/www.key")
     assert node.files() == {"www.key", "www.pem", "other.key", "other.pem"}
     assert node.reload_count == 1
     assert list(node.start()._disk.installed) == ["cert:b"]

@@ -14,6 +14,7 @@ from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher
 
 AS_ROOT = os.geteuid() == 0
+DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMIIBCAKCAQEA\n-----END DH PARAMETERS-----\n"
 
 
 def cause(caplog: pytest.LogCaptureFixture) -> str:
@@ -97,6 +98,9 @@ def test_a_file_with_other_names_is_replaced_under_this_one_alone(
     [
         b"a-host-name\n",
         b"\x7fELF\x02",
+        DH_PARAMETERS,
+        b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
+        b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
         b"<ca>\n" + pki.pair().fullchain,
         pki.authority().fullchain,
         b"x" * 2_000_000,
@@ -136,13 +140,14 @@ def test_an_authority_s_placeholder_is_replaced_with_the_key_beside_it(node: Nod
 def test_a_root_and_a_linked_folder_lead_to_no_trust_store(
     node: Node, publisher: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    name = f"knit-test-{os.getpid()}"
     (tmp_path / "store").symlink_to("/etc/ssl/certs")
-    publisher.publish("cert:a", pki.value(pki.pair(), "/etc/ssl/certs", "knit-test"))
-    publisher.publish("cert:b", pki.value(pki.pair(), tmp_path / "store", "knit-test"))
+    publisher.publish("cert:a", pki.value(pki.pair(), "/etc/ssl/certs", name))
+    publisher.publish("cert:b", pki.value(pki.pair(), tmp_path / "store", name))
     for roots in (("/etc/ssl", str(tmp_path)), ("/etc/ssl/certs", str(tmp_path / "store")), None):
         assert not node.with_settings(roots=roots).once()
     assert "never writes" in cause(caplog)
-    assert not Path("/etc/ssl/certs/knit-test.pem").exists()
+    assert not Path(f"/etc/ssl/certs/{name}.pem").exists()
 
 
 def test_without_roots_a_linked_folder_is_followed_but_not_to_a_forbidden_place(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, until
+from tests.integration.node.conftest import Node, Publisher, listens, until
 from tests.rig.installation import BIN
 
 OLD_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -29,7 +29,7 @@ def beginning(command: list[str], node: Node) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("delay", [0.005, 0.05, 0.3])
 def test_a_node_told_to_stop_while_it_starts_ends_as_later(
     node: Node, publisher: Publisher, number: int, delay: float
@@ -41,6 +41,40 @@ def test_a_node_told_to_stop_while_it_starts_ends_as_later(
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert b"Traceback" not in errors
+
+
+MEANINGLESS = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGPOLL]
+
+
+def test_signals_without_a_meaning_end_no_node_and_are_left_as_they_were_to_what_it_starts(
+    node: Node, publisher: Publisher, tmp_path: Path
+) -> None:
+    shown = tmp_path / "ignored"
+    publisher.pair("cert:a", pki.pair())
+    show = f"grep SigIgn /proc/self/status > {shown}; echo x >> {node.reloads}"
+    process = node.with_settings(reload_cmd=show).process(KNIT_WATCH_INTERVAL="0.2")
+    until(lambda: node.reload_count == 1)
+    for number in MEANINGLESS:
+        process.send_signal(number)
+        time.sleep(0.02)
+    renewed = pki.pair(age=0.5)
+    publisher.pair("cert:a", renewed, generation=2)
+    until(lambda: node.reload_count == 2)
+    assert node.pair() == renewed
+    ignored = int(shown.read_text().split()[1], 16)
+    assert not any(ignored >> (number - 1) & 1 for number in MEANINGLESS)
+
+
+def test_a_node_told_to_stop_again_and_again_ends_as_if_told_once(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        process = node.process(KNIT_WATCH_INTERVAL="0.2")
+        until(lambda pid=process.pid: listens(pid))  # type: ignore[misc]
+        time.sleep(0.3)
+        while process.poll() is None:
+            process.send_signal(number)
+        assert process.returncode == 0
+        assert "Traceback" not in process.communicate()[1]
 
 
 def test_what_the_command_is_told_is_told_to_the_node(node: Node, publisher: Publisher) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.integration.node.conftest import LAYOUT, Node, Publisher, small_disk
 
 MANY = 200
 PAIR = pki.pair()
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="what only root can set")
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -139,6 +142,87 @@ def test_an_index_that_stays_empty_is_said_once_also_without_a_feed(
     for _ in range(3):
         assert loop._pass(sweep=False)
     assert len(said(caplog)) == 1
+
+
+@needs_root
+def test_a_disk_that_became_read_only_is_one_line_and_leaves_nothing_to_remove(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = node.folder / "disk"
+    with small_disk(folder):
+        publisher.publish("cert:a", pki.value(PAIR, folder))
+        assert node.once()
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)  # noqa: S607 -- wherever it is here
+        publisher.publish("cert:a", pki.value(pki.pair(age=0.5), folder, generation=2), 2)
+        loop = node.start()
+        for _ in range(3):
+            assert not loop._pass(sweep=False)
+        (line,) = said(caplog)
+        assert "Read-only" in line.__dict__["cause"]
+        assert not loop._disk._memory.leftovers
+        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)  # noqa: S607
+        assert loop._pass(sweep=False)
+
+
+@needs_root
+def test_rights_of_others_that_cannot_be_taken_away_are_said_once(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.pair("cert:a", PAIR)
+    loop = node.start()
+    assert loop.once()
+    key = node.folder / "www.key"
+    key.chmod(0o644)
+    if subprocess.run(["chattr", "+i", key], capture_output=True, check=False).returncode:  # noqa: S607
+        pytest.skip("no immutable files on this file system")
+    try:
+        for _ in range(3):
+            loop._pass(sweep=False)
+        (line,) = said(caplog)
+        assert "cannot be taken away" in line.__dict__["cause"]
+    finally:
+        subprocess.run(["chattr", "-i", key], check=True)  # noqa: S607
+
+
+def test_rights_to_many_files_and_many_that_are_published_no_longer_are_a_line_each(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(publisher, node.folder)
+    loop = node.start()
+    assert loop.once()
+    for key in node.folder.glob("*.key"):
+        key.chmod(0o644)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    assert loop.once()
+    (line,) = said(caplog)
+    assert line.__dict__["count"] == MANY
+    publisher.link.client.srem(LAYOUT.index, *(f"cert:{number:03}" for number in range(1, MANY)))
+    caplog.clear()
+    assert loop.once()
+    (line,) = caplog.records
+    assert line.__dict__["count"] == MANY - 1
+
+
+@needs_root
+def test_a_temporary_file_that_stays_is_named_by_the_next_process_too(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.pair("cert:a", PAIR)
+    assert node.once()
+    if subprocess.run(["chattr", "+a", node.folder], capture_output=True, check=False).returncode:  # noqa: S607
+        pytest.skip("no append-only folders on this file system")
+    try:
+        publisher.pair("cert:a", pki.pair(age=0.5), generation=2)
+        for _ in range(2):
+            caplog.clear()
+            loop = node.start()
+            for _ in range(3):
+                assert not loop._pass(sweep=False)
+            paths = [record.__dict__["path"] for record in said(caplog) if "cannot be removed" in record.message]
+            assert len(paths) == len(set(paths)) == 4
+    finally:
+        subprocess.run(["chattr", "-a", node.folder], check=True)  # noqa: S607
 
 
 def test_what_lasts_is_said_again_only_after_a_turn_without_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -25,6 +25,12 @@ ROOT = pki.authority()
         "/usr/local/lib/python3/site-packages/x.pem", "/usr/share/keyrings/x", "/etc/nginx/conf.d/x.conf",
         "/etc/nginx/sites-enabled/x.pem", "/etc/docker/certs.d/hub/ca.crt", "/etc/kubernetes/manifests/x.pem",
         "/etc/letsencrypt/renewal-hooks/deploy/x.pem", "/run/tmpfiles.d/x.pem", "/etc/ssl/openssl.cnf",
+        "/etc/dropbear/dropbear_rsa_host_key.pem", "/etc/salt/pki/master/master.pem", "/etc/tinc/net/rsa_key.priv",
+        "/etc/puppetlabs/puppet/ssl/certs/ca.pem", "/etc/keys/x509_ima.pem", "/etc/kubernetes/pki/ca.crt",
+        "/etc/kubernetes/pki/etcd/ca.key", "/etc/pki/akmods/certs/public_key.pem", "/etc/pki/CA/cacert.pem",
+        "/etc/ipa/ca.crt", "/var/lib/shim-signed/mok/MOK.priv", "/var/lib/sbctl/keys/db/db.pem",
+        "/var/lib/docker/overlay2/0a/merged/etc/ssl/x.pem", "/opt/venv/lib/python3.11/site-packages/certifi/x.pem",
+        "/opt/app/certifi/cacert.pem", "/root/.postgresql/root.crt", "/etc/nginx/modules-enabled/x.pem",
     ],
 )  # fmt: skip
 def test_what_a_system_trusts_starts_or_admits_by_is_never_written(path: str) -> None:
@@ -39,6 +45,7 @@ def test_what_a_system_trusts_starts_or_admits_by_is_never_written(path: str) ->
         "/usr/local/etc/haproxy/www.pem", "/usr/local/nginx/conf/www.key", "/var/lib/postgresql/server.key",
         "/opt/app/tls/tls.crt", "/certs/shop.example.pl", "/certs/www.example.sh", "/tls.crt", "/run/haproxy/www.pem",
         "/libraries/www.pem", "/home/me/.config/app/www.key",
+        "/etc/kubernetes/pki/apiserver.crt", "/var/lib/docker/volumes/tls/_data/www.pem", "/etc/openvpn/server/www.crt",
     ],
 )  # fmt: skip
 def test_where_servers_keep_their_pairs_is_written(path: str) -> None:
