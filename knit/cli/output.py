@@ -16,6 +16,8 @@ from knit.settings.environment import Environment
 
 F = TypeVar("F", bound=Callable[..., Any])
 GAP = "  "
+WIDEST = 256
+"""Columns that a cell may make the lines of others longer by."""
 
 
 def json_flag(command: F) -> F:
@@ -59,6 +61,6 @@ def width() -> int:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    """Aligned columns, two spaces apart. A cell that is very long makes its own line longer, and no other."""
+    widths = [max(min(len(cell), WIDEST) for cell in column) for column in zip(*rows, strict=True)]
     return [GAP.join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -20,12 +20,11 @@ Claim = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A row that is good by itself. `published` is the Valkey key under which it is published, if it is."""
+    """A row that is good by itself."""
 
     id: int
     domains: str
     wanted: Wanted
-    published: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,11 @@ class Verdict:
 
 
 def judge(entries: Sequence[Entry], holders: Iterable[Holder]) -> Verdict:
-    """Of entries that claim one thing the first has it. What `holders` tells of these very entries is outdated."""
+    """Of entries that claim one thing the first has it. What `holders` tells of these very entries is outdated.
+
+    One may claim the key that another of them is still published under: they have changed places, and who publishes
+    sees to it that neither value is lost.
+    """
     ours = {entry.id for entry in entries}
     owners = {claim: holder for holder in holders if holder.id not in ours for claim in holder.claims}
     good: dict[int, Wanted] = {}
@@ -64,8 +67,6 @@ def judge(entries: Sequence[Entry], holders: Iterable[Holder]) -> Verdict:
             continue
         good[entry.id] = entry.wanted
         owners.update(dict.fromkeys(holder.claims, holder))
-        if entry.published is not None:
-            owners.setdefault((KEY, entry.published), holder)
     return Verdict(good=good, clashing=clashing)
 
 

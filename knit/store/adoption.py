@@ -170,9 +170,13 @@ def _entry(row: Row, reserved: Reserved) -> Entry:
     if len(row["domains"]) > LONGEST_DOMAINS:
         message = f"domains are longer than {LONGEST_DOMAINS} characters"
         raise Misconfigured(message)
+    if SEPARATOR in row["domains"]:
+        # The parser of names takes it for white space.
+        message = "domains hold a control character"
+        raise Misconfigured(message)
     standing = wanted_from(row)
     wanted = judged(standing, reserved, standing=standing, issued=row["issued"])
-    return Entry(id=row["id"], domains=row["domains"], wanted=wanted, published=row["published"])
+    return Entry(id=row["id"], domains=row["domains"], wanted=wanted)
 
 
 def _joined(texts: Iterable[str]) -> str:

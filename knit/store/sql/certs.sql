@@ -9,11 +9,10 @@ select exists (select 1 from knit_certs where seen is distinct from wanted) as f
 select c.id, left(coalesce(c.all_domains, c.domains), 100001) as domains, left(c.provider, 200) as provider,
        left(c.valkey_key, 2000) as valkey_key, left(c.cert_path, 5000) as cert_path, left(c.key_path, 5000) as key_path,
        left(c.issuer, 200) as issuer, left(c.key_type, 200) as key_type, left(c.profile, 200) as profile,
-       left(c.preferred_chain, 1000) as preferred_chain, c.renew_before, i.valkey_key as published,
+       left(c.preferred_chain, 1000) as preferred_chain, c.renew_before,
        coalesce(c.requested_at > now() + interval '1 day', false) as ahead, c.names_key, c.wanted,
        c.not_after is not null as issued
 from knit_certs c
-left join knit_issued i on i.cert_id = c.id
 where c.seen is distinct from c.wanted and c.enabled = %(enabled)s and c.id > %(after)s
 order by c.id
 limit %(limit)s
@@ -279,9 +278,13 @@ where c.enabled
   )
 
 -- name: listing
--- A wait, and failures, that belong to another CA than the confirmed one hold no longer.
-select c.id, c.enabled, coalesce(c.all_domains, c.domains) as domains, c.names_key, c.provider, c.valkey_key, c.cert_path, c.key_path,
-       c.not_after, c.last_renewed, c.last_error, c.issuer, c.key_type, c.profile, c.preferred_chain,
+-- A wait, and failures, that belong to another CA than the confirmed one hold no longer. Texts that are far too long,
+-- in rows that are left out, are cut.
+select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as domains, c.names_key,
+       left(c.provider, 5000) as provider, left(c.valkey_key, 5000) as valkey_key,
+       left(c.cert_path, 5000) as cert_path, left(c.key_path, 5000) as key_path,
+       c.not_after, c.last_renewed, left(c.last_error, 5000) as last_error, c.issuer, c.key_type, c.profile,
+       left(c.preferred_chain, 5000) as preferred_chain,
        c.renew_before, c.requested_at, i.published_at, a.step,
        greatest(
            case when s.retry_directory <> n.directory then null else s.retry_at end,

@@ -35,7 +35,7 @@ select valkey_key, since from noted
 select string_agg(spki_sha256, E'\n') as keys from knit_compromised_keys
 
 -- name: without_fingerprint
-select string_agg(valkey_key, E'\n') as keys from knit_issued where spki_sha256 is null and published_at is not null
+select string_agg(knit_line(valkey_key), E'\n') as keys from knit_issued where spki_sha256 is null and published_at is not null
 
 -- name: record_fingerprints
 update knit_issued i

@@ -42,7 +42,7 @@ join knit_certs c on c.id = recorded.cert_id
 where s.cert_id = c.id
 
 -- name: published_keys
-select string_agg(i.valkey_key, E'\n') as keys
+select string_agg(knit_line(i.valkey_key), E'\n') as keys
 from knit_issued i
 where i.published_at is not null
   and i.cert_id not in (select id from knit_certs where not enabled)

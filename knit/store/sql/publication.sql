@@ -161,6 +161,12 @@ set failures = case when s.retry_directory <> excluded.retry_directory then 1 el
     retry_at = case when s.retry_directory <> excluded.retry_directory then null else s.retry_at end,
     retry_directory = excluded.retry_directory
 
+-- name: occupied
+select i.valkey_key, i.cert_id, i.sha256
+from knit_issued i
+join knit_certs c on c.id = i.cert_id
+where i.valkey_key = any(%(keys)s) and c.enabled and i.published_at is not null
+
 -- name: give_up
 with ended as (
     update knit_attempts
@@ -220,11 +226,11 @@ select cert_id from recorded
 -- Also where a certificate is still published while its move to another key is under way, or while nobody has looked
 -- at a change of its row yet, or its row has been left out since. These are few: each is looked up by itself, where a
 -- join would read all that is published.
-select (select string_agg(valkey_key, E'\n') from knit_certs where enabled) as wanted,
+select (select string_agg(knit_line(valkey_key), E'\n') from knit_certs where enabled) as wanted,
        (
            select string_agg(
                (
-                   select i.valkey_key
+                   select knit_line(i.valkey_key)
                    from knit_issued i
                    join knit_certs c on c.id = i.cert_id
                    where i.cert_id = x.id and c.enabled
@@ -248,10 +254,10 @@ with dead as (
     from knit_certs c
     where not c.enabled and not exists (select 1 from knit_issued i where i.cert_id = c.id)
 )
-select string_agg(dead.valkey_key, E'\n') as keys, clock_timestamp() as at,
+select string_agg(knit_line(dead.valkey_key), E'\n') as keys, clock_timestamp() as at,
        exists (select 1 from knit_unexplained) as noted,
        (
-           select string_agg(i.valkey_key, E'\n')
+           select string_agg(knit_line(i.valkey_key), E'\n')
            from (select distinct cert_id from knit_compromised_keys) k
            join knit_issued i on i.cert_id = k.cert_id
            join knit_certs c on c.id = k.cert_id

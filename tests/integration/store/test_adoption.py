@@ -88,6 +88,7 @@ def test_a_second_load_is_adopted_beside_the_first_with_statistics_of_an_empty_l
         ("domains = ''", "empty"),
         ("domains = repeat('a.example.org,', 300000)", "longer"),
         ("valkey_key = ''", "valkey_key"),
+        ("domains = domains || E'\\x1e'", "control"),
     ],
 )
 def test_an_odd_row_is_left_out_with_its_reason_and_stops_nobody_else(store: Store, edit: str, words: str) -> None:
@@ -101,6 +102,14 @@ def test_an_odd_row_is_left_out_with_its_reason_and_stops_nobody_else(store: Sto
     assert len(odd.last_error or "") < 2001
     assert store.candidate_ids() == [1, 3]
     store.list.add(new_cert(9))
+
+
+@pytest.mark.parametrize("names", ["null", "'{}'", "'{null}'", "array[array['a.example'], array['b.example']]"])
+def test_a_hand_cannot_take_from_a_certificate_what_every_pass_needs(store: Store, names: str) -> None:
+    store.add()
+    with pytest.raises(Misconfigured):
+        store.database.write(f"update knit_certs set names = {names}")
+    assert store.candidate_ids() == [1]
 
 
 @pytest.mark.parametrize("column", ["not_after", "last_renewed"])

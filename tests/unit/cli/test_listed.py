@@ -165,3 +165,11 @@ def test_a_story_begins_with_all_that_is_wanted() -> None:
     for part in ("valkey key tls:b", "/etc/b.crt", "/etc/b.key  (rsa4096)", "shortlived", "X2", "480h left"):
         assert part in text
     assert "profile" not in "\n".join(listed.story(CERT, [], NOW))
+
+
+def test_one_very_long_cell_makes_no_other_line_longer() -> None:
+    huge = replace(CERT, domains="a.example," * 10_000, last_error="x" * 100_000)
+    head, first, *others = listed.plain([huge, *[CERT] * 3])
+    assert len(first) > 100_000
+    assert max(map(len, (head, *others))) < 2_000
+    assert head.index("PROVIDER") == others[0].index("desec")
