@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from knit.app.published import PublishedSide, check_server, published_side
+from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
@@ -52,12 +53,14 @@ class Stores:
 
     def publish(self) -> Publish:
         """What publishes, refreshes and prunes."""
+        belonging, publication = self.published.belonging, self.published.publication
         return Publish(
             store=self.passes,
             leases=self.leases,
             staging=self.staging,
-            publication=self.published.publication,
-            belonging=self.published.belonging,
+            publication=publication,
+            belonging=belonging,
+            move=Move(installation=belonging.id, store=self.passes, publication=publication, clock=self.clock),
             prune=self.published.prune,
             clock=self.clock,
         )

@@ -65,3 +65,26 @@ def guard(keys: AbstractSet[str], *, live: int, confirmed: bool = False) -> None
             f"kept; `knit prune` shows what and why"
         )
         raise UnsafePublish(message)
+
+
+def readable(raw: bytes) -> Value | None:
+    """The value, if it is a sound one."""
+    try:
+        value = Value.from_wire(raw)
+        value.verify()
+    except BundleMismatch:
+        return None
+    return value
+
+
+def generation_of(token: str) -> int:
+    """Of what is stored, by its token; 0 for what has none."""
+    return int(token) if token.isdigit() else 0
+
+
+def above(generation: int, now: datetime) -> int:
+    """A greater one, never below the clock's seconds.
+
+    When Postgres and Valkey are both lost, what nodes remember must not be greater than what comes after.
+    """
+    return max(generation + 1, int(now.timestamp()))

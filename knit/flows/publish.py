@@ -9,9 +9,11 @@ from functools import reduce
 
 from knit.core import retry
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
-from knit.core.value import Parcel, Value, published_as
+from knit.core.publication import above, generation_of, readable
+from knit.core.value import Parcel
 from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused
 from knit.flows.belonging import Belonging
+from knit.flows.move import Move, in_the_way
 from knit.flows.prune import Prune
 from knit.ports import Clock, Lease, Leases, NewValue, PassStore, Publication, Staging, Stored
 
@@ -46,6 +48,7 @@ class Publish:
     staging: Staging
     publication: Publication
     belonging: Belonging
+    move: Move
     prune: Prune
     clock: Clock
 
@@ -109,7 +112,7 @@ class Publish:
             message = "what waited in staging is gone"
             raise BundleMismatch(message)
         leaf = self._looked_at(ready, bundle)
-        generation = self._above(0 if ready.issued is None else ready.issued.generation)
+        generation = above(0 if ready.issued is None else ready.issued.generation, self.clock())
         facts = _facts(spec, attempt, leaf, generation)
         replaces = _token(ready.issued, spec.valkey_key)
         parcel = Parcel.of(ready, bundle, facts, installation=self.belonging.id, replaces=replaces)
@@ -172,12 +175,16 @@ class Publish:
         others = [parcel for parcel, other in zip(ours, found, strict=True) if other is not None]
         if not others:
             return done
-        stored = self.publication.look([parcel.issued.valkey_key for parcel in others])
+        keys = [parcel.issued.valkey_key for parcel in others]
+        stored, held = self.publication.look(keys), self.store.occupied(keys)
         behind = []
         for parcel in others:
-            here = stored[parcel.issued.valkey_key]
-            if (value := _readable(here)) is not None and value.sha256 == parcel.issued.sha256:
+            key, here = parcel.issued.valkey_key, stored[parcel.issued.valkey_key]
+            value, holder = readable(here.raw), held.get(key)
+            if value is not None and value.sha256 == parcel.issued.sha256:
                 done.append(parcel.found(value))
+            elif value is not None and holder is not None and holder.keeps(value.sha256, parcel.issued.cert_id):
+                raise Refused(in_the_way(key, holder))
             elif again:
                 behind.append(self._over(parcel, here))
             else:
@@ -186,7 +193,7 @@ class Publish:
         return [*done, *self._set(behind, again=False)] if behind else done
 
     def _over(self, parcel: Parcel, here: Stored) -> Parcel:
-        return parcel.over(here.token, generation=max(parcel.issued.generation, _generation(here)) + 1)
+        return parcel.over(here.token, generation=max(parcel.issued.generation, generation_of(here.token)) + 1)
 
     def _record(self, parcels: Sequence[Parcel]) -> None:
         self.store.record_published(parcels)
@@ -201,56 +208,9 @@ class Publish:
             }
             log.info("certificate published", extra=extra)
 
-    def _above(self, generation: int) -> int:
-        """A greater one, never below the clock's seconds.
-
-        When Postgres and Valkey are both lost, what nodes remember must not be greater than what comes after.
-        """
-        return max(generation + 1, int(self.clock().timestamp()))
-
     def _refresh(self, report: Report, found: Sequence[tuple[CertSpec, Issued]], lease: Lease) -> Report:
-        """Publish the same bytes under new metadata; nothing is ordered for a changed path or key."""
-        refreshed, failed = [], 0
-        for spec, issued in found:
-            try:
-                if self._move(spec, issued, lease):
-                    refreshed.append(spec.id)
-            except ForeignValkey:
-                raise
-            except Refused as error:
-                failed += 1
-                self.store.complain([spec.id], error)
-                log.error("metadata not refreshed", extra={"cert": spec.id, "error": str(error)})  # noqa: TRY400 -- the error's text is the whole story
-        return replace(report, refreshed=(*report.refreshed, *refreshed), failed=report.failed + failed)
-
-    def _move(self, spec: CertSpec, issued: Issued, lease: Lease) -> bool:
-        """False when what is live is not what was recorded: its dates are others than those known here."""
-        stored = self.publication.look([issued.valkey_key, spec.valkey_key])
-        old, there = _readable(stored[issued.valkey_key]), stored[spec.valkey_key]
-        if old is None or old.sha256 != issued.sha256 or self._is_later(there, issued):
-            return False
-        moved = replace(
-            issued,
-            generation=self._above(max(old.generation_by(self.clock()) or 0, issued.generation, _generation(there))),
-            valkey_key=spec.valkey_key,
-            cert_path=spec.cert_path,
-            key_path=spec.key_path,
-        )
-        value = published_as(old.bundle, moved, self.belonging.id).to_wire()
-        lease.check()
-        (other,) = self.publication.publish([(spec.valkey_key, value, there.token)])
-        if other is not None or not self.store.record_refreshed(moved, issued):
-            return False
-        log.info("metadata refreshed", extra={"cert": spec.id, "key": spec.valkey_key})
-        return True
-
-    def _is_later(self, there: Stored, issued: Issued) -> bool:
-        """Whether a newer bundle of this very certificate has got to that key meanwhile."""
-        value = _readable(there)
-        if value is None or value.mark is None or value.sha256 == issued.sha256:
-            return False
-        ours = (value.mark.installation, value.mark.cert_id) == (self.belonging.id, issued.cert_id)
-        return ours and value.mark.generation > issued.generation
+        moved = self.move.run(found, lease)
+        return replace(report, refreshed=(*report.refreshed, *moved.done), failed=report.failed + len(moved.failed))
 
     def _prune(self, report: Report, lease: Lease) -> Report:
         """And the reverse: values that are there, but that the index has lost, are published again."""
@@ -289,20 +249,6 @@ def _new_value(parcel: Parcel) -> NewValue:
 def _token(issued: Issued | None, key: str) -> str:
     """What is expected at the key, going by what is recorded."""
     return "" if issued is None or issued.valkey_key != key else str(issued.generation)
-
-
-def _readable(stored: Stored) -> Value | None:
-    """The value, if it is a sound one."""
-    try:
-        value = Value.from_wire(stored.raw)
-        value.verify()
-    except BundleMismatch:
-        return None
-    return value
-
-
-def _generation(stored: Stored) -> int:
-    return int(stored.token) if stored.token.isdigit() else 0
 
 
 def _in_place(spec: CertSpec, issued: Issued) -> bool:

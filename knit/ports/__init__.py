@@ -352,6 +352,9 @@ class PassStore(Protocol):
     def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates that count as published under one of these keys."""
 
+    def occupied(self, keys: Iterable[str]) -> Mapping[str, Holder]:
+        """Which enabled certificate, be it left out or not, counts as published under each of these keys."""
+
     def reordered(self) -> int:
         """How many orders were begun in the last hour because a value was lost."""
 
@@ -433,6 +436,17 @@ class PassStore(Protocol):
 
     def clear_removals(self, keys: Iterable[str], at: datetime) -> None:
         """What was asked for at these keys until then is done; a disabled certificate is no longer published."""
+
+
+class Holder(NamedTuple):
+    """A certificate that counts as published under some key, with the pair of this hash."""
+
+    cert_id: CertId
+    sha256: str
+
+    def keeps(self, sha256: str, cert_id: CertId) -> bool:
+        """Whether a value with this hash is this certificate's, and not that of `cert_id`."""
+        return self.sha256 == sha256 and self.cert_id != cert_id
 
 
 class Removals(NamedTuple):
@@ -526,6 +540,9 @@ class Publication(Protocol):
         Gives for each None when done, or the token found there when it is another one (nothing is written then).
         """
 
+    def exchange(self, values: Sequence[NewValue]) -> bool:
+        """The same for all of them or none; False when one of the tokens was another."""
+
     def survey(self) -> Survey:
         """What the index says (one round trip)."""
 
@@ -541,6 +558,7 @@ __all__ = [
     "CertList",
     "Clock",
     "Delegation",
+    "Holder",
     "Home",
     "Issued",
     "Issuer",

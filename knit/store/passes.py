@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Newcomer, Policy, Ready
 from knit.core.value import Parcel
 from knit.core.wanted import Reserved
-from knit.ports import Removals
+from knit.ports import Holder, Removals
 from knit.store.accounts import Accounts
 from knit.store.adoption import SMALLEST_ID, adopt
 from knit.store.attempts import plan_checks, told
@@ -161,6 +161,11 @@ class Passes:
         """Enabled certificates that count as published under one of these keys."""
         found = self._database.rows(self._sql["recorded"], {"keys": list(keys)})
         return tuple((spec_from(row), issued_from(row, "i_")) for row in found)
+
+    def occupied(self, keys: Iterable[str]) -> Mapping[str, Holder]:
+        """See the port."""
+        found = self._database.rows(self._sql["occupied"], {"keys": list(keys)})
+        return {row["valkey_key"]: Holder(CertId(row["cert_id"]), row["sha256"]) for row in found}
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""

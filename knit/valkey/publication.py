@@ -30,6 +30,7 @@ class ValkeyPublication(Publication):
         self._installation = installation
         self._feed = [layout.index, layout.revision, layout.revisions, layout.installation]
         self._publish = link.client.register_script(scripts.PUBLISH)
+        self._exchange = link.client.register_script(scripts.EXCHANGE)
         self._prune = link.client.register_script(scripts.PRUNE)
         self._look = link.client.register_script(scripts.LOOK)
         self._survey = link.client.register_script(scripts.SURVEY)
@@ -87,12 +88,19 @@ class ValkeyPublication(Publication):
 
     def publish(self, values: Sequence[NewValue]) -> Sequence[str | None]:
         """See the port. Raises Refused for a key that knit itself needs."""
+        return [_found(answer) for answer in self._write(self._publish, values)]
+
+    def exchange(self, values: Sequence[NewValue]) -> bool:
+        """See the port. Raises Refused for a key that knit itself needs."""
+        return bool(self._write(self._exchange, values))
+
+    def _write(self, script: Script, values: Sequence[NewValue]) -> Sequence[bytes]:
         for key, _, _ in values:
             self._check_name(key)
         keys = [*self._feed, *(key for key, _, _ in values)]
         pairs = [part for _, value, expected in values for part in (value, expected)]
-        answers = self._run(self._publish, keys, [self._layout.channel, self._installation, *pairs])
-        return [_found(answer) for answer in cast("list[bytes]", answers)]
+        answers = self._run(script, keys, [self._layout.channel, self._installation, *pairs])
+        return cast("list[bytes]", answers)
 
     def survey(self) -> Survey:
         """See the port; worked out on the server."""

@@ -43,11 +43,7 @@ end
 local function hint(revision) redis.pcall('PUBLISH', ARGV[1], revision) end
 """
 
-PUBLISH = (
-    _OURS
-    + _TOKEN
-    + _BUMP
-    + """
+_PUBLISH = """
 local answers, changed, refused = {}, {}, false
 for place = 5, #KEYS do
   local key, value, expected = KEYS[place], ARGV[place * 2 - 7], ARGV[place * 2 - 6]
@@ -71,8 +67,22 @@ if #changed > 0 then
 end
 return refused or answers
 """
-)
+
+PUBLISH = _OURS + _TOKEN + _BUMP + _PUBLISH
 """KEYS: index, revision, revisions, installation, keys. ARGV: channel, our id, then value and token for each key."""
+
+EXCHANGE = (
+    _OURS
+    + _TOKEN
+    + _BUMP
+    + """
+for place = 5, #KEYS do
+  if token(redis.pcall('GET', KEYS[place])) ~= ARGV[place * 2 - 6] then return {} end
+end
+"""
+    + _PUBLISH
+)
+"""The same for all or none of them; gives nothing where it was none."""
 
 PRUNE = (
     _OURS

@@ -107,6 +107,16 @@ def test_only_what_was_read_is_replaced_be_it_older_or_newer(
     assert publication.publish([("cert:a", value(2**53 - 1, "other"), str(stored))]) == [None]
 
 
+def test_an_exchange_writes_all_or_nothing(publication: ValkeyPublication) -> None:
+    publication.publish([("cert:a", value(1), ""), ("cert:b", value(2), "")])
+    before = publication.live(["cert:a", "cert:b"])
+    for read in ("1", "#", ""):
+        assert not publication.exchange([("cert:a", value(3, "b"), "1"), ("cert:b", value(3, "a"), read)])
+    assert publication.live(["cert:a", "cert:b"]) == before
+    assert publication.exchange([("cert:a", value(3, "b"), "1"), ("cert:b", value(3, "a"), "2")])
+    assert publication.live(["cert:a", "cert:b"]) == {"cert:a": value(3, "b"), "cert:b": value(3, "a")}
+
+
 def test_a_value_that_is_gone_is_not_what_was_read(publication: ValkeyPublication) -> None:
     assert publication.publish([("cert:a", value(6), "5")]) == [""]
     assert publication.live(["cert:a"]) == {}
