@@ -51,6 +51,7 @@ from knit.errors import (
 from knit.flows.belonging import Belonging
 from knit.flows.limits import Limits
 from knit.flows.proving import Counted
+from knit.flows.values import Values
 from knit.ports import (
     Clock,
     Issuer,
@@ -80,6 +81,10 @@ UNFIT = "it is kept and looked at again; `knit renew --force` orders another"
 BEFORE_FINALIZE = (Step.PLANNED, Step.KEY_STAGED, Step.ORDERED)
 
 
+class Outdated(Transient):
+    """What is live was newer than what was recorded, and is recorded now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renew:
     """The flow with its ports. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
@@ -89,6 +94,7 @@ class Renew:
     staging: Staging
     publication: Publication
     belonging: Belonging
+    values: Values
     issuers: Issuers
     prover: Callable[[str, Journal], Prover]
     sweep: Callable[[Sequence[Leftover]], None]
@@ -105,9 +111,15 @@ class Renew:
         with nothing done, when the clock here is wrong.
         """
         try:
-            return self._held(cert_id)
+            return self._looked_at_anew(cert_id)
         except NoSuchCertificate:
             return Skipped(cert_id=cert_id, reason="removed or disabled")
+
+    def _looked_at_anew(self, cert_id: CertId) -> Outcome:
+        try:
+            return self._held(cert_id)
+        except Outdated:
+            return self._held(cert_id)
 
     def _held(self, cert_id: CertId) -> Outcome:
         with self.store.hold(cert_id) as held:
@@ -140,12 +152,23 @@ class Renew:
         attempt = known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:
             return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
+        self._check_newest(spec, known.state, lease)
         stopped = self._limits.pause(spec, self.policy.directory, lease) or self._unpublishable(spec, known.state)
         if stopped is not None:
             return stopped
         if attempt is None:
             return self._begin(spec, known, verdict.reason, lease)
         return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
+
+    def _check_newest(self, spec: CertSpec, state: CertState, lease: Lease) -> None:
+        """Nothing is ordered for what an older database says. Raises Outdated."""
+        if not self.values.taken(spec, state.issued, self.belonging.id):
+            return
+        why = "a newer certificate than the recorded one is published"
+        if state.attempt is not None:
+            self.store.abandon(lease, state.attempt, why=why)
+            self.staging.discard([state.attempt.id])
+        raise Outdated(why)
 
     def _begin(self, spec: CertSpec, known: Known, reason: Reason, lease: Lease) -> Outcome:
         key = x509.Key.new(spec.key_type)
@@ -249,6 +272,7 @@ class Renew:
 
     def _start_over(self, spec: CertSpec, known: Known, attempt: Attempt, lease: Lease, error: OrderLost) -> Outcome:
         """Another order in place of one that is lost, while few are: what loses one often loses them all."""
+        self._check_newest(spec, replace(known.state, attempt=attempt), lease)
         losses = self.store.losses(spec.id, most=MOST_LOST)
         if losses.until is not None:
             often = OrderLost(

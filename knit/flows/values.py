@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from knit.core import lost
 from knit.core.lost import Finding
 from knit.core.model import CertSpec, Issued, Leaf, Policy
+from knit.core.publication import readable
 from knit.core.value import Value
 from knit.errors import BundleMismatch
 from knit.ports import Clock, Home, PassStore, Publication
@@ -32,7 +33,7 @@ class Values:
         host, compromised = self.store.original_account_host(), self.home.compromised()
         for key, raw in self.publication.live(list(specs)).items():
             try:
-                issued, leaf = self._checked(specs[key], raw, host)
+                issued, leaf = self._checked(specs[key], Value.from_wire(raw), host)
                 if leaf.spki_sha256 in compromised:
                     raise BundleMismatch(Finding.COMPROMISED)  # noqa: TRY301 -- one line tells of every reason
             except BundleMismatch as error:
@@ -40,6 +41,33 @@ class Values:
                 continue
             self.store.record_adopted(issued, leaf.spki_sha256)
             log.info("published value adopted", extra={"cert": specs[key].id, "not_after": issued.not_after})
+
+    def taken(self, spec: CertSpec, issued: Issued | None, installation: str) -> bool:
+        """Whether our value of this certificate is newer than what is recorded of it: then it is recorded.
+
+        So it is after a backup of the database was restored. False for one that could not be served.
+        """
+        key = spec.valkey_key if issued is None else issued.valkey_key
+        value = readable(self.publication.live([key]).get(key, b""))
+        if value is None or value.mark is None:
+            return False
+        generation = value.generation_by(self.clock())
+        ours = (value.mark.installation, value.mark.cert_id) == (installation, spec.id)
+        newer = generation is not None and generation > (0 if issued is None else issued.generation)
+        return ours and newer and self._take(spec, issued, value, key)
+
+    def _take(self, spec: CertSpec, issued: Issued | None, value: Value, key: str) -> bool:
+        try:
+            facts, leaf = self._checked(spec, value, self.store.original_account_host())
+        except BundleMismatch:
+            return False
+        if leaf.spki_sha256 in self.home.compromised():
+            return False
+        before = None if issued is None else issued.sha256
+        self.store.record_adopted(_at(facts, key), leaf.spki_sha256, before=before)
+        extra = {"cert": spec.id, "names": spec.names_key, "not_after": facts.not_after}
+        log.warning("published value is newer than the one recorded: taken as it is", extra=extra)
+        return True
 
     def lost(self, keys: frozenset[str]) -> frozenset[str]:
         """Keys whose value is damaged or older than what is recorded; a newer one is taken as it is."""
@@ -95,13 +123,13 @@ class Values:
             finding = lost.judge(value, spki_sha256, issued, compromised, self.clock())
             if finding is not Finding.NEWER:
                 return finding, None
-            facts, leaf = self._checked(spec, raw, host)
+            facts, leaf = self._checked(spec, value, host)
         except BundleMismatch:
             return Finding.DAMAGED, None
         return finding, (_at(facts, issued.valkey_key), leaf.spki_sha256)
 
-    def _checked(self, spec: CertSpec, raw: bytes, host: str | None) -> tuple[Issued, Leaf]:
-        return adopted(spec, raw, self.policy, host, self.clock)
+    def _checked(self, spec: CertSpec, value: Value, host: str | None) -> tuple[Issued, Leaf]:
+        return adopted(spec, value, self.policy, host, self.clock)
 
 
 def _at(facts: Issued, key: str) -> Issued:
@@ -119,7 +147,9 @@ def _sound(raw: bytes) -> Value | None:
     return value if value.privkey and value.fullchain else None
 
 
-def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None, clock: Clock) -> tuple[Issued, Leaf]:
+def adopted(
+    spec: CertSpec, value: Value, policy: Policy, account_host: str | None, clock: Clock
+) -> tuple[Issued, Leaf]:
     """Facts about a value found published, checked as strictly as an issued one. Raises BundleMismatch.
 
     Which directory it came from is in knit's own member; for a value of the Go knit it follows from the host of
@@ -127,7 +157,6 @@ def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None
     """
     from knit.core import x509
 
-    value = Value.from_wire(raw)
     value.verify()
     leaf = x509.check(value.bundle, names=spec.names, now=clock())
     issued = Issued(
@@ -141,7 +170,7 @@ def adopted(spec: CertSpec, raw: bytes, policy: Policy, account_host: str | None
         ari_id=leaf.ari_id,
         not_before=leaf.not_before,
         not_after=leaf.not_after,
-        issued_at=leaf.not_before,
+        issued_at=leaf.not_before if value.mark is None else value.mark.issued_at,
         sha256=value.sha256,
         generation=value.generation_by(clock()) or 0,
         valkey_key=spec.valkey_key,
