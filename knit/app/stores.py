@@ -35,19 +35,25 @@ class Stores:
     published: PublishedSide
     clock: Clock
 
+    def values(self) -> Values:
+        """What is live beside what is recorded."""
+        return Values(
+            store=self.passes,
+            home=self.published.belonging.home,
+            publication=self.published.publication,
+            policy=self.settings.policy,
+            clock=self.clock,
+        )
+
     def reconcile(self) -> Reconcile:
         """A pass."""
-        policy, belonging, publication = self.settings.policy, self.published.belonging, self.published.publication
-        values = Values(
-            store=self.passes, home=belonging.home, publication=publication, policy=policy, clock=self.clock
-        )
         return Reconcile(
             store=self.passes,
             memory=self.memory,
-            publication=publication,
-            belonging=belonging,
-            values=values,
-            policy=policy,
+            publication=self.published.publication,
+            belonging=self.published.belonging,
+            values=self.values(),
+            policy=self.settings.policy,
             clock=self.clock,
         )
 

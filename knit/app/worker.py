@@ -56,6 +56,7 @@ def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Ret
             staging=stores.staging,
             publication=stores.published.publication,
             belonging=stores.published.belonging,
+            values=stores.values(),
             issuers=Issuers([issuer]),
             prover=proofs.prover,
             sweep=proofs.sweep,

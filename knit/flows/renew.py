@@ -152,10 +152,10 @@ class Renew:
         attempt = known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:
             return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
-        self._check_newest(spec, known.state, lease)
         stopped = self._limits.pause(spec, self.policy.directory, lease) or self._unpublishable(spec, known.state)
         if stopped is not None:
             return stopped
+        self._check_newest(spec, known.state, lease)
         if attempt is None:
             return self._begin(spec, known, verdict.reason, lease)
         return self._attempt(spec, known, self.store.resume(lease, attempt), lease)

@@ -116,6 +116,9 @@ class Stage:
         ports = ("store", "staging", "publication")
         renew: dict[str, Any] = {name: Mortal(getattr(flows.renew, name), life) for name in (*ports, "issuers")}
         publish: dict[str, Any] = {name: Mortal(getattr(flows.publish, name), life) for name in (*ports, "leases")}
+        publish["move"] = dataclasses.replace(
+            flows.publish.move, store=publish["store"], publication=publish["publication"]
+        )
         try:
             yield dataclasses.replace(
                 flows,
@@ -460,7 +463,10 @@ def interrupted(flows: Flows, call: str, happens: Callable[[], object]) -> Flows
     """The publish flow pauses before this call to Valkey."""
     port: Any = Interrupting(flows.publish.publication, call, happens)
     prune = dataclasses.replace(flows.publish.prune, publication=port)
-    return dataclasses.replace(flows, publish=dataclasses.replace(flows.publish, publication=port, prune=prune))
+    move = dataclasses.replace(flows.publish.move, publication=port)
+    return dataclasses.replace(
+        flows, publish=dataclasses.replace(flows.publish, publication=port, prune=prune, move=move)
+    )
 
 
 def published(stage: Stage, name: str) -> dict[str, Any]:
