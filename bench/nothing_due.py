@@ -20,6 +20,7 @@ from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
 from knit.app.published import published_side
 from knit.core.model import Policy
+from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
@@ -166,6 +167,7 @@ def _pass(database: Database, valkey: Valkey, opened: ExitStack) -> Pass:
         staging=ValkeyStaging(link, layout, belonging.id),
         publication=publication,
         belonging=belonging,
+        move=Move(installation=belonging.id, store=passes, publication=publication, clock=_now),
         prune=side.prune,
         clock=_now,
     )
