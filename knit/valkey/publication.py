@@ -55,7 +55,7 @@ class ValkeyPublication(Publication):
     def rehearse(self, key: str) -> None:
         """See the port. A channel that is closed to us only makes nodes wait for their next poll."""
         self._check_name(key)
-        keys = [*self._feed, self._layout.probe, key]
+        keys = [*self._feed, self._layout.probe, key, self._layout.staging(0, self._installation)]
         answer = cast("list[bytes]", self._run(self._rehearse, keys, [self._layout.channel, self._installation]))
         lacking = [command.decode() for command in answer]
         if "PUBLISH" in lacking:

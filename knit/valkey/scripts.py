@@ -156,15 +156,16 @@ local function may(command, ...)
   if not redis.acl_check_cmd(command, ...) then lacking[#lacking + 1] = command end
 end
 if redis.acl_check_cmd then
-  local index, revision, revisions, key = KEYS[1], KEYS[2], KEYS[3], KEYS[6]
+  local index, revision, revisions, key, staged = KEYS[1], KEYS[2], KEYS[3], KEYS[6], KEYS[7]
   may('GET', key) may('SET', key, '') may('DEL', key) may('TIME') may('GET', revision) may('SET', revision, '')
   may('SADD', index, key) may('SREM', index, key) may('SMEMBERS', index) may('EXISTS', key)
   may('ZADD', revisions, '1', key) may('ZREM', revisions, key) may('PUBLISH', ARGV[1], '1')
+  may('HSET', staged, 'privkey', '') may('HGETALL', staged) may('UNLINK', staged)
 end
 return lacking
 """
 )
-"""KEYS: index, revision, revisions, installation, probe, key of a certificate. ARGV: channel, our id.
+"""KEYS: index, revision, revisions, installation, probe, key of a certificate, one of staging. ARGV: channel, our id.
 
 Gives the commands that this user lacks.
 """

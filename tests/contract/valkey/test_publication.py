@@ -351,18 +351,20 @@ def test_a_rehearsal_publishes_nothing_and_leaves_nothing(publication: ValkeyPub
 
 
 COMMANDS = ["get", "set", "del", "sadd", "srem", "zadd", "zrem", "time", "smembers", "exists"]
+STAGING = ["hset", "hgetall", "unlink"]
 
 
 @pytest.mark.parametrize(
     ("rights", "named"),
     [
-        *((["~*", "&*", "+@all", f"-{command}"], f"(?i)\\b{command}\\b") for command in COMMANDS),
+        *((["~*", "&*", "+@all", f"-{command}"], f"(?i)\\b{command}\\b") for command in (*COMMANDS, *STAGING)),
         (["~*", "&*", "+@all", "-evalsha"], "evalsha"),
         (["~*", "&*", "+@all", "-script|load"], "script|load"),
         (["~knit:index*", "~other:*", "&*", "+@all"], "the key cert:a is outside"),
         (["~cert:*", "~knit:index", "&*", "+@all"], "the key knit:index:revision is outside"),
+        (["~cert:*", "~knit:index", "~knit:index:[rip]*", "&*", "+@all"], "the key knit:index:staging:"),
     ],
-    ids=[*COMMANDS, "evalsha", "script load", "key of the certificate", "key of the feed"],
+    ids=[*COMMANDS, *STAGING, "evalsha", "script load", "key of the certificate", "key of the feed", "key of staging"],
 )
 def test_a_rehearsal_names_the_right_that_is_missing(own_valkey: Valkey, rights: list[str], named: str) -> None:
     with closing(redis.Redis.from_url(own_valkey.url)) as admin:
