@@ -13,7 +13,7 @@ from knit.core.placement import Installed
 from knit.errors import Transient
 from knit.node import legacy
 from knit.node.ledger import Entry, Ledger
-from knit.node.moves import Move
+from knit.node.moves import Move, is_temporary
 from knit.node.records import Records
 from knit.node.state import StateFolder
 
@@ -203,7 +203,7 @@ class Memory:
                 self.moves[key] = Move.from_json(key, parts, fields).found(had_key, had_chain)
             case ["settled", str(key)]:
                 self.moves.pop(key, None)
-            case ["left" | "gone" as what, str(path)]:
+            case ["left" | "gone" as what, str(path)] if is_temporary(path):
                 (self.leftovers.add if what == "left" else self.leftovers.discard)(path)
             case _:
                 raise ValueError("no entry of this version")

@@ -78,6 +78,12 @@ class Move:
         raise ValueError("not the parts of a move")
 
 
+def is_temporary(path: str) -> bool:
+    """Whether this can be a file that a deployment made beside its place: no other may ever be removed."""
+    folder, _, name = path.rpartition("/")
+    return folder.startswith("/") and "\0" not in path and TEMPORARY.fullmatch(name) is not None
+
+
 def sha256(data: bytes) -> str:
     """As the journal knows a file's bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -27,6 +27,9 @@ LARGEST = 256 * 2**20
 
 _IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.ENODEV}
 
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
+"""To read or write a file; its place can perhaps be taken all the same."""
+
 
 class StateFolder:
     """The folder, open and locked."""
@@ -60,11 +63,11 @@ class StateFolder:
         return True
 
     def open(self, name: str, flags: int) -> int | None:
-        """The plain file, open; None when there is none of sensible size. Raises Transient when it cannot be opened."""
+        """The plain file, open; None when there is none of sensible size, or not for us. Raises Transient."""
         try:
             opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
         except OSError as error:
-            if error.errno == errno.ENOENT or error.errno in _IN_THE_WAY:
+            if error.errno in {errno.ENOENT, *_IN_THE_WAY, *_FORBIDDEN}:
                 return None
             self._unusable(error)
         if files.is_plain(opened, LARGEST):

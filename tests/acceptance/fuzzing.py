@@ -34,9 +34,13 @@ WORDS = (
     *(NODE, NODE, NODE, SCHEDULER, WORKER),
 )
 GOOD = {
-    "KNIT_DB_URL": ("postgres://u:p@127.0.0.1:1/d", "host=127.0.0.1 port=1 dbname=x", os.environ.get("DB", "")),
-    "KNIT_VALKEY_URL": ("redis://:p@127.0.0.1:1/0", "unix:///nowhere", os.environ.get("VALKEY", "")),
-    "KNIT_QUEUE_URL": ("redis://127.0.0.1:1/2", "amqp://u:p@127.0.0.1:1/v", os.environ.get("QUEUE", "")),
+    "KNIT_DB_URL": (
+        "postgres://u:s3cr3t-canary@127.0.0.1:1/d",
+        "host=127.0.0.1 port=1 dbname=x",
+        os.environ.get("DB", ""),
+    ),
+    "KNIT_VALKEY_URL": ("redis://:s3cr3t-canary@127.0.0.1:1/0", "unix:///nowhere", os.environ.get("VALKEY", "")),
+    "KNIT_QUEUE_URL": ("redis://127.0.0.1:1/2", "amqp://u:s3cr3t-canary@127.0.0.1:1/v", os.environ.get("QUEUE", "")),
     "KNIT_ACME_DIRECTORY": ("https://127.0.0.1:1/dir", "https://localhost:1/dir"),
     "KNIT_DNS_RESOLVERS": ("127.0.0.1:1", "127.0.0.1"),
     "KNIT_LOG_LEVEL": ("info", "debug", "error"),
@@ -109,7 +113,7 @@ AROUND = {
     "https_proxy": (":::", "http://u:p@127.0.0.1:1"),
     "no_proxy": ("\udcff", "*"),
 }
-BAD = re.compile(r"bug in knit|Traceback|Exception ignored|Exception in thread")
+BAD = re.compile(r"bug in knit|Traceback|Exception ignored|Exception in thread|s3cr3t-canary")
 ENDLESS = {SCHEDULER, WORKER}
 SECONDS = 20
 

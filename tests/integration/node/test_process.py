@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import random
 import signal
 import socket
 import threading
@@ -218,3 +220,78 @@ def test_a_server_that_answers_nonsense_is_one_line_and_the_next_try(node: Node,
         errors = process.communicate(timeout=10)[1]
     assert "Traceback" not in errors
     assert len([line for line in errors.splitlines() if "broken off" in line]) == 1
+
+
+ODD_WORDS = (
+    *(
+        b":abc\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"*1\r\n*1\r\n",
+        b"%1\r\n+a\r\n+b\r\n",
+        b"_\r\n",
+        b"-\r\n",
+        b"-LOADING x\r\n",
+    ),
+    *(b"-NOPERM\r\n", b"-LOADING x\r\n", b"$5\r\nabc", b"\0" * 100, b"HTTP/1.1 400 Bad\r\n\r\n", b"+OK\r\n"),
+    *(b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1\r\n1\r\n", b"-MOVED 1 a:1\r\n", b"$262146\r\n" + b"x" * 262146 + b"\r\n"),
+)
+ODD_VALUES: tuple[object, ...] = (
+    None,
+    0,
+    True,
+    2**70,
+    1e308,
+    "",
+    "\ud800",
+    "/etc/passwd",
+    "x" * 300_000,
+    [[[[]]]],
+    "9999-12-31T23:59:59Z",
+)
+
+
+def test_a_server_that_is_mostly_right_and_sometimes_mad_ends_no_node(node: Node) -> None:
+    chance = random.Random(1)
+    good = [pki.value(pki.pair(f"n{number}.test"), node.folder, f"n{number}", cert_id=number) for number in range(4)]
+    server = HostileServer(lambda arrived: _mostly_right(arrived, chance, good))
+    with closing(server):
+        process = node.with_settings(valkey_url=f"{server.url}?socket_timeout=1").process(KNIT_WATCH_INTERVAL="0.02")
+        until(lambda: node.files() == {f"n{number}{end}" for number in range(4) for end in (".pem", ".key")}, 60)
+        time.sleep(4)
+        assert process.poll() is None
+        assert memory_mib(process.pid) < 60
+        process.terminate()
+        errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert "PRIVATE KEY" not in errors
+    assert node.reload_count < 20
+
+
+def _mostly_right(arrived: bytes, chance: random.Random, good: list[bytes]) -> Iterator[bytes]:
+    for command in arrived.split(b"*")[1:]:
+        words = command.split(b"\r\n")
+        if b"SETINFO" not in command and chance.random() < 0.03:
+            yield chance.choice(ODD_WORDS)
+        else:
+            yield _right(words[2].upper() if len(words) > 2 else b"", command, chance, good)
+
+
+def _right(name: bytes, command: bytes, chance: random.Random, good: list[bytes]) -> bytes:
+    if name in {b"SMEMBERS", b"ZRANGEBYSCORE"}:
+        return b"*4\r\n" + b"".join(_bulk(b"cert:%d" % number) for number in range(4))
+    if name == b"SUBSCRIBE":
+        return b"*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n"
+    if name != b"GETRANGE":
+        return b"+OK\r\n"
+    if b"revision" in command:
+        return _bulk(chance.choice([b"%d" % chance.randrange(10**15), b"abc", b"-1", b"9" * 16]))
+    value = json.loads(good[int(command.partition(b"cert:")[2][:1])])
+    if chance.random() < 0.3:
+        value[chance.choice(list(value))] = chance.choice(ODD_VALUES)
+    return _bulk(json.dumps(value).encode())
+
+
+def _bulk(text: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(text), text)

@@ -6,10 +6,14 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from knit.node import ledger
+from knit.node.memory import Memory
 from knit.node.moves import sha256
 from knit.node.state import StateFolder
 from tests.integration.node import pki
@@ -373,3 +377,63 @@ def _legacy_move(node: Node, digest: str) -> dict[str, object]:
         },
     ]
     return {"key": "cert:a", "parts": parts, "record": legacy_record(node, digest)}
+
+
+def test_a_path_in_the_state_that_no_deployment_made_is_never_removed(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert node.once()
+    victim = node.folder / "victim.conf"
+    victim.write_text("precious")
+    odd = [str(victim), "relative", "/", "", f"{node.folder}/www.key", f"{node.folder}/.knit-x.tmp", "/\0"]
+    with Path(node.settings.state_dir, "state.log").open("ab") as log:
+        log.writelines(ledger._line(["left", path]) for path in odd)
+    assert node.once()
+    assert victim.read_text() == "precious"
+    assert (node.folder / "www.key").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what only root can set")
+def test_a_state_that_may_not_be_touched_ends_no_node_and_is_said_once(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    publisher.pair("cert:a", pki.pair(), generation=2)
+    log = Path(node.settings.state_dir, "state.log")
+    if subprocess.run(["chattr", "+i", log], capture_output=True, check=False).returncode:  # noqa: S607
+        pytest.skip("no immutable files on this file system")
+    try:
+        loop = node.start()
+        for _ in range(3):
+            assert not loop._pass(sweep=False)
+        (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert "cannot be written" in line.__dict__["cause"]
+    finally:
+        subprocess.run(["chattr", "-i", log], check=True)  # noqa: S607
+    assert loop._pass(sweep=False)
+    assert node.reload_count == 2
+
+
+NOBODY = 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_state_that_another_user_has_left_is_replaced(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert node.once()
+    with tempfile.TemporaryDirectory() as home:
+        state = Path(home, "state.log")
+        shutil.copy(Path(node.settings.state_dir, "state.log"), state)
+        state.chmod(0o600)
+        os.chown(home, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            folder = StateFolder(home)
+            memory = Memory(folder)
+            memory.reached(7)
+            memory.ready()
+            memory.close()
+            folder.close()
+        finally:
+            os.seteuid(0)
+        assert state.stat().st_uid == NOBODY
