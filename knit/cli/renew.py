@@ -186,7 +186,8 @@ def _later(database: Database, policy: Policy, cert: Listed) -> Result | None:
 def _not_due(cert: Listed, until: datetime) -> Result:
     """A certificate that waits after a failure, or has never been issued, is not as wanted, whatever it waits for."""
     if cert.failing or cert.published_at is None:
-        return Result(word="failed", error=cert.last_error or "it has never been issued", until=until)
+        why = cert.last_error or "it has never been issued"
+        return Result(word="failed", error=f"{why} (nothing was tried now; `--force` tries at once)", until=until)
     return Result(word="not due", until=until)
 
 

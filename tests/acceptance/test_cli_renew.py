@@ -89,6 +89,7 @@ def test_a_certificate_that_was_never_issued_and_waits_is_exit_1_however_one_ask
     assert "not as wanted: 1 (`knit list --failing` says why)" in again.err
     asked = scene.knit.knit("renew", "--id", one, env=HERE)
     assert (asked.code, "next try 20" in asked.err) == (1, True), asked.err
+    assert "(nothing was tried now; `--force` tries at once)" in asked.err
     working(scene)
     waited = scene.knit.knit("renew", "--id", one, "--wait")
     assert (waited.code, "next try 20" in waited.err) == (1, True), waited.err

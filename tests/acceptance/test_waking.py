@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -42,6 +44,15 @@ def test_a_running_centre_acts_on_each_change_within_seconds(scripted: Scene, qu
 
     assert scripted.knit.knit("remove", "--id", one).code == 0
     wait_until(lambda: scripted.index() == set(), "it is removed", seconds=SECONDS)
+
+
+def test_certificates_added_together_are_issued_in_one_pass(scripted: Scene) -> None:
+    centre(scripted, queue=False)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: scripted.add(f"w{number}.{ZONE}"), range(4)))
+    scripted.knit.wait_published(4, seconds=SECONDS)
+    figures = re.findall(r"(\d+) certificates?, (\d+) due", scripted.knit.logs())
+    assert figures[:2] == [("0", "0"), ("4", "4")], figures
 
 
 def test_without_a_scheduler_workers_hear_of_it_through_the_queue(scripted: Scene) -> None:
