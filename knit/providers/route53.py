@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from hashlib import sha256
 from http import HTTPStatus
 from xml.etree import ElementTree as ET
 
@@ -35,6 +36,7 @@ _RIGHTS = (
 _BUSY = {"Throttling", "ThrottlingException", "PriorRequestNotComplete"}
 _VERSION = "/2013-04-01"
 _NAMESPACE = "https://route53.amazonaws.com/doc/2013-04-01/"
+_SEVERAL = "several sets"
 _OVERTAKEN = re.compile(r"already exists|not found|do(?:es)? not match")
 
 
@@ -79,22 +81,29 @@ class Route53(Sets[str], Settles):
         return None
 
     def _read(self, place: Place) -> Texts[str]:
+        found = self._found(place)
+        if list(found) in ([], [""]):
+            return found.get("", Texts(ttl=self.ttl))
+        values = tuple(value for texts in found.values() for value in texts.values)
+        return Texts(ttl=self.ttl, values=values, mark=_SEVERAL)
+
+    def _found(self, place: Place) -> dict[str, Texts[str]]:
+        """The TXT sets at the name by their identifiers; one without has the name to itself."""
         name = f"{place.record.fqdn}."
-        wanted = {"name": name, "type": "TXT", "maxitems": "1"}
+        wanted = {"name": name, "type": "TXT", "maxitems": "100"}
         page = _parsed(self._call("GET", f"/hostedzone/{place.zone_id}/rrset", Body(params=wanted)))
-        for found in page.iterfind("{*}ResourceRecordSets/{*}ResourceRecordSet"):
-            if (_text(found, "Name"), _text(found, "Type")) == (name, "TXT"):
-                values = tuple(
-                    value.text or "" for value in found.iterfind("{*}ResourceRecords/{*}ResourceRecord/{*}Value")
-                )
-                return Texts(ttl=_whole(_text(found, "TTL")), values=values)
-        return Texts(ttl=self.ttl)
+        sets = page.iterfind("{*}ResourceRecordSets/{*}ResourceRecordSet")
+        own = [found for found in sets if (_text(found, "Name"), _text(found, "Type")) == (name, "TXT")]
+        return {found.findtext("{*}SetIdentifier") or "": _texts(found) for found in own}
 
     def _write(self, place: Place, edit: Edit[str]) -> dict[str, str] | None:
         """Delete the set as it was read and create the new one, both or neither.
 
-        Where a policy allows no CREATE, write as lego does: UPSERT replaces the set whatever it has become.
+        Where a policy allows no CREATE, write as lego does: UPSERT replaces the set whatever it has become. Beside sets
+        with identifiers (multivalue answers, as cert-manager writes them) each value of ours is such a set of its own.
         """
+        if edit.before.mark == _SEVERAL:
+            return self._write_beside(place, edit)
         reply = self._change(place, _changes(edit, upsert=self._upserts))
         if not self._upserts and _code(reply) == "AccessDenied" and edit.after.values:
             reply = self._change(place, _changes(edit, upsert=True))
@@ -104,6 +113,19 @@ class Route53(Sets[str], Settles):
         if _code(reply) != "InvalidChangeBatch" or not _OVERTAKEN.search(reply.text):
             raise self._access.api().fail(reply)
         return None
+
+    def _write_beside(self, place: Place, edit: Edit[str]) -> dict[str, str] | None:
+        added = [value for value in edit.after.values if value not in edit.before.values]
+        wanted = [("UPSERT", Texts(ttl=self.ttl, values=(value,), mark=_identifier(value))) for value in added]
+        gone = {_identifier(value) for value in edit.before.values if value not in edit.after.values}
+        ours = [(name, texts) for name, texts in self._found(place).items() if name in gone]
+        wanted += [("DELETE", replace(texts, mark=name)) for name, texts in ours]
+        if not wanted:
+            return None
+        reply = self._change(place, wanted)
+        if reply.status != HTTPStatus.OK:
+            raise self._access.api().fail(reply)
+        return {"change": _text(_parsed(reply), "ChangeInfo/{*}Id").removeprefix("/change/")}
 
     def _change(self, place: Place, wanted: Sequence[tuple[str, Texts[str]]]) -> Reply:
         batch = ET.Element("ChangeResourceRecordSetsRequest", xmlns=_NAMESPACE)
@@ -157,10 +179,23 @@ def _add(changes: ET.Element, action: str, fqdn: str, texts: Texts[str]) -> None
     written = ET.SubElement(change, "ResourceRecordSet")
     ET.SubElement(written, "Name").text = f"{fqdn}."
     ET.SubElement(written, "Type").text = "TXT"
+    if texts.mark:
+        ET.SubElement(written, "SetIdentifier").text = texts.mark
+        ET.SubElement(written, "MultiValueAnswer").text = "true"
     ET.SubElement(written, "TTL").text = str(texts.ttl)
     records = ET.SubElement(written, "ResourceRecords")
     for value in texts.values:
         ET.SubElement(ET.SubElement(records, "ResourceRecord"), "Value").text = value
+
+
+def _texts(found: ET.Element) -> Texts[str]:
+    values = (value.text or "" for value in found.iterfind("{*}ResourceRecords/{*}ResourceRecord/{*}Value"))
+    return Texts(ttl=_whole(_text(found, "TTL")), values=tuple(values))
+
+
+def _identifier(value: str) -> str:
+    """What a set of ours with this one value is called."""
+    return f"knit-{sha256(value.encode()).hexdigest()[:32]}"
 
 
 def _parsed(reply: Reply) -> ET.Element:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,6 +109,34 @@ class TestRoute53(SolverContract):
         found = next(found for found, (name, _) in api.ids.items() if name == "example.org")
         _built(api.url, runtime, zone_id=f"/hostedzone/{found}").present(ONE)
         assert api.values(ONE.fqdn) == [ONE.value]
+
+    def test_multivalue_answers_of_other_software_stay_and_ours_stand_beside_them(
+        self, api: FakeRoute53, solver: route53.Route53
+    ) -> None:
+        """As cert-manager writes them, and leaves them: beside them no set can have the name to itself."""
+        left = {'"theirs"': (10, ['"theirs"']), '"others"': (60, ['"others"'])}
+        api.several[f"{ONE.fqdn}."] = dict(left)
+        assert [solver.present(one) is None for one in (ONE, TWO, ONE)] == [False, False, True]
+        assert sorted(api.values(ONE.fqdn)) == sorted(["theirs", "others", ONE.value, TWO.value])
+        solver.cleanup(ONE, None)
+        assert sorted(api.values(ONE.fqdn)) == sorted(["theirs", "others", TWO.value])
+        for one in (TWO, TWO):
+            solver.cleanup(one, None)
+        assert api.several == {f"{ONE.fqdn}.": left}
+
+    def test_what_we_wrote_beside_others_is_removed_when_they_have_gone(
+        self, api: FakeRoute53, runtime: Runtime
+    ) -> None:
+        api.several[f"{ONE.fqdn}."] = {"theirs": (10, ['"theirs"'])}
+        assert _built(api.url, runtime).present(ONE) is not None
+        del api.several[f"{ONE.fqdn}."]["theirs"]
+        again = _built(api.url, runtime, timing=replace(TIMING, ttl=77))
+        again.present(TWO)
+        for one in (ONE, TWO):
+            again.cleanup(one, None)
+        assert api.values(ONE.fqdn) == []
+        assert again.present(ONE) is not None
+        assert api.several == {}
 
     def test_a_policy_without_create_is_enough(self, api: FakeRoute53, solver: route53.Route53) -> None:
         api.allowed = {"UPSERT", "DELETE"}

@@ -38,6 +38,8 @@ class FakeRoute53(FakeApi):
         super().__init__()
         self.ids: dict[str, tuple[str, bool]] = {}
         self.zones: dict[str, Sets] = {}
+        self.several: dict[str, Sets] = {}
+        """Multivalue answers by name with its final dot, then by set identifier; a name has these or one simple set."""
         self.allowed: set[str | None] = {"CREATE", "DELETE", "UPSERT"}
         self.pending = 0
         self._numbers = count(100)
@@ -65,6 +67,7 @@ class FakeRoute53(FakeApi):
 
     def written(self, fqdn: str) -> list[Any]:
         sets = [sets[f"{fqdn}."][1] for sets in self.zones.values() if f"{fqdn}." in sets]
+        sets += [values for _, values in self.several.get(f"{fqdn}.", {}).values()]
         return [text for values in sets for text in values]
 
     def handle(self, request: Request) -> Response:
@@ -150,6 +153,8 @@ class FakeRoute53(FakeApi):
         names = sorted(self.zones[found], key=_sort_key)
         rest = [name for name in names if _sort_key(name) >= _sort_key(query["name"])][: int(query["maxitems"])]
         sets = "".join(_set(name, *self.zones[found][name]) for name in rest)
+        name = query["name"]
+        sets = "".join(_set(name, *one, label) for label, one in sorted(self.several.get(name, {}).items())) + sets
         return _answer(
             "ListResourceRecordSetsResponse",
             f"<ResourceRecordSets>{sets}</ResourceRecordSets><IsTruncated>false</IsTruncated>",
@@ -159,20 +164,22 @@ class FakeRoute53(FakeApi):
         batch = ET.fromstring(request.body)  # noqa: S314 - it comes from our own solver
         if batch.tag != f"{{{_NAMESPACE}}}ChangeResourceRecordSetsRequest":
             raise Complaint(f"not a change batch: {batch.tag}")
-        sets = dict(self.zones[found])
+        sets, several = dict(self.zones[found]), {name: dict(beside) for name, beside in self.several.items()}
         actions = [action.text for action in batch.iter(f"{{{_NAMESPACE}}}Action")]
         if not self.allowed.issuperset(actions):
             said = "User is not authorized to perform: route53:ChangeResourceRecordSets because of a condition"
             return _error(403, "AccessDenied", said)
         for change in batch.iterfind("{*}ChangeBatch/{*}Changes/{*}Change"):
-            problem = self._apply(sets, change, self.ids[found][0])
+            problem = self._apply(sets, several, change, self.ids[found][0])
             if problem:
                 return _error(400, "InvalidChangeBatch", f"[{problem}]")
-        self.zones[found] = sets
+        self.zones[found], self.several = sets, {name: beside for name, beside in several.items() if beside}
         return _answer("ChangeResourceRecordSetsResponse", self._change_info(f"C{next(self._numbers)}"))
 
     @staticmethod
-    def _apply(sets: Sets, change: ET.Element, zone: str) -> str:
+    def _apply(  # noqa: C901, PLR0911 -- one branch for each of its words
+        sets: Sets, several: dict[str, Sets], change: ET.Element, zone: str
+    ) -> str:
         action, name = change.findtext("{*}Action"), change.findtext("{*}ResourceRecordSet/{*}Name") or ""
         ttl = int(change.findtext("{*}ResourceRecordSet/{*}TTL") or "")
         values = [value.text or "" for value in change.iter(f"{{{_NAMESPACE}}}Value")]
@@ -182,6 +189,11 @@ class FakeRoute53(FakeApi):
         if name != f"{zone}." and not name.endswith(f".{zone}."):
             return f"RRSet with DNS name {name} is not permitted in zone {zone}."
         shown = f"resource record set [name='{name}', type='TXT']"
+        label = change.findtext("{*}ResourceRecordSet/{*}SetIdentifier")
+        if label is not None:
+            return _beside(several.setdefault(name, {}), change, label, (ttl, values), is_simple=name in sets)
+        if several.get(name) and action != "DELETE":
+            return f"RRSet with DNS name {name}, type TXT cannot be created as other RRSets exist with the same name"
         match action:
             case "CREATE" if name in sets:
                 return f"Tried to create {shown} but it already exists"
@@ -205,6 +217,21 @@ class FakeRoute53(FakeApi):
         return f"<ChangeInfo><Id>/change/{found}</Id><Status>{status}</Status>{submitted}</ChangeInfo>"
 
 
+def _beside(beside: Sets, change: ET.Element, label: str, one: tuple[int, list[str]], *, is_simple: bool) -> str:
+    """A change of one multivalue answer: why it is refused, if it is."""
+    action = change.findtext("{*}Action")
+    if change.findtext("{*}ResourceRecordSet/{*}MultiValueAnswer") != "true" or len(one[1]) != 1:
+        raise Complaint(f"not a multivalue answer: {label}")
+    if is_simple:
+        return f"RRSet with SetIdentifier {label} cannot be created because a non multivalue answer rrset exists"
+    if action == "DELETE" and beside.get(label) != one:
+        return "Tried to delete a set but the values provided do not match the current values"
+    beside.pop(label, None)
+    if action != "DELETE":
+        beside[label] = one
+    return ""
+
+
 def throttled(code: str = "Throttling") -> Response:
     """What Route 53 says to the sixth call within a second."""
     return _error(400, code, "Rate exceeded")
@@ -214,9 +241,10 @@ def _sort_key(name: str) -> list[str]:
     return name.rstrip(".").split(".")[::-1]
 
 
-def _set(name: str, ttl: int, values: list[str]) -> str:
+def _set(name: str, ttl: int, values: list[str], label: str = "") -> str:
     records = "".join(f"<ResourceRecord><Value>{escape(value)}</Value></ResourceRecord>" for value in values)
-    told = f"<Name>{name}</Name><Type>TXT</Type><TTL>{ttl}</TTL><ResourceRecords>{records}</ResourceRecords>"
+    kind = f"<SetIdentifier>{label}</SetIdentifier><MultiValueAnswer>true</MultiValueAnswer>" if label else ""
+    told = f"<Name>{name}</Name><Type>TXT</Type>{kind}<TTL>{ttl}</TTL><ResourceRecords>{records}</ResourceRecords>"
     return f"<ResourceRecordSet>{told}</ResourceRecordSet>"
 
 
