@@ -18,16 +18,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Seconds: the first wait, by how much each next one is longer, the longest, and all together at most."""
+    """Seconds: the first wait, by how much each next one is longer, the longest, and all together at most.
+
+    `stays`: what is waited for is lost when we leave, so a CA that asks for more time than there is is asked once more
+    at the end.
+    """
 
     first: float
     growth: float = 2.0
     longest: float = 5.0
     total: float = 120.0
+    stays: bool = False
 
 
 # A CA near by decides within a few milliseconds, a public one within seconds: soon, and then ever more rarely.
-VALIDATION: Final = Pace(first=0.005, growth=3.0)
+# The values that it looks for are removed when nobody waits any more, whatever it says to come back for.
+VALIDATION: Final = Pace(first=0.005, growth=3.0, stays=True)
 # Reading an order within 20 ms of its finalization is what locks Pebble up for good.
 ISSUANCE: Final = Pace(first=0.02)
 # An answer that should be there and is not: most CAs need a moment, and those that need a minute are asked again later.
@@ -51,9 +57,9 @@ class Waiting:
 
         Raises Unreachable, with the instant to look again, once waiting would pass the end.
         """
-        wait, asked = self.pace.first, 0.0
+        wait, asked, last = self.pace.first, 0.0, False
         while True:
-            self._pause(max(wait, asked))
+            last = self._pause(max(wait, asked), last=last)
             found, reply = look()
             if done(found):
                 return found
@@ -76,11 +82,15 @@ class Waiting:
         """Whether its time has passed."""
         return self.poller.monotonic() > self.end
 
-    def _pause(self, seconds: float) -> None:
-        if self.poller.monotonic() + seconds > self.end:
+    def _pause(self, seconds: float, *, last: bool) -> bool:
+        """Wait; whether the time is over now, and one look is left. Raises Unreachable when there is none."""
+        left = max(self.end - self.poller.monotonic(), 0.0)
+        is_over = seconds > left
+        if is_over and (last or not self.pace.stays):
             text = f"the CA has not decided on {self.what} yet; it will be asked again where it was left"
             raise Unreachable(text, retry_at=self.poller.clock() + timedelta(seconds=seconds))
-        self.poller.sleep(seconds)
+        self.poller.sleep(min(seconds, left))
+        return is_over
 
 
 @dataclass(frozen=True, slots=True)

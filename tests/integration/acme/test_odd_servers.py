@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from knit.errors import Transient, Unreachable
 from knit.issuers.acme import AcmeIssuer, Site
+from knit.issuers.acme.polling import VALIDATION
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
 from tests.rig.scripted_ca import ScriptedCA
 from tests.rig.scripted_ca.http11 import FLOODS
@@ -124,3 +126,11 @@ def test_a_ca_is_reached_behind_any_number_of_addresses_of_a_family_that_leads_n
     issuer, wanted = AcmeIssuer(site, memory, memory, now, time.sleep), Wanted(names=NAMES)
     wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
     issuer.close()
+
+
+def test_a_ca_that_wants_to_be_left_alone_for_a_day_may_have_validated_within_seconds(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knit.issuers.acme.authorizations.VALIDATION", replace(VALIDATION, total=3.0))
+    ca.behave(retry_after="86400", validation_delay_ms=500)
+    issue(ca)

@@ -66,7 +66,22 @@ def test_the_ca_is_left_alone_for_as_long_as_it_asks() -> None:
 def test_a_wait_past_the_end_is_not_begun_and_says_when_to_look_again() -> None:
     time = Time()
     with pytest.raises(Unreachable) as left:
-        poll(time, [Reply(200, {"retry-after": "7200"}, b""), Reply(200, {}, b"")], VALIDATION)
+        poll(time, [Reply(200, {"retry-after": "7200"}, b""), Reply(200, {}, b"")], ISSUANCE)
     assert time.passed < 1
     assert left.value.retry_at is not None
     assert left.value.retry_at - time.clock() == timedelta(hours=2)
+
+
+@pytest.mark.parametrize("asked", ["121", "600", "86400"])
+def test_a_validation_that_the_ca_says_takes_longer_is_looked_at_once_more_before_its_values_go(asked: str) -> None:
+    time = Time()
+    poll(time, [Reply(200, {"retry-after": asked}, b""), Reply(200, {}, b"")], VALIDATION)
+    assert time.passed == pytest.approx(VALIDATION.total)
+
+
+def test_after_that_look_it_is_left_with_the_instant_the_ca_has_named() -> None:
+    time = Time()
+    with pytest.raises(Unreachable) as left:
+        poll(time, [Reply(200, {"retry-after": "7200"}, b"")] * 3, VALIDATION)
+    assert time.passed == pytest.approx(VALIDATION.total)
+    assert left.value.retry_at == time.clock() + timedelta(hours=2)
