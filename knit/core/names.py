@@ -9,6 +9,8 @@ from knit.errors import Misconfigured
 
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 LONGEST_LABEL = 63
+PREFIX = "xn--"
+"""Begins a label that stands for letters beyond ASCII (RFC 5890 section 2.3.2.1)."""
 LONGEST_NAME = 253 - len("_acme-challenge.")
 
 
@@ -51,6 +53,33 @@ def normalise_one(name: str) -> str:
     base = _ascii(text[2:] if wildcard else text, name)
     _check(base, name)
     return f"*.{base}" if wildcard else base
+
+
+def a_labels(text: str) -> str:
+    """A name that an API shows, as certificates carry it; whatever cannot be one is only made lower case."""
+    return ".".join(label.lower() if label.isascii() else _a_label(label) for label in text.split("."))
+
+
+def u_labels(text: str) -> str:
+    """A name for an API that keeps international ones in letters."""
+    return ".".join(_u_label(label) if label.startswith(PREFIX) else label for label in text.split("."))
+
+
+def _a_label(label: str) -> str:
+    import idna
+
+    try:
+        return idna.encode(label, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        # Signs that no name may have today, and that old ones have.
+        return PREFIX + label.lower().encode("punycode").decode("ascii")
+
+
+def _u_label(label: str) -> str:
+    try:
+        return label.removeprefix(PREFIX).encode("ascii").decode("punycode")
+    except (UnicodeError, ValueError):
+        return label
 
 
 def _ascii(text: str, name: str) -> str:

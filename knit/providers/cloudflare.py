@@ -9,6 +9,7 @@ import requests
 from pydantic import BaseModel
 
 from knit.core.model import Record
+from knit.core.names import a_labels, u_labels
 from knit.errors import Unreachable
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
@@ -105,11 +106,15 @@ class Cloudflare(Singles):
         self._create(self._place(record))
 
     def _zone_id(self, name: str) -> str | None:
-        reply = _call(self._reader, "GET", "/zones", Body(params={"name": name, "per_page": "50"}))
-        zones = [zone for zone in reply.parse(_Zones).result if zone.name == name]
-        # Two accounts may have the zone; only the one it is delegated to is active.
-        zones.sort(key=lambda zone: zone.status != "active")
-        return zones[0].id if zones else None
+        """International zones are kept, shown and, some of them, only found in letters; their records are in ASCII."""
+        for asked in dict.fromkeys((name, u_labels(name))):
+            reply = _call(self._reader, "GET", "/zones", Body(params={"name": asked, "per_page": "50"}))
+            zones = [zone for zone in reply.parse(_Zones).result if a_labels(zone.name) == name]
+            # Two accounts may have the zone; only the one it is delegated to is active.
+            zones.sort(key=lambda zone: zone.status != "active")
+            if zones:
+                return zones[0].id
+        return None
 
     def _ids(self, place: Place) -> Iterator[str]:
         def fetch(page: int) -> tuple[list[_Row], int | None]:
@@ -120,7 +125,7 @@ class Cloudflare(Singles):
             return rows.result, page + 1 if info.page * info.per_page < info.total_count else None
 
         for row in paged(fetch, 1):
-            if (row.type, row.name, unquoted(row.content)) == ("TXT", place.record.fqdn, place.value):
+            if (row.type, a_labels(row.name), unquoted(row.content)) == ("TXT", place.record.fqdn, place.value):
                 yield row.id
 
     def _create(self, place: Place) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from knit.core.names import a_labels
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
 from knit.providers.http.api import MISSING, Account, Api, Body, header, paged
@@ -63,7 +64,7 @@ class DigitalOcean(Singles):
             return rows.domain_records, page + 1 if rows.links.pages.next else None
 
         for row in paged(fetch, 1):
-            if (row.type, row.name, row.data) == ("TXT", _name(place), place.value):
+            if (row.type, a_labels(row.name), row.data) == ("TXT", _name(place), place.value):
                 yield str(row.id)
 
     def _create(self, place: Place) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from knit.core.names import a_labels
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
 from knit.providers.http.api import MISSING, Account, Api, Body, header, unquoted
@@ -48,13 +49,13 @@ class Ionos(Singles):
         self._api = Api(url, account, runtime, timeout=timing.http)
 
     def _all(self) -> Mapping[str, str]:
-        return {zone.name: zone.id for zone in self._api.get("/zones").parse(list[_Zone])}
+        return {a_labels(zone.name): zone.id for zone in self._api.get("/zones").parse(list[_Zone])}
 
     def _ids(self, place: Place) -> Iterator[str]:
         fqdn = place.record.fqdn
         wanted = {"recordName": fqdn, "recordType": "TXT"}
         for row in self._api.get(_path(place), wanted).parse(_Filled).records:
-            if (row.name, row.type) == (fqdn, "TXT") and unquoted(row.content) == place.value:
+            if (a_labels(row.name), row.type) == (fqdn, "TXT") and unquoted(row.content) == place.value:
                 yield row.id
 
     def _create(self, place: Place) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from knit.core.names import a_labels
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
 from knit.providers.http.api import MISSING, Account, Api, Body, Reply, header, paged
@@ -52,7 +53,7 @@ class Linode(Singles):
 
     def _domain(self, name: str) -> str | None:
         domains = self._filtered("/domains", {"domain": name}).parse(_Domains).data
-        return next((str(domain.id) for domain in domains if domain.domain == name), None)
+        return next((str(domain.id) for domain in domains if a_labels(domain.domain) == name), None)
 
     def _ids(self, place: Place) -> Iterator[str]:
         def fetch(page: int) -> tuple[list[_Row], int | None]:
@@ -60,7 +61,7 @@ class Linode(Singles):
             return rows.data, page + 1 if rows.page < rows.pages else None
 
         for row in paged(fetch, 1):
-            if (row.type, row.name, row.target) == ("TXT", place.name, place.value):
+            if (row.type, a_labels(row.name), row.target) == ("TXT", place.name, place.value):
                 yield str(row.id)
 
     def _create(self, place: Place) -> None:

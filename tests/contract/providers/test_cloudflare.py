@@ -8,7 +8,7 @@ from knit.errors import CredentialsRejected, Refused
 from knit.ports.solving import Timing
 from knit.providers import cloudflare
 from knit.providers.base import Runtime, Values
-from tests.contract.providers.suite import NOW, ONE, TIMING, Case, SolverContract
+from tests.contract.providers.suite import NOW, ONE, TIMING, Case, SolverContract, record
 from tests.rig.dns_api.cloudflare import FakeCloudflare
 
 TOKENS = {
@@ -95,3 +95,20 @@ def test_a_zone_that_does_not_show_comes_with_the_right_it_may_lack() -> None:
     api = FakeCloudflare()
     with api.serving() as url, pytest.raises(Refused, match="Zone: Read"):
         cloudflare.PROVIDER.solver(Values({**KEY, "CF_BASE_URL": url}), RUNTIME).present(ONE)
+
+
+@pytest.mark.parametrize("finds_ascii", [True, False])
+def test_a_zone_whose_name_is_international_is_found_and_cleared(finds_ascii: bool) -> None:
+    api = FakeCloudflare()
+    api.finds_ascii = finds_ascii
+    place = record("value", "_acme-challenge.www.xn--bcher-kva.example", zone="xn--bcher-kva.example")
+    with api.serving() as url:
+        api.add_zone("bücher.example")
+        solver = cloudflare.PROVIDER.solver(Values({**KEY, "CF_BASE_URL": url}), RUNTIME)
+        solver.present(place)
+        assert api.values(place.fqdn) == ["value"]
+        for rows in api.rows.values():
+            for row in rows.values():
+                row["name"] = "_acme-challenge.www.bücher.example"
+        solver.cleanup(place, None)
+    assert not any(api.rows.values())

@@ -26,6 +26,8 @@ class FakeCloudflare(FakeApi):
         self.zones: dict[str, str] = {}
         self.rows: dict[str, dict[str, dict[str, object]]] = {}
         self.statuses: dict[str, str] = {}
+        self.finds_ascii = True
+        """Whether a zone whose name is international is found by its ASCII form, too; it is shown in letters anyway."""
 
     def add_zone(self, zone: str, status: str = "active") -> None:
         zone_id = next(self.ids)
@@ -78,7 +80,7 @@ class FakeCloudflare(FakeApi):
             [
                 {"id": zone_id, "name": zone, "status": self.statuses[zone_id]}
                 for zone_id, zone in self.zones.items()
-                if zone == request.query["name"]
+                if request.query["name"] in ((zone, _ascii(zone)) if self.finds_ascii else (zone,))
             ]
         )
 
@@ -100,7 +102,7 @@ class FakeCloudflare(FakeApi):
         rows = [
             row
             for row in self.rows[zone_id].values()
-            if row["type"] == query["type"] and row["name"] == query["name.exact"]
+            if row["type"] == query["type"] and _ascii(str(row["name"])) == query["name.exact"]
         ]
         page, size = int(query["page"]), min(int(query["per_page"]), self.page_size)
         shown = rows[(page - 1) * size : page * size]
@@ -113,7 +115,7 @@ class FakeCloudflare(FakeApi):
             raise Complaint(f"not a TXT record: {row}")
         if not isinstance(ttl, int) or (ttl != 1 and not 60 <= ttl <= 86400):
             raise Complaint(f"ttl is out of bounds: {ttl}")
-        if f".{name}".removesuffix(f".{self.zones[zone_id]}") == f".{name}":
+        if f".{name}".removesuffix(f".{_ascii(self.zones[zone_id])}") == f".{name}":
             raise Complaint(f"{name} is not a full name of the zone")
         if len(content) < 2 or content[0] != '"' or content[-1] != '"':
             raise Complaint(f"content is not quoted: {content}")
@@ -125,6 +127,10 @@ class FakeCloudflare(FakeApi):
         new = {"id": next(self.ids), **row, "proxiable": False, "proxied": False}
         self.rows[zone_id][str(new["id"])] = new
         return new
+
+
+def _ascii(name: str) -> str:
+    return name.encode("idna").decode() if not name.isascii() else name
 
 
 def _result(result: object, **more: object) -> Response:

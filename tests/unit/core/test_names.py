@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.names import covered, key_of, normalise, normalise_one, split
+from knit.core.names import a_labels, covered, key_of, normalise, normalise_one, split, u_labels
 from knit.errors import Misconfigured
 
 
@@ -116,3 +116,27 @@ def test_any_text_is_either_a_name_or_refused(text: str) -> None:
 )
 def test_a_wildcard_covers_one_label(names: tuple[str, ...], both: tuple[str, str] | None) -> None:
     assert covered(names) == both
+
+
+@pytest.mark.parametrize(
+    ("letters", "ascii_form"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("_acme-challenge.bücher.example", "_acme-challenge.xn--bcher-kva.example"),
+        ("straße.de", "xn--strae-oqa.de"),
+        ("例.例え", "xn--fsq.xn--r8jz45g"),
+        ("💩.la", "xn--ls8h.la"),
+        ("plain-9.example", "plain-9.example"),
+        ("*.example.org", "*.example.org"),
+        ("", ""),
+    ],
+)
+def test_a_name_that_an_api_shows_in_letters_is_known_again(letters: str, ascii_form: str) -> None:
+    assert a_labels(letters) == ascii_form
+    assert u_labels(ascii_form) == letters
+
+
+@pytest.mark.parametrize("odd", ["xn--", "xn--a-ecp.example", "xn--\u00fc", "XN--BCHER-KVA.example", "a..b", "\ud800"])
+def test_what_is_no_name_breaks_nothing(odd: str) -> None:
+    assert isinstance(a_labels(u_labels(odd)), str)
+    assert isinstance(u_labels(a_labels(odd)), str)
