@@ -5,6 +5,7 @@ KnitError
 ├── Transient                trying again later may help; `retry_at` when the other side said when
 │   ├── Unreachable          a service did not answer, or answered that it cannot serve now
 │   │   ├── Outage           knit's own PostgreSQL, Valkey or queue is away: nobody's failure, tried again soon
+│   │   │   └── RowHeld      somebody's open transaction holds a row of PostgreSQL
 │   │   └── OrderKept        a certificate may have been issued already: its order and key are kept and asked for again
 │   ├── RateLimited          the CA or the DNS provider asked to wait
 │   │   └── AccountLimited   the CA asked the account to wait, so all its certificates
@@ -53,6 +54,10 @@ class Unreachable(Transient):
 
 class Outage(Unreachable):
     """A server of knit's own (PostgreSQL, Valkey, the queue) is away: no certificate has failed because of that."""
+
+
+class RowHeld(Outage):
+    """Somebody's open transaction holds a row of PostgreSQL that this needs; the others can be had."""
 
 
 class OrderKept(Unreachable):

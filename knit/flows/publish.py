@@ -11,7 +11,7 @@ from knit.core import retry
 from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
 from knit.core.publication import above, generation_of, readable
 from knit.core.value import Parcel
-from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused
+from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused, RowHeld
 from knit.flows.belonging import Belonging
 from knit.flows.move import Move, in_the_way
 from knit.flows.prune import Prune
@@ -195,8 +195,25 @@ class Publish:
     def _over(self, parcel: Parcel, here: Stored) -> Parcel:
         return parcel.over(here.token, generation=max(parcel.issued.generation, generation_of(here.token)) + 1)
 
+    def _recorded_singly(self, parcels: Sequence[Parcel]) -> None:
+        """Of many the one whose row somebody holds is tried again later, by whoever publishes next."""
+        held: RowHeld | None = None
+        for parcel in parcels:
+            try:
+                self._record([parcel])
+            except RowHeld as error:
+                held = error
+        if held is not None:
+            raise held
+
     def _record(self, parcels: Sequence[Parcel]) -> None:
-        self.store.record_published(parcels)
+        try:
+            self.store.record_published(parcels)
+        except RowHeld:
+            if len(parcels) == 1:
+                raise
+            self._recorded_singly(parcels)
+            return
         self.staging.discard([parcel.ready.attempt.id for parcel in parcels])
         for parcel in parcels:
             issued = parcel.issued

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from knit.errors import KnitError, Misconfigured, Outage, ServerDenied
+from knit.errors import KnitError, Misconfigured, Outage, RowHeld, ServerDenied
 
 REJECTED = (
     "password authentication failed",
@@ -15,7 +15,8 @@ REJECTED = (
     "certificate authentication failed",
 )
 WRONG = ("does not exist", "invalid", "no such database")
-SLOW = frozenset({"57014", "55P03"})
+SLOW = "57014"
+HELD = "55P03"
 NOT_PERMITTED = ("42501", "3F000")
 RIGHTS = "the user needs rights on all knit_ tables, and to make them at the first start and at upgrades"
 KINDS: dict[str, tuple[type[KnitError], str]] = {
@@ -37,8 +38,8 @@ def in_our_words(error: psycopg.Error) -> KnitError:
     if state is None:
         return _connecting(error)
     text = _server_text(error)
-    if state in SLOW:
-        return Outage(f"PostgreSQL did not answer in time ({text})")
+    if state in (SLOW, HELD):
+        return (RowHeld if state == HELD else Outage)(f"PostgreSQL did not answer in time ({text})")
     if state in NOT_PERMITTED:
         return ServerDenied(f"PostgreSQL: {text}; {RIGHTS}")
     kind, words = KINDS.get(state[:2], (Outage, "PostgreSQL"))

@@ -276,20 +276,26 @@ select (
        (select count(*) from knit_issued where published_at is not null) as published
 
 -- name: plan_checks
--- Nothing is wrong with it now, so an error of a failure that was not counted is over.
+-- Nothing is wrong with it now, so an error of a failure that was not counted is over. Rows that somebody's transaction
+-- holds are left to the next pass.
 with planned as (
     insert into knit_schedule (cert_id, check_at, policy)
     select c.id, planned.until, %(policy)s
     from unnest(%(ids)s::bigint[], %(untils)s::timestamptz[]) as planned (id, until)
     join knit_certs c on c.id = planned.id
     where c.seen is not distinct from c.wanted
-    for key share of c
+    for key share of c skip locked
     on conflict (cert_id) do update set check_at = excluded.check_at, policy = excluded.policy
     returning cert_id, failures
 )
 update knit_certs c set last_error = null
-from planned
-where c.id = planned.cert_id and planned.failures = 0 and c.last_error is not null and c.names_key is not null
+where c.id in (
+    select shown.id
+    from knit_certs shown
+    join planned on planned.cert_id = shown.id
+    where planned.failures = 0 and shown.last_error is not null and shown.names_key is not null
+    for no key update of shown skip locked
+)
 
 -- name: presenting
 insert into knit_challenges (attempt_id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value)

@@ -184,7 +184,9 @@ set failures = case when s.retry_directory <> excluded.retry_directory then 1 el
     retry_at = excluded.retry_at, retry_directory = excluded.retry_directory, check_at = '-infinity'
 
 -- name: complain
-update knit_certs set last_error = %(error)s where id = any(%(ids)s)
+-- A row that somebody's transaction holds goes without: the log says it too.
+update knit_certs set last_error = %(error)s
+where id in (select id from knit_certs where id = any(%(ids)s) for no key update skip locked)
 
 -- name: record_refreshed
 -- Only in place of what was read before the value was written. What was written in vain is to be removed, unless
