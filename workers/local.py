@@ -25,6 +25,7 @@ from workers.actors import Actors, Flows, declare
 from workers.handing_over import EVERY as HANDING_OVER
 from workers.handing_over import HandingOver
 from workers.later import Later
+from workers.presence import Presence
 from workers.stopping import Stopping
 from workers.wiring import Wired, wire
 
@@ -124,6 +125,9 @@ def _working(
         handing_over = HandingOver(later, HANDING_OVER if heard is None else 0)
         queue.broker.add_middleware(handing_over)
         queue.broker.add_middleware(later)
+        if heard is None:
+            alone = settings.queue_url is None
+            queue.broker.add_middleware(Presence(wired.opened.centre, outages, alone=alone))
         actors = declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over, later)
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.

@@ -17,6 +17,7 @@ from knit.undumpable import keep_memory_private
 from workers.actors import declare
 from workers.handing_over import HandingOver
 from workers.later import Later
+from workers.presence import Presence
 from workers.stopping import Stopping
 from workers.wiring import wire
 
@@ -52,6 +53,7 @@ def _serve(settings: Worker, env: Environment) -> None:
     handing_over = HandingOver(later)
     queue.broker.add_middleware(handing_over)
     queue.broker.add_middleware(later)
+    queue.broker.add_middleware(Presence(wired.opened.centre, outages, alone=False))
     declare(queue, wired.flows, handing_over, later)
     dramatiq.set_broker(queue.broker)
     # What a worker that has died did not get to say.

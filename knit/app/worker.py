@@ -21,6 +21,7 @@ from knit.settings.environment import Environment
 from knit.store.accounts import Accounts
 from knit.store.agenda import Agendas
 from knit.store.attempts import Attempts
+from knit.store.centre import Centre
 from knit.store.database import Database
 from knit.store.leases import Leases
 
@@ -37,6 +38,7 @@ class Worker:
     publish: Publish
     leases: Leases
     agendas: Agendas
+    centre: Centre
     close: Callable[[], None]
 
 
@@ -70,5 +72,6 @@ def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Ret
             publish=stores.publish(),
             leases=leases,
             agendas=Agendas(database),
+            centre=Centre(database),
             close=opened.pop_all().close,
         )

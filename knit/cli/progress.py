@@ -1,4 +1,4 @@
-"""Follows one certificate's renewal through the journal until it is published or has failed."""
+"""Follows one certificate's renewal through the journal until it is published, has failed, or nobody works on it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,36 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import click
 
-from knit.cli.output import styled
+from knit.cli.output import clean, instant, styled
 from knit.cli.result import Result
-from knit.core.model import Step
+from knit.cli.waited import Queued, asked_to_wait, lacking, waiting_for
+from knit.errors import KnitError, Outage
+from knit.store.centre import Centre, Roll, Seen
 from knit.store.certs import Certs, Listed
 
 POLL = 0.25
-UNTOUCHED = 15.0
-"""Seconds after which a renewal that nobody works on is remarked on."""
+GRACE = 15.0
+"""Seconds for which nobody need be there: who is started anew is there by then."""
 
-DOING = {
-    Step.PLANNED: "making a key",
-    Step.KEY_STAGED: "placing the order",
-    Step.ORDERED: "proving control of the names over DNS",
-    Step.FINALIZING: "the CA is issuing",
-    Step.ISSUED: "issued; waiting to be published",
-    Step.PUBLISHING: "publishing",
-}
+AWAY = 300.0
+"""Seconds of an outage of PostgreSQL that are waited for."""
+
+LONG = timedelta(minutes=15)
+"""A CA that asks for a longer wait is not waited for."""
+
+REPEAT = 60.0
+"""Seconds after which what has not changed is said again."""
+
+Queueing = Callable[[], Queued | None]
+"""Looks at the queue."""
 
 
 class Shown(Protocol):
@@ -39,14 +46,16 @@ class Shown(Protocol):
 
 
 class Lines:
-    """A line on stderr for each change."""
+    """A line on stderr for each change, and for each minute without one."""
 
     def __init__(self) -> None:
         self._last = ""
+        self._at = 0.0
 
     def say(self, text: str, seconds: float) -> None:
-        if text != self._last:
+        if text != self._last or seconds - self._at >= REPEAT:
             click.echo(f"{seconds:5.1f} s  {text}", err=True)
+            self._at = seconds
         self._last = text
 
 
@@ -69,31 +78,90 @@ def shown() -> Iterator[Shown]:
         click.echo("\r\033[K", err=True, nl=False)
 
 
-def follow(certs: Certs, before: Listed) -> Result:
-    """Wait for the end of what was asked for; `before` is the certificate as it was then.
+class Patience:
+    """For how long something has been so without a break."""
 
-    Raises NoSuchCertificate when it is removed meanwhile.
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def tried(self, so: bool) -> float:  # noqa: FBT001 -- what is so is all it is about
+        """Seconds until now; 0 when it is not so."""
+        now = time.monotonic()
+        self._since = (self._since or now) if so else None
+        return 0.0 if self._since is None else now - self._since
+
+
+@dataclass(slots=True, kw_only=True)
+class Follower:
+    """Whoever waits for one renewal. `before` and `looked_at` are how the certificate was when it was asked for.
+
+    `nobody`: why nobody was going to do it, when that was last looked at.
     """
-    began = time.monotonic()
-    with shown() as line:
-        while True:
-            now, seconds = certs.one(before.id), time.monotonic() - began
-            result = ended(before, now)
-            if result is not None:
-                return result
-            line.say(doing(now, seconds), seconds)
-            time.sleep(POLL)
+
+    certs: Certs
+    centre: Centre
+    before: Listed
+    looked_at: datetime | None
+    queueing: Queueing = lambda: None
+    nobody: str | None = None
+
+    def follow(self) -> Result:
+        """Wait for the end, or until nobody is there to bring it about.
+
+        Raises NoSuchCertificate when it is removed meanwhile, and Outage when PostgreSQL stays away for minutes.
+        """
+        began, alone, away = time.monotonic(), Patience(), Patience()
+        with shown() as line:
+            while True:
+                seconds = time.monotonic() - began
+                try:
+                    result = self._look(line, seconds, alone)
+                    away.tried(so=False)
+                except Outage as error:
+                    if away.tried(so=True) > AWAY:
+                        raise
+                    line.say(f"waiting for PostgreSQL: {clean(str(error))}", seconds)
+                    result = None
+                if result is not None:
+                    return result
+                time.sleep(POLL)
+
+    def _look(self, line: Shown, seconds: float, alone: Patience) -> Result | None:
+        now, seen, roll = self.certs.one(self.before.id), self.centre.seen(self.before.id), self.centre.roll()
+        if seen is None:
+            return None
+        queue, at = self.queueing(), datetime.now(UTC)
+        idle = not seen.held and asked_to_wait(seen, at) is None
+        result = ended(self.before, now, looked=idle and seen.looked_at != self.looked_at)
+        if result is not None:
+            return result
+        line.say(waiting_for(seen, roll, queue, at), seconds)
+        return self._given_up(seen, roll, queue, at, alone)
+
+    def _given_up(self, seen: Seen, roll: Roll, queue: Queued | None, at: datetime, alone: Patience) -> Result | None:
+        asked = asked_to_wait(seen, at)
+        if asked is not None and asked - at > LONG:
+            said = seen.error or seen.said or "it is asked too often"
+            return Result(word="not done", error=f"the CA asks to wait until {instant(asked)}: {said}", until=asked)
+        self.nobody = lacking(seen, roll, queue)
+        if alone.tried(so=self.nobody is not None) < GRACE:
+            return None
+        return Result(word="not done", error=self.nobody)
 
 
 @contextmanager
-def told(certs: Certs, before: Listed) -> Iterator[None]:
-    """Tell a person at the terminal what this process itself is doing inside; the log keeps to warnings there."""
-    if not sys.stderr.isatty() or logging.getLogger().isEnabledFor(logging.DEBUG):
+def told(centre: Centre, before: Listed | None, *, asked: bool) -> Iterator[None]:
+    """Tell what this process itself is doing inside: to a person at a terminal, and to whoever has `asked` for it.
+
+    About one certificate, or without `before` about all of them. The log keeps to warnings meanwhile.
+    """
+    if not (asked or sys.stderr.isatty()) or logging.getLogger().isEnabledFor(logging.DEBUG):
         yield
         return
     logging.disable(logging.INFO)
     done = threading.Event()
-    thread = threading.Thread(target=_tell, args=(certs, before, done), daemon=True)
+    tell = _tell_all if before is None else _tell_one
+    thread = threading.Thread(target=tell, args=(centre, before, done), daemon=True)
     thread.start()
     try:
         yield
@@ -102,34 +170,55 @@ def told(certs: Certs, before: Listed) -> Iterator[None]:
         thread.join()
 
 
-def _tell(certs: Certs, before: Listed, done: threading.Event) -> None:
+HERE = Roll(renewing=1, publishing=1, alone=True, scheduled=False)
+"""Who works in a process of its own."""
+
+
+def _tell_one(centre: Centre, before: Listed, done: threading.Event) -> None:
     began = time.monotonic()
     text = "starting"
     with shown() as line:
         while not done.wait(POLL):
-            now = certs.one(before.id)
-            if now.step is not None:
-                text = doing(now, 0)
-            elif text != "starting":
-                text = "finishing"
+            try:
+                seen = centre.seen(before.id)
+                if seen is not None and (seen.held or seen.step is not None):
+                    text = waiting_for(seen, HERE, None, datetime.now(UTC))
+                elif text != "starting":
+                    text = "finishing"
+            except KnitError as error:
+                text = f"waiting for PostgreSQL: {clean(str(error))}"
             line.say(text, time.monotonic() - began)
 
 
-def ended(before: Listed, now: Listed) -> Result | None:
-    """The result, once there is one."""
+def _tell_all(centre: Centre, _: None, done: threading.Event) -> None:
+    began = time.monotonic()
+    lines: dict[int, Lines] = {}
+    while not done.wait(POLL):
+        try:
+            under_way = centre.under_way()
+        except KnitError as error:
+            lines.setdefault(0, Lines()).say(f"waiting for PostgreSQL: {clean(str(error))}", time.monotonic() - began)
+            continue
+        for seen in under_way:
+            text = waiting_for(seen, HERE, None, datetime.now(UTC))
+            about = f"certificate {seen.id} ({clean(seen.domains)})"
+            lines.setdefault(seen.id, Lines()).say(f"{about}: {text}", time.monotonic() - began)
+
+
+def ended(before: Listed, now: Listed, *, looked: bool) -> Result | None:
+    """The result, once there is one. `looked`: a worker has found it not due since it was asked for."""
     if now.published_at is not None and now.published_at != before.published_at:
         return Result(word="published", not_after=now.not_after)
     if now.failures > before.failures:
         return Result(word="failed", error=now.last_error, until=now.retry_at)
     if not now.enabled:
         return Result(word="failed", error="it was disabled meanwhile")
-    if now.step is None and now.check_at is not None and now.check_at != before.check_at:
-        return Result(word="not due", until=now.check_at)
-    return None
+    return not_due(now, now.retry_at or now.check_at) if looked else None
 
 
-def doing(now: Listed, seconds: float) -> str:
-    """What is being done, in words."""
-    if now.step is not None:
-        return DOING.get(Step(now.step), now.step)
-    return "waiting for a worker" + ("; is one running?" if seconds > UNTOUCHED else "")
+def not_due(cert: Listed, until: datetime | None) -> Result:
+    """A certificate that waits after a failure, or has never been issued, is not as wanted, whatever it waits for."""
+    if cert.failing or cert.published_at is None:
+        why = cert.last_error or "it has never been issued"
+        return Result(word="failed", error=f"{why} (nothing was tried now; `--force` tries at once)", until=until)
+    return Result(word="not due", until=until)

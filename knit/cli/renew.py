@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import signal
-from dataclasses import replace
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from knit.cli.session import check_selection, connected, listed_in, selected, se
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.core.model import CertId, Outcome, Policy
+    from knit.core.model import CertId
     from knit.settings.central import Central
     from knit.store.certs import Certs, Listed
     from knit.store.database import Database
@@ -39,7 +38,11 @@ if TYPE_CHECKING:
     help="With --id or --domains: as --force, and no key it has had so far is ever published again.",
 )
 @click.option("--again", is_flag=True, help="With --force: though it was renewed within the last day.")
-@click.option("--wait", is_flag=True, help="With --id or --domains: until it is published, or has failed.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Tell each step until the end; with --id or --domains, until it is published or has failed.",
+)
 @json_flag
 def renew_command(
     *,
@@ -59,18 +62,18 @@ def renew_command(
                 "--key-compromised": key_compromised,
                 "--force": force,
                 "--again": again,
-                "--wait": wait,
                 "--json": as_records,
             },
             "with --id or --domains",
         )
-        return _pass() if once else _daemon()
+        _refuse({"--wait": wait and not once}, "with --once, --id or --domains")
+        return _pass(wait=wait) if once else _daemon()
     check_selection(cert_id, domains)
     _refuse({"--once": once}, "without --id and --domains")
     _refuse({"--again": again and not force}, "with --force")
     central = settings()
     with connected(central) as database:
-        directory = directory_of(database, central, here=central.queue_url is None)
+        directory_of(database, central, here=central.queue_url is None)
         certs = listed_in(database, central)
         before = _renewable(certs, selected(certs, cert_id, domains))
         if key_compromised:
@@ -79,14 +82,20 @@ def renew_command(
             _not_again(before, again=again)
         if force or key_compromised:
             certs.request_renewal(before.id)
-        if central.queue_url is None:
-            result = _here(certs, before)
-        else:
-            policy = replace(central.policy, directory=directory)
-            later = _later(database, policy, before) if wait else Result(word="queued")
-            _send(central, before.id, force=force or key_compromised)
-            result = later or _followed(certs, before)
+        result = _renewed(central, database, certs, before, wait=wait)
     return report(result, before, as_records=as_records)
+
+
+def _renewed(central: Central, database: Database, certs: Certs, before: Listed, *, wait: bool) -> Result:
+    from knit.cli import renewing
+    from knit.store.agenda import Agendas
+    from knit.store.centre import Centre
+
+    centre = Centre(database)
+    if central.queue_url is None:
+        return renewing.here(centre, certs, before, wait=wait)
+    with closing(renewing.Post(central.queue_url, before.id)) as post:
+        return renewing.by_workers(post, centre, Agendas(database), certs, before, wait=wait)
 
 
 def _refuse(flags: dict[str, bool], where: str) -> None:
@@ -95,19 +104,23 @@ def _refuse(flags: dict[str, bool], where: str) -> None:
             raise click.UsageError(f"{flag} goes only {where}", click.get_current_context())
 
 
-def _pass() -> int:
+def _pass(*, wait: bool) -> int:
+    from knit.cli.progress import told
+    from knit.cli.renewing import interruptible
     from knit.log import setup
     from knit.settings.central import Worker
+    from knit.store.centre import Centre
     from workers.once import once
 
     env = Environment.of_process()
     worker = Worker.read(env, queue_required=False)
     setup(worker.log_level)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     central = settings()
     with connected(central) as database:
         directory_of(database, central, here=True)
-        failed = once(worker, env, database)
+        centre = Centre(database)
+        with interruptible(centre.roll()), told(centre, None, asked=True) if wait else nullcontext():
+            failed = once(worker, env, database)
         astray = listed_in(database, central).astray()
     if failed or astray:
         counts = f"failed: {failed}, not as wanted: {astray}"
@@ -162,72 +175,3 @@ def _not_again(cert: Listed, *, again: bool) -> None:
         "that a CA gives for the same names (Let's Encrypt: 5 a week, and then none for days); "
         "`--force --again` orders it nevertheless"
     )
-
-
-def _followed(certs: Certs, before: Listed) -> Result:
-    from knit.cli.progress import follow
-
-    return follow(certs, before)
-
-
-def _later(database: Database, policy: Policy, cert: Listed) -> Result | None:
-    """Not due, where no worker will find it due: then there is nothing to wait for."""
-    from knit.core.model import Wait
-    from knit.core.renewal import decide
-    from knit.store.attempts import load
-
-    known = load(database, cert.id)
-    if known.spec is None:
-        return None
-    verdict = decide(known.spec, known.state, policy, datetime.now(UTC))
-    return _not_due(cert, verdict.until) if isinstance(verdict, Wait) else None
-
-
-def _not_due(cert: Listed, until: datetime) -> Result:
-    """A certificate that waits after a failure, or has never been issued, is not as wanted, whatever it waits for."""
-    if cert.failing or cert.published_at is None:
-        why = cert.last_error or "it has never been issued"
-        return Result(word="failed", error=f"{why} (nothing was tried now; `--force` tries at once)", until=until)
-    return Result(word="not due", until=until)
-
-
-def _send(central: Central, cert_id: CertId, *, force: bool) -> None:
-    from knit import messages
-    from knit.errors import CredentialsRejected, Unreachable
-
-    assert central.queue_url is not None
-    kept = f"; the request is recorded: the next pass renews certificate {cert_id}" if force else ""
-    queue = messages.connect(central.queue_url)
-    try:
-        queue.send(messages.renew(cert_id))
-    except (CredentialsRejected, Unreachable) as error:
-        raise type(error)(f"KNIT_QUEUE_URL: {error}{kept}") from None
-    finally:
-        queue.close()
-
-
-def _here(certs: Certs, before: Listed) -> Result:
-    from knit.cli.progress import told
-    from knit.settings.central import Worker
-    from workers import local
-
-    env = Environment.of_process()
-    worker = Worker.read(env, queue_required=False)
-    # As Ctrl-C: threads are stopped in order and challenge records are taken away.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with told(certs, before):
-        outcome = local.one(worker, env, before.id)
-    return _result(outcome, before, certs.one(before.id))
-
-
-def _result(outcome: Outcome | None, before: Listed, now: Listed) -> Result:
-    from knit.core.model import Failed, Skipped
-
-    match outcome:
-        case Skipped(until=until, reason=reason):
-            return Result(word="skipped", error=reason) if until is None else _not_due(now, until)
-        case Failed(error=error, retry_at=retry_at):
-            return Result(word="failed", error=error, until=retry_at)
-    if now.published_at is not None and now.published_at != before.published_at:
-        return Result(word="published", not_after=now.not_after)
-    return Result(word="failed", error=now.last_error or "issued, but not published: the log says why")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How it ended. `until` is the next try, or when it is due."""
+    """How it ended. `until` is the next try, or when it is due; `more` is for programs."""
 
     word: str
     not_after: datetime | None = None
     until: datetime | None = None
     error: str | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
         """Whether the exit code says so."""
-        return self.word == "failed"
+        return self.word in {"failed", "skipped", "not done"}
 
 
 def report(result: Result, cert: Listed, *, as_records: bool) -> int:
@@ -41,7 +43,7 @@ def report(result: Result, cert: Listed, *, as_records: bool) -> int:
             "until": result.until,
             "error": result.error and text.clean(result.error),
         }
-        as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times})
+        as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times, **result.more})
     else:
         click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
     return FAILED if result.failed else DONE
@@ -52,9 +54,11 @@ def _sentence(result: Result) -> str:
         case "published":
             return f"published, valid until {instant(result.not_after)}"
         case "queued":
-            return "queued for the workers"
+            return clean(result.error or "queued for the workers")
         case "not due":
             return f"not due before {instant(result.until)}; --force renews it now"
+        case "not done":
+            return f"not done: {clean(result.error or 'see the log')}; what is published stays"
         case "failed":
             when = (
                 "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"

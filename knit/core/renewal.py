@@ -12,6 +12,8 @@ DEFAULT_THRESHOLD = timedelta(days=30)
 CLOCKS_APART = timedelta(hours=1)
 SHORT_LIFE = timedelta(days=10)
 JITTER_SHARE = 90
+NOT_DUE = "not due"
+LOST_AGAIN = "its published value is lost again: it is not ordered anew more than twice in 7 days"
 URGENT = timedelta(days=3)
 """A certificate with less life left comes before others; one that was never issued is as urgent."""
 
@@ -24,7 +26,7 @@ def decide(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> D
     """
     reason = _reason(spec, state, policy, now)
     if isinstance(reason, datetime):
-        return Wait(until=reason, reason="not due")
+        return Wait(until=reason, reason=LOST_AGAIN if held_back(state, now) else NOT_DUE)
     if state.retry_at is not None and state.retry_at > now:
         return Wait(until=state.retry_at, reason=f"next try after a failure ({reason})")
     return Due(reason=reason)

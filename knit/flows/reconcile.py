@@ -150,9 +150,8 @@ class Reconcile:
         return sorted((one for one in chosen if one.cert_id not in held_back), key=lambda one: one.rank)
 
     def _complain(self, cert_id: CertId, names: str, until: datetime) -> None:
-        message = "its published value is lost again: it is not ordered anew more than twice in 7 days"
-        self.store.complain([cert_id], Refused(message))
-        extra = {"cert": cert_id, "names": names, "error": message, "next_try": until}
+        self.store.complain([cert_id], Refused(renewal.LOST_AGAIN))
+        extra = {"cert": cert_id, "names": names, "error": renewal.LOST_AGAIN, "next_try": until}
         log.error("lost value not issued anew", extra=extra)
 
     def _held_back(self, missing: Sequence[Lost], published: int) -> frozenset[CertId]:

@@ -73,6 +73,7 @@ MOST_LOST = 2
 
 WEEK = timedelta(days=7)
 HELD_BACK = timedelta(hours=1)
+ANOTHER = "another worker is on it"
 KEPT = "what is published stays"
 KEY_LOST = (
     "the key of a finalized order is gone from Valkey, which must keep what it is given (persistence, noeviction)"
@@ -124,7 +125,7 @@ class Renew:
     def _held(self, cert_id: CertId) -> Outcome:
         with self.store.hold(cert_id) as held:
             if held is None:
-                return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
+                return Skipped(cert_id=cert_id, reason=ANOTHER, busy=True)
             lease, known = held
             self._check_clock(lease)
             if known.spec is not None and (why := self._refusal(known.spec, known.directory)):
@@ -147,7 +148,7 @@ class Renew:
             return Skipped(cert_id=cert_id, reason="removed or disabled")
         verdict = renewal.decide(spec, known.state, self.policy, self.clock())
         if not isinstance(verdict, Due):
-            self.store.plan_check(cert_id, self.policy, until=verdict.until)
+            self.store.looked(cert_id, self.policy, verdict)
             return Skipped(cert_id=cert_id, reason=verdict.reason, until=verdict.until)
         attempt = known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:

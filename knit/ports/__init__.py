@@ -36,6 +36,7 @@ from knit.core.model import (
     Ready,
     Reason,
     Record,
+    Wait,
 )
 from knit.core.value import Parcel
 from knit.core.wanted import Edited, Wanted
@@ -321,8 +322,11 @@ class Store(Protocol):
     def losses(self, cert_id: CertId, *, most: int) -> Losses:
         """What was lost lately, of this certificate and of all; this one may lose `most` orders in 7 days."""
 
-    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
-        """Nothing to decide about this certificate before `until`, as long as the policy stays the same."""
+    def looked(self, cert_id: CertId, policy: Policy, verdict: Wait) -> None:
+        """Nothing to do for this certificate before then, as long as the policy stays the same; and it was looked at.
+
+        Shown as its error where its value is lost and must wait; where nothing is wrong, no error is shown any more.
+        """
 
 
 class PassStore(Protocol):

@@ -27,7 +27,9 @@ from knit.core.model import (
     Policy,
     Reason,
     Record,
+    Wait,
 )
+from knit.core.renewal import LOST_AGAIN, NOT_DUE
 from knit.core.text import ascii_only, clean
 from knit.errors import (
     AccountLimited,
@@ -192,9 +194,11 @@ class Attempts:
         (row,) = self._database.rows(self._sql["losses"], {"id": cert_id, "before": most - 1})
         return Losses(**row)
 
-    def plan_check(self, cert_id: CertId, policy: Policy, *, until: datetime) -> None:
-        """Nothing to decide about this certificate before `until`."""
-        plan_checks(self._database, {cert_id: until}, policy)
+    def looked(self, cert_id: CertId, policy: Policy, verdict: Wait) -> None:
+        """A worker has found nothing to do before then. An error that keeps it waiting is left as it is."""
+        error = verdict.reason if verdict.reason == LOST_AGAIN else None
+        told = {"said": verdict.reason in (NOT_DUE, LOST_AGAIN), "error": error, "until": verdict.until}
+        self._database.write(self._sql["looked"], {"id": cert_id, "policy": policy.fingerprint, **told})
 
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
         return fenced(self._database, self._sql[name], lease, parameters)

@@ -297,6 +297,24 @@ where c.id in (
     for no key update of shown skip locked
 )
 
+-- name: looked
+-- What has changed since it was adopted is looked at again at once.
+with planned as (
+    insert into knit_schedule (cert_id, check_at, policy, looked_at)
+    select c.id, case when c.seen is not distinct from c.wanted then %(until)s else '-infinity'::timestamptz end,
+           %(policy)s, clock_timestamp()
+    from knit_certs c
+    where c.id = %(id)s
+    for key share of c
+    on conflict (cert_id) do update
+    set check_at = excluded.check_at, policy = excluded.policy, looked_at = excluded.looked_at
+    returning cert_id, failures
+)
+update knit_certs c set last_error = %(error)s
+from planned
+where c.id = planned.cert_id and planned.failures = 0 and %(said)s and c.last_error is distinct from %(error)s
+  and c.names_key is not null
+
 -- name: presenting
 insert into knit_challenges (attempt_id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value)
 select a.id, a.cert_id, a.provider, %(identifier)s, %(token)s, %(key_authorization)s, %(fqdn)s, %(zone)s, %(value)s

@@ -272,7 +272,7 @@ left join knit_issued i on i.cert_id = c.id
 left join knit_schedule s on s.cert_id = c.id
 where c.enabled
   and (
-      c.names_key is null or i.published_at is null or s.failures > 0
+      c.names_key is null or i.published_at is null or s.failures > 0 or c.last_error is not null
       or (c.names_key, c.issuer, c.key_type, c.profile, c.valkey_key, c.cert_path, c.key_path)
          is distinct from (i.names_key, i.issuer, i.key_type, i.profile, i.valkey_key, i.cert_path, i.key_path)
   )

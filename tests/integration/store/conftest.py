@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.digest import pair_digest
-from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Known, Leaf, Policy, Ready, Reason
+from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Known, Leaf, Policy, Ready, Reason, Wait
+from knit.core.renewal import NOT_DUE
 from knit.core.value import Parcel
 from knit.core.wanted import Change
 from knit.flows.edit_list import EditList
@@ -136,7 +137,7 @@ class Store:
 
     def plan(self, spec: CertSpec) -> None:
         """Nothing to do about it for a month."""
-        self.attempts.plan_check(spec.id, POLICY, until=datetime.now(UTC) + timedelta(days=30))
+        self.attempts.looked(spec.id, POLICY, Wait(until=datetime.now(UTC) + timedelta(days=30), reason=NOT_DUE))
 
     def expire(self, name: str) -> None:
         """Let a lease run out now, as if its owner had gone quiet."""

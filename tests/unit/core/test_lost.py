@@ -9,7 +9,7 @@ import pytest
 
 from knit.core.lost import Finding, Lost, admitted, judge
 from knit.core.model import Candidate, CertId, CertSpec, CertState, Due, Issued, Policy, Reason, Wait
-from knit.core.renewal import decide
+from knit.core.renewal import LOST_AGAIN, decide
 from knit.core.value import Mark, Value
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -118,7 +118,7 @@ def test_many_lost_values_are_ordered_anew_a_few_at_a_time_the_soonest_to_expire
 def test_a_value_lost_again_and_again_waits_until_the_first_time_is_a_week_ago() -> None:
     policy = Policy(directory=DIRECTORY)
     state = CertState(issued=issued(), published=False, reorder_at=NOW + timedelta(days=2))
-    assert decide(spec(), state, policy, NOW) == Wait(until=NOW + timedelta(days=2), reason="not due")
+    assert decide(spec(), state, policy, NOW) == Wait(until=NOW + timedelta(days=2), reason=LOST_AGAIN)
     assert decide(spec(), state, policy, NOW + timedelta(days=2)) == Due(reason=Reason.NOT_PUBLISHED)
     assert decide(spec(), replace(state, reorder_at=None), policy, NOW) == Due(reason=Reason.NOT_PUBLISHED)
 

@@ -1,0 +1,47 @@
+-- name: present
+with gone as (
+    delete from knit_workers where seen_at < now() - interval '1 day'
+)
+insert into knit_workers (name, queues, alone, trouble)
+values (%(name)s, %(queues)s, %(alone)s, %(trouble)s)
+on conflict (name) do update
+set queues = excluded.queues, alone = excluded.alone, trouble = excluded.trouble, seen_at = now()
+
+-- name: part
+delete from knit_workers where name = %(name)s
+
+-- name: roll
+select count(*) filter (where not alone and 'renew' = any(string_to_array(queues, ','))) as renewing,
+       count(*) filter (where not alone and 'control' = any(string_to_array(queues, ','))) as publishing,
+       coalesce(bool_or(alone), false) as alone,
+       exists (select 1 from knit_leases_live where name = 'scheduler') as scheduled,
+       min(trouble) as trouble
+from knit_workers
+where seen_at > now() - %(present)s * interval '1 second'
+
+-- name: seen
+-- One certificate, or all with an open attempt. Proofs are charged before the CA is told to look for them.
+select c.id, coalesce(c.all_domains, c.domains) as domains, a.step, a.error, a.error_class,
+       nullif(a.retry_at, 'infinity') as retry_at,
+       exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id) as held,
+       array(
+           select distinct h.identifier
+           from knit_challenges h
+           where h.attempt_id = a.id and h.removed_at is null
+           order by h.identifier
+       ) as proving,
+       exists (
+           select 1
+           from knit_challenges h
+           join knit_validations v on v.directory = a.directory and v.name = h.identifier
+           where h.attempt_id = a.id and h.removed_at is null
+             and (select max(t) from unnest(v.tried) as t) > h.created_at
+       ) as validating,
+       p.until as paused_until, p.said, s.looked_at
+from knit_certs c
+left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
+left join knit_schedule s on s.cert_id = c.id
+left join knit_issuers n on n.name = c.issuer
+left join knit_pauses p on p.issuer = c.issuer and p.directory = n.directory and p.until > now()
+where c.id = %(id)s or (%(id)s::bigint is null and a.id is not null)
+order by c.id
