@@ -515,7 +515,21 @@ def test_a_move_that_pauses_never_writes_the_old_pair_over_a_newer_one(
         assert stage.sql("select attempt_id from knit_issued where cert_id = %s", cert_id) == [(newest,)]
 
 
-def test_a_prune_that_pauses_leaves_the_value_of_a_certificate_that_was_added_again(stage: Stage) -> None:
+def test_a_move_that_valkey_does_not_take_is_not_recorded(stage: Stage) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        whole_way(flows, cert_id)
+        before = recorded(stage, cert_id)
+        stage.sql("update knit_certs set cert_path = '/m' || cert_path where id = %s", cert_id)
+        flows.reconcile.run()
+        interrupted(flows, "publish", lambda: client.set(name, "somebody else's")).publish.everything()
+    assert recorded(stage, cert_id) == before
+
+
+@pytest.mark.parametrize("pauses_before", ["look", "prune"])
+def test_a_prune_that_pauses_leaves_the_value_of_a_certificate_that_was_added_again(
+    stage: Stage, pauses_before: str
+) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows:
         whole_way(flows, cert_id)
@@ -530,7 +544,7 @@ def test_a_prune_that_pauses_leaves_the_value_of_a_certificate_that_was_added_ag
             assert isinstance(flows.renew.run(again), Renewed)
             assert flows.publish.waiting().published == (again,)
 
-        interrupted(flows, "prune", added_again).publish.everything()
+        interrupted(flows, pauses_before, added_again).publish.everything()
         ((again,),) = stage.sql("select id from knit_certs where domains = %s", name)
         assert recorded(stage, again) == as_published(published(stage, name))
         flows.publish.everything()

@@ -150,6 +150,17 @@ def test_only_errors_of_ours_are_quoted(store: Store) -> None:
     assert "canary" not in str(store.database.rows("select * from knit_attempts, knit_certs"))
 
 
+def test_whatever_an_error_says_is_kept_as_one_line_that_acts_on_nothing(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        error = IdentifierRejected("no\n\x1b[31m\u202e\ud800" + "x" * 100_000)
+        store.attempts.fail(_lease(lease), attempt, error=error, retry_at=LATER)
+    found = [row["error"] for row in store.database.rows("select error from knit_attempts")]
+    found += [row["last_error"] for row in store.database.rows("select last_error from knit_certs")]
+    assert all(text.startswith("no [31m x") and text.isprintable() and len(text) <= 2000 for text in found)
+
+
 def lose(store: Store, spec: CertSpec) -> None:
     with store.leases.hold(f"cert:{spec.id}") as lease:
         store.attempts.lose(_lease(lease), store.begin(lease, spec), error=OrderLost("its key is gone"))
