@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -94,6 +95,14 @@ def test_what_is_not_needed_may_be_missing_null_or_strange(ca: ScriptedCA) -> No
     for _ in range(2):
         wanted = Wanted(names=NAMES)
         wanted.check(Worker(ca, memory).issue(wanted, Notes(), TrustingProver()))
+
+
+@pytest.mark.parametrize("named", ["", None])
+def test_an_order_that_is_valid_before_it_names_its_certificate_is_asked_again(ca: ScriptedCA, named: object) -> None:
+    ca.behave(processing_polls=2)
+    document = json.dumps({"status": "valid", "certificate": named})
+    ca.fault("order", act="answer", status=200, content_type="application/json", body=document)
+    issue(ca)
 
 
 @pytest.mark.parametrize("flood", FLOODS)
