@@ -167,7 +167,7 @@ def lose(store: Store, spec: CertSpec) -> None:
 
 
 def test_lost_orders_are_counted_for_a_week_and_a_certificate_and_for_an_hour_and_all(store: Store) -> None:
-    spec, other = store.add(), store.add()
+    spec, other = store.add(1), store.add(2)
     for one in (spec, other):
         lose(store, one)
     with store.leases.hold("cert:1") as lease:
