@@ -246,3 +246,9 @@ def test_keys_and_signatures_that_servers_refuse_are_refused(
 def test_taking_no_pair_for_one_is_no_way_out(change: Callable[[bytes], bytes]) -> None:
     other = pki.pair()
     assert not is_taken(Bundle(fullchain=change(CHAIN), privkey=other.privkey))
+
+
+def test_a_key_with_more_bytes_than_the_largest_is_not_looked_into() -> None:
+    bundle = pki.pair()
+    assert is_taken(Bundle(fullchain=bundle.fullchain, privkey=bundle.privkey + b"\n" * 1000))
+    assert not is_taken(Bundle(fullchain=bundle.fullchain, privkey=bundle.privkey + b"\n" * 20_000))

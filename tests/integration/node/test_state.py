@@ -101,6 +101,41 @@ def test_any_damaged_byte_of_a_journal_in_mid_deployment_leaves_whole_pairs(tmp_
         assert machine.pairs() == NEW
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["put", "cert:0", None, 1],
+        ["put", "cert:0", ["zz", "/a", "/b", 1, 2, None, None], 1],
+        ["put", "cert:0", ["00" * 32, "/a", "/b", 10**30, 2, None, None], 1],
+        ["put", "cert:0", ["00" * 32, "/a", "/b", 1], 1],
+        ["put", 5, [], 1],
+        ["move", "cert:0", [], []],
+        ["move", "cert:0", [["a", "b", "c"], ["a", "b", "c"]], None],
+        ["going", "cert:0"],
+        ["left", 5],
+        ["revision", "soon"],
+        ["knit", 99, "of another version"],
+        ["something new", {}],
+        [[[[]]]],
+    ],
+    ids=str,
+)
+def test_a_whole_line_that_makes_no_sense_costs_one_comparison(tmp_path: Path, entry: list[object]) -> None:
+    machine = Machine(tmp_path)
+    machine.install(OLD, 1)
+    with (tmp_path / "state/state.log").open("ab") as state:
+        state.write(ledger._line(entry))
+    with machine.started() as disk:
+        disk.recover()
+        disk.tidy()
+        disk.remember(7)
+    with machine.started() as disk:
+        assert disk.revision == 7
+    assert machine.pairs() == OLD
+    machine.install(NEW, 2)
+    assert machine.pairs() == NEW
+
+
 @pytest.mark.parametrize("name", ["state.log", "state.log.tmp", "lock", *LEGACY])
 @pytest.mark.parametrize(
     "kind", ["folder", "full folder", "pipe", "link", "dangling", "loop", "socket", "huge", "empty"]
