@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from typing import LiteralString
 
 import pytest
 
@@ -13,6 +13,10 @@ from tests.rig.process import wait_until
 
 NAME = f"www.{ZONE}"
 SECONDS = 20
+CHANGED: LiteralString = """
+insert into knit_marks (name, done_at) values ('list changed', now())
+on conflict (name) do update set done_at = excluded.done_at
+"""
 ALONE = {"KNIT_QUEUE_URL": ""}
 
 
@@ -46,10 +50,13 @@ def test_a_running_centre_acts_on_each_change_within_seconds(scripted: Scene, qu
     wait_until(lambda: scripted.index() == set(), "it is removed", seconds=SECONDS)
 
 
-def test_certificates_added_together_are_issued_in_one_pass(scripted: Scene) -> None:
+def test_certificates_added_one_after_the_other_are_issued_in_one_pass(scripted: Scene) -> None:
     centre(scripted, queue=False)
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda number: scripted.add(f"w{number}.{ZONE}"), range(4)))
+    for number in range(4):
+        scripted.insert([f"w{number}.{ZONE}"])
+        # As `knit add` does it, in less time than that takes on a busy machine.
+        scripted.sql(CHANGED)
+        time.sleep(1.2)
     scripted.knit.wait_published(4, seconds=SECONDS)
     figures = re.findall(r"(\d+) certificates?, (\d+) due", scripted.knit.logs())
     assert figures[:2] == [("0", "0"), ("4", "4")], figures
