@@ -127,6 +127,9 @@ class Actors:
         self.flows.on_outcome(outcome)
         if isinstance(outcome, Renewed):
             self.handed_over(cert_id)
+            if outcome.leftovers:
+                # Another certificate had what the removal needed: that is waited for here, not on a thread.
+                self.later.send(messages.renew(cert_id), delay=BUSY)
         elif isinstance(outcome, Skipped) and outcome.busy and self.flows.follow_up:
             self.later.send(messages.renew(cert_id), delay=BUSY)
         elif isinstance(outcome, Failed) and outcome.retry_at is not None and self.flows.follow_up:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
 
 from knit.errors import Busy
-from knit.ports import Leases, Sleep
+from knit.ports import Sleep
 
 _FIRST = 0.01
 _LONGEST = 0.5
-
-BRIEF = 3.0
-"""Seconds for which a thread waits for what another certificate may hold for minutes."""
 
 _BUSY = "another certificate is using {name!r}"
 
@@ -25,15 +23,34 @@ class KeyedLocks:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
+        self._rests: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, name: str, *, brief: bool = False) -> Iterator[None]:
-        """Hold the named lock. With `brief`, raise Busy when it is not free soon."""
+    def __call__(self, name: str, *, patience: float | None = None, rest: float = 0.0) -> Iterator[None]:
+        """Hold the named lock. Raises Busy when it is not to be had for longer than `patience` seconds."""
+        with self._alone(name, patience):
+            left = self._rests.pop(name, 0.0) - time.monotonic()
+            if left > 0:
+                self._rest(name, left, patience)
+            try:
+                yield
+            finally:
+                if rest:
+                    self._rests[name] = time.monotonic() + rest
+
+    def _rest(self, name: str, left: float, patience: float | None) -> None:
+        if patience is not None and left > patience:
+            self._rests[name] = time.monotonic() + left
+            raise Busy(_BUSY.format(name=name))
+        time.sleep(left)
+
+    @contextmanager
+    def _alone(self, name: str, patience: float | None) -> Iterator[None]:
         with self._guard:
             lock, users = self._locks.get(name, (threading.Lock(), 0))
             self._locks[name] = (lock, users + 1)
         try:
-            if not lock.acquire(timeout=BRIEF if brief else -1):
+            if not lock.acquire(timeout=-1 if patience is None else patience):
                 raise Busy(_BUSY.format(name=name))
             try:
                 yield
@@ -51,30 +68,37 @@ class KeyedLocks:
                 self._locks[name] = (lock, users - 1)
 
 
+class Slots(Protocol):
+    """Leases that may rest once they are given back."""
+
+    def hold(self, name: str, *, rest: float = 0.0) -> AbstractContextManager[object | None]:
+        """Take the lease, or give None at once while another has it, or it rests for so many seconds."""
+
+
 class LeasedLocks:
     """Implements Exclusive among all workers: the process's own lock first, so that a process asks only once.
 
     Raises Busy when another process holds the lease for longer than `patience` seconds.
     """
 
-    def __init__(self, leases: Leases, sleep: Sleep, *, patience: float = 120.0) -> None:
+    def __init__(self, leases: Slots, sleep: Sleep, *, patience: float = 120.0) -> None:
         self._leases = leases
         self._sleep = sleep
         self._patience = patience
         self._local = KeyedLocks()
 
     @contextmanager
-    def __call__(self, name: str, *, brief: bool = False) -> Iterator[None]:
-        """Hold the named lease. With `brief`, raise Busy when it is not free soon."""
-        with self._local(name, brief=brief), ExitStack() as held:
-            self._take(name, held, brief=brief)
+    def __call__(self, name: str, *, patience: float | None = None, rest: float = 0.0) -> Iterator[None]:
+        """Hold the named lease, which is refreshed while it is held, however long that is. See `KeyedLocks`."""
+        with self._local(name, patience=patience), ExitStack() as held:
+            self._take(name, held, self._patience if patience is None else patience, rest)
             yield
 
-    def _take(self, name: str, held: ExitStack, *, brief: bool) -> None:
-        deadline = time.monotonic() + (min(BRIEF, self._patience) if brief else self._patience)
+    def _take(self, name: str, held: ExitStack, patience: float, rest: float) -> None:
+        deadline = time.monotonic() + patience
         pause = _FIRST
-        while held.enter_context(self._leases.hold(name)) is None:
-            if time.monotonic() > deadline:
+        while held.enter_context(self._leases.hold(name, rest=rest)) is None:
+            if time.monotonic() >= deadline:
                 raise Busy(_BUSY.format(name=name))
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST)

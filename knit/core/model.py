@@ -361,10 +361,11 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed:
-    """The attempt reached `issued`: the bundle waits to be published."""
+    """The attempt reached `issued`: the bundle waits to be published. `leftovers`: TXT values are left to remove."""
 
     cert_id: CertId
     attempt_id: AttemptId
+    leftovers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

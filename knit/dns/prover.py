@@ -33,6 +33,12 @@ from knit.ports.solving import (
 
 log = logging.getLogger(__name__)
 
+BRIEF = 1.0
+"""Seconds for which a thread waits for what another certificate mostly has for one call of an API."""
+
+PARTING = 5.0
+"""The same for a removal, which costs a message and a sweep when it is left for later."""
+
 
 Removed = Callable[[ChallengeId], None]
 """Tells the journal that a leftover is gone."""
@@ -95,21 +101,34 @@ class Dns01:
         """See ports.Prover. A record that cannot be removed is logged and left to `sweep`."""
         records = [self._shared.delegation.locate(challenge) for challenge in challenges]
         with ExitStack() as held:
+            self._await_turn(held)
             for name in self._slots(records):
-                held.enter_context(self._shared.exclusive(name, brief=True))
-            self._await_turn(records, held)
+                # Whoever has it may have it for minutes: the message about this certificate waits, and no thread.
+                held.enter_context(self._shared.exclusive(name, patience=0.0, rest=self._pause() or 0.0))
             solver = held.enter_context(session(self._solver))
-            # Nothing is set before the first: it can be left for later. What has begun is gone on with patiently.
-            states = [self._present(r, solver, held, brief=not n) for n, r in enumerate(dict.fromkeys(records))]
+            with self._replacing(records):
+                states = [self._present(record, solver, held) for record in dict.fromkeys(records)]
             if isinstance(solver, Settles):
                 solver.settle([state for state in states if state is not None])
             timeout, interval = self._solver.timeout, self._solver.interval
             self._shared.delegation.wait_visible(records, timeout=timeout, interval=interval)
             yield
 
-    def _present(self, record: Record, solver: Solver, held: ExitStack, *, brief: bool) -> dict[str, str] | None:
-        self._check_place(record)
-        with explained(record), writing(self._code, solver, record, self._shared.exclusive, brief=brief):
+    @contextmanager
+    def _replacing(self, records: Sequence[Record]) -> Iterator[None]:
+        """Hold all that setting these values replaces, so that nothing is half set when something is not to be had."""
+        names = set()
+        for record in records:
+            self._check_place(record)
+            with explained(record):
+                names |= set(replaced(self._code, self._solver, record))
+        with ExitStack() as held:
+            for name in sorted(names):
+                held.enter_context(self._shared.exclusive(name, patience=BRIEF))
+            yield
+
+    def _present(self, record: Record, solver: Solver, held: ExitStack) -> dict[str, str] | None:
+        with explained(record):
             challenge = self._journal.presenting(record)
             # Registered before the call: a provider may have set the value although its answer was lost.
             cleanup = _Cleanup(self, solver, record, challenge)
@@ -135,9 +154,11 @@ class Dns01:
         """
         try:
             self._journal.check()
-            with writing(self._code, solver, record, self._shared.exclusive):
+            with writing(self._code, solver, record, self._shared.exclusive, patience=PARTING):
                 solver.cleanup(record, state)
             self._journal.removed(challenge)
+        except Busy:
+            log.info("challenge record is removed later", extra={"fqdn": record.fqdn, "provider": self._code})
         except LeaseLost:
             log.info("challenge record left to the new owner", extra={"fqdn": record.fqdn})
         except KnitError as e:
@@ -147,14 +168,12 @@ class Dns01:
     def _pause(self) -> float | None:
         return self._solver.pause if isinstance(self._solver, Paced) else None
 
-    def _await_turn(self, records: Sequence[Record], held: ExitStack) -> None:
-        """Keep this round apart from the one before, and from what another certificate had at the same place."""
+    def _await_turn(self, held: ExitStack) -> None:
+        """Keep this round apart from the one before. What others had at the same place rests with its lock."""
         pause = self._pause()
-        if pause is None:
-            return
-        places: list[Hashable] = [self, *self._slots(records)]
-        self._shared.pauses.wait(places, pause)
-        held.callback(self._shared.pauses.cleared, places)
+        if pause is not None:
+            self._shared.pauses.wait([self], pause)
+            held.callback(self._shared.pauses.cleared, [self])
 
     def _slots(self, records: Sequence[Record]) -> list[str]:
         """Names to hold from setting to removal, sorted so that two provers never wait for each other."""
@@ -185,13 +204,19 @@ def slots(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
     return (f"dns slot {code} {solver.slot(record)}",) if isinstance(solver, TakesTheName) else ()
 
 
+def replaced(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
+    """What a write of this record replaces, where the provider's API replaces more than the one value."""
+    return (f"dns {code} {solver.replaces(record)}",) if isinstance(solver, ReplacesWhole) else ()
+
+
 @contextmanager
-def writing(code: str, solver: Solver, record: Record, exclusive: Exclusive, *, brief: bool = False) -> Iterator[None]:
-    """Hold what this write replaces, where the provider's API replaces more than the one value."""
-    if not isinstance(solver, ReplacesWhole):
-        yield
-        return
-    with exclusive(f"dns {code} {solver.replaces(record)}", brief=brief):
+def writing(
+    code: str, solver: Solver, record: Record, exclusive: Exclusive, *, patience: float | None = None
+) -> Iterator[None]:
+    """Hold what this write replaces."""
+    with ExitStack() as held:
+        for name in replaced(code, solver, record):
+            held.enter_context(exclusive(name, patience=patience))
         yield
 
 
@@ -227,8 +252,8 @@ def _clear(leftover: Leftover, solvers: Solvers, exclusive: Exclusive, gone: Cal
     solver, code = solvers.solver(leftover.provider), solvers.code(leftover.provider)
     with ExitStack() as held:
         for name in slots(code, solver, leftover.record):
-            held.enter_context(exclusive(name, brief=True))
-        held.enter_context(writing(code, solver, leftover.record, exclusive, brief=True))
+            held.enter_context(exclusive(name, patience=0.0))
+        held.enter_context(writing(code, solver, leftover.record, exclusive, patience=BRIEF))
         try:
             solver.cleanup(leftover.record, leftover.state)
         except Refused:

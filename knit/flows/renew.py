@@ -307,15 +307,15 @@ class Renew:
         with nullcontext() if attempt.step in BEFORE_FINALIZE else _keeping():
             key, staged = self._staged(attempt, lease) if fresh is None else self._stage(attempt, fresh)
             issuer = self.issuers.issuer(attempt.issuer)
-        leaf = self._fit(staged, key, attempt, issuer)
+        leaf, leftovers = self._fit(staged, key, attempt, issuer), False
         if leaf is None:
-            staged = self._obtained(spec, attempt, lease, key, issuer)
+            staged, leftovers = self._obtained(spec, attempt, lease, key, issuer)
             with _keeping():
                 leaf = self._received(staged, key, attempt, lease, issuer)
         with _keeping():
             self.store.hand_over(lease, attempt, leaf, pair_digest(staged, key.pem))
         log.info("certificate issued", extra={"cert": spec.id, "names": spec.names_key, "attempt": attempt.id})
-        return Renewed(cert_id=spec.id, attempt_id=attempt.id)
+        return Renewed(cert_id=spec.id, attempt_id=attempt.id, leftovers=leftovers)
 
     def _fit(self, chain: bytes, key: x509.Key, attempt: Attempt, issuer: Issuer) -> Leaf | None:
         """The facts of a chain that an earlier run has staged, unless there is none, or it is not fit for use."""
@@ -340,7 +340,10 @@ class Renew:
                 raise Refused(f"{error}; it was kept until it ran out") from error
             raise BundleMismatch(f"{error}; {UNFIT}") from error
 
-    def _obtained(self, spec: CertSpec, attempt: Attempt, lease: Lease, key: x509.Key, issuer: Issuer) -> bytes:
+    def _obtained(
+        self, spec: CertSpec, attempt: Attempt, lease: Lease, key: x509.Key, issuer: Issuer
+    ) -> tuple[bytes, bool]:
+        """The chain, and whether challenge records are left to remove."""
         request = IssueRequest(
             names=attempt.names,
             csr_der=key.csr(attempt.names),
@@ -355,7 +358,7 @@ class Renew:
             if not request.finalized:
                 # Credentials that are missing are found before the CA is asked for anything.
                 prover.open()
-            return issuer.issue(request, journal, prover)
+            return issuer.issue(request, journal, prover), journal.leaves_records()
 
     def _staged(self, attempt: Attempt, lease: Lease) -> tuple[x509.Key, bytes]:
         """What this attempt staged earlier, or a new key, staged before anything is asked of the CA; and its chain.

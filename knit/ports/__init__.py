@@ -111,6 +111,9 @@ class OpenJournal(Journal, Protocol):
         Raises RateLimited while one of them would have failed more than `most` times within an hour.
         """
 
+    def leaves_records(self) -> bool:
+        """Whether a TXT value was set, or perhaps set, and not removed."""
+
     def close(self) -> None:
         """Commit what is not committed. Called at the end, however that came about; raises nothing."""
 

@@ -44,8 +44,11 @@ class Solvers(Protocol):
 class Exclusive(Protocol):
     """Holds the named thing for one worker among all processes."""
 
-    def __call__(self, name: str, *, brief: bool = False) -> AbstractContextManager[None]:
-        """Wait for its turn: Transient when that takes too long; with `brief`, Busy after a few seconds."""
+    def __call__(self, name: str, *, patience: float | None = None, rest: float = 0.0) -> AbstractContextManager[None]:
+        """Wait for its turn: Busy when that takes longer than `patience` seconds, or, without, than is sensible.
+
+        Once it is given back, nobody gets it for `rest` seconds.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

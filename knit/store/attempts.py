@@ -219,6 +219,7 @@ class AttemptJournal:
         self._lease = lease
         self._attempt = attempt
         self._gone: list[ChallengeId] = []
+        self._set: set[ChallengeId] = set()
         self._charged: dict[str, datetime] = {}
         self._sql = queries("attempts")
 
@@ -238,6 +239,7 @@ class AttemptJournal:
             "value": record.value,
         }
         row = fenced(self._database, self._sql["presenting"], self._lease, {"id": self._attempt.id, **parameters})
+        self._set.add(ChallengeId(row["id"]))
         return ChallengeId(row["id"])
 
     def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
@@ -248,6 +250,11 @@ class AttemptJournal:
     def removed(self, challenge: ChallengeId) -> None:
         """It was removed."""
         self._gone.append(challenge)
+        self._set.discard(challenge)
+
+    def leaves_records(self) -> bool:
+        """Whether something was set, or perhaps set, and not removed."""
+        return bool(self._set)
 
     def close(self) -> None:
         """Note what has not been noted. Written without a lease: nobody else can make it untrue."""

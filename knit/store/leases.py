@@ -87,14 +87,17 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[HeldLease | None]:
-        """Take the lease, or give None at once while another owner holds it. Released on exit."""
-        with self.reading(name, self._sql["take"], {"cert": None}) as (lease, _):
+    def hold(self, name: str, *, rest: float = 0.0) -> Iterator[HeldLease | None]:
+        """Take the lease, or give None at once while another owner holds it, or while it rests. Released on exit.
+
+        Then nobody gets it for `rest` seconds.
+        """
+        with self.reading(name, self._sql["take"], {"cert": None}, rest=rest) as (lease, _):
             yield lease
 
     @contextmanager
     def reading(
-        self, name: str, statement: str, parameters: Mapping[str, object]
+        self, name: str, statement: str, parameters: Mapping[str, object], *, rest: float = 0.0
     ) -> Iterator[tuple[HeldLease | None, Row | None]]:
         """As `hold`, by a statement that reads something along with it: given beside the lease."""
         lease, row = self._take(name, statement, parameters)
@@ -102,7 +105,7 @@ class Leases:
             yield lease, row
         finally:
             if lease is not None:
-                self._release(lease)
+                self._release(lease, rest)
 
     def stop(self) -> None:
         """End the thread, without waiting for a Postgres that does not answer. Leases still held expire."""
@@ -145,11 +148,11 @@ class Leases:
         with self._lock:
             return self._held.pop((lease.name, lease.epoch), None) is not None
 
-    def _release(self, lease: HeldLease) -> None:
+    def _release(self, lease: HeldLease, rest: float) -> None:
         if not self.given_back(lease):
             return
         try:
-            self._database.write(self._sql["release"], {"name": lease.name, "epoch": lease.epoch})
+            self._database.write(self._sql["release"], {"name": lease.name, "epoch": lease.epoch, "rest": rest})
         except KnitError:
             # Raised, it would hide how the work under the lease ended.
             self._owe(lease.name, lease.owner)

@@ -13,12 +13,14 @@ where %(cert)s::bigint is null
    or exists (select 1 from knit_attempts where cert_id = %(cert)s and ended_at is null)
 on conflict (name) do update
 set owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at, process = excluded.process,
-    held_at = excluded.held_at
-where l.owner = excluded.owner or l.expires_at <= now()
-   or (
-       l.held_at <= now()
-       and not exists (select 1 from knit_leases p where p.name = l.process and p.expires_at > now())
-   )
+    held_at = excluded.held_at, rests_until = null
+where (
+    l.owner = excluded.owner or l.expires_at <= now()
+    or (
+        l.held_at <= now()
+        and not exists (select 1 from knit_leases p where p.name = l.process and p.expires_at > now())
+    )
+) and coalesce(l.rests_until <= now(), true)
 returning epoch, now() as at
 
 -- name: refresh
@@ -44,7 +46,10 @@ where l.owner <> ''
 
 -- name: release
 -- Free from now on. The time tells how long nobody has had it: only long unused rows are tidied away.
-update knit_leases set expires_at = now(), owner = '' where name = %(name)s and epoch = %(epoch)s
+update knit_leases
+set expires_at = now(), owner = '',
+    rests_until = case when %(rest)s::float8 > 0 then now() + %(rest)s::float8 * interval '1 second' end
+where name = %(name)s and epoch = %(epoch)s
 
 -- name: give_back
 -- What an outage kept from being given back. The worker has not died, so its start in the attempt does not count.

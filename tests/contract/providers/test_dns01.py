@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -162,12 +162,14 @@ def test_a_worker_that_lost_its_lease_leaves_the_value_to_the_new_owner(api: Fak
 def test_two_hundred_certificates_delegated_to_one_name_lose_no_value(api: FakeDesec) -> None:
     api.seed("example.org", NAME, "foreign")
     solver, exclusive, missing = desec(api), KeyedLocks(), []
+    left: list[Leftover] = []
 
     def certificate(number: int) -> None:
-        value = f"value-{number}"
-        with prover(solver, Journal(), exclusive=exclusive).proving([challenge(value)]):
+        value, journal = f"value-{number}", Journal()
+        with prover(solver, journal, exclusive=exclusive).proving([challenge(value)]):
             if value not in api.values(NAME):
                 missing.append(value)
+        left.extend(leftover(record.value) for record in journal.open.values())
 
     def in_turn(number: int) -> None:
         """On a machine that is slow a thread is given back, with nothing begun, and comes again: as in a worker."""
@@ -179,6 +181,7 @@ def test_two_hundred_certificates_delegated_to_one_name_lose_no_value(api: FakeD
     with ThreadPoolExecutor(25) as pool:
         list(pool.map(in_turn, range(200)))
     assert missing == []
+    assert sweep(left, OneSolver(solver), lambda _: None, exclusive) == []
     assert api.values(NAME) == ["foreign"]
 
 
@@ -220,6 +223,21 @@ class OneSlot(Paced, HoldsOneValue):
         self.value = None
 
 
+def in_turn(work: Callable[[int], None]) -> Callable[[int], None]:
+    """As a worker's messages do: whoever finds a place taken comes again."""
+
+    def again(number: int) -> None:
+        while True:
+            try:
+                work(number)
+            except Busy:
+                time.sleep(0.001)
+            else:
+                return
+
+    return again
+
+
 def test_a_name_that_can_hold_one_value_is_held_from_setting_to_removal() -> None:
     solver, exclusive = OneSlot(), KeyedLocks()
 
@@ -229,7 +247,7 @@ def test_a_name_that_can_hold_one_value_is_held_from_setting_to_removal() -> Non
             assert solver.value == str(number)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(certificate, range(20)))
+        list(pool.map(in_turn(certificate), range(20)))
     assert not solver.overwritten
 
 
@@ -249,13 +267,19 @@ def duckdns(api: FakeDuckDns, given: Mapping[str, str] = MappingProxyType({})) -
     return duck.DuckDns(FakeDuckDns.token, timing, RUNTIME, url=api.url, apex=FakeDuckDns.apex)
 
 
+@contextmanager
+def unshared(name: str, *, patience: float | None = None, rest: float = 0.0) -> Iterator[None]:
+    """For a test whose clock is not that of a lock."""
+    yield
+
+
 @pytest.mark.parametrize(("given", "waits"), [({}, 60), ({"DUCKDNS_SEQUENCE_INTERVAL": "7"}, 7)])
 def test_between_two_values_of_one_certificate_lego_s_pause_passes(given: dict[str, str], waits: float) -> None:
     slept: list[float] = []
     api = FakeDuckDns()
     api.texts["_acme-challenge"] = ""
     with api.serving():
-        shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
+        shared = Shared(delegation=Delegation(), exclusive=unshared, pauses=Pauses(slept.append))
         proof = Dns01("duckdns", duckdns(api, given), Journal(), shared)
         for turn in proof.rounds([challenge("apex"), challenge("wildcard")]):
             with proof.proving(turn):
@@ -285,14 +309,17 @@ def test_a_pause_counts_from_the_removal_and_another_certificate_need_not_wait(a
 
 
 def test_a_place_for_one_value_is_left_alone_for_a_while_by_other_certificates_too() -> None:
-    slept: list[float] = []
-    solver = OneSlot()
-    solver.pause = 60
-    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(slept.append))
-    for value in ("first certificate", "second certificate"):
-        with Dns01("desec", solver, Journal(), shared).proving([challenge(value)]):
-            pass
-    assert slept == [pytest.approx(60, abs=1)]
+    solver, journal = OneSlot(), Journal()
+    solver.pause = 0.2
+    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(time.sleep))
+    with Dns01("desec", solver, Journal(), shared).proving([challenge("first certificate")]):
+        pass
+    with pytest.raises(Busy), Dns01("desec", solver, journal, shared).proving([challenge("second certificate")]):
+        pass
+    assert journal.told == []
+    time.sleep(0.25)
+    with Dns01("desec", solver, journal, shared).proving([challenge("second certificate")]):
+        assert solver.value is not None
 
 
 def test_a_stop_ends_the_pause(api: FakeDesec) -> None:
@@ -347,18 +374,17 @@ def test_two_certificates_never_meet_at_a_name_where_removing_one_value_removes_
                 lost.append(number)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(certificate, range(20)))
+        list(pool.map(in_turn(certificate), range(20)))
     assert lost == []
 
 
-def test_the_sweep_waits_for_a_place_that_another_certificate_holds() -> None:
+def test_the_sweep_leaves_a_place_that_another_certificate_holds_for_later() -> None:
     solver, exclusive = OneSlot(), KeyedLocks()
-    with ThreadPoolExecutor(1) as pool:
-        with prover(solver, Journal(), exclusive=exclusive).proving([challenge("new")]):
-            swept = pool.submit(sweep, [leftover("old")], OneSolver(solver), lambda _: None, exclusive)
-            time.sleep(0.1)
-            assert solver.value == "new"
-        assert swept.result(10) == []
+    with prover(solver, Journal(), exclusive=exclusive).proving([challenge("new")]):
+        with pytest.raises(Busy):
+            sweep([leftover("old")], OneSolver(solver), lambda _: None, exclusive)
+        assert solver.value == "new"
+    assert sweep([leftover("old")], OneSolver(solver), lambda _: None, exclusive) == []
 
 
 class OneSolver:
@@ -399,7 +425,7 @@ class Held:
         self.free = threading.Event()
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[object | None]:
+    def hold(self, name: str, *, rest: float = 0.0) -> Iterator[object | None]:
         yield object() if self.free.is_set() else None
 
 
@@ -412,12 +438,12 @@ def test_another_process_is_waited_for() -> None:
         if len(slept) == 3:
             leases.free.set()
 
-    with LeasedLocks(leases, sleep)("dns desec name"):  # type: ignore[arg-type] # a lease is only held here
+    with LeasedLocks(leases, sleep)("dns desec name"):
         assert len(slept) == 3
 
 
 def test_another_process_that_never_lets_go_is_nobody_s_failure() -> None:
-    locks = LeasedLocks(Held(), lambda _: None, patience=0.05)  # type: ignore[arg-type] # a lease is only held here
+    locks = LeasedLocks(Held(), lambda _: None, patience=0.05)
     with pytest.raises(Busy, match="another certificate is using"), locks("dns desec name"):
         pass
 
@@ -426,7 +452,7 @@ def test_a_stop_ends_the_wait_for_another_process() -> None:
     def stopping(_: float) -> None:
         raise Interrupted("stopping")
 
-    locks = LeasedLocks(Held(), stopping)  # type: ignore[arg-type] # a lease is only held here
+    locks = LeasedLocks(Held(), stopping)
     with pytest.raises(Interrupted), locks("dns desec name"):
         pass
 
@@ -434,7 +460,7 @@ def test_a_stop_ends_the_wait_for_another_process() -> None:
 def test_a_place_that_another_certificate_holds_gives_the_thread_back_with_nothing_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("knit.app.locks.BRIEF", 0.05)
+    monkeypatch.setattr("knit.dns.prover.BRIEF", 0.05)
     solver, exclusive, journal = OneSlot(), KeyedLocks(), Journal()
     with prover(solver, Journal(), exclusive=exclusive).proving([challenge("first")]):
         with pytest.raises(Busy), prover(solver, journal, exclusive=exclusive).proving([challenge("second")]):
@@ -447,10 +473,44 @@ def test_a_place_that_another_certificate_holds_gives_the_thread_back_with_nothi
         assert solver.value == "second"
 
 
+@pytest.mark.parametrize("held", ["a", "b", "c"])
+def test_whichever_of_several_places_another_has_nothing_is_half_set(
+    api: FakeDesec, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setattr("knit.dns.prover.BRIEF", 0.05)
+    solver, exclusive, journal = desec(api), KeyedLocks(), Journal()
+    challenges = [
+        Challenge(identifier=f"{name}.example.org", value=name, token=name, key_authorization=name) for name in "abc"
+    ]
+    shared = Shared(delegation=Delegation(), exclusive=exclusive)
+    places = {one.value: shared.delegation.locate(one) for one in challenges}
+    proof = Dns01("desec", solver, journal, shared)
+    began = time.monotonic()
+    with writing("desec", solver, places[held], exclusive), pytest.raises(Busy):
+        proof.proving(challenges).__enter__()
+    assert time.monotonic() - began < 2
+    assert journal.told == []
+    assert not any(api.values(record.fqdn) for record in places.values())
+
+
+def test_a_removal_that_must_wait_is_left_to_the_sweep(api: FakeDesec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("knit.dns.prover.PARTING", 0.05)
+    solver, exclusive, journal = desec(api), KeyedLocks(), Journal()
+    record = Record(challenge=challenge("one"), fqdn=NAME, zone="example.org")
+    held = writing("desec", solver, record, exclusive)
+    with prover(solver, journal, exclusive=exclusive).proving([challenge("one")]):
+        held.__enter__()
+    assert not any(step.startswith("removed") for step in journal.told)
+    held.__exit__(None, None, None)
+    assert api.values(NAME) == ["one"]
+    assert sweep([leftover("one")], OneSolver(solver), lambda _: None, exclusive) == []
+    assert api.values(NAME) == []
+
+
 def test_a_record_set_that_another_writer_holds_gives_the_thread_back_with_nothing_begun(
     api: FakeDesec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("knit.app.locks.BRIEF", 0.05)
+    monkeypatch.setattr("knit.dns.prover.BRIEF", 0.05)
     solver, exclusive, journal = desec(api), KeyedLocks(), Journal()
     record = Record(challenge=challenge("one"), fqdn=NAME, zone="example.org")
     with writing("desec", solver, record, exclusive), pytest.raises(Busy):
@@ -459,8 +519,9 @@ def test_a_record_set_that_another_writer_holds_gives_the_thread_back_with_nothi
     assert api.values(NAME) == []
 
 
-def test_another_process_that_holds_a_place_gives_the_thread_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("knit.app.locks.BRIEF", 0.05)
-    locks = LeasedLocks(Held(), lambda _: None)  # type: ignore[arg-type] # a lease is only held here
-    with pytest.raises(Busy), locks("dns slot desec name", brief=True):
+def test_another_process_that_holds_a_place_gives_the_thread_back_at_once() -> None:
+    slept: list[float] = []
+    locks = LeasedLocks(Held(), slept.append)
+    with pytest.raises(Busy), locks("dns slot desec name", patience=0.0):
         pass
+    assert slept == []

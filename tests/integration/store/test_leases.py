@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from knit.app.locks import LeasedLocks
 from knit.core.model import CertId, Challenge, Record
-from knit.errors import LeaseLost, NoSuchCertificate, Outage
+from knit.errors import Busy, LeaseLost, NoSuchCertificate, Outage
 from knit.queue.redis import HEARTBEAT
 from knit.store.attempts import Attempts
 from knit.store.database import Database
@@ -38,6 +39,32 @@ def test_a_held_lease_is_given_to_nobody_else_and_is_free_after_release(store: S
         assert third is not None
         assert third.epoch > first.epoch
     other.stop()
+
+
+def test_a_place_rests_for_all_processes_once_it_is_given_back_and_no_longer(store: Store) -> None:
+    other = Leases(store.database)
+    first, second = LeasedLocks(store.leases, time.sleep), LeasedLocks(other, time.sleep)
+    with first("dns slot x", patience=0.0, rest=1.0):
+        given_back = time.monotonic()
+    for locks in (second, first):
+        with pytest.raises(Busy), locks("dns slot x", patience=0.0):
+            pass
+    with second("dns slot x", patience=10.0):
+        assert time.monotonic() - given_back >= 1.0
+    with first("dns slot x", patience=0.0):
+        pass
+    other.stop()
+
+
+def test_a_place_is_kept_for_as_long_as_a_call_lasts(store: Store) -> None:
+    lasting = Leases(store.database, lifetime=0.6, refresh_every=0.1)
+    mine, others = LeasedLocks(lasting, time.sleep), LeasedLocks(store.leases, time.sleep)
+    with mine("dns slot x"):
+        for _ in range(10):
+            time.sleep(0.3)
+            with pytest.raises(Busy), others("dns slot x", patience=0.0):
+                pass
+    lasting.stop()
 
 
 def test_of_16_threads_racing_for_a_lease_exactly_one_has_it(store: Store) -> None:
