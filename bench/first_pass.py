@@ -6,12 +6,12 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
 
+from bench import processes
 from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
@@ -32,7 +32,6 @@ from tests.rig.valkey import Valkey
 
 COUNT = 100_000
 ROUNDS = 3
-KIB = 1024
 
 
 def measure() -> list[Figure]:
@@ -86,13 +85,7 @@ def _pass(url: str, valkey_url: str) -> None:
         reconcile = Reconcile(memory=memory, belonging=side.belonging, values=values, **here)
         began = time.monotonic()
         assert len(reconcile.run().renew) == COUNT
-        sys.stdout.write(f"{time.monotonic() - began} {_memory()}\n")
-
-
-def _memory() -> float:
-    """What this process has had at most, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / KIB
+        sys.stdout.write(f"{time.monotonic() - began} {processes.highest()}\n")
 
 
 if __name__ == "__main__":

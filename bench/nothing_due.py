@@ -6,6 +6,8 @@ At 10,000 certificates it is also shown beside one read of the list and one GET 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,6 +17,7 @@ from typing import Protocol, TypeVar
 import psycopg
 import redis
 
+from bench import processes
 from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
@@ -40,6 +43,7 @@ from tests.rig.valkey import Valkey
 ROUNDS = 9
 COUNTS = (MANY, 100_000)
 GOAL = 3
+DEEP_MEMORY = 250
 THRESHOLD = timedelta(days=30)
 
 T = TypeVar("T")
@@ -61,7 +65,7 @@ def _of(count: int) -> list[Figure]:
         connection = opened.enter_context(psycopg.connect(url, autocommit=True))
         client = redis.Redis.from_url(valkey.url)
         opened.callback(client.close)
-        a_pass = _pass(database, valkey, opened)
+        a_pass = _pass(database, valkey.url, opened)
         listed(connection, count)
         published(valkey.url, count, "/tls")
         Passes(database, Layout().reserved).adopt()
@@ -70,7 +74,23 @@ def _of(count: int) -> list[Figure]:
         # As autovacuum leaves the tables within a minute of such a change.
         connection.execute("vacuum analyze")
         bare = _bare(database, a_pass, connection, client)
-        return _compared(count, a_pass, bare, lambda: _naive(connection, client))
+        figures = _compared(count, a_pass, bare, lambda: _naive(connection, client))
+        return [*figures, _deep_memory(count, url, valkey.url)]
+
+
+def _deep_memory(count: int, url: str, valkey_url: str) -> Figure:
+    command = [sys.executable, "-m", "bench.nothing_due", url, valkey_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    mib = float(done.stdout)
+    what = f"memory of a pass with a look at every value, {count:,} certificates"
+    return Figure(what=what, ours=f"{mib:.0f} MiB", number=mib, goal=DEEP_MEMORY, unit="MiB")
+
+
+def _deep(url: str, valkey_url: str) -> None:
+    with ExitStack() as opened:
+        database = opened.enter_context(Database.open(url, connections=2))
+        assert _pass(database, valkey_url, opened)(deep=True) == 0
+    sys.stdout.write(f"{processes.highest():.1f}\n")
 
 
 class Recording(Database):
@@ -141,11 +161,11 @@ def _seconds(work: Callable[[], int]) -> float:
     return time.monotonic() - began
 
 
-def _pass(database: Database, valkey: Valkey, opened: ExitStack) -> Pass:
+def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
     """A whole pass as the actors run it: how many are due."""
     leases = Leases(database)
     opened.callback(leases.stop)
-    link = connect(valkey.url, name="knit-bench")
+    link = connect(valkey_url, name="knit-bench")
     opened.callback(link.close)
     layout = Layout()
     passes, memory, policy = Passes(database, layout.reserved), IssuerMemory(database), Policy(directory=LETS_ENCRYPT)
@@ -192,3 +212,7 @@ def _naive(connection: psycopg.Connection[tuple[object, ...]], client: redis.Red
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    _deep(*sys.argv[1:])

@@ -35,6 +35,12 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
+def highest() -> float:
+    """What this process has had in RAM at most, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def finished_cpu() -> float:
     """Seconds of processor time of all children this process has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -16,6 +16,9 @@ from knit.errors import BundleMismatch
 from knit.ports import Clock, Home, PassStore, Publication
 
 log = logging.getLogger(__name__)
+
+PORTION = 1000
+"""Values in memory at a time: some 4 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Values:
     def adopt(self, specs: Mapping[str, CertSpec]) -> None:
         """Record what is published already at these keys, so that nothing good is ordered again."""
         host, compromised = self.store.original_account_host(), self.home.compromised()
-        for key, raw in self.publication.live(list(specs)).items():
+        for key, raw in self._live(list(specs)):
             try:
                 issued, leaf = self._checked(specs[key], Value.from_wire(raw), host)
                 if leaf.spki_sha256 in compromised:
@@ -71,23 +74,30 @@ class Values:
 
     def lost(self, keys: frozenset[str]) -> frozenset[str]:
         """Keys whose value is damaged or older than what is recorded; a newer one is taken as it is."""
-        recorded = self.store.published_hashes()
-        live = self.publication.live(sorted(keys))
-        sound = {key: value for key, raw in live.items() if (value := _sound(raw)) is not None}
-        self._fingerprint(sound)
-        strayed = [key for key, value in sound.items() if (value.sha256, value.generation or 0) != recorded.get(key)]
-        return (keys - sound.keys()) | self._strayed(strayed, live)
+        recorded, unknown = self.store.published_hashes(), self.home.without_fingerprint()
+        found: set[str] = set()
+        for portion in _portions(sorted(keys)):
+            live = self.publication.live(portion)
+            sound = {key: value for key, raw in live.items() if (value := _sound(raw)) is not None}
+            self._fingerprint({key: sound[key] for key in unknown & sound.keys()})
+            strayed = [key for key, one in sound.items() if (one.sha256, one.generation or 0) != recorded.get(key)]
+            found.update(key for key in portion if key not in sound)
+            if strayed:
+                found |= self._strayed(strayed, live)
+        return frozenset(found)
 
-    def _fingerprint(self, sound: Mapping[str, Value]) -> None:
+    def _live(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        for portion in _portions(keys):
+            yield from self.publication.live(portion).items()
+
+    def _fingerprint(self, unknown: Mapping[str, Value]) -> None:
         """Record the hashes of public keys that an earlier knit did not."""
-        missing = self.home.without_fingerprint() & sound.keys()
-        if not missing:
+        if not unknown:
             return
         from knit.core import x509  # Few passes look into a certificate.
 
         found = {}
-        for key in missing:
-            value = sound[key]
+        for value in unknown.values():
             try:
                 found[value.sha256] = x509.leaf(value.fullchain).spki_sha256
             except BundleMismatch:
@@ -130,6 +140,11 @@ class Values:
 
     def _checked(self, spec: CertSpec, value: Value, host: str | None) -> tuple[Issued, Leaf]:
         return adopted(spec, value, self.policy, host, self.clock)
+
+
+def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), PORTION):
+        yield keys[start : start + PORTION]
 
 
 def _at(facts: Issued, key: str) -> Issued:
