@@ -76,6 +76,17 @@ def test_the_program_is_called_as_lego_calls_it(tmp_path: Path) -> None:
     ]
 
 
+def test_no_folder_for_temporary_files_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object, **__: object) -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    monkeypatch.setattr("tempfile._get_default_tempdir", nowhere)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(Refused, match="no such zone"):
+        solver({"EXEC_PATH": script(tmp_path, "echo no such zone; exit 3")}).present(RECORD)
+
+
 def test_a_delegated_challenge_reaches_the_program_under_its_final_name(
     tmp_path: Path, world: World, delegation: Callable[..., DnsDelegation]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from knit.core.servers import Address
-from knit.dns.query import system_resolvers
+from knit.dns.query import resolved, system_resolvers
 
 LAST_RESORT = (Address("1.1.1.1"), Address("1.0.0.1"))
 FRAGMENTS = (
@@ -56,3 +57,13 @@ def test_no_bytes_of_the_file_are_an_error(tmp_path: Path, held: bytes) -> None:
     conf.write_bytes(held)
 
     assert system_resolvers(conf)
+
+
+def test_a_resolver_given_by_name_is_asked_at_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        family = (socket.AF_INET6, socket.AF_INET6, socket.AF_INET)
+        found = ((host_of, port) for host_of in ("2001:db8::1", "2001:db8::1", "192.0.2.1"))
+        return [(kind, socket.SOCK_DGRAM, 17, "", address) for kind, address in zip(family, found, strict=True)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    assert resolved("resolver.example:5353") == (Address("2001:db8::1", 5353), Address("192.0.2.1", 5353))
