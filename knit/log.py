@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from knit.core.text import escaped
@@ -91,6 +92,14 @@ def _quoted(value: str) -> str:
         return value
     shown = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped(shown)}"'
+
+
+def last_words(line: str) -> None:
+    """One line for whoever started this process. Where nothing can be said, the exit code is all there is."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 def setup(level: str) -> None:

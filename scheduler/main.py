@@ -98,7 +98,7 @@ def main() -> int:
         logs.setup(settings.log_level)
         _run(settings, messages.connect(settings.queue_url or ""))
     except KnitError as error:
-        sys.stderr.write(f"knit scheduler: {error}\n")
+        logs.last_words(f"knit scheduler: {error}")
         return 2 if isinstance(error, Misconfigured) else 1
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 import dramatiq
 
@@ -36,7 +35,7 @@ def setup() -> None:
         logs.setup(settings.log_level)
         _serve(settings, env)
     except KnitError as error:
-        sys.stderr.write(f"knit worker: {error}\n")
+        logs.last_words(f"knit worker: {error}")
         raise SystemExit(2 if isinstance(error, Misconfigured) else 1) from None
 
 

@@ -27,7 +27,7 @@ def main() -> int:
         log.setup(settings.log_level)
         return run(settings, once=arguments.once)
     except KnitError as error:
-        print(f"knit watch: {error}", file=sys.stderr)  # noqa: T201 -- the one line for the person who started it
+        log.last_words(f"knit watch: {error}")
         return 2 if isinstance(error, Misconfigured) else 1
 
 

@@ -23,9 +23,20 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
 
 
+def open_streams() -> None:
+    """Where a standard stream is closed, its number would go to the next file: nothing may be printed into that."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is this one.
+            os.open(os.devnull, os.O_RDWR)
+
+
 def prepare() -> None:
     """Make this process one that can be told to stop, and the child of a process 1."""
     hold()
+    open_streams()
     if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 -- ourselves
     for number in ENDING:

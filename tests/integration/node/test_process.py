@@ -4,6 +4,8 @@ import json
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -220,6 +222,28 @@ def test_a_server_that_answers_nonsense_is_one_line_and_the_next_try(node: Node,
         errors = process.communicate(timeout=10)[1]
     assert "Traceback" not in errors
     assert len([line for line in errors.splitlines() if "broken off" in line]) == 1
+
+
+def test_a_stream_that_was_closed_is_no_number_for_another_file(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    command = f"exec {sys.executable} -m knit.node <&- >&- 2>&-"
+    process = subprocess.Popen(["/bin/sh", "-c", command], env=node.environment())
+    try:
+        until(lambda: node.reload_count == 1, 30)
+        opened = [Path(f"/proc/{process.pid}/fd/{number}").readlink() for number in range(3)]
+        assert opened == [Path("/dev/null")] * 3
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("module", ["knit.node", "scheduler.main"])
+@pytest.mark.parametrize("stream", ["2>/dev/full", "2>&-", ">&- 2>&-"])
+def test_a_wrong_setting_is_exit_2_also_where_nobody_can_be_told(node: Node, module: str, stream: str) -> None:
+    command = f"exec {sys.executable} -m {module} {stream}"
+    environment = node.environment(KNIT_VALKEY_URL="http://x", KNIT_DB_URL="http://x")
+    ended = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, b"", b"")
 
 
 ODD_WORDS = (
