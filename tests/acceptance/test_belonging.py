@@ -14,6 +14,9 @@ from tests.rig.postgres import Postgres
 
 NAMES = tuple(f"n{number}.knit.example" for number in range(4))
 
+# Some start a dozen processes one after the other.
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture
 def other(postgres: Postgres, scene: Scene) -> Iterator[str]:

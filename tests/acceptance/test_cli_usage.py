@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -240,14 +242,27 @@ def test_completion_knows_values_and_is_silent_about_what_it_cannot_know(words: 
 
 
 def test_completion_waits_for_no_silent_database() -> None:
+    waited: list[float] = []
+
+    def hold(silent: socket.socket) -> None:
+        connection, _ = silent.accept()
+        began = time.monotonic()
+        with connection, suppress(OSError):
+            while connection.recv(1024):
+                pass
+        waited.append(time.monotonic() - began)
+
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        began = time.monotonic()
+        holding = threading.Thread(target=hold, args=(silent,), daemon=True)
+        holding.start()
         done = knit(
             _KNIT_COMPLETE="bash_complete",
             COMP_WORDS="knit renew --id 1",
             COMP_CWORD="3",
             KNIT_DB_URL=f"postgres://knit@127.0.0.1:{port}/knit",
         )
+        holding.join(10)
     assert (done.out.strip(), done.err) == ("", "")
-    assert time.monotonic() - began < 4.5
+    assert len(waited) == 1
+    assert waited[0] < 4.5
