@@ -132,7 +132,7 @@ where c.id = any(
 order by c.id
 
 -- name: unname
-update knit_certs set names_key = null where id = any(%(ids)s)
+update knit_certs set names_key = null, seen = null where id = any(%(ids)s)
 
 -- name: adopt
 -- `seen` is what was looked at: a change made meanwhile is found by the next pass. What has changed about these

@@ -107,8 +107,9 @@ def test_an_odd_row_is_left_out_with_its_reason_and_stops_nobody_else(store: Sto
 @pytest.mark.parametrize("names", ["null", "'{}'", "'{null}'", "array[array['a.example'], array['b.example']]"])
 def test_a_hand_cannot_take_from_a_certificate_what_every_pass_needs(store: Store, names: str) -> None:
     store.add()
-    with pytest.raises(Misconfigured):
-        store.database.write(f"update knit_certs set names = {names}")
+    for change in (f"names = {names}", "names_key = null"):
+        with pytest.raises(Misconfigured):
+            store.database.write(f"update knit_certs set {change}")
     assert store.candidate_ids() == [1]
 
 
@@ -307,6 +308,7 @@ def test_ordinary_rows_never_leave_postgresql(store: Store, monkeypatch: pytest.
 def test_a_key_that_another_certificate_is_still_published_under_is_not_adopted(store: Store) -> None:
     published = store.publish(store.add(1))
     store.database.write("update knit_certs set valkey_key = 'elsewhere'")
+    store.passes.adopt()
     insert(store, {"valkey_key": published.valkey_key})
     assert store.passes.adopt() == 1
 
