@@ -16,7 +16,7 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
 from knit.app.published import published_side
-from knit.core.model import Policy
+from knit.core.model import PLAIN, Rules, Terms
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
 from knit.settings.table import LETS_ENCRYPT
@@ -74,12 +74,12 @@ def _round(postgres: Postgres, valkey: Valkey, name: str) -> tuple[float, float,
 
 
 def _pass(url: str, valkey_url: str) -> None:
-    layout, policy = Layout(), Policy(directory=LETS_ENCRYPT)
+    layout, rules = Layout(), Rules(issuers=(Terms(name=PLAIN, directory=LETS_ENCRYPT),))
     with Database.open(url, connections=2) as database:
         link = connect(valkey_url, name="knit-bench")
         passes, clock = Passes(database, layout.reserved), ServerClock(database)
         side = published_side(link, layout, passes, Installations(database))
-        here: dict[str, Any] = {"store": passes, "publication": side.publication, "policy": policy, "clock": clock}
+        here: dict[str, Any] = {"store": passes, "publication": side.publication, "rules": rules, "clock": clock}
         values = Values(home=side.belonging.home, **here)
         memory = IssuerMemory(database)
         reconcile = Reconcile(memory=memory, belonging=side.belonging, values=values, **here)

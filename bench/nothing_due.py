@@ -22,7 +22,7 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
 from knit.app.published import published_side
-from knit.core.model import Policy
+from knit.core.model import PLAIN, Rules, Terms
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
@@ -168,17 +168,18 @@ def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
     link = connect(valkey_url, name="knit-bench")
     opened.callback(link.close)
     layout = Layout()
-    passes, memory, policy = Passes(database, layout.reserved), IssuerMemory(database), Policy(directory=LETS_ENCRYPT)
+    passes, memory = Passes(database, layout.reserved), IssuerMemory(database)
+    rules = Rules(issuers=(Terms(name=PLAIN, directory=LETS_ENCRYPT),))
     side = published_side(link, layout, passes, Installations(database))
     publication, belonging = side.publication, side.belonging
-    values = Values(store=passes, home=belonging.home, publication=publication, policy=policy, clock=_now)
+    values = Values(store=passes, home=belonging.home, publication=publication, rules=rules, clock=_now)
     reconcile = Reconcile(
         store=passes,
         memory=memory,
         publication=publication,
         belonging=belonging,
         values=values,
-        policy=policy,
+        rules=rules,
         clock=_now,
     )
     publish = Publish(

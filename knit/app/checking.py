@@ -12,6 +12,7 @@ from knit.app.proving import delegation, solvers
 from knit.core.caa import Authority
 from knit.core.facts import Facts
 from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
+from knit.core.model import PLAIN
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
 from knit.errors import KnitError
@@ -21,7 +22,7 @@ from knit.ports.solving import Exclusive, Solvers
 from knit.settings.central import Acme, Dns
 from knit.settings.environment import Environment
 from knit.settings.table import SETTINGS
-from knit.store.accounts import ISSUER, Accounts
+from knit.store.accounts import Accounts
 from knit.store.database import Database
 from knit.store.leases import Leases
 
@@ -59,7 +60,7 @@ class Checking:
 
     def _account_uri(self) -> str | None:
         """Our account, where this machine knows the database."""
-        account = None if self.database is None else Accounts(self.database).get(self.acme.directory, ISSUER)
+        account = None if self.database is None else Accounts(self.database).get(self.acme.directory, PLAIN)
         return None if account is None else account.uri
 
 

@@ -41,7 +41,7 @@ class Stores:
             store=self.passes,
             home=self.published.belonging.home,
             publication=self.published.publication,
-            policy=self.settings.policy,
+            rules=self.settings.rules,
             clock=self.clock,
         )
 
@@ -53,7 +53,7 @@ class Stores:
             publication=self.published.publication,
             belonging=self.published.belonging,
             values=self.values(),
-            policy=self.settings.policy,
+            rules=self.settings.rules,
             clock=self.clock,
         )
 

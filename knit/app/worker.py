@@ -62,7 +62,7 @@ def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Ret
             issuers=Issuers([issuer]),
             prover=proofs.prover,
             sweep=proofs.sweep,
-            policy=settings.policy,
+            rules=settings.rules,
             clock=now,
             retries=retries,
         )

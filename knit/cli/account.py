@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from knit.cli.flags import ANSWERS_HELP, Command, Group
-from knit.cli.issuers import ISSUER
 from knit.cli.output import as_json, clean, json_flag
 from knit.cli.session import connected, settings
 
@@ -24,6 +23,7 @@ def forget(*, new_key: bool, as_records: bool) -> None:
     With the same key, so where the CA knows the account all the same, it is that one again. Certificates that waited
     for the account are due at the next pass.
     """
+    from knit.core.model import PLAIN
     from knit.errors import Refused
     from knit.issuers.acme.signing import new_account_key
     from knit.store.accounts import Accounts
@@ -31,7 +31,7 @@ def forget(*, new_key: bool, as_records: bool) -> None:
     central = settings()
     with connected(central) as database:
         accounts = Accounts(database)
-        known = accounts.get(central.directory, ISSUER)
+        known = accounts.get(central.directory, PLAIN)
         if known is None:
             raise Refused(f"no account is kept for {central.directory}")
         due = accounts.forget(known, new_account_key() if new_key else None)

@@ -41,9 +41,9 @@ def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """All that there are."""
-    from knit.core.wanted import ISSUERS
+    from knit.core.model import PLAIN
 
-    return _starting(typed, ISSUERS)
+    return _starting(typed, (PLAIN,))
 
 
 def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:

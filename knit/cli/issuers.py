@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +14,9 @@ from knit.cli.session import connected, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
+    from knit.core.model import Rules
     from knit.settings.central import Central
     from knit.store.database import Database
-
-ISSUER = "acme"
 
 
 @click.group(
@@ -45,13 +45,15 @@ def accept(*, name: str, as_records: bool) -> None:
     from knit.errors import Misconfigured
     from knit.store.issuers import IssuerMemory
 
-    if name != ISSUER:
-        raise Misconfigured(f"no issuer is called {name!r}; the only one is {ISSUER}")
     central = settings()
+    terms = central.rules.terms(name)
+    if terms is None:
+        known = ", ".join(one.name for one in central.rules.issuers)
+        raise Misconfigured(f"no issuer is called {name!r}; the only one is {known}")
     with connected(central) as database:
         memory = IssuerMemory(database)
         before = memory.recall(name)
-        due = memory.accept(name, central.directory)
+        due = memory.accept(terms)
     if as_records:
         as_json({"result": "accepted", "name": name, "directory": central.directory, "before": before, "due": due})
     else:
@@ -87,20 +89,23 @@ def _show(*, as_records: bool) -> None:
         click.echo("\n".join(table([("NAME", "KIND", "DIRECTORY", "SINCE"), *rows])))
 
 
-def directory_of(database: Database, central: Central, *, here: bool) -> str:
-    """The directory that decides. `here`: this process is the one that would issue, else workers are.
+def rules_of(database: Database, central: Central, *, here: bool) -> Rules:
+    """The rules that decide. `here`: this process is the one that would issue, else workers are.
 
-    Raises Misconfigured when it is not the one remembered; a shell that names none has no say in what workers do.
+    Raises Misconfigured when a directory is not the one remembered; a shell that names none has no say in what workers
+    do.
     """
     from knit.core.issuers import refusal
     from knit.errors import Misconfigured
     from knit.store.issuers import IssuerMemory
 
-    memory = IssuerMemory(database)
-    remembered = memory.recall(ISSUER)
+    memory, rules = IssuerMemory(database), central.rules
+    remembered = [(terms, memory.recall(terms.name)) for terms in rules.issuers]
     if not here and "KNIT_ACME_DIRECTORY" not in Environment.of_process():
-        return remembered or central.directory
-    why = refusal(ISSUER, remembered, central.directory)
-    if why is not None and not (here and memory.corrected(ISSUER, central.directory)):
-        raise Misconfigured(why)
-    return central.directory
+        known = (replace(terms, directory=was or terms.directory) for terms, was in remembered)
+        return replace(rules, issuers=tuple(known))
+    for terms, was in remembered:
+        why = refusal(terms, was)
+        if why is not None and not (here and memory.corrected(terms)):
+            raise Misconfigured(why)
+    return rules

@@ -11,7 +11,7 @@ import click
 
 from knit.cli.edge import DONE, FAILED
 from knit.cli.flags import Command
-from knit.cli.issuers import directory_of
+from knit.cli.issuers import rules_of
 from knit.cli.output import instant, json_flag
 from knit.cli.result import Result, report
 from knit.cli.session import check_selection, connected, listed_in, selected, selecting, settings
@@ -73,7 +73,7 @@ def renew_command(
     _refuse({"--again": again and not force}, "with --force")
     central = settings()
     with connected(central) as database:
-        directory_of(database, central, here=central.queue_url is None)
+        rules_of(database, central, here=central.queue_url is None)
         certs = listed_in(database, central)
         before = _renewable(certs, selected(certs, cert_id, domains))
         if key_compromised:
@@ -117,7 +117,7 @@ def _pass(*, wait: bool) -> int:
     setup(worker.log_level)
     central = settings()
     with connected(central) as database:
-        directory_of(database, central, here=True)
+        rules_of(database, central, here=True)
         centre = Centre(database)
         with interruptible(centre.roll()), told(centre, None, asked=True) if wait else nullcontext():
             failed = once(worker, env, database)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from knit.core.model import Terms
+
 
 def of_host(host: str) -> str:
     """A directory of which only the host is known: that of the account the Go knit registered."""
@@ -16,11 +18,12 @@ def agree(remembered: str, directory: str) -> bool:
     return remembered == directory or (host is not None and remembered == of_host(host))
 
 
-def refusal(name: str, remembered: str | None, directory: str) -> str | None:
-    """Why a process with this directory issues nothing; None when it may. `remembered` is None before the first use."""
-    if remembered is None or agree(remembered, directory):
+def refusal(terms: Terms, remembered: str | None) -> str | None:
+    """Why a process with these terms issues nothing; None when it may. `remembered` is None before the first use."""
+    if remembered is None or agree(remembered, terms.directory):
         return None
+    name = terms.name
     return (
-        f"KNIT_ACME_DIRECTORY is {directory} here, but the certificates of issuer {name} come from {remembered}: "
+        f"KNIT_ACME_DIRECTORY is {terms.directory} here, but the certificates of issuer {name} come from {remembered}: "
         f"nothing is issued before `knit issuers accept {name}` confirms the switch"
     )

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+PLAIN = "acme"
+"""The name of the issuer that the plain variables (KNIT_ACME_...) describe; also in rows that name none."""
+
 CertId = NewType("CertId", int)
 AttemptId = NewType("AttemptId", int)
 ChallengeId = NewType("ChallengeId", int)
@@ -70,7 +73,7 @@ class CertSpec:
     cert_path: str
     key_path: str
     enabled: bool = True
-    issuer: str = "acme"
+    issuer: str = PLAIN
     key_type: KeyType = KeyType.EC256
     profile: str | None = None
     preferred_chain: str | None = None
@@ -396,12 +399,34 @@ Outcome = Renewed | Skipped | Failed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The settings that decide when a certificate is due."""
+    """When a certificate is due by its dates, whoever issues it."""
 
-    directory: str
     threshold: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Who an issuer is: the name that certificates ask for, what kind it is, and its ACME directory."""
+
+    name: str
+    kind: str = "acme"
+    directory: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a process decides by: the issuers that it was configured with, and the policy for all certificates."""
+
+    issuers: tuple[Terms, ...]
+    policy: Policy = Policy()
+
+    def terms(self, issuer: str) -> Terms | None:
+        """Those of the issuer of this name; None when this process knows no such issuer."""
+        return next((terms for terms in self.issuers if terms.name == issuer), None)
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever stored renewal instants must be worked out anew."""
-        return f"{self.directory} {'' if self.threshold is None else int(self.threshold.total_seconds())}"
+        threshold = self.policy.threshold
+        known = sorted(("" if one.name == PLAIN else f"{one.name}=") + one.directory for one in self.issuers)
+        return f"{' '.join(known)} {'' if threshold is None else int(threshold.total_seconds())}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from knit.core.model import CertSpec, CertState, Due, Issued, Policy, Reason, Wait
+from knit.core.model import CertSpec, CertState, Due, Issued, Policy, Reason, Rules, Terms, Wait
 from knit.core.retry import fraction
 
 DEFAULT_THRESHOLD = timedelta(days=30)
@@ -18,13 +18,13 @@ URGENT = timedelta(days=3)
 """A certificate with less life left comes before others; one that was never issued is as urgent."""
 
 
-def decide(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Due | Wait:
-    """Due with the reason, or Wait with the instant at which to look again.
+def decide(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> Due | Wait:
+    """Due with the reason, or Wait with the instant at which to look again, by the terms of this certificate's issuer.
 
     A failed certificate waits for its next try whatever makes it due; a request for renewal has cleared that
     instant before it gets here.
     """
-    reason = _reason(spec, state, policy, now)
+    reason = _reason(spec, state, rules, now)
     if isinstance(reason, datetime):
         return Wait(until=reason, reason=LOST_AGAIN if held_back(state, now) else NOT_DUE)
     if state.retry_at is not None and state.retry_at > now:
@@ -32,19 +32,20 @@ def decide(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> D
     return Due(reason=reason)
 
 
-def _reason(spec: CertSpec, state: CertState, policy: Policy, now: datetime) -> Reason | datetime:
+def _reason(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> Reason | datetime:
     if state.attempt is not None:
         return Reason.UNFINISHED
     if state.issued is None:
         return Reason.NEVER_ISSUED
-    return _changed(spec, state.issued, policy) or _timely(spec, state, state.issued, policy, now)
+    changed = _changed(spec, state.issued, rules.terms(spec.issuer))
+    return changed or _timely(spec, state, state.issued, rules.policy, now)
 
 
-def _changed(spec: CertSpec, issued: Issued, policy: Policy) -> Reason | None:
+def _changed(spec: CertSpec, issued: Issued, terms: Terms | None) -> Reason | None:
     differences = (
         (spec.names_key != issued.names_key, Reason.NAMES_CHANGED),
         (spec.issuer != issued.issuer, Reason.ISSUER_CHANGED),
-        (policy.directory != issued.directory, Reason.DIRECTORY_CHANGED),
+        (terms is not None and terms.directory != issued.directory, Reason.DIRECTORY_CHANGED),
         (spec.key_type != issued.key_type, Reason.KEY_TYPE_CHANGED),
         (spec.profile != issued.profile, Reason.PROFILE_CHANGED),
     )

@@ -11,12 +11,11 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from knit.core.model import CertId, KeyType
+from knit.core.model import PLAIN, CertId, KeyType
 from knit.core.names import covered, key_of, normalise
 from knit.core.placement import MAX_PATH, spelled, target
 from knit.errors import Misconfigured, Refused
 
-ISSUERS = ("acme",)
 LONGEST_KEY = 1024
 ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -34,7 +33,7 @@ class Wanted:
     valkey_key: str
     cert_path: str
     key_path: str
-    issuer: str = "acme"
+    issuer: str = PLAIN
     key_type: str = KeyType.EC256.value
     profile: str | None = None
     preferred_chain: str | None = None
@@ -60,7 +59,7 @@ class Change:
 
 
 OPTIONS = tuple(one.name for one in fields(Wanted) if one.name != "names")
-DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": "acme", "key_type": "ec256"}
+DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": PLAIN, "key_type": "ec256"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +125,7 @@ def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None
         valkey_key=_valkey_key(wanted.valkey_key, reserved),
         cert_path=cert_path,
         key_path=key_path,
-        issuer=_one_of("issuer", wanted.issuer, ISSUERS),
+        issuer=_one_of("issuer", wanted.issuer, (PLAIN,)),
         key_type=_one_of("key_type", wanted.key_type, tuple(KeyType)),
         profile=_profile(wanted.profile),
         preferred_chain=_chain(wanted.preferred_chain),

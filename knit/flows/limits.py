@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from knit.core import retry
-from knit.core.model import Attempt, CertSpec, Failed
+from knit.core.model import Attempt, CertSpec, Failed, Terms
 from knit.errors import AccountLimited, RateLimited
 from knit.ports import Clock, Lease, Store
 
@@ -20,17 +20,17 @@ class Limits:
     store: Store
     clock: Clock
 
-    def pause(self, spec: CertSpec, directory: str, lease: Lease) -> Failed | None:
+    def pause(self, spec: CertSpec, terms: Terms, lease: Lease) -> Failed | None:
         """None when this certificate may ask its CA for something now; else until when it waits, which is recorded.
 
         When a pause is over, one certificate tries whether the CA says the same again: the others wait for that.
         """
-        pause = self.store.admit(spec.id, spec.issuer, directory)
+        pause = self.store.admit(spec.id, terms)
         if pause is None:
             return None
         at = pause.until + retry.APART * retry.fraction(spec.id, "pause")
         why = RateLimited(f"waiting with all certificates of this CA, which is asked too often: {pause.said}")
-        self.store.put_off(lease, spec, directory, why=why, retry_at=at)
+        self.store.put_off(lease, spec, terms, why=why, retry_at=at)
         log.info("renewal waits for the CA", extra={"cert": spec.id, "names": spec.names_key, "next_try": at})
         return Failed(cert_id=spec.id, error=str(why), retry_at=at)
 

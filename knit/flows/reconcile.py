@@ -9,15 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from knit.core import issuers, lost, renewal
 from knit.core.lost import Lost
-from knit.core.model import Candidate, Census, CertId, CertState, Due, Newcomer, Policy, Reason
+from knit.core.model import Candidate, Census, CertId, CertState, Due, Newcomer, Reason, Rules, Terms
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
 from knit.flows.values import Values
 from knit.ports import Clock, IssuerMemory, PassStore, Publication
 
 log = logging.getLogger(__name__)
-
-ISSUER = "acme"
 
 HELD_BACK = timedelta(hours=1)
 """When to look again at lost values that were too many at once."""
@@ -65,7 +63,7 @@ class Reconcile:
     publication: Publication
     belonging: Belonging
     values: Values
-    policy: Policy
+    rules: Rules
     clock: Clock
 
     def run(self, *, deep: bool = False) -> PassPlan:
@@ -90,7 +88,7 @@ class Reconcile:
             unpublished |= self.values.lost(published - unpublished)
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
-        due = self._decide(self.store.candidates(self.policy, unpublished), published=len(published))
+        due = self._decide(self.store.candidates(self.rules, unpublished), published=len(published))
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
         asked = frozenset(one.cert_id for one in due if one.asked)
         return PassPlan(renew=plan, unadoptable=unadoptable, due=sum(one.due for one in due), asked=asked)
@@ -110,9 +108,11 @@ class Reconcile:
 
     def refusal(self) -> str | None:
         """Why this process may not have anything issued, if it may not."""
-        directory = self.policy.directory
-        why = issuers.refusal(ISSUER, self.memory.recall(ISSUER), directory)
-        return None if why is None or self.memory.corrected(ISSUER, directory) else why
+        return next((why for terms in self.rules.issuers if (why := self._refusal(terms))), None)
+
+    def _refusal(self, terms: Terms) -> str | None:
+        why = issuers.refusal(terms, self.memory.recall(terms.name))
+        return None if why is None or self.memory.corrected(terms) else why
 
     def _decide(self, candidates: Iterable[Candidate | Newcomer], *, published: int) -> Sequence[Chosen]:
         now = self.clock()
@@ -127,7 +127,7 @@ class Reconcile:
                 chosen.append(Chosen(cert_id=candidate.cert_id, rank=first, due=True, asked=candidate.asked))
                 continue
             spec = candidate.spec
-            verdict = renewal.decide(spec, candidate.state, self.policy, now)
+            verdict = renewal.decide(spec, candidate.state, self.rules, now)
             if verdict == LOST:
                 missing.append(Lost.of(candidate))
             elif isinstance(verdict, Due):
@@ -141,7 +141,7 @@ class Reconcile:
                 chosen.append(Chosen(cert_id=spec.id, rank=rank, due=isinstance(verdict, Due), asked=candidate.asked))
         held_back = self._held_back(missing, published)
         again = now + HELD_BACK
-        self.store.plan_checks(waiting | dict.fromkeys(held_back, again), self.policy)
+        self.store.plan_checks(waiting | dict.fromkeys(held_back, again), self.rules)
         if held_back:
             # After the plan, which takes away what was said before.
             self.store.complain(list(held_back), Refused(_held_back_until(again)))
@@ -173,7 +173,8 @@ class Reconcile:
             return
         specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in present}
         if specs:
-            self.memory.remember(ISSUER, self.policy.directory)
+            for terms in self.rules.issuers:
+                self.memory.remember(terms)
             self.values.adopt(specs)
 
 

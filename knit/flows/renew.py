@@ -24,11 +24,12 @@ from knit.core.model import (
     Leaf,
     Leftover,
     Outcome,
-    Policy,
     Reason,
     Renewed,
+    Rules,
     Skipped,
     Step,
+    Terms,
 )
 from knit.core.value import Value
 from knit.errors import (
@@ -99,7 +100,7 @@ class Renew:
     issuers: Issuers
     prover: Callable[[str, Journal], Prover]
     sweep: Callable[[Sequence[Leftover]], None]
-    policy: Policy
+    rules: Rules
     clock: Clock
     retries: Retries
 
@@ -128,6 +129,8 @@ class Renew:
                 return Skipped(cert_id=cert_id, reason=ANOTHER, busy=True)
             lease, known = held
             self._check_clock(lease)
+            if known.spec is not None and self.rules.terms(known.spec.issuer) is None:
+                return self._unknown_issuer(known.spec, known.state)
             if known.spec is not None and (why := self._refusal(known.spec, known.directory)):
                 return Skipped(cert_id=cert_id, reason=why, busy=True)
             return self._in_turn(cert_id, known, lease)
@@ -146,14 +149,14 @@ class Renew:
         spec, known = known.spec, replace(known, state=self._relevant(known, lease))
         if spec is None or not spec.enabled:
             return Skipped(cert_id=cert_id, reason="removed or disabled")
-        verdict = renewal.decide(spec, known.state, self.policy, self.clock())
+        verdict = renewal.decide(spec, known.state, self.rules, self.clock())
         if not isinstance(verdict, Due):
-            self.store.looked(cert_id, self.policy, verdict)
+            self.store.looked(cert_id, self.rules, verdict)
             return Skipped(cert_id=cert_id, reason=verdict.reason, until=verdict.until)
         attempt = known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:
             return self._attempt(spec, known, self.store.resume(lease, attempt), lease)
-        stopped = self._limits.pause(spec, self.policy.directory, lease) or self._unpublishable(spec, known.state)
+        stopped = self._limits.pause(spec, self._terms(spec), lease) or self._unpublishable(spec, known.state)
         if stopped is not None:
             return stopped
         self._check_newest(spec, known.state, lease)
@@ -173,7 +176,8 @@ class Renew:
 
     def _begin(self, spec: CertSpec, known: Known, reason: Reason, lease: Lease) -> Outcome:
         key = x509.Key.new(spec.key_type)
-        attempt = self.store.begin(lease, spec, reason, self.policy.directory, key.spki_sha256, newest=known.newest)
+        directory = self._terms(spec).directory
+        attempt = self.store.begin(lease, spec, reason, directory, key.spki_sha256, newest=known.newest)
         return self._attempt(spec, replace(known, tries=0), attempt, lease, key)
 
     @property
@@ -182,10 +186,20 @@ class Renew:
 
     def _refusal(self, spec: CertSpec, remembered: str | None) -> str | None:
         """Why this process issues nothing, and touches no attempt of those that may. Remembers a first use."""
-        directory = self.policy.directory
-        remembered = remembered or self.memory.remember(spec.issuer, directory)
-        why = issuers.refusal(spec.issuer, remembered, directory)
-        return None if why is None or self.memory.corrected(spec.issuer, directory) else why
+        terms = self._terms(spec)
+        why = issuers.refusal(terms, remembered or self.memory.remember(terms))
+        return None if why is None or self.memory.corrected(terms) else why
+
+    def _terms(self, spec: CertSpec) -> Terms:
+        terms = self.rules.terms(spec.issuer)
+        assert terms is not None, "looked at before"
+        return terms
+
+    def _unknown_issuer(self, spec: CertSpec, state: CertState) -> Failed:
+        error = Misconfigured(f"issuer {spec.issuer!r} is not configured here")
+        at = retry.next_try(spec.id, state.failures + 1, self.clock())
+        self.store.refuse(spec.id, error=error, retry_at=at)
+        return self._failed(spec, error, at)
 
     def _unpublishable(self, spec: CertSpec, state: CertState) -> Failed | None:
         """Nothing is ordered that could not be published afterwards. Raises ForeignValkey, with nothing recorded."""
@@ -214,7 +228,7 @@ class Renew:
         """The state without an open attempt that no longer answers what is wanted, and with `published` looked up."""
         spec, state = known.spec, known.state
         attempt = state.attempt
-        if attempt is not None and (why := _needless(attempt, known, self.policy)) is not None:
+        if attempt is not None and (why := _needless(attempt, known, self.rules)) is not None:
             self.store.abandon(lease, attempt, why=why)
             self.staging.discard([attempt.id])
             attempt = None
@@ -398,10 +412,10 @@ def _key_of(staged: Bundle, attempt: Attempt) -> x509.Key | None:
     return key if key.spki_sha256 == attempt.spki_sha256 else None
 
 
-def _needless(attempt: Attempt, known: Known, policy: Policy) -> str | None:
+def _needless(attempt: Attempt, known: Known, rules: Rules) -> str | None:
     """Why an open attempt is given up, if it is."""
     spec = known.spec
-    if spec is None or not spec.enabled or not _answers(attempt, spec, policy):
+    if spec is None or not spec.enabled or not _answers(attempt, spec, rules):
         return "what is wanted has changed"
     enough = 1 if known.refused else len(retry.LADDER)
     if attempt.step is Step.FINALIZING and known.tries >= enough and _asked_since(attempt, spec):
@@ -413,9 +427,11 @@ def _asked_since(attempt: Attempt, spec: CertSpec) -> bool:
     return spec.requested_at is not None and spec.requested_at >= attempt.started_at
 
 
-def _answers(attempt: Attempt, spec: CertSpec, policy: Policy) -> bool:
+def _answers(attempt: Attempt, spec: CertSpec, rules: Rules) -> bool:
     """Whether what this attempt asks for is still what is wanted; how names are proved, only until they are."""
     if attempt.provider != spec.provider and attempt.step in BEFORE_FINALIZE:
         return False
     asked = (sorted(attempt.names), attempt.issuer, attempt.directory, attempt.key_type, attempt.profile)
-    return asked == (sorted(spec.names), spec.issuer, policy.directory, spec.key_type, spec.profile)
+    terms = rules.terms(spec.issuer)
+    directory = attempt.directory if terms is None else terms.directory
+    return asked == (sorted(spec.names), spec.issuer, directory, spec.key_type, spec.profile)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from knit.core import lost
+from knit.core.issuers import of_host
 from knit.core.lost import Finding
-from knit.core.model import CertSpec, Issued, Leaf, Policy
+from knit.core.model import CertSpec, Issued, Leaf, Rules, Terms
 from knit.core.publication import readable
 from knit.core.value import Value
 from knit.errors import BundleMismatch
@@ -28,7 +29,7 @@ class Values:
     store: PassStore
     home: Home
     publication: Publication
-    policy: Policy
+    rules: Rules
     clock: Clock
 
     def adopt(self, specs: Mapping[str, CertSpec]) -> None:
@@ -139,7 +140,7 @@ class Values:
         return finding, (_at(facts, issued.valkey_key), leaf.spki_sha256)
 
     def _checked(self, spec: CertSpec, value: Value, host: str | None) -> tuple[Issued, Leaf]:
-        return adopted(spec, value, self.policy, host, self.clock)
+        return adopted(spec, value, self.rules.terms(spec.issuer), host, self.clock)
 
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -163,7 +164,7 @@ def _sound(raw: bytes) -> Value | None:
 
 
 def adopted(
-    spec: CertSpec, value: Value, policy: Policy, account_host: str | None, clock: Clock
+    spec: CertSpec, value: Value, terms: Terms | None, account_host: str | None, clock: Clock
 ) -> tuple[Issued, Leaf]:
     """Facts about a value found published, checked as strictly as an issued one. Raises BundleMismatch.
 
@@ -178,7 +179,7 @@ def adopted(
         cert_id=spec.id,
         names_key=spec.names_key,
         issuer=spec.issuer,
-        directory=_directory(value, policy, account_host),
+        directory=_directory(value, terms, account_host),
         key_type=spec.key_type,
         profile=spec.profile,
         serial=leaf.serial,
@@ -195,8 +196,10 @@ def adopted(
     return issued, leaf
 
 
-def _directory(value: Value, policy: Policy, account_host: str | None) -> str:
+def _directory(value: Value, terms: Terms | None, account_host: str | None) -> str:
     if value.mark is not None and value.mark.directory is not None:
         return value.mark.directory
-    same = account_host is None or account_host == urlsplit(policy.directory).hostname
-    return policy.directory if same else f"https://{account_host}/"
+    directory = "" if terms is None else terms.directory
+    if account_host is None or account_host == urlsplit(directory).hostname:
+        return directory
+    return of_host(account_host)

@@ -32,10 +32,11 @@ from knit.core.model import (
     Losses,
     Newcomer,
     Pause,
-    Policy,
     Ready,
     Reason,
     Record,
+    Rules,
+    Terms,
     Wait,
 )
 from knit.core.value import Parcel
@@ -235,10 +236,10 @@ class IssuerMemory(Protocol):
     def recall(self, issuer: str) -> str | None:
         """The directory, or None before the first use."""
 
-    def remember(self, issuer: str, directory: str) -> str:
+    def remember(self, terms: Terms) -> str:
         """This issuer is about to be used for the first time; gives the directory of whoever was first."""
 
-    def corrected(self, issuer: str, directory: str) -> bool:
+    def corrected(self, terms: Terms) -> bool:
         """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
 
         What never was a CA is nothing to hold on to: a typing error, most likely.
@@ -297,10 +298,10 @@ class Store(Protocol):
         run has ended in order, so `starts` is set back to 0.
         """
 
-    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: Transient, retry_at: datetime) -> None:
+    def put_off(self, lease: Lease, spec: CertSpec, terms: Terms, *, why: Transient, retry_at: datetime) -> None:
         """Nothing was begun: show why, and look again at `retry_at`. No failure; only while the CA is this one."""
 
-    def admit(self, cert_id: CertId, issuer: str, directory: str) -> Pause | None:
+    def admit(self, cert_id: CertId, terms: Terms) -> Pause | None:
         """The pause that this CA has asked for, if it is not over.
 
         When it is over, the first certificate to ask gets None, and may try; the others, a pause of a minute, until
@@ -325,8 +326,8 @@ class Store(Protocol):
     def losses(self, cert_id: CertId, *, most: int) -> Losses:
         """What was lost lately, of this certificate and of all; this one may lose `most` orders in 7 days."""
 
-    def looked(self, cert_id: CertId, policy: Policy, verdict: Wait) -> None:
-        """Nothing to do for this certificate before then, as long as the policy stays the same; and it was looked at.
+    def looked(self, cert_id: CertId, rules: Rules, verdict: Wait) -> None:
+        """Nothing to do for this certificate before then, as long as the rules stay the same; and it was looked at.
 
         Shown as its error where its value is lost and must wait; where nothing is wrong, no error is shown any more.
         """
@@ -365,7 +366,7 @@ class PassStore(Protocol):
     def reordered(self) -> int:
         """How many orders were begun in the last hour because a value was lost."""
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterable[Candidate | Newcomer]:
+    def candidates(self, rules: Rules, unpublished: Iterable[str]) -> Iterable[Candidate | Newcomer]:
         """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
 
         `unpublished` are valkey_keys whose value is missing: those certificates are always among them, with
@@ -387,8 +388,8 @@ class PassStore(Protocol):
     def ended(self) -> Sequence[AttemptId]:
         """Attempts that ended in the last days."""
 
-    def plan_checks(self, untils: Mapping[CertId, datetime], policy: Policy) -> None:
-        """Nothing to decide about these certificates before the instant beside each, as long as the policy stays."""
+    def plan_checks(self, untils: Mapping[CertId, datetime], rules: Rules) -> None:
+        """Nothing to decide about these certificates before the instant beside each, as long as the rules stay."""
 
     def asked(self, cert_ids: Sequence[CertId]) -> None:
         """Workers have been sent a message about each of these."""

@@ -13,7 +13,7 @@ from knit.settings.environment import Environment, flag, readable_file
 from knit.settings.table import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:
-    from knit.core.model import Policy
+    from knit.core.model import Rules
 
 DEFAULT_THRESHOLD_DAYS = 30
 
@@ -43,11 +43,9 @@ class Central:
         )
 
     @property
-    def policy(self) -> Policy:
-        """As Worker's."""
-        from knit.core.model import Policy
-
-        return Policy(directory=self.directory, threshold=self.threshold)
+    def rules(self) -> Rules:
+        """The part of the settings that decides when a certificate is due."""
+        return _rules(self.directory, self.threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +159,9 @@ class Worker:
         )
 
     @property
-    def policy(self) -> Policy:
+    def rules(self) -> Rules:
         """The part of the settings that decides when a certificate is due."""
-        from knit.core.model import Policy
-
-        return Policy(directory=self.acme.directory, threshold=self.threshold)
+        return _rules(self.acme.directory, self.threshold)
 
 
 def queue_url(env: Environment, *, must: bool) -> str | None:
@@ -178,6 +174,12 @@ def queue_url(env: Environment, *, must: bool) -> str | None:
         message = "KNIT_QUEUE_URL: must not be the certificate Valkey, whose contents are replicated to the nodes"
         raise Misconfigured(message)
     return queue
+
+
+def _rules(directory: str, threshold: timedelta | None) -> Rules:
+    from knit.core.model import PLAIN, Policy, Rules, Terms
+
+    return Rules(issuers=(Terms(name=PLAIN, directory=directory),), policy=Policy(threshold=threshold))
 
 
 def _threshold(env: Environment) -> timedelta | None:

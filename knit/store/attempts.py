@@ -24,9 +24,10 @@ from knit.core.model import (
     Leftover,
     Losses,
     Pause,
-    Policy,
     Reason,
     Record,
+    Rules,
+    Terms,
     Wait,
 )
 from knit.core.renewal import LOST_AGAIN, NOT_DUE
@@ -155,14 +156,15 @@ class Attempts:
         written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts}
         told(error, lambda words: self._write("postpone", lease, {"id": attempt.id, **words, **written}))
 
-    def put_off(self, lease: Lease, spec: CertSpec, directory: str, *, why: Transient, retry_at: datetime) -> None:
+    def put_off(self, lease: Lease, spec: CertSpec, terms: Terms, *, why: Transient, retry_at: datetime) -> None:
         """Nothing was begun for this certificate; look at it again at `retry_at`."""
-        written = {"cert_id": spec.id, "directory": directory, "retry_at": retry_at}
+        written = {"cert_id": spec.id, "directory": terms.directory, "retry_at": retry_at}
         told(why, lambda words: self._write("put_off", lease, {**written, **words}))
 
-    def admit(self, cert_id: CertId, issuer: str, directory: str) -> Pause | None:
+    def admit(self, cert_id: CertId, terms: Terms) -> Pause | None:
         """Whether this CA may be asked for anything now; of those that wait, one may try once the pause is over."""
-        row = self._database.row(self._sql["admit"], {"cert_id": cert_id, "issuer": issuer, "directory": directory})
+        ca = {"cert_id": cert_id, "issuer": terms.name, "directory": terms.directory}
+        row = self._database.row(self._sql["admit"], ca)
         return None if row is None else Pause(until=row["until"], said=row["said"])
 
     def refused(self, attempt: Attempt, said: AccountLimited) -> int:
@@ -194,11 +196,11 @@ class Attempts:
         (row,) = self._database.rows(self._sql["losses"], {"id": cert_id, "before": most - 1})
         return Losses(**row)
 
-    def looked(self, cert_id: CertId, policy: Policy, verdict: Wait) -> None:
+    def looked(self, cert_id: CertId, rules: Rules, verdict: Wait) -> None:
         """A worker has found nothing to do before then. An error that keeps it waiting is left as it is."""
         error = verdict.reason if verdict.reason == LOST_AGAIN else None
         told = {"said": verdict.reason in (NOT_DUE, LOST_AGAIN), "error": error, "until": verdict.until}
-        self._database.write(self._sql["looked"], {"id": cert_id, "policy": policy.fingerprint, **told})
+        self._database.write(self._sql["looked"], {"id": cert_id, "policy": rules.fingerprint, **told})
 
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
         return fenced(self._database, self._sql[name], lease, parameters)
@@ -285,9 +287,9 @@ class AttemptJournal:
         write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
 
 
-def plan_checks(database: Database, untils: Mapping[CertId, datetime], policy: Policy) -> None:
+def plan_checks(database: Database, untils: Mapping[CertId, datetime], rules: Rules) -> None:
     """Nothing to decide before then; does nothing where what is wanted has changed since it was adopted."""
-    planned = {"ids": list(untils), "untils": list(untils.values()), "policy": policy.fingerprint}
+    planned = {"ids": list(untils), "untils": list(untils.values()), "policy": rules.fingerprint}
     database.write(queries("attempts")["plan_checks"], planned)
 
 

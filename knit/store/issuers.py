@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from knit.core.issuers import agree, of_host
+from knit.core.model import PLAIN, Terms
 from knit.store.database import Database
 from knit.store.queries import queries
 
@@ -35,29 +36,31 @@ class IssuerMemory:
         row = self._database.row(self._sql["recall"], {"name": name})
         return self._of_the_original(name) if row is None else str(row["directory"])
 
-    def remember(self, name: str, directory: str) -> str:
+    def remember(self, terms: Terms) -> str:
         """This issuer is used for the first time; gives what it is from now on, whoever was first."""
-        original = self._of_the_original(name)
-        first = directory if original is None or agree(original, directory) else original
-        return str(self._database.rows(self._sql["remember"], {"name": name, "directory": first})[0]["directory"])
+        original = self._of_the_original(terms.name)
+        first = terms.directory if original is None or agree(original, terms.directory) else original
+        (row,) = self._database.rows(self._sql["remember"], asdict(replace(terms, directory=first)))
+        return str(row["directory"])
 
-    def corrected(self, name: str, directory: str) -> bool:
+    def corrected(self, terms: Terms) -> bool:
         """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
 
         What never was a CA is nothing to hold on to: a typing error, most likely.
         """
-        return self._database.row(self._sql["correct"], {"name": name, "directory": directory}) is not None
+        return self._database.row(self._sql["correct"], asdict(terms)) is not None
 
-    def accept(self, name: str, directory: str) -> int:
+    def accept(self, terms: Terms) -> int:
         """From now on its certificates come from here; gives how many enabled ones come from elsewhere."""
-        return int(self._database.rows(self._sql["accept"], {"name": name, "directory": directory})[0]["elsewhere"])
+        (row,) = self._database.rows(self._sql["accept"], asdict(terms))
+        return int(row["elsewhere"])
 
     def all(self) -> tuple[Remembered, ...]:
         """Those that have been used."""
         return tuple(Remembered(**row) for row in self._database.rows(self._sql["all"]))
 
     def _of_the_original(self, name: str) -> str | None:
-        from knit.store.accounts import ISSUER, Accounts  # It needs the model, and is seldom asked.
+        from knit.store.accounts import Accounts  # Seldom asked.
 
-        host = Accounts(self._database).original_host() if name == ISSUER else None
+        host = Accounts(self._database).original_host() if name == PLAIN else None
         return None if host is None else of_host(host)

@@ -10,7 +10,7 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
-from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Newcomer, Policy, Ready
+from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Newcomer, Ready, Rules
 from knit.core.value import Parcel
 from knit.core.wanted import Reserved
 from knit.ports import Holder, Removals
@@ -72,17 +72,17 @@ class Passes:
         """Certificates whose lost values an order was begun for in the last hour."""
         return int(self._database.rows(self._sql["reordered"])[0]["count"])
 
-    def candidates(self, policy: Policy, unpublished: Iterable[str]) -> Iterator[Candidate | Newcomer]:
+    def candidates(self, rules: Rules, unpublished: Iterable[str]) -> Iterator[Candidate | Newcomer]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
         new = set()
         for row in self._database.rows(self._sql["newcomers"]):
             new.add(row["id"])
             yield Newcomer(cert_id=CertId(row["id"]), names_key=row["names_key"], asked=row["asked"])
-        here = {"directory": policy.directory, "unpublished": list(unpublished)}
-        due = self._database.rows(self._sql["due"], {**here, "policy": policy.fingerprint})[0]["ids"]
+        lost = {"unpublished": list(unpublished)}
+        due = self._database.rows(self._sql["due"], {**lost, "policy": rules.fingerprint})[0]["ids"]
         known = [cert_id for cert_id in due if cert_id not in new]
         for start in range(0, len(known), PORTION):
-            rows = self._database.rows(self._sql["candidates"], {**here, "ids": known[start : start + PORTION]})
+            rows = self._database.rows(self._sql["candidates"], {**lost, "ids": known[start : start + PORTION]})
             for row in rows:
                 found = {"leftovers": row["leftovers"], "asked": row["asked"]}
                 yield Candidate(spec=spec_from(row), state=state_from(row), **found)
@@ -103,9 +103,9 @@ class Passes:
         """Attempts that ended in the last four days."""
         return [AttemptId(row["id"]) for row in self._database.rows(self._sql["ended"])]
 
-    def plan_checks(self, untils: Mapping[CertId, datetime], policy: Policy) -> None:
+    def plan_checks(self, untils: Mapping[CertId, datetime], rules: Rules) -> None:
         """Nothing to decide about these certificates before the instant beside each."""
-        plan_checks(self._database, untils, policy)
+        plan_checks(self._database, untils, rules)
 
     def asked(self, cert_ids: Sequence[CertId]) -> None:
         """Workers have been sent a message about each of these."""

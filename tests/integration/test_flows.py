@@ -400,6 +400,23 @@ def test_another_dns_provider_is_taken_up_by_an_attempt_that_has_not_proved_its_
     assert ca.counts()["names"][name]["finalized"] == 1
 
 
+def test_a_certificate_of_an_issuer_that_this_process_does_not_know_fails_alone(
+    stage: Stage,
+) -> None:
+    cert_id, other = stage.wanted(2)
+    with stage.process(Life()) as flows:
+        flows.reconcile.run()
+        stage.sql("update knit_certs set issuer = 'later' where id = %s", cert_id)
+        stage.sql("update knit_certs set seen = wanted")
+        assert {cert_id, other} <= set(flows.reconcile.run().renew)
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert "issuer 'later' is not configured here" in failed.error
+        assert failed.retry_at is not None
+        assert isinstance(flows.renew.run(other), Renewed)
+    assert stage.sql("select count(*) from knit_attempts where cert_id = %s", cert_id) == [(0,)]
+
+
 @pytest.mark.parametrize("days", [-2, 400])
 def test_a_worker_whose_clock_is_wrong_orders_nothing(stage: Stage, days: int) -> None:
     ((cert_id, name),) = stage.wanted(1).items()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from knit.core.model import Terms
 from knit.errors import Misconfigured
 from knit.store import schema
 from knit.store.accounts import Accounts
@@ -203,4 +204,4 @@ def test_a_database_of_an_earlier_knit_remembers_where_its_newest_certificate_ca
     with Database.open(database_url) as database:
         memory = IssuerMemory(database)
         assert memory.recall("acme") == "https://ca1.example/dir"
-        assert memory.remember("acme", "https://other.example/dir") == "https://ca1.example/dir"
+        assert memory.remember(Terms(name="acme", directory="https://other.example/dir")) == "https://ca1.example/dir"

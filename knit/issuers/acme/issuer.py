@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from knit.core.model import Account, IssueRequest
+from knit.core.model import PLAIN, Account, IssueRequest
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
 from knit.issuers.acme.accounts import Holder, Registrar
@@ -30,12 +30,14 @@ DIRECTORY_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One CA: its directory, its roots (none: the system's), other hosts that are its own, who the account is for.
+    """One CA: its directory, the issuer's name, its roots (none: the system's), other hosts that are its own.
 
-    `deactivates`: proofs of control of names are given up once the certificate is there.
+    `holder` says who the account is for. `deactivates`: proofs of control of names are given up once the certificate
+    is there.
     """
 
     directory: str
+    name: str = PLAIN
     ca_files: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     holder: Holder = field(default_factory=Holder)
@@ -72,11 +74,9 @@ class AcmeIssuer:
     Connections are kept for the next certificate; `close` ends them.
     """
 
-    name = "acme"
-
     def __init__(self, site: Site, accounts: Accounts, leases: Leases, clock: Clock, sleep: Sleep) -> None:
         """Raises Misconfigured for a directory that is not https, or roots that cannot be read."""
-        self.directory = site.directory
+        self.name, self.directory = site.name, site.directory
         try:
             self._hosts = Hosts(
                 Origin.of(site.directory), frozenset(Origin.of(f"https://{host}") for host in site.hosts)

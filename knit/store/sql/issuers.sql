@@ -6,8 +6,8 @@ select name, kind, directory, since from knit_issuers order by name
 
 -- name: remember
 -- Of two that are first at the same time, one is; the other updates nothing, to be given the row that it cannot see.
-insert into knit_issuers as known (name, directory)
-values (%(name)s, %(directory)s)
+insert into knit_issuers as known (name, kind, directory)
+values (%(name)s, %(kind)s, %(directory)s)
 on conflict (name) do update set directory = known.directory
 returning directory
 
@@ -26,11 +26,11 @@ returning k.directory
 
 -- name: accept
 with accepted as (
-    insert into knit_issuers as known (name, directory)
-    values (%(name)s, %(directory)s)
+    insert into knit_issuers as known (name, kind, directory)
+    values (%(name)s, %(kind)s, %(directory)s)
     on conflict (name) do update
     set since = case when known.directory = excluded.directory then known.since else now() end,
-        directory = excluded.directory
+        directory = excluded.directory, kind = excluded.kind
 )
 select count(*) as elsewhere
 from knit_certs c

@@ -60,8 +60,17 @@ select array(
     from due
     left join knit_schedule s on s.cert_id = due.cert_id
     left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
-    where (s.retry_at is null or s.retry_at <= now() or s.retry_directory <> %(directory)s)
-      and (a.retry_at is null or a.retry_at <= now() or a.directory <> %(directory)s)
+    where (
+        s.retry_at is null or s.retry_at <= now()
+        or s.retry_directory <> (
+            select k.directory from knit_certs c join knit_issuers k on k.name = c.issuer where c.id = due.cert_id
+        )
+    ) and (
+        a.retry_at is null or a.retry_at <= now()
+        or a.directory <> (
+            select k.directory from knit_certs c join knit_issuers k on k.name = c.issuer where c.id = due.cert_id
+        )
+    )
     union
     select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
     union
@@ -93,10 +102,10 @@ select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabl
        a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
        a.profile as a_profile, a.order_url as a_order_url,
        a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
-       case when s.retry_directory <> %(directory)s then 0 else coalesce(s.failures, 0) end as failures,
+       case when s.retry_directory <> k.directory then 0 else coalesce(s.failures, 0) end as failures,
        greatest(
-           case when s.retry_directory <> %(directory)s then null else s.retry_at end,
-           case when a.directory <> %(directory)s then null else a.retry_at end
+           case when s.retry_directory <> k.directory then null else s.retry_at end,
+           case when a.directory <> k.directory then null else a.retry_at end
        ) as retry_at,
        s.ari_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
@@ -117,6 +126,7 @@ from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = c.id
+left join knit_issuers k on k.name = c.issuer
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 order by c.id

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.digest import pair_digest
-from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Known, Leaf, Policy, Ready, Reason, Wait
+from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Known, Leaf, Ready, Reason, Rules, Terms, Wait
 from knit.core.renewal import NOT_DUE
 from knit.core.value import Parcel
 from knit.core.wanted import Change
@@ -24,7 +24,8 @@ from tests.rig.postgres import Postgres
 
 DIRECTORY = "https://ca.example/directory"
 TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"
-POLICY = Policy(directory=DIRECTORY)
+TERMS = Terms(name="acme", directory=DIRECTORY)
+RULES = Rules(issuers=(TERMS,))
 BUNDLE = Bundle(fullchain=b"chain", privkey=b"key")
 SHA256 = pair_digest(BUNDLE.fullchain, BUNDLE.privkey)
 LEAF = Leaf(
@@ -131,13 +132,13 @@ class Store:
         self.passes.record_published([parcel])
         return parcel.issued
 
-    def candidate_ids(self, *unpublished: str, policy: Policy = POLICY) -> list[CertId]:
+    def candidate_ids(self, *unpublished: str, rules: Rules = RULES) -> list[CertId]:
         """Who may be due."""
-        return [candidate.cert_id for candidate in self.passes.candidates(policy, unpublished)]
+        return [candidate.cert_id for candidate in self.passes.candidates(rules, unpublished)]
 
     def plan(self, spec: CertSpec) -> None:
         """Nothing to do about it for a month."""
-        self.attempts.looked(spec.id, POLICY, Wait(until=datetime.now(UTC) + timedelta(days=30), reason=NOT_DUE))
+        self.attempts.looked(spec.id, RULES, Wait(until=datetime.now(UTC) + timedelta(days=30), reason=NOT_DUE))
 
     def expire(self, name: str) -> None:
         """Let a lease run out now, as if its owner had gone quiet."""

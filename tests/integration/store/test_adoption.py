@@ -16,7 +16,7 @@ from knit.core.wanted import Change
 from knit.errors import Misconfigured
 from knit.store import adoption
 from knit.store.adoption import Adopter
-from tests.integration.store.conftest import DIRECTORY, POLICY, Store, new_cert
+from tests.integration.store.conftest import DIRECTORY, Store, new_cert
 
 MANY = (
     "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
@@ -194,7 +194,7 @@ def test_a_change_of_a_failing_certificate_is_tried_at_once(store: Store) -> Non
     store.database.write("update knit_certs set provider = 'desec@other'")
     store.passes.adopt()
     assert store.load(failing).state.retry_at is None
-    assert store.candidate_ids(policy=POLICY) == [failing]
+    assert store.candidate_ids() == [failing]
 
 
 def fail(store: Store, cert_id: CertId) -> None:

@@ -15,7 +15,7 @@ from knit.errors import LeaseLost, RateLimited, Transient
 from knit.store.accounts import Accounts
 from knit.store.events import EventLog
 from knit.store.issuers import IssuerMemory
-from tests.integration.store.conftest import DIRECTORY, Store
+from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 BY_THE_ORIGINAL = (
@@ -120,9 +120,9 @@ def test_one_who_may_only_write_the_list_leaves_events_all_the_same(store: Store
 
 def test_issuers_and_accounts_are_told_without_their_keys(store: Store) -> None:
     memory, accounts = IssuerMemory(store.database), Accounts(store.database)
-    memory.remember("acme", DIRECTORY)
-    memory.remember("acme", DIRECTORY)
-    memory.accept("acme", "https://other.example/directory")
+    memory.remember(TERMS)
+    memory.remember(TERMS)
+    memory.accept(replace(TERMS, directory="https://other.example/directory"))
     account = Account(directory=DIRECTORY, issuer="acme", email="a@example.org", private_key="PEM-CANARY")
     accounts.save(account)
     accounts.save(replace(account, uri="https://ca.example/acct/1"))

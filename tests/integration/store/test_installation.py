@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from knit.core.installation import Installation
+from knit.core.model import Terms
 from knit.store.database import Database
 from knit.store.installation import Installations
 from knit.store.issuers import IssuerMemory
@@ -22,7 +23,8 @@ def test_of_many_that_come_first_all_are_told_the_same(store: Store, migrated: s
             store.database.write("truncate knit_installation, knit_issuers")
             ids = threads.map(lambda _: Installations(database).known().id, range(8))
             assert len(set(ids)) == 1
-            directories = threads.map(lambda n: memory.remember("acme", f"https://{n}.example/"), range(8))
+            terms = [Terms(name="acme", directory=f"https://{n}.example/") for n in range(8)]
+            directories = threads.map(memory.remember, terms)
             assert len(set(directories)) == 1
 
 

@@ -11,7 +11,7 @@ from knit.core.model import Attempt, CertId, CertSpec, Challenge, Losses, Reason
 from knit.core.renewal import NOT_DUE
 from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, RateLimited, Transient
 from knit.ports import Lease
-from tests.integration.store.conftest import DIRECTORY, POLICY, Store
+from tests.integration.store.conftest import DIRECTORY, RULES, Store
 
 Write = Callable[[Store, Lease, Attempt], object]
 
@@ -266,7 +266,7 @@ def test_a_check_planned_for_later_clears_an_error_that_is_over_but_not_that_of_
         attempt = store.begin(lease, failed, Reason.WINDOW)
         store.attempts.fail(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
     for spec in (fine, failed):
-        store.attempts.looked(spec.id, POLICY, Wait(until=datetime.now(UTC) + timedelta(days=1), reason=NOT_DUE))
+        store.attempts.looked(spec.id, RULES, Wait(until=datetime.now(UTC) + timedelta(days=1), reason=NOT_DUE))
     assert [row.last_error for row in store.certs.listing()] == [None, "no answer"]
 
 

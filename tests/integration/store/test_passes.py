@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from knit.core.model import Candidate, Policy, Step
-from tests.integration.store.conftest import LEAF, POLICY, SHA256, Store, issued_for, new_cert
+from knit.errors import Transient
+from tests.integration.store.conftest import DIRECTORY, LEAF, RULES, SHA256, TERMS, Store, issued_for, new_cert
 
 
 def test_a_new_certificate_is_a_candidate_until_its_next_check_is_planned(store: Store) -> None:
@@ -21,15 +22,16 @@ def test_a_planned_check_holds_only_for_the_policy_it_was_planned_under(store: S
     spec = store.add()
     store.publish(spec)
     store.plan(spec)
-    assert store.candidate_ids(policy=Policy(directory="https://another.example/dir")) == [spec.id]
-    assert store.candidate_ids(policy=replace(POLICY, threshold=timedelta(days=7))) == [spec.id]
+    another = replace(TERMS, directory="https://another.example/dir")
+    assert store.candidate_ids(rules=replace(RULES, issuers=(another,))) == [spec.id]
+    assert store.candidate_ids(rules=replace(RULES, policy=Policy(threshold=timedelta(days=7)))) == [spec.id]
 
 
 def test_a_lost_value_makes_a_candidate_that_knows_it_is_not_published(store: Store) -> None:
     spec = store.add()
     store.publish(spec)
     store.plan(spec)
-    (candidate,) = store.passes.candidates(POLICY, ["certs/1"])
+    (candidate,) = store.passes.candidates(RULES, ["certs/1"])
     assert isinstance(candidate, Candidate)
     assert not candidate.state.published
     assert candidate.state.issued is not None
@@ -56,7 +58,7 @@ def test_an_open_attempt_that_no_worker_holds_makes_a_candidate_when_its_time_ha
         assert lease is not None
         attempt = store.begin(lease, spec)
         store.plan(spec)
-    (candidate,) = store.passes.candidates(POLICY, [])
+    (candidate,) = store.passes.candidates(RULES, [])
     assert isinstance(candidate, Candidate)
     assert candidate.state.attempt == attempt
     store.database.write("update knit_attempts set retry_at = now() + interval '1 hour'")
@@ -296,3 +298,17 @@ def test_what_ended_long_ago_is_forgotten_but_not_a_record_left_in_the_dns(store
     store.passes.tidy()
     kept = store.database.rows("select names[1] as name from knit_attempts order by id")
     assert [row["name"] for row in kept] == ["left.example", "new.example"]
+
+
+def test_a_wait_counts_only_while_the_certificates_own_issuer_is_the_ca_that_asked_for_it(store: Store) -> None:
+    for number, directory in ((1, DIRECTORY), (2, "https://another.example/dir")):
+        spec = store.add(number)
+        store.database.write(f"update knit_certs set issuer = 'issuer{number}' where id = {spec.id}")
+        store.database.write("update knit_certs set seen = wanted")
+        issuer = {"name": f"issuer{number}", "directory": directory}
+        store.database.write("insert into knit_issuers (name, directory) values (%(name)s, %(directory)s)", issuer)
+        with store.leases.hold(f"cert:{spec.id}") as lease:
+            attempt = store.begin(lease, spec)
+            assert lease is not None
+            store.attempts.fail(lease, attempt, error=Transient("x"), retry_at=datetime(2100, 1, 1, tzinfo=UTC))
+    assert store.candidate_ids() == [2]

@@ -11,7 +11,7 @@ from knit.flows.values import PORTION, Values
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
-from tests.integration.store.conftest import POLICY, Store
+from tests.integration.store.conftest import RULES, Store
 
 MANY = 2 * PORTION + 500
 
@@ -38,7 +38,7 @@ def publication(valkey_url: str) -> Iterator[Counting]:
 
 def values(store: Store, publication: Counting) -> Values:
     here = {"store": store.passes, "home": store.home, "publication": publication}
-    return Values(**here, policy=POLICY, clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    return Values(**here, rules=RULES, clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]
 
 
 def test_values_that_are_looked_into_are_in_memory_a_portion_at_a_time(store: Store, publication: Counting) -> None:

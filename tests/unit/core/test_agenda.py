@@ -9,7 +9,7 @@ import pytest
 
 from knit.core import agenda
 from knit.core.agenda import Agenda, Why, why
-from knit.core.model import CertId, CertSpec, CertState, Due, Issued, Policy
+from knit.core.model import CertId, CertSpec, CertState, Due, Issued, Rules, Terms
 from knit.core.renewal import decide
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -61,13 +61,13 @@ class World:
     least_left: timedelta = field(default=timedelta.max)
 
     def run(self, lives: int) -> None:
-        policy = Policy(directory="https://ca")
+        rules = Rules(issuers=(Terms(name="acme", directory="https://ca"),))
         spec = CertSpec(id=CertId(7), names=("a",), provider="x", valkey_key="k", cert_path="/c", key_path="/k")
         end = self.now + lives * self.life
         while self.now < end:
-            self._look(spec, policy)
+            self._look(spec, rules)
 
-    def _look(self, spec: CertSpec, policy: Policy) -> None:
+    def _look(self, spec: CertSpec, rules: Rules) -> None:
         planned = (
             self.check_at if self.check_at is not None and self.asked_at and self.check_at > self.asked_at else None
         )
@@ -80,7 +80,7 @@ class World:
             self.now = max(self.now + 2 * SECOND, soonest + 2 * SECOND)
             return
         self.asked_at = self.passed_at = self.now
-        verdict = decide(spec, CertState(issued=self.issued), policy, self.now)
+        verdict = decide(spec, CertState(issued=self.issued), rules, self.now)
         if isinstance(verdict, Due):
             if self.issued is not None:
                 self.least_left = min(self.least_left, self.issued.not_after - self.now)

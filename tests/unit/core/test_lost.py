@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.lost import Finding, Lost, admitted, judge
-from knit.core.model import Candidate, CertId, CertSpec, CertState, Due, Issued, Policy, Reason, Wait
+from knit.core.model import Candidate, CertId, CertSpec, CertState, Due, Issued, Reason, Rules, Terms, Wait
 from knit.core.renewal import LOST_AGAIN, decide
 from knit.core.value import Mark, Value
 
@@ -116,16 +116,16 @@ def test_many_lost_values_are_ordered_anew_a_few_at_a_time_the_soonest_to_expire
 
 
 def test_a_value_lost_again_and_again_waits_until_the_first_time_is_a_week_ago() -> None:
-    policy = Policy(directory=DIRECTORY)
+    rules = Rules(issuers=(Terms(name="acme", directory=DIRECTORY),))
     state = CertState(issued=issued(), published=False, reorder_at=NOW + timedelta(days=2))
-    assert decide(spec(), state, policy, NOW) == Wait(until=NOW + timedelta(days=2), reason=LOST_AGAIN)
-    assert decide(spec(), state, policy, NOW + timedelta(days=2)) == Due(reason=Reason.NOT_PUBLISHED)
-    assert decide(spec(), replace(state, reorder_at=None), policy, NOW) == Due(reason=Reason.NOT_PUBLISHED)
+    assert decide(spec(), state, rules, NOW) == Wait(until=NOW + timedelta(days=2), reason=LOST_AGAIN)
+    assert decide(spec(), state, rules, NOW + timedelta(days=2)) == Due(reason=Reason.NOT_PUBLISHED)
+    assert decide(spec(), replace(state, reorder_at=None), rules, NOW) == Due(reason=Reason.NOT_PUBLISHED)
 
 
 def test_what_is_due_for_another_reason_is_not_held_back() -> None:
-    policy = Policy(directory=DIRECTORY)
+    rules = Rules(issuers=(Terms(name="acme", directory=DIRECTORY),))
     braked = CertState(issued=issued(days=5), published=False, reorder_at=NOW + timedelta(days=2))
-    assert decide(spec(), braked, policy, NOW) == Due(reason=Reason.WINDOW)
+    assert decide(spec(), braked, rules, NOW) == Due(reason=Reason.WINDOW)
     asked = replace(spec(), requested_at=NOW)
-    assert decide(asked, replace(braked, issued=issued()), policy, NOW) == Due(reason=Reason.REQUESTED)
+    assert decide(asked, replace(braked, issued=issued()), rules, NOW) == Due(reason=Reason.REQUESTED)

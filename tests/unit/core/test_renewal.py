@@ -21,12 +21,15 @@ from knit.core.model import (
     KeyType,
     Policy,
     Reason,
+    Rules,
     Step,
+    Terms,
     Wait,
 )
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-POLICY = Policy(directory="https://ca.example/dir")
+RULES = Rules(issuers=(Terms(name="acme", directory="https://ca.example/dir"),))
+POLICY = RULES.policy
 SPEC = CertSpec(
     id=CertId(7),
     names=("a.example", "b.example"),
@@ -42,7 +45,7 @@ def issued(life: timedelta, age: timedelta, **changes: object) -> Issued:
         cert_id=SPEC.id,
         names_key=SPEC.names_key,
         issuer="acme",
-        directory=POLICY.directory,
+        directory=RULES.issuers[0].directory,
         key_type="ec256",
         profile=None,
         serial="1",
@@ -68,7 +71,7 @@ def days(number: float) -> timedelta:
 
 
 def reason(spec: CertSpec, state: CertState, policy: Policy = POLICY) -> Reason | None:
-    verdict = renewal.decide(spec, state, policy, NOW)
+    verdict = renewal.decide(spec, state, replace(RULES, policy=policy), NOW)
     return verdict.reason if isinstance(verdict, Due) else None
 
 
@@ -77,7 +80,7 @@ def test_a_certificate_never_issued_is_due() -> None:
 
 
 def test_a_fresh_certificate_is_not_due_and_says_until_when() -> None:
-    verdict = renewal.decide(SPEC, fresh(), POLICY, NOW)
+    verdict = renewal.decide(SPEC, fresh(), RULES, NOW)
     assert isinstance(verdict, Wait)
     assert NOW + days(59) <= verdict.until <= NOW + days(60)
 
@@ -111,13 +114,13 @@ def test_a_request_newer_than_the_issue_is_due_and_an_older_one_is_answered() ->
 
 def test_the_instant_chosen_from_the_cas_window_is_obeyed() -> None:
     assert reason(SPEC, replace(fresh(), ari_at=NOW)) is Reason.ARI
-    later = renewal.decide(SPEC, replace(fresh(), ari_at=NOW + days(3)), POLICY, NOW)
+    later = renewal.decide(SPEC, replace(fresh(), ari_at=NOW + days(3)), RULES, NOW)
     assert later == Wait(until=NOW + days(3), reason="not due")
 
 
 def test_a_failed_certificate_waits_for_its_next_try() -> None:
     at = NOW + timedelta(minutes=10)
-    verdict = renewal.decide(SPEC, CertState(failures=2, retry_at=at), POLICY, NOW)
+    verdict = renewal.decide(SPEC, CertState(failures=2, retry_at=at), RULES, NOW)
     assert isinstance(verdict, Wait)
     assert verdict.until == at
     assert reason(SPEC, CertState(failures=2, retry_at=NOW)) is Reason.NEVER_ISSUED
@@ -132,7 +135,7 @@ def test_an_open_attempt_is_gone_on_with() -> None:
         names=SPEC.names,
         provider="desec",
         issuer="acme",
-        directory=POLICY.directory,
+        directory=RULES.issuers[0].directory,
         key_type=KeyType.EC256,
         profile=None,
         started_at=NOW,
@@ -163,14 +166,14 @@ def test_without_a_setting_a_third_of_the_life_is_left_at_most_30_days_and_half_
 
 
 def test_an_explicit_threshold_is_honoured_but_never_in_the_first_third_of_life() -> None:
-    wide = Policy(directory=POLICY.directory, threshold=days(80))
+    wide = Policy(threshold=days(80))
     young, older = (CertState(issued=issued(days(90), days(age))) for age in (29.9, 31.1))
     assert reason(SPEC, young, wide) is None
     assert reason(SPEC, older, wide) is Reason.WINDOW
 
 
 def test_a_certificates_own_renew_before_wins_over_the_setting() -> None:
-    policy = Policy(directory=POLICY.directory, threshold=days(10))
+    policy = Policy(threshold=days(10))
     state = CertState(issued=issued(days(90), days(75)))
     assert reason(SPEC, state, policy) is None
     assert reason(replace(SPEC, renew_before=days(20)), state, policy) is Reason.WINDOW
@@ -187,7 +190,7 @@ def test_every_life_has_a_window_after_its_first_third_and_before_its_end(
     threshold: float | None,
 ) -> None:
     spec = replace(SPEC, id=CertId(number))
-    policy = Policy(directory=POLICY.directory, threshold=None if threshold is None else days(threshold))
+    policy = Policy(threshold=None if threshold is None else days(threshold))
     facts = issued(days(life), days(0))
     start = renewal.window_start(spec, facts, policy)
     assert facts.not_before + days(life) / 3 <= start
