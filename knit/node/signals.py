@@ -67,6 +67,8 @@ class Signals:
 
     def _stop_if_told(self) -> None:
         if self._stopping and not self._shields:
+            # Told once is enough: a second stop would cut short what the first one has begun to put away.
+            start.hold()
             raise SystemExit(0)
 
     def _received(self, number: int, frame: FrameType | None) -> None:

@@ -16,7 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from knit.core.model import Bundle
+from knit.node import deployment
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, listens, until
 from tests.integration.node.test_process import memory_mib
@@ -111,8 +114,10 @@ def _storm(process: subprocess.Popen[str], chance: random.Random) -> None:
 
 
 def test_whatever_happens_to_a_node_one_quiet_pass_makes_all_as_published(
-    node: Node, publisher: Publisher, tmp_path: Path
+    node: Node, publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # What a killed node has left, whose state is gone as well, is taken for nobody's at once and not in five minutes.
+    monkeypatch.setattr(deployment, "FORGOTTEN", 0.0)
     chance = random.Random(SEED)
     node = node.with_settings(reload_cmd=CHECK.format(folder=node.folder, reloads=tmp_path / "reloads"))
     world = World(node, publisher, chance)
