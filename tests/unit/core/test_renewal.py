@@ -208,3 +208,14 @@ def test_windows_of_many_certificates_are_spread() -> None:
 @pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=40), timedelta(days=365000)])
 def test_a_request_from_the_future_is_none(ahead: timedelta) -> None:
     assert reason(replace(SPEC, requested_at=NOW + ahead), fresh()) is None
+
+
+def test_what_has_not_failed_comes_first_then_what_is_urgent_then_what_expires_sooner() -> None:
+    failed_and_urgent = replace(fresh(), issued=issued(days(90), days(89)), failures=1)
+    never_issued = replace(fresh(), issued=None)
+    a_day_left = replace(fresh(), issued=issued(days(90), days(89)))
+    a_week_left = replace(fresh(), issued=issued(days(90), days(83)))
+    a_month_left = replace(fresh(), issued=issued(days(90), days(60)))
+    in_order = [a_day_left, never_issued, a_week_left, a_month_left, failed_and_urgent]
+    backwards = in_order[::-1]
+    assert sorted(backwards, key=lambda state: renewal.rank(state, NOW)) == in_order
