@@ -74,7 +74,7 @@ def _certificates(sent: bytes) -> list[x509.Certificate]:
         raise BundleMismatch(message)
     try:
         found = [x509.load_der_x509_certificate(b64decode(b"".join(body.split()), validate=True)) for body in blocks]
-    except (NotBase64, ValueError):
+    except (NotBase64, ValueError, x509.InvalidVersion):
         found = []
     if not found:
         message = "what the CA sent does not parse as PEM certificates"

@@ -124,7 +124,7 @@ def _certificates(fullchain: bytes) -> list[x509.Certificate]:
         raise BundleMismatch(message)
     try:
         found = [_certificate(block) for block in BLOCK.findall(fullchain)]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         found = []
     if not found:
         message = "the chain does not parse as PEM certificates"

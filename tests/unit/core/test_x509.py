@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -131,6 +132,13 @@ def test_a_key_that_cannot_be_read_is_never_shown() -> None:
         x509.Key.of(b"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n")
     assert refused.value.__cause__ is None
     assert "c2VjcmV0" not in repr(refused.value)
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_none() -> None:
+    leaf = certificates.load_pem_x509_certificates(chain())[0].public_bytes(serialization.Encoding.DER)
+    odd = leaf.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x3f", 1)
+    with pytest.raises(BundleMismatch):
+        check(ssl.DER_cert_to_PEM_cert(odd).encode())
 
 
 @given(st.integers(min_value=0, max_value=len(chain()) - 1), st.binary(min_size=1, max_size=4))
