@@ -21,11 +21,11 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Issue three certificates on this machine and watch them arrive on a node
-	@$(BIN)/python -m tests.rig.provision --quiet PostgreSQL Valkey Pebble
-	@$(BIN)/python -m tests.demo
+	@$(BIN)/python -m rig.provision --quiet PostgreSQL Valkey Pebble
+	@$(BIN)/python -m rig.demo
 
 test: $(READY) ## Get the servers the tests need, then run every test
-	$(BIN)/python -m tests.rig.provision
+	$(BIN)/python -m rig.provision
 	TMPDIR=$(TESTS_IN) $(BIN)/python -m pytest --numprocesses $(JOBS) $(T)
 
 check: $(READY) ## Lint, types and import contracts
@@ -35,7 +35,7 @@ check: $(READY) ## Lint, types and import contracts
 	$(BIN)/lint-imports
 
 bench: $(READY) ## Measure, and print each figure beside its baseline
-	@$(BIN)/python -m tests.rig.provision --quiet
+	@$(BIN)/python -m rig.provision --quiet
 	@$(BIN)/python -m bench
 
 lock: $(READY) ## Write the hashed requirement files anew from pyproject.toml

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.figures import Figure, markdown, printed
-from tests.rig.process import RigError
+from rig.process import RigError
 
 MODULES = {
     "issuer": "acme_cpu",

@@ -20,7 +20,7 @@ from bench.plain_acme import Plain
 from knit.core import x509
 from knit.core.model import Account, Bundle, Challenge, ChallengeId, IssueRequest, KeyType, Record
 from knit.issuers.acme import AcmeIssuer, Site
-from tests.rig.pebble import Pebble, PebbleOptions
+from rig.pebble import Pebble, PebbleOptions
 
 ROUNDS = 7
 CERTIFICATES = 60

@@ -21,8 +21,8 @@ from knit.issuers.acme import AcmeIssuer, Site
 from knit.providers.base import Runtime
 from knit.providers.registry import Registry
 from knit.settings.environment import Environment
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble
+from rig.knot import Knot
+from rig.pebble import Pebble
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from knit import messages
 from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
-from tests.rig.postgres import Postgres
-from tests.rig.valkey import Valkey
+from rig.postgres import Postgres
+from rig.valkey import Valkey
 from workers.actors import Actors
 from workers.later import Later
 from workers.wiring import wire

@@ -12,11 +12,11 @@ import psycopg
 
 from bench import processes
 from knit import messages
-from tests.rig.installation import Installation
-from tests.rig.knot import Knot
-from tests.rig.postgres import Postgres
-from tests.rig.process import Process, RigError, wait_until
-from tests.rig.valkey import Valkey
+from rig.installation import Installation
+from rig.knot import Knot
+from rig.postgres import Postgres
+from rig.process import Process, RigError, wait_until
+from rig.valkey import Valkey
 
 ZONES = tuple(f"zone{number}.example" for number in range(100))
 """Many, because the DNS server lets an update wait for a second that meets another one in its zone."""

@@ -21,12 +21,12 @@ from bench import processes
 from bench.alone import Alone
 from bench.centre import ZONES, Authority, Run, centre, median, name_of
 from bench.figures import Figure
-from tests.rig import debian
-from tests.rig.cache import cache_directory, exclusively
-from tests.rig.knot import Knot
-from tests.rig.lifeline import temporary_directory
-from tests.rig.pebble import Pebble, PebbleOptions
-from tests.rig.process import MissingError, RigError, program
+from rig import debian
+from rig.cache import cache_directory, exclusively
+from rig.knot import Knot
+from rig.lifeline import temporary_directory
+from rig.pebble import Pebble, PebbleOptions
+from rig.process import MissingError, RigError, program
 
 CERTBOT = ("certbot==5.8.0", "certbot-dns-rfc2136==5.8.0")
 IN_FLIGHT = 4

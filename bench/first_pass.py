@@ -27,8 +27,8 @@ from knit.store.issuers import IssuerMemory
 from knit.store.passes import Passes
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
-from tests.rig.postgres import Postgres
-from tests.rig.valkey import Valkey
+from rig.postgres import Postgres
+from rig.valkey import Valkey
 
 COUNT = 100_000
 ROUNDS = 3

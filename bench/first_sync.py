@@ -25,7 +25,7 @@ from knit.node.state import StateFolder
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.reader import ValkeyReader
-from tests.rig.valkey import Valkey
+from rig.valkey import Valkey
 
 ROUNDS = {10: 9, 1_000: 5, 10_000: 3}
 """By the number of pairs: what takes a moment only swings most."""

@@ -6,8 +6,8 @@ import time
 
 from bench.centre import ZONES, Authority, Centre, centre
 from bench.figures import Figure
-from tests.rig.knot import Knot
-from tests.rig.scripted_ca.client import ScriptedCA
+from rig.knot import Knot
+from rig.scripted_ca.client import ScriptedCA
 
 CERTIFICATES = 8
 DELAY_MS = 500

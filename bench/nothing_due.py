@@ -37,8 +37,8 @@ from knit.valkey import scripts
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.staging import ValkeyStaging
-from tests.rig.postgres import Postgres
-from tests.rig.valkey import Valkey
+from rig.postgres import Postgres
+from rig.valkey import Valkey
 
 ROUNDS = 9
 COUNTS = (MANY, 100_000)

@@ -16,10 +16,10 @@ from bench.many import MANY, issued, listed, published
 from knit.store.database import Database
 from knit.store.passes import Passes
 from knit.valkey.layout import Layout
-from tests.rig.installation import BIN, Installation
-from tests.rig.postgres import Postgres
-from tests.rig.process import MissingError
-from tests.rig.valkey import Valkey
+from rig.installation import BIN, Installation
+from rig.postgres import Postgres
+from rig.process import MissingError
+from rig.valkey import Valkey
 
 ROUNDS = 7
 FEW = 10

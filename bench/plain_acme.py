@@ -13,7 +13,7 @@ from cryptography import x509 as certificates
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.rig.pebble import Pebble
+from rig.pebble import Pebble
 
 FIRST_WAIT = 0.015
 ISSUANCE_WAIT = 0.02

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench.centre import ZONES, Authority, centre
 from bench.figures import Figure
-from tests.rig.knot import Knot
-from tests.rig.scripted_ca.client import ScriptedCA
+from rig.knot import Knot
+from rig.scripted_ca.client import ScriptedCA
 
 IN_FLIGHT = 100
 WORKERS = 2

@@ -13,8 +13,8 @@ import psycopg
 from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
-from tests.rig.installation import BIN, Installation
-from tests.rig.postgres import Postgres
+from rig.installation import BIN, Installation
+from rig.postgres import Postgres
 
 ROUNDS = 15
 CERTIFICATES = 10

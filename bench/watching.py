@@ -28,10 +28,10 @@ from knit.node.state import StateFolder
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.reader import ValkeyReader
-from tests.rig.installation import BIN, Installation
-from tests.rig.lifeline import temporary_directory
-from tests.rig.process import wait_until
-from tests.rig.valkey import Valkey
+from rig.installation import BIN, Installation
+from rig.lifeline import temporary_directory
+from rig.process import wait_until
+from rig.valkey import Valkey
 
 NAME = "knit-bench-watch"
 FEW = 10

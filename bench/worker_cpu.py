@@ -20,8 +20,8 @@ import dns.update
 from bench.centre import ZONES, Authority, centre, median, name_of
 from bench.figures import Figure
 from bench.plain_acme import Plain, Setting
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble, PebbleOptions
+from rig.knot import Knot
+from rig.pebble import Pebble, PebbleOptions
 
 IN_FLIGHT = 4
 ROUNDS = 6

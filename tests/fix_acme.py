@@ -9,10 +9,10 @@ import pytest
 
 from knit.issuers.acme import orders
 from knit.issuers.acme.polling import ANSWER
+from rig.challtestsrv import ChallTestSrv
+from rig.knot import Knot
+from rig.pebble import Pebble, PebbleOptions
 from tests.fix_rig import running
-from tests.rig.challtestsrv import ChallTestSrv
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble, PebbleOptions
 
 
 @pytest.fixture

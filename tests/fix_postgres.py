@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.postgres import Postgres
 from tests.fix_rig import running
-from tests.rig.postgres import Postgres
 
 _numbers = itertools.count(1)
 

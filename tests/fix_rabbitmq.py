@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.rabbitmq import RabbitMQ
 from tests.fix_rig import running
-from tests.rig.rabbitmq import RabbitMQ
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from tests.rig.process import MissingError
+from rig.process import MissingError
 
 
 class Server(Protocol):

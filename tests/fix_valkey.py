@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.valkey import Valkey
 from tests.fix_rig import running
-from tests.rig.valkey import Valkey
 
 
 @pytest.fixture(scope="session")

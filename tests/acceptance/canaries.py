@@ -15,8 +15,8 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.rig.lifeline import LIFELINE
-from tests.rig.valkey import Valkey
+from rig.lifeline import LIFELINE
+from rig.valkey import Valkey
 
 KEY_BLOCK = re.compile(rb"-----BEGIN (?:EC )?PRIVATE KEY-----.+?-----END (?:EC )?PRIVATE KEY-----", re.DOTALL)
 ESCAPE = re.compile(rb"\\+(x[0-9a-fA-F]{2}|u00[0-9a-fA-F]{2}|.)", re.DOTALL)

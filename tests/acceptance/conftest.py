@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.installation import Installation
+from rig.knot import Knot
+from rig.pebble import Pebble, PebbleOptions
+from rig.postgres import Postgres
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance.scene import Scene, Servers
 from tests.fix_rig import running
-from tests.rig.installation import Installation
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble, PebbleOptions
-from tests.rig.postgres import Postgres
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 TAIL = 10_000
 """Characters of each process's log that are worth showing."""

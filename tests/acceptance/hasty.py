@@ -15,9 +15,9 @@ import dramatiq
 from knit.app import worker as app
 from knit.messages import Queue
 from knit.store.leases import Leases
+from rig.installation import Installation
+from rig.process import Process, wait_until
 from tests.acceptance.scene import Scene
-from tests.rig.installation import Installation
-from tests.rig.process import Process, wait_until
 from workers import main
 
 LIFETIME = 4.0

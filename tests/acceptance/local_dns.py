@@ -24,11 +24,11 @@ from knit import cli
 from knit.app import proving
 from knit.dns import delegation
 from knit.providers import desec
+from rig.installation import ROOT, Result
+from rig.knot import Knot
+from rig.process import Process
 from tests.acceptance import hasty
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.installation import ROOT, Result
-from tests.rig.knot import Knot
-from tests.rig.process import Process
 
 SECONDS = 60
 

@@ -15,13 +15,13 @@ import dns.tsigkeyring
 import dns.zone
 import psycopg
 
+from rig.installation import Installation, Result
+from rig.knot import Knot
+from rig.pebble import Pebble
+from rig.process import wait_until
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.fix_rig import Server
-from tests.rig.installation import Installation, Result
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble
-from tests.rig.process import wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 ZONE = "knit.example"
 CA = Pebble | ScriptedCA

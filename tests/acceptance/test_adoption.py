@@ -7,8 +7,8 @@ import re
 from contextlib import closing
 from typing import Any
 
+from rig.pebble import Pebble
 from tests.acceptance.scene import ORIGINAL, Scene
-from tests.rig.pebble import Pebble
 
 ACCOUNTS = re.compile(r"There are now (\d+) accounts in memory")
 NAMES = ("www.knit.example", "api.knit.example")

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.ports import free_port
+from rig.postgres import Postgres
+from rig.valkey import Valkey
 from tests.acceptance.knit import Done, add, knit
 from tests.fix_rig import running
-from tests.rig.ports import free_port
-from tests.rig.postgres import Postgres
-from tests.rig.valkey import Valkey
 
 SECRET = "s3cr3t-canary"
 NOWHERE = "127.0.0.1:1"

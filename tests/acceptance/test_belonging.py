@@ -9,8 +9,8 @@ from typing import cast
 import psycopg
 import pytest
 
+from rig.postgres import Postgres
 from tests.acceptance.scene import Scene
-from tests.rig.postgres import Postgres
 
 NAMES = tuple(f"n{number}.knit.example" for number in range(4))
 

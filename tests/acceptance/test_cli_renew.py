@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from rig.process import wait_until
 from tests.acceptance.scene import Scene
-from tests.rig.process import wait_until
 
 HERE = {"KNIT_QUEUE_URL": ""}
 

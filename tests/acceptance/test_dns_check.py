@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.installation import Installation, Result
+from rig.knot import Knot
+from rig.pebble import Pebble, PebbleOptions
+from rig.valkey import Valkey
 from tests.acceptance import local_dns
 from tests.acceptance.scene import Scene, Servers, txt_names
 from tests.fix_rig import running
-from tests.rig.installation import Installation, Result
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble, PebbleOptions
-from tests.rig.valkey import Valkey
 
 NAME = "www.knit.example"
 CAA = "pebble.letsencrypt.org"

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from rig.dns_world import World
+from rig.installation import Installation
+from rig.knot import Knot
+from rig.ports import free_port
+from rig.process import wait_until
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance import local_dns
 from tests.acceptance.scene import ORIGINAL, ZONE, Scene, Servers
 from tests.fix_rig import running
 from tests.integration.dns.hosted import HostedDesec, Rate
-from tests.rig.dns_world import World
-from tests.rig.installation import Installation
-from tests.rig.knot import Knot
-from tests.rig.ports import free_port
-from tests.rig.process import wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 COUNT = 200
 TARGET = "acme.example"

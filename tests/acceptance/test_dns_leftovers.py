@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rig.process import wait_until
 from tests.acceptance import hasty, local_dns
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.process import wait_until
 
 NAME = f"killed.{ZONE}"
 FQDN = f"_acme-challenge.{NAME}"

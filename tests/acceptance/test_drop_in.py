@@ -11,9 +11,9 @@ import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from rig.pebble import Pebble
+from rig.postgres import Postgres
 from tests.acceptance.scene import Scene
-from tests.rig.pebble import Pebble
-from tests.rig.postgres import Postgres
 
 OTHERS = """
 create table customers (id bigserial primary key, name text not null, seen timestamptz default now());

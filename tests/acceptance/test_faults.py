@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from rig.postgres import Postgres
+from rig.process import wait_until
 from tests.acceptance import hasty
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.postgres import Postgres
-from tests.rig.process import wait_until
 
 TICK = "2s"
 SOME = tuple(f"s{number:02}.{ZONE}" for number in range(30))

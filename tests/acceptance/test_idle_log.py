@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from rig.postgres import Postgres
+from rig.process import wait_until
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.postgres import Postgres
-from tests.rig.process import wait_until
 
 NAMES = (f"a.{ZONE}", f"b.{ZONE}")
 PASS = re.compile(r'msg="2 certificates, 0 due, 0 failing; next pass (\d{4}-\d\d-\d\d )?\d\d:\d\d( UTC)?"')

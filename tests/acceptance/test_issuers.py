@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rig.pebble import Pebble
+from rig.process import wait_until
 from tests.acceptance.scene import ORIGINAL, Scene
-from tests.rig.pebble import Pebble
-from tests.rig.process import wait_until
 
 NAMES = ["www.knit.example", "api.knit.example"]
 CONFIRM = "`knit issuers accept acme`"

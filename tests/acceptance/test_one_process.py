@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 
+from rig.installation import BIN
+from rig.process import Process, wait_until
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.installation import BIN
-from tests.rig.process import Process, wait_until
 
 NAMES = tuple(f"d{number:02}.{ZONE}" for number in range(20))
 STOPS_WITHIN = 10.0

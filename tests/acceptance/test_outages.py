@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.knot import Knot
+from rig.postgres import Postgres
+from rig.process import wait_until
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance.conftest import on_stage
 from tests.acceptance.scene import ZONE, Scene, Servers
-from tests.rig.knot import Knot
-from tests.rig.postgres import Postgres
-from tests.rig.process import wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 NAME = f"www.{ZONE}"
 SOON = 40.0

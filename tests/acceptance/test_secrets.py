@@ -22,16 +22,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from rig.knot import Knot
+from rig.postgres import Postgres
+from rig.process import wait_until
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance import hasty
 from tests.acceptance.canaries import Monitor, ProcessSampler, Secret, files_below, key_blocks, leaks
 from tests.acceptance.conftest import on_stage
 from tests.acceptance.scene import ZONE, Scene, Servers
 from tests.fix_rig import running
-from tests.rig.knot import Knot
-from tests.rig.postgres import Postgres
-from tests.rig.process import wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 FIRST = tuple(f"f{number:02}.{ZONE}" for number in range(8))
 PASSWORD = "Pa55-of-the-database-Zq8"

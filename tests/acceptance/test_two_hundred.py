@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from rig.process import Process, wait_until
 from tests.acceptance import hasty
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.process import Process, wait_until
 
 COUNT = 200
 NAMES = tuple(f"n{number:03}.{ZONE}" for number in range(COUNT))

@@ -11,14 +11,14 @@ from contextlib import closing
 import pytest
 
 from knit.core.renewal import LOST_AGAIN
+from rig.installation import Result
+from rig.knot import Knot
+from rig.postgres import Postgres
+from rig.process import Process, wait_until
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance.conftest import on_stage
 from tests.acceptance.scene import ZONE, Scene, Servers
-from tests.rig.installation import Result
-from tests.rig.knot import Knot
-from tests.rig.postgres import Postgres
-from tests.rig.process import Process, wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 NAME = f"www.{ZONE}"
 ALONE = {"KNIT_QUEUE_URL": ""}

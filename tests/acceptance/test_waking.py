@@ -8,8 +8,8 @@ from typing import LiteralString
 
 import pytest
 
+from rig.process import wait_until
 from tests.acceptance.scene import ZONE, Scene
-from tests.rig.process import wait_until
 
 NAME = f"www.{ZONE}"
 SECONDS = 20

@@ -14,7 +14,7 @@ import pytest
 from knit.core.digest import pair_digest
 from knit.core.model import CertId
 from knit.core.value import Mark, Value
-from tests.rig.process import program
+from rig.process import program
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = sorted((GOLDEN / "values").glob("*.json"), key=lambda path: path.name)

@@ -17,7 +17,7 @@ from knit.core.model import CertId
 from knit.errors import Misconfigured, Unreachable
 from knit.messages import Queue
 from knit.queue.redis import Prompt
-from tests.rig.ports import free_port
+from rig.ports import free_port
 
 WAITS = CertId(999_999)
 """Its renewal takes as long as the test wants."""

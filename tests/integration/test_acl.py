@@ -25,11 +25,11 @@ from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
 from knit.valkey.reader import ValkeyReader
 from knit.valkey.staging import ValkeyStaging
+from rig import binaries
+from rig.lifeline import temporary_directory
+from rig.ports import free_port
+from rig.process import Process, wait_until
 from tests.fix_rig import running
-from tests.rig import binaries
-from tests.rig.lifeline import temporary_directory
-from tests.rig.ports import free_port
-from tests.rig.process import Process, wait_until
 
 COMPOSE = Path(__file__).parents[2] / "compose"
 LAYOUT = Layout()

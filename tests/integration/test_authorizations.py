@@ -9,9 +9,9 @@ import pytest
 
 from knit.core.model import Renewed
 from knit.settings.environment import Environment
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Stage
 from tests.integration.test_kept_orders import ca, stage, tried
-from tests.rig.scripted_ca.client import ScriptedCA
 
 __all__ = ["ca", "stage"]
 

@@ -10,9 +10,9 @@ import pytest
 from psycopg import sql
 
 from knit.core.model import CertId, Renewed, Skipped
+from rig.postgres import Postgres
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import KilledError, Life, Stage, as_published, published, recorded, stage
-from tests.rig.postgres import Postgres
-from tests.rig.scripted_ca.client import ScriptedCA
 
 __all__ = ["stage"]
 

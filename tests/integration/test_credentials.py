@@ -19,7 +19,7 @@ from knit.settings.table import SETTINGS
 from knit.store.database import Database
 from knit.store.dsn import parse
 from knit.valkey.connect import connect
-from tests.rig.ports import free_port
+from rig.ports import free_port
 
 CANARIES = ("us3rAA", "s3cr3tBB", "tailCC", "restDD")
 SPECIAL = "@:/?#[]%!$&'()*+,;= \"<>\\^`{|}~ü\n"

@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 
+from rig.installation import Installation
+from rig.process import wait_until
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Stage
 from tests.integration.test_kept_orders import ca, stage
-from tests.rig.installation import Installation
-from tests.rig.process import wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
 
 __all__ = ["ca", "stage"]
 

@@ -24,12 +24,12 @@ from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.store.leases import Leases
+from rig.installation import Installation
+from rig.knot import Knot
+from rig.process import wait_until
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance.scene import ORIGINAL, ROW, Servers, txt_names
-from tests.rig.installation import Installation
-from tests.rig.knot import Knot
-from tests.rig.process import wait_until
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 from workers.actors import Flows
 from workers.wiring import wire
 

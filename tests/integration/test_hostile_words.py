@@ -14,11 +14,11 @@ import pytest
 from knit.core.model import Failed
 from knit.log import Logfmt
 from knit.settings.environment import Environment
+from rig.installation import Installation
+from rig.scripted_ca.client import ScriptedCA
 from tests.acceptance.scene import Servers
 from tests.integration.test_flows import Stage
 from tests.integration.test_kept_orders import ca, stage, tried
-from tests.rig.installation import Installation
-from tests.rig.scripted_ca.client import ScriptedCA
 
 __all__ = ["ca", "stage"]
 

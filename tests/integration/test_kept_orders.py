@@ -17,11 +17,11 @@ from knit.errors import Outage
 from knit.issuers.acme import orders
 from knit.issuers.acme.polling import Pace
 from knit.settings.environment import Environment
+from rig.knot import Knot
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance.scene import Servers
 from tests.integration.test_flows import Life, Stage
-from tests.rig.knot import Knot
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 
 HTML = {"act": "answer", "status": 404, "content_type": "text/html", "body": "<html>not here</html>", "times": 0}
 

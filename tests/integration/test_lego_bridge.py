@@ -32,12 +32,12 @@ from knit.providers.lego import provider as lego_provider
 from knit.providers.lego.child import Child
 from knit.providers.lego.solver import Lego
 from knit.providers.lego.table import table
+from rig.challtestsrv import ChallTestSrv
+from rig.lego import lego
+from rig.pebble import Pebble, PebbleOptions
+from rig.process import MissingError, wait_until
 from tests.fix_rig import running
 from tests.integration.acme.parties import Notes, Wanted, Worker
-from tests.rig.challtestsrv import ChallTestSrv
-from tests.rig.lego import lego
-from tests.rig.pebble import Pebble, PebbleOptions
-from tests.rig.process import MissingError, wait_until
 
 ROOT = Path(__file__).parents[2]
 KEY_AUTHORIZATION = "token.thumb"

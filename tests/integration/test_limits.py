@@ -11,9 +11,9 @@ from itertools import pairwise
 import pytest
 
 from knit.core.model import Failed, Renewed
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Life, Stage
 from tests.integration.test_kept_orders import ca, stage, tried
-from tests.rig.scripted_ca.client import ScriptedCA
 
 __all__ = ["ca", "stage"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from knit.core.model import Failed, Renewed
+from rig.installation import Installation
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Life, Stage
 from tests.integration.test_kept_orders import ca, stage, tried
-from tests.rig.installation import Installation
-from tests.rig.scripted_ca.client import ScriptedCA
 
 __all__ = ["ca", "stage"]
 

@@ -12,8 +12,8 @@ import pytest
 
 from knit.core.model import CertId, Renewed
 from knit.core.value import Value
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Interrupting, KilledError, Life, Stage, stage
-from tests.rig.scripted_ca.client import ScriptedCA
 from workers.actors import Flows
 
 __all__ = ["stage"]

@@ -17,11 +17,11 @@ from knit.flows.renew import Renew
 from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
+from rig.knot import Knot
+from rig.postgres import Postgres
+from rig.scripted_ca.client import ScriptedCA
+from rig.valkey import Valkey
 from tests.acceptance.scene import ORIGINAL, ROW, Servers
-from tests.rig.knot import Knot
-from tests.rig.postgres import Postgres
-from tests.rig.scripted_ca.client import ScriptedCA
-from tests.rig.valkey import Valkey
 from workers.wiring import wire
 
 NAME = "www.knit.example"

@@ -19,17 +19,17 @@ import psycopg
 import pytest
 import redis
 
+from rig.challtestsrv import ChallTestSrv
+from rig.knot import Knot
+from rig.pebble import Pebble
+from rig.postgres import Postgres
+from rig.valkey import Valkey
+from rig.wedge import CaWedgedError
 from tests.fix_sockets import SocketBlockedError
-from tests.rig.challtestsrv import ChallTestSrv
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble
-from tests.rig.postgres import Postgres
-from tests.rig.valkey import Valkey
-from tests.rig.wedge import CaWedgedError
 
 ORPHAN = """
 import sys
-from tests.rig.valkey import Valkey
+from rig.valkey import Valkey
 server = Valkey()
 server.start()
 print(server.process.pid, server.socket.parent, flush=True)
@@ -90,7 +90,7 @@ def test_knot_takes_a_signed_update_and_refuses_an_unsigned_one(knot: Knot) -> N
 
 
 def test_a_ca_that_hangs_is_named(pebble: Pebble, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.rig.wedge.STUCK_SECONDS", 0.5)
+    monkeypatch.setattr("rig.wedge.STUCK_SECONDS", 0.5)
     pebble.raise_if_wedged()
     pebble.process.pause()
     with pytest.raises(CaWedgedError, match="the CA wedged"):

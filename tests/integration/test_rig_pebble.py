@@ -11,9 +11,9 @@ from acme import crypto_util, errors, messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from rig.challtestsrv import ChallTestSrv
+from rig.pebble import Pebble, PebbleOptions
 from tests.fix_rig import running
-from tests.rig.challtestsrv import ChallTestSrv
-from tests.rig.pebble import Pebble, PebbleOptions
 
 NAMES = frozenset({"knit.example", "*.knit.example"})
 

@@ -11,8 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.rig.proxy import FaultProxy
-from tests.rig.valkey import Valkey
+from rig.proxy import FaultProxy
+from rig.valkey import Valkey
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from knit.flows.tick import Ticker
 from knit.store.agenda import Agendas
 from knit.store.database import Database
 from knit.store.leases import Leases
-from tests.rig.debian import unpacked
-from tests.rig.installation import Installation
-from tests.rig.ports import free_port
-from tests.rig.process import MissingError, wait_until
+from rig.debian import unpacked
+from rig.installation import Installation
+from rig.ports import free_port
+from rig.process import MissingError, wait_until
 
 CONTROL = "dramatiq:control"
 HOURS = timedelta(hours=12)

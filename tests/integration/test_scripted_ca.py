@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from josepy import ES256, JWKEC, JWKRSA
 
-from tests.rig.scripted_ca import ScriptedCA, ScriptRefused
-from tests.rig.scripted_ca.jws import b64url
+from rig.scripted_ca import ScriptedCA, ScriptRefused
+from rig.scripted_ca.jws import b64url
 
 NAMES = ("a.example.com", "b.example.com", "*.example.com")
 
@@ -642,9 +642,7 @@ def test_every_answer_waits_as_long_as_scripted(ca: ScriptedCA, subscriber: Subs
 
 
 def test_the_ca_ends_with_the_process_that_started_it() -> None:
-    program = (
-        "from tests.rig.scripted_ca import ScriptedCA; import os; print(ScriptedCA().pid, flush=True); os._exit(0)"
-    )
+    program = "from rig.scripted_ca import ScriptedCA; import os; print(ScriptedCA().pid, flush=True); os._exit(0)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     pid = int(ended.stdout)
 

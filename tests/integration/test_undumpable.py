@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.installation import ROOT
+from rig.installation import ROOT
 
 SHOWN = """
 import ctypes, resource

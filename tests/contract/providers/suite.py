@@ -16,7 +16,7 @@
    - One API write that replaces several values (a record set, a whole zone): inherit `ReplacesWhole`, whose
      `replaces` names what is replaced; callers then hold a lock over present and cleanup. If the provider can keep
      only one value at a name: `HoldsOneValue`.
-2. `tests/rig/dns_api/acme.py`: `class FakeAcme(FakeApi)` (model: `desec.py` there), from the API's documentation, whose
+2. `rig/dns_api/acme.py`: `class FakeAcme(FakeApi)` (model: `desec.py` there), from the API's documentation, whose
    URL stands on top. Check method, path, authentication and body strictly; answer in the documented shapes; cut
    lists into pages of `page_size`. Wrong credentials get the documented status.
 3. `tests/contract/providers/test_acme.py`, ten lines (model: `test_desec.py`).
@@ -43,7 +43,7 @@ from knit.core.model import Challenge, Record
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Refused, Unreachable
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values
-from tests.rig.dns_api.server import FakeApi, Request, Response
+from rig.dns_api.server import FakeApi, Request, Response
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMING = Timing(timeout=120, interval=4, ttl=3600, http=0.5)

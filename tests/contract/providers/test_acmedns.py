@@ -17,8 +17,8 @@ from knit.ports.solving import HoldsOneValue, Solver, Timing
 from knit.providers import acmedns
 from knit.providers.acmedns_accounts import DnsAccount
 from knit.providers.base import Runtime, Values
+from rig.dns_api.acmedns import FakeAccountServer, FakeAcmeDns
 from tests.contract.providers.suite import NOW, ONE, Case, SolverContract, record
-from tests.rig.dns_api.acmedns import FakeAccountServer, FakeAcmeDns
 
 _DOMAINS = ("www.example.org", "a.b.example.org", "example.net")
 

@@ -16,8 +16,8 @@ from knit.ports.solving import Paced
 from knit.providers import desec
 from knit.providers.base import Values
 from knit.providers.registry import MODULES, provider
+from rig.dns_api.desec import FakeDesec
 from tests.contract.providers.test_dns01 import RUNTIME, Delegation, Journal, challenge
-from tests.rig.dns_api.desec import FakeDesec
 
 
 class Leading(Delegation):

@@ -15,9 +15,9 @@ from knit.ports.solving import Timing
 from knit.providers import azuredns
 from knit.providers.base import Runtime, Values
 from knit.providers.cloud import azure
+from rig.dns_api.azuredns import FakeAzureDns
+from rig.dns_api.server import FakeApi, Request, Response, json_response
 from tests.contract.providers.suite import ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.azuredns import FakeAzureDns
-from tests.rig.dns_api.server import FakeApi, Request, Response, json_response
 
 _CLIENT = {"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "client-1"}
 _PRIVATE = FakeAzureDns.group, "privateDnsZones", "example.org"

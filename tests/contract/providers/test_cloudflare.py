@@ -8,8 +8,8 @@ from knit.errors import CredentialsRejected, Refused
 from knit.ports.solving import Timing
 from knit.providers import cloudflare
 from knit.providers.base import Runtime, Values
+from rig.dns_api.cloudflare import FakeCloudflare
 from tests.contract.providers.suite import NOW, ONE, TIMING, Case, SolverContract, record
-from tests.rig.dns_api.cloudflare import FakeCloudflare
 
 TOKENS = {
     "CF_DNS_API_TOKEN": FakeCloudflare.dns_token,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from knit.ports.solving import Timing
 from knit.providers import desec
 from knit.providers.base import Runtime
+from rig.dns_api.desec import FakeDesec
 from tests.contract.providers.suite import FOREIGN, Case, SolverContract
-from tests.rig.dns_api.desec import FakeDesec
 
 
 class TestDesec(SolverContract):

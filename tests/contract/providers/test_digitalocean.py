@@ -5,8 +5,8 @@ from __future__ import annotations
 from knit.ports.solving import Timing
 from knit.providers import digitalocean
 from knit.providers.base import Runtime, Values
+from rig.dns_api.digitalocean import FakeDigitalOcean
 from tests.contract.providers.suite import NOW, ONE, Case, SolverContract
-from tests.rig.dns_api.digitalocean import FakeDigitalOcean
 
 
 class TestDigitalOcean(SolverContract):

@@ -21,9 +21,9 @@ from knit.ports.solving import Exclusive, HoldsOneValue, Paced, Settles, Solver,
 from knit.providers import duckdns as duck
 from knit.providers.base import Runtime, Values
 from knit.providers.desec import Desec
-from tests.rig.dns_api.desec import FakeDesec
-from tests.rig.dns_api.duckdns import FakeDuckDns
-from tests.rig.dns_api.server import Response
+from rig.dns_api.desec import FakeDesec
+from rig.dns_api.duckdns import FakeDuckDns
+from rig.dns_api.server import Response
 
 NAME = "_acme-challenge.example.org"
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=lambda _: None)

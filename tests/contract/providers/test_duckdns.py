@@ -8,9 +8,9 @@ from knit.errors import CredentialsRejected, Refused
 from knit.ports.solving import HoldsOneValue, Solver, Timing
 from knit.providers import duckdns
 from knit.providers.base import Runtime
+from rig.dns_api.duckdns import FakeDuckDns
+from rig.dns_api.server import FakeApi
 from tests.contract.providers.suite import ONE, TIMING, Case, SolverContract, record
-from tests.rig.dns_api.duckdns import FakeDuckDns
-from tests.rig.dns_api.server import FakeApi
 
 
 class TestDuckDns(SolverContract):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from knit.ports.solving import Timing
 from knit.providers import gandiv5
 from knit.providers.base import Runtime
+from rig.dns_api.gandiv5 import FakeGandi
 from tests.contract.providers.suite import FOREIGN, ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.gandiv5 import FakeGandi
 
 
 class TestGandi(SolverContract):

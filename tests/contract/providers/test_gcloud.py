@@ -14,9 +14,9 @@ from knit.ports.solving import Timing
 from knit.providers import gcloud
 from knit.providers.base import Runtime, Values
 from knit.providers.cloud import google
+from rig.dns_api.gcloud import FakeGcloud, quota
+from rig.dns_api.server import Request, Response
 from tests.contract.providers.suite import FOREIGN, ONE, TIMING, TWO, Case, SolverContract
-from tests.rig.dns_api.gcloud import FakeGcloud, quota
-from tests.rig.dns_api.server import Request, Response
 
 _ACCOUNT = FakeGcloud.account("https://unused.invalid")
 

@@ -8,9 +8,9 @@ from knit.errors import Refused
 from knit.ports.solving import Timing
 from knit.providers import godaddy
 from knit.providers.base import Runtime
+from rig.dns_api.godaddy import FakeGoDaddy
+from rig.dns_api.server import json_response
 from tests.contract.providers.suite import ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.godaddy import FakeGoDaddy
-from tests.rig.dns_api.server import json_response
 
 
 class TestGoDaddy(SolverContract):

@@ -10,9 +10,9 @@ from knit.errors import Refused, Unreachable
 from knit.ports.solving import Timing
 from knit.providers import hetzner
 from knit.providers.base import Runtime, Values
+from rig.dns_api.hetzner import FakeHetzner, FakeHetznerConsole
+from rig.dns_api.server import Response
 from tests.contract.providers.suite import NOW, ONE, TIMING, TWO, Case, SolverContract
-from tests.rig.dns_api.hetzner import FakeHetzner, FakeHetznerConsole
-from tests.rig.dns_api.server import Response
 
 BUSY = b'{"error": {"code": "locked", "message": "the zone is locked"}}'
 

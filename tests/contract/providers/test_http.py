@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from knit.errors import CredentialsRejected, Interrupted, Misconfigured, RateLimited, Refused, Unreachable
 from knit.providers.base import Runtime
 from knit.providers.http.api import Account, Api, Body, anonymous, basic, header, paged, quoted, unquoted
-from tests.rig.dns_api.server import FakeApi, Request, Response, json_response
+from rig.dns_api.server import FakeApi, Request, Response, json_response
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEEK = NOW + timedelta(days=7)

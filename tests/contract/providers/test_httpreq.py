@@ -10,8 +10,8 @@ from knit.errors import Misconfigured
 from knit.ports.solving import Solver, Timing
 from knit.providers import httpreq
 from knit.providers.base import Runtime, Values
+from rig.dns_api.httpreq import FakeHttpReq
 from tests.contract.providers.suite import ONE, Case, SolverContract
-from tests.rig.dns_api.httpreq import FakeHttpReq
 
 _WHO = {"HTTPREQ_USERNAME": FakeHttpReq.user, "HTTPREQ_PASSWORD": FakeHttpReq.password}
 

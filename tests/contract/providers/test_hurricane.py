@@ -8,9 +8,9 @@ from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimit
 from knit.ports.solving import HoldsOneValue, Timing
 from knit.providers import hurricane
 from knit.providers.base import Runtime, Values
+from rig.dns_api.hurricane import FakeHurricane
+from rig.dns_api.server import Response
 from tests.contract.providers.suite import ONE, TIMING, Case, SolverContract, record
-from tests.rig.dns_api.hurricane import FakeHurricane
-from tests.rig.dns_api.server import Response
 
 
 class TestHurricane(SolverContract):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from knit.ports.solving import Timing
 from knit.providers import infomaniak
 from knit.providers.base import Runtime
+from rig.dns_api.infomaniak import FakeInfomaniak
 from tests.contract.providers.suite import ONE, Case, SolverContract
-from tests.rig.dns_api.infomaniak import FakeInfomaniak
 
 
 class TestInfomaniak(SolverContract):

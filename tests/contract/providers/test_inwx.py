@@ -10,9 +10,9 @@ from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimit
 from knit.ports.solving import Timing
 from knit.providers import inwx
 from knit.providers.base import Runtime, Values
+from rig.dns_api.inwx import FakeInwx
+from rig.dns_api.server import json_response
 from tests.contract.providers.suite import NOW, ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.inwx import FakeInwx
-from tests.rig.dns_api.server import json_response
 
 _SHARED = b"12345678901234567890"
 _STEP = int(NOW.timestamp()) // 30

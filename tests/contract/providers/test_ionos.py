@@ -8,9 +8,9 @@ from knit.errors import Refused
 from knit.ports.solving import Timing
 from knit.providers import ionos
 from knit.providers.base import Runtime
+from rig.dns_api.ionos import FakeIonos
+from rig.dns_api.server import Request, json_response
 from tests.contract.providers.suite import ONE, Case, SolverContract
-from tests.rig.dns_api.ionos import FakeIonos
-from tests.rig.dns_api.server import Request, json_response
 
 
 class TestIonos(SolverContract):

@@ -25,11 +25,11 @@ from knit.providers.base import Runtime, Values
 from knit.providers.lego import provider as lego_provider
 from knit.providers.lego.solver import Lego
 from knit.providers.lego.table import table
-from tests.rig.dns_api.cloudflare import FakeCloudflare
-from tests.rig.dns_world import World
-from tests.rig.lego import lego
-from tests.rig.ports import free_port
-from tests.rig.process import MissingError
+from rig.dns_api.cloudflare import FakeCloudflare
+from rig.dns_world import World
+from rig.lego import lego
+from rig.ports import free_port
+from rig.process import MissingError
 
 FQDN = "_acme-challenge.www.example.org"
 

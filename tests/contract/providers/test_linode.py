@@ -5,8 +5,8 @@ from __future__ import annotations
 from knit.ports.solving import Timing
 from knit.providers import linode
 from knit.providers.base import Runtime
+from rig.dns_api.linode import FakeLinode
 from tests.contract.providers.suite import NOW, ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.linode import FakeLinode
 
 
 class TestLinode(SolverContract):

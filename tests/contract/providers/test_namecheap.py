@@ -8,9 +8,9 @@ from knit.errors import CredentialsRejected, KnitError, RateLimited, Refused, Un
 from knit.ports.solving import Timing
 from knit.providers import namecheap
 from knit.providers.base import Runtime, Values
+from rig.dns_api.namecheap import FakeNamecheap, error
+from rig.dns_api.server import Response
 from tests.contract.providers.suite import ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.namecheap import FakeNamecheap, error
-from tests.rig.dns_api.server import Response
 
 _TRICKY = [
     {"Name": "@", "Type": "MX", "Address": "mx1.example.net.", "MXPref": "20", "TTL": "1799"},

@@ -8,8 +8,8 @@ from knit.errors import RateLimited, Refused, Unreachable
 from knit.ports.solving import Timing
 from knit.providers import netcup
 from knit.providers.base import Runtime
+from rig.dns_api.netcup import FakeNetcup, answer
 from tests.contract.providers.suite import ONE, TWO, Case, SolverContract, record
-from tests.rig.dns_api.netcup import FakeNetcup, answer
 
 
 class TestNetcup(SolverContract):

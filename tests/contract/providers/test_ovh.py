@@ -12,9 +12,9 @@ from knit.errors import CredentialsRejected, Misconfigured, Unreachable
 from knit.ports.solving import Timing
 from knit.providers import ovh
 from knit.providers.base import Runtime, Values
+from rig.dns_api.ovh import FakeOvh
+from rig.dns_api.server import Response
 from tests.contract.providers.suite import NOW, ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.ovh import FakeOvh
-from tests.rig.dns_api.server import Response
 
 _KEYS = {
     "OVH_APPLICATION_KEY": FakeOvh.application,

@@ -8,9 +8,9 @@ from knit.errors import Misconfigured
 from knit.ports.solving import Timing
 from knit.providers import pdns
 from knit.providers.base import Runtime, Values
+from rig.dns_api.pdns import FakePdns
+from rig.dns_api.server import json_response
 from tests.contract.providers.suite import FOREIGN, ONE, Case, SolverContract, record
-from tests.rig.dns_api.pdns import FakePdns
-from tests.rig.dns_api.server import json_response
 
 
 class TestPdns(SolverContract):

@@ -8,9 +8,9 @@ from knit.errors import CredentialsRejected
 from knit.ports.solving import Timing
 from knit.providers import porkbun
 from knit.providers.base import Runtime
+from rig.dns_api.porkbun import FakePorkbun
+from rig.dns_api.server import json_response
 from tests.contract.providers.suite import ONE, TIMING, Case, SolverContract
-from tests.rig.dns_api.porkbun import FakePorkbun
-from tests.rig.dns_api.server import json_response
 
 
 class TestPorkbun(SolverContract):

@@ -13,9 +13,9 @@ from knit.ports.solving import Timing
 from knit.providers import route53
 from knit.providers.base import Runtime, Values
 from knit.providers.cloud import aws
+from rig.dns_api.route53 import FakeRoute53, throttled
+from rig.dns_api.server import Request, Response
 from tests.contract.providers.suite import FOREIGN, ONE, TIMING, TWO, Case, SolverContract, record
-from tests.rig.dns_api.route53 import FakeRoute53, throttled
-from tests.rig.dns_api.server import Request, Response
 
 _GIVEN = {"AWS_ACCESS_KEY_ID": FakeRoute53.key, "AWS_SECRET_ACCESS_KEY": FakeRoute53.secret}
 

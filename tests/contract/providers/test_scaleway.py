@@ -7,8 +7,8 @@ import pytest
 from knit.ports.solving import Timing
 from knit.providers import scaleway
 from knit.providers.base import Runtime, Values
+from rig.dns_api.scaleway import FakeScaleway
 from tests.contract.providers.suite import ONE, Case, SolverContract
-from tests.rig.dns_api.scaleway import FakeScaleway
 
 
 class TestScaleway(SolverContract):

@@ -24,8 +24,8 @@ from knit.providers.base import Runtime, Values
 from knit.providers.http.tls import Trust
 from knit.providers.lego import provider as lego_provider
 from knit.providers.lego.table import table
+from rig.dns_api.pdns import FakePdns
 from tests.contract.providers.suite import ONE
-from tests.rig.dns_api.pdns import FakePdns
 
 TIMING = Timing(timeout=60, interval=2, ttl=120, http=4)
 

@@ -15,9 +15,9 @@ from knit.errors import Interrupted
 from knit.ports.solving import Timing
 from knit.providers.base import Runtime
 from knit.providers.desec import Desec
+from rig.dns_api.desec import FakeDesec
+from rig.dns_api.server import Request, Response, json_response
 from tests.contract.providers.suite import record
-from tests.rig.dns_api.desec import FakeDesec
-from tests.rig.dns_api.server import Request, Response, json_response
 
 THREADS = 25
 MOST = 10

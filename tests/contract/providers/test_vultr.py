@@ -5,8 +5,8 @@ from __future__ import annotations
 from knit.ports.solving import Timing
 from knit.providers import vultr
 from knit.providers.base import Runtime
+from rig.dns_api.vultr import FakeVultr
 from tests.contract.providers.suite import Case, SolverContract
-from tests.rig.dns_api.vultr import FakeVultr
 
 
 class TestVultr(SolverContract):

@@ -6,7 +6,7 @@ import pytest
 
 from knit.errors import Misconfigured, Refused
 from knit.valkey.connect import check_keeps_values, connect, same_server
-from tests.rig.valkey import Valkey
+from rig.valkey import Valkey
 
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])

@@ -14,9 +14,9 @@ from knit.errors import Unreachable
 from knit.outages import Outages
 from knit.queue import redis as redis_queue
 from knit.valkey.connect import connect
+from rig.proxy import FaultProxy
+from rig.valkey import Valkey
 from tests.fix_rig import running
-from tests.rig.proxy import FaultProxy
-from tests.rig.valkey import Valkey
 
 
 @dataclass(frozen=True, slots=True)

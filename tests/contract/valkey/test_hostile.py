@@ -18,9 +18,9 @@ from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
 from knit.valkey.reader import ValkeyReader
 from knit.valkey.replies import Incoming, Nonsense, push, status, text, texts
-from tests.rig.hostile import HostileServer, greeted
-from tests.rig.proxy import FaultProxy
-from tests.rig.valkey import Valkey
+from rig.hostile import HostileServer, greeted
+from rig.proxy import FaultProxy
+from rig.valkey import Valkey
 
 LAYOUT = Layout()
 MIB = 1024 * 1024

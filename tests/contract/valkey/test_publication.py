@@ -14,8 +14,8 @@ from knit.errors import CredentialsRejected, ForeignValkey, Refused, Unreachable
 from knit.valkey.connect import Link, connect
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
-from tests.rig.process import wait_until
-from tests.rig.valkey import Valkey
+from rig.process import wait_until
+from rig.valkey import Valkey
 
 LAYOUT = Layout()
 OURS = "installation-of-the-test"

@@ -15,7 +15,7 @@ from knit.core.model import Account, Bundle, Challenge, ChallengeId, IssueReques
 from knit.errors import Interrupted
 from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.ports import Prover
-from tests.rig.challtestsrv import ChallTestSrv
+from rig.challtestsrv import ChallTestSrv
 
 
 def now() -> datetime:

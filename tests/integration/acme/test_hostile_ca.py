@@ -27,9 +27,9 @@ from knit.errors import (
     Transient,
     Unreachable,
 )
+from rig.scripted_ca import ScriptedCA
+from rig.scripted_ca.variants import STRANGE, WRONG
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
-from tests.rig.scripted_ca import ScriptedCA
-from tests.rig.scripted_ca.variants import STRANGE, WRONG
 
 NAMES = ("knit.example", "*.knit.example")
 

@@ -14,9 +14,9 @@ import pytest
 from knit.errors import Transient, Unreachable
 from knit.issuers.acme import AcmeIssuer, Site
 from knit.issuers.acme.polling import VALIDATION
+from rig.scripted_ca import ScriptedCA
+from rig.scripted_ca.http11 import FLOODS
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
-from tests.rig.scripted_ca import ScriptedCA
-from tests.rig.scripted_ca.http11 import FLOODS
 
 NAMES = ("knit.example", "*.knit.example")
 

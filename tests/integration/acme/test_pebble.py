@@ -17,10 +17,10 @@ from knit.core.model import Account, KeyType
 from knit.core.x509 import Key
 from knit.errors import CredentialsRejected, IdentifierRejected, Interrupted, Misconfigured, Refused, Unreachable
 from knit.issuers.acme import Holder
+from rig.challtestsrv import ChallTestSrv
+from rig.pebble import Pebble, PebbleOptions
 from tests.fix_rig import running
 from tests.integration.acme.parties import Memory, Notes, Place, TrustingProver, TxtProver, Wanted, Worker
-from tests.rig.challtestsrv import ChallTestSrv
-from tests.rig.pebble import Pebble, PebbleOptions
 
 EAB = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
 

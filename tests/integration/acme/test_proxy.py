@@ -11,10 +11,10 @@ import pytest
 from knit.core import proxy
 from knit.errors import Unreachable
 from knit.issuers.acme import AcmeIssuer, Site
+from rig.ports import free_port
+from rig.scripted_ca import ScriptedCA
+from rig.tunnels import Tunnels
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, now
-from tests.rig.ports import free_port
-from tests.rig.scripted_ca import ScriptedCA
-from tests.rig.tunnels import Tunnels
 
 WANTED = Wanted(names=("knit.example", "*.knit.example"))
 

@@ -13,9 +13,9 @@ import dns.rdatatype
 import dns.rrset
 
 from knit.dns.delegation import HOPS
+from rig.dns_api.server import Response
+from rig.dns_world import Answer, World, Zone
 from tests.integration.dns.hosted import HostedDesec
-from tests.rig.dns_api.server import Response
-from tests.rig.dns_world import Answer, World, Zone
 
 NAME = "_acme-challenge.example.org"
 SECOND = "127.0.0.9"

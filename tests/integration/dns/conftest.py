@@ -9,8 +9,8 @@ import pytest
 
 from knit.core.model import Challenge
 from knit.dns.delegation import DnsDelegation, Looking
-from tests.rig.dns_world import World
-from tests.rig.ports import free_port
+from rig.dns_world import World
+from rig.ports import free_port
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from tests.rig.dns_api.desec import FakeDesec
-from tests.rig.dns_api.server import Request, Response, json_response
-from tests.rig.dns_world import World
+from rig.dns_api.desec import FakeDesec
+from rig.dns_api.server import Request, Response, json_response
+from rig.dns_world import World
 
 
 @dataclass(kw_only=True)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from knit.dns import query as dnsquery
-from tests.rig.dns_api.server import FakeApi, Request, Response
-from tests.rig.ports import free_port
+from rig.dns_api.server import FakeApi, Request, Response
+from rig.ports import free_port
 
 HEADER = 12
 OPT = 11

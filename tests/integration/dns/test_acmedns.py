@@ -19,12 +19,12 @@ from knit.dns.prover import Dns01, Shared
 from knit.errors import Refused
 from knit.providers import acmedns
 from knit.providers.base import Runtime, Values
+from rig.dns_api.acmedns import FakeAcmeDns
+from rig.dns_api.server import Request, Response
+from rig.dns_world import World, Zone
+from rig.pebble import Pebble, PebbleOptions
 from tests.fix_rig import running
 from tests.integration.acme.parties import Notes, Wanted, Worker
-from tests.rig.dns_api.acmedns import FakeAcmeDns
-from tests.rig.dns_api.server import Request, Response
-from tests.rig.dns_world import World, Zone
-from tests.rig.pebble import Pebble, PebbleOptions
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 

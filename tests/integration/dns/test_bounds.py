@@ -16,8 +16,8 @@ import pytest
 from knit.core.model import Record
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.errors import Interrupted, NotVisible, Unreachable
+from rig.dns_world import Answer, World
 from tests.integration.dns.conftest import challenge
-from tests.rig.dns_world import Answer, World
 
 Make = Callable[..., DnsDelegation]
 NAME = "_acme-challenge.example.org"

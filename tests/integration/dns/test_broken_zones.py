@@ -19,11 +19,11 @@ from knit.errors import KnitError
 from knit.ports.solving import Timing
 from knit.providers.base import Runtime
 from knit.providers.desec import Desec
+from rig.dns_world import World
+from rig.scripted_ca.client import ScriptedCA
 from tests.integration.acme.parties import Notes, Wanted, Worker
 from tests.integration.dns.broken import SECOND, US, ZONES, Broken, Site
 from tests.integration.dns.hosted import HostedDesec
-from tests.rig.dns_world import World
-from tests.rig.scripted_ca.client import ScriptedCA
 
 Make = Callable[..., DnsDelegation]
 WHO = Authority(identities=frozenset({"ca.example"}), account_uri=US)

@@ -16,7 +16,7 @@ from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
 from knit.errors import CredentialsRejected
 from knit.ports.solving import Paced, Solver, Timing
-from tests.rig.dns_world import World, Zone
+from rig.dns_world import World, Zone
 
 Make = Callable[..., DnsDelegation]
 US = Authority(identities=frozenset({"ca.example"}), account_uri="https://ca.example/acct/1")

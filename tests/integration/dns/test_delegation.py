@@ -9,8 +9,8 @@ import pytest
 
 from knit.dns.delegation import HOPS, DnsDelegation
 from knit.errors import Refused, Unreachable
+from rig.dns_world import World
 from tests.integration.dns.conftest import challenge
-from tests.rig.dns_world import World
 
 Make = Callable[..., DnsDelegation]
 

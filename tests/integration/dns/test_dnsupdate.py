@@ -26,12 +26,12 @@ from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
 from knit.ports.solving import Solver
 from knit.providers import dnsupdate
 from knit.providers.base import Runtime, Values
+from rig import binaries
+from rig.bind import Bind
+from rig.knot import Knot
+from rig.ports import free_port
 from tests.fix_rig import running
 from tests.integration.dns.conftest import challenge
-from tests.rig import binaries
-from tests.rig.bind import Bind
-from tests.rig.knot import Knot
-from tests.rig.ports import free_port
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 

@@ -23,9 +23,9 @@ from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports.solving import Timing
 from knit.providers import exec as program
 from knit.providers.base import Runtime, Values
+from rig.dns_world import World
 from tests.integration.acme.parties import Notes
 from tests.integration.dns.conftest import challenge
-from tests.rig.dns_world import World
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 RECORD = Record(challenge=challenge("example.org", "-value"), fqdn="_acme-challenge.example.org", zone="example.org")

@@ -16,10 +16,10 @@ from knit.errors import CredentialsRejected, Refused, Unreachable
 from knit.ports.solving import ReplacesWhole, Solver
 from knit.providers import pdns
 from knit.providers.base import Runtime, Values
+from rig.ports import free_port
+from rig.powerdns import PowerDns
 from tests.fix_rig import running
 from tests.integration.dns.conftest import challenge
-from tests.rig.ports import free_port
-from tests.rig.powerdns import PowerDns
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 

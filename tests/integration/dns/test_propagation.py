@@ -13,8 +13,8 @@ import pytest
 from knit.core.model import Record
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.errors import Interrupted, NotVisible
+from rig.dns_world import World, Zone
 from tests.integration.dns.conftest import challenge
-from tests.rig.dns_world import World, Zone
 
 Make = Callable[..., DnsDelegation]
 NAME = "_acme-challenge.example.org"

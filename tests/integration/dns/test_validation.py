@@ -14,12 +14,12 @@ from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.prover import Dns01, Shared
 from knit.providers.base import Runtime, Values
 from knit.providers.registry import provider
+from rig.bind import Bind
+from rig.knot import Knot
+from rig.pebble import Pebble, PebbleOptions
+from rig.powerdns import PowerDns
 from tests.fix_rig import running
 from tests.integration.acme.parties import Notes, Wanted, Worker
-from tests.rig.bind import Bind
-from tests.rig.knot import Knot
-from tests.rig.pebble import Pebble, PebbleOptions
-from tests.rig.powerdns import PowerDns
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 NAMES = ("knit.example", "*.knit.example", "www.knit.example")

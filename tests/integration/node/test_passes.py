@@ -12,9 +12,9 @@ import pytest
 
 from knit.core.model import Bundle
 from knit.flows.watch import PATROL
+from rig.valkey import Valkey
 from tests.integration.node import pki
 from tests.integration.node.conftest import LAYOUT, Node, Publisher
-from tests.rig.valkey import Valkey
 
 
 def mode(path: Path) -> int:

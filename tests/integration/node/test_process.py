@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from rig.hostile import HostileServer, greeted
+from rig.valkey import Valkey
 from tests.integration.node import pki
 from tests.integration.node.conftest import LAYOUT, Node, Publisher, until
-from tests.rig.hostile import HostileServer, greeted
-from tests.rig.valkey import Valkey
 
 
 def memory_mib(pid: int) -> float:

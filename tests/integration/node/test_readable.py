@@ -14,9 +14,9 @@ import pytest
 
 from knit.core.model import Bundle
 from knit.node.readable import inspect
+from rig.debian import library_path, unpacked
+from rig.process import MissingError, program
 from tests.integration.node import pki
-from tests.rig.debian import library_path, unpacked
-from tests.rig.process import MissingError, program
 
 PAIR = pki.pair()
 CHAIN, KEY = PAIR.fullchain, PAIR.privkey

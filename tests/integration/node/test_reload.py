@@ -12,9 +12,9 @@ import pytest
 from knit.errors import Transient
 from knit.node.reload import MAX_OUTPUT, Reload
 from knit.node.signals import Signals
+from rig.valkey import Valkey
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, until
-from tests.rig.valkey import Valkey
 
 
 def never() -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rig.installation import BIN
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, listens, until
-from tests.rig.installation import BIN
 
 OLD_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 

@@ -20,7 +20,7 @@ from knit.store.database import Database
 from knit.store.installation import Installations
 from knit.store.leases import Leases
 from knit.store.passes import Passes
-from tests.rig.postgres import Postgres
+from rig.postgres import Postgres
 
 DIRECTORY = "https://ca.example/directory"
 TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"

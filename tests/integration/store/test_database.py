@@ -16,8 +16,8 @@ from knit.errors import CredentialsRejected, Misconfigured, Unreachable
 from knit.store.connection import Connection
 from knit.store.database import Database
 from knit.store.dsn import parse
-from tests.rig.ports import free_port
-from tests.rig.postgres import Postgres
+from rig.ports import free_port
+from rig.postgres import Postgres
 
 SHOWN = "select name, setting from pg_settings where name = any(%(names)s)"
 LIMITS = {

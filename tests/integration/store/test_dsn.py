@@ -13,9 +13,9 @@ from knit.errors import IdentifierRejected, Misconfigured, Transient
 from knit.settings.environment import Environment
 from knit.settings.table import SETTINGS
 from knit.store.database import Database
+from rig.ports import free_port
+from rig.postgres import SUPERUSER, Postgres
 from tests.integration.store.conftest import DIRECTORY, Store, new_cert
-from tests.rig.ports import free_port
-from tests.rig.postgres import SUPERUSER, Postgres
 
 QUOTED = "the CA said \u201cno\u201d \u2013 \u00fc \udcff \u4e2d \x1b[31m"
 

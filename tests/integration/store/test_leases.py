@@ -18,9 +18,9 @@ from knit.store.attempts import Attempts
 from knit.store.database import Database
 from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
 from knit.store.queries import Row
+from rig.postgres import Postgres
+from rig.process import wait_until
 from tests.integration.store.conftest import Store
-from tests.rig.postgres import Postgres
-from tests.rig.process import wait_until
 from workers.actors import BUSY
 
 CHALLENGE = Challenge(identifier="host1.example.org", value="v", token="t", key_authorization="k")

@@ -12,9 +12,9 @@ import pytest
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
 from knit.store.database import Database
+from rig.pgbouncer import PgBouncer
+from rig.postgres import Postgres
 from tests.integration.store.conftest import Store
-from tests.rig.pgbouncer import PgBouncer
-from tests.rig.postgres import Postgres
 
 IGNORES = "ignore_startup_parameters = options, extra_float_digits"
 MODES = (("session", ""), ("transaction", ""), ("session", IGNORES), ("transaction", IGNORES))

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.rig.scripted_ca import identifiers
-from tests.rig.scripted_ca.problems import Refusal
-from tests.rig.scripted_ca.script import BadScript, Fault, Faults, Script, fault_from_wire, patched
+from rig.scripted_ca import identifiers
+from rig.scripted_ca.problems import Refusal
+from rig.scripted_ca.script import BadScript, Fault, Faults, Script, fault_from_wire, patched
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.rig.scripted_ca import states
-from tests.rig.scripted_ca.problems import Refusal
-from tests.rig.scripted_ca.states import Authz, Challenge, Order, Status
+from rig.scripted_ca import states
+from rig.scripted_ca.problems import Refusal
+from rig.scripted_ca.states import Authz, Challenge, Order, Status
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
