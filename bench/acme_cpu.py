@@ -18,7 +18,10 @@ from datetime import UTC, datetime
 from bench.figures import Figure
 from bench.plain_acme import Plain
 from knit.core import x509
-from knit.core.model import Account, Bundle, Challenge, ChallengeId, IssueRequest, KeyType, Record
+from knit.core.model.attempt import IssueRequest
+from knit.core.model.certificate import Bundle, KeyType
+from knit.core.model.challenge import Challenge, ChallengeId, Record
+from knit.core.model.issuer import Account
 from knit.issuers.acme import AcmeIssuer, Site
 from rig.pebble import Pebble, PebbleOptions
 

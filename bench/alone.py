@@ -14,7 +14,8 @@ from bench.acme_cpu import Party
 from bench.centre import BY_DNS_UPDATE, dns, median, name_of
 from knit.app.locks import KeyedLocks
 from knit.core import x509
-from knit.core.model import Bundle, IssueRequest, KeyType
+from knit.core.model.attempt import IssueRequest
+from knit.core.model.certificate import Bundle, KeyType
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.prover import Dns01, Shared
 from knit.issuers.acme import AcmeIssuer, Site

@@ -16,15 +16,16 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
 from knit.app.published import published_side
-from knit.core.model import PLAIN, Rules, Terms
+from knit.core.model.decision import Rules
+from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
 from knit.settings.table import LETS_ENCRYPT
+from knit.store.accounts.issuers import IssuerMemory
 from knit.store.clock import ServerClock
 from knit.store.database import Database
-from knit.store.installation import Installations
-from knit.store.issuers import IssuerMemory
-from knit.store.passes import Passes
+from knit.store.passes.passes import Passes
+from knit.store.publications.installation import Installations
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from rig.postgres import Postgres

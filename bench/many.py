@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle, CertId
+from knit.core.model.certificate import Bundle, CertId
 from knit.core.value import Mark, Value
 from knit.settings.table import LETS_ENCRYPT
 from knit.valkey.layout import Layout

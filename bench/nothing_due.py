@@ -22,17 +22,18 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
 from knit.app.published import published_side
-from knit.core.model import PLAIN, Rules, Terms
+from knit.core.model.decision import Rules
+from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
 from knit.settings.table import LETS_ENCRYPT
+from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Cursor, Database, Source
-from knit.store.installation import Installations
-from knit.store.issuers import IssuerMemory
-from knit.store.leases import Leases
-from knit.store.passes import Passes
+from knit.store.leases.leases import Leases
+from knit.store.passes.passes import Passes
+from knit.store.publications.installation import Installations
 from knit.valkey import scripts
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout

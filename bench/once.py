@@ -14,7 +14,7 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
 from knit.store.database import Database
-from knit.store.passes import Passes
+from knit.store.passes.passes import Passes
 from knit.valkey.layout import Layout
 from rig.installation import BIN, Installation
 from rig.postgres import Postgres

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.outages import Outages
 from knit.queue.base import Message, Queue
 from knit.queue.intake import Strict

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 ACME_TRIES = 3
 ACME_LONGEST_WAIT = 2.0

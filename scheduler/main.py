@@ -19,9 +19,9 @@ from knit.flows.tick import Ticker
 from knit.outages import Outages
 from knit.settings.central import Scheduling
 from knit.settings.environment import Environment
-from knit.store.agenda import Agendas
 from knit.store.database import Database
-from knit.store.leases import Leases
+from knit.store.leases.leases import Leases
+from knit.store.passes.agenda import Agendas
 from knit.undumpable import keep_memory_private
 
 log = logging.getLogger(__name__)

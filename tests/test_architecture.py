@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from knit import messages
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from workers.actors import Flows, declare
 
 ROOT = Path(__file__).parents[1]

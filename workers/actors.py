@@ -12,14 +12,15 @@ import dramatiq
 
 from knit import messages
 from knit.core import retry
-from knit.core.model import CertId, Failed, Outcome, Renewed, Skipped
+from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
+from knit.core.model.certificate import CertId
 from knit.errors import Busy, Interrupted, KnitError, LeaseLost, Transient
 from knit.flows.publish import Publish, Report
 from knit.flows.reconcile import PassPlan, Reconcile
 from knit.flows.renew import KEPT, Renew
 from knit.messages import Message, Queue
 from knit.outages import Outages
-from knit.ports import Clock, Retries
+from knit.ports.process import Clock, Retries
 from workers.later import Later
 
 log = logging.getLogger(__name__)

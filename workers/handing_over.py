@@ -9,7 +9,7 @@ from datetime import timedelta
 import dramatiq
 
 from knit import messages
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from workers.later import Later
 
 EVERY = 0.25

@@ -12,7 +12,8 @@ import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
 from knit import messages
-from knit.core.model import CertId, Failed, Outcome
+from knit.core.model.attempt import Failed, Outcome
+from knit.core.model.certificate import CertId
 from knit.flows.publish import Report
 from knit.flows.reconcile import PassPlan
 from knit.flows.tick import Ticker

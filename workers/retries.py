@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 
 SHARE = 4
 """One in so many threads, and at least one."""

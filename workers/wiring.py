@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from knit.app.clock import now
 from knit.app.worker import Worker, open_worker
 from knit.outages import Outages
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
 from workers.actors import Flows

@@ -12,19 +12,19 @@ from knit.app.proving import delegation, solvers
 from knit.core.caa import Authority
 from knit.core.facts import Facts
 from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
-from knit.core.model import PLAIN
+from knit.core.model.issuer import PLAIN
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
 from knit.errors import KnitError
 from knit.issuers.acme.identities import caa_identities
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
 from knit.settings.central import Acme, Dns
 from knit.settings.environment import Environment
 from knit.settings.table import SETTINGS
-from knit.store.accounts import Accounts
+from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
-from knit.store.leases import Leases
+from knit.store.leases.leases import Leases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from knit.app.clock import now
 from knit.issuers.acme import AcmeIssuer, Holder, Site
-from knit.ports import Accounts, Leases, Sleep
+from knit.ports.issuing import Accounts
+from knit.ports.leases import Leases
+from knit.ports.process import Sleep
 from knit.settings.central import Acme
 
 

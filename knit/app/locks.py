@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 from knit.errors import Busy
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 _FIRST = 0.01
 _LONGEST = 0.5

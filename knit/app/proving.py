@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from knit.app.clock import now
-from knit.core.model import ChallengeId, Leftover
+from knit.core.model.challenge import ChallengeId, Leftover
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.pauses import Pauses
 from knit.dns.prover import Dns01, Shared, sweep
-from knit.ports import Journal, Prover, Sleep
-from knit.ports.solving import Exclusive, Solvers
+from knit.ports.journal import Journal
+from knit.ports.process import Sleep
+from knit.ports.solving import Exclusive, Prover, Solvers
 from knit.providers.base import Runtime
 from knit.providers.http.tls import Trust
 from knit.providers.registry import Registry

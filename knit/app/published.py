@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from knit.errors import KnitError, Misconfigured
 from knit.flows.belonging import Belonging
 from knit.flows.prune import Prune
-from knit.ports import PassStore
 from knit.settings.central import Worker
 from knit.store.database import Database
-from knit.store.installation import Installations
-from knit.store.passes import Passes
+from knit.store.passes.passes import Passes
+from knit.store.publications.installation import Installations
 from knit.valkey.connect import Link, check_keeps_values, connect, same_server
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
@@ -41,7 +40,7 @@ def open_published(settings: Worker, database: Database) -> Iterator[PublishedSi
         yield published_side(link, layout, Passes(database, layout.reserved), Installations(database))
 
 
-def published_side(link: Link, layout: Layout, store: PassStore, home: Installations) -> PublishedSide:
+def published_side(link: Link, layout: Layout, store: Passes, home: Installations) -> PublishedSide:
     """Everything that knows which installation this is."""
     installation = home.known().id
     publication = ValkeyPublication(link, layout, installation)

@@ -10,14 +10,14 @@ from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
-from knit.ports import Clock
+from knit.ports.process import Clock
 from knit.settings.central import Worker as Settings
+from knit.store.accounts.issuers import IssuerMemory
 from knit.store.clock import ServerClock
 from knit.store.database import Database
-from knit.store.installation import Installations
-from knit.store.issuers import IssuerMemory
-from knit.store.leases import Leases
-from knit.store.passes import Passes
+from knit.store.leases.leases import Leases
+from knit.store.passes.passes import Passes
+from knit.store.publications.installation import Installations
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.staging import ValkeyStaging

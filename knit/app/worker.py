@@ -15,15 +15,15 @@ from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
 from knit.issuers.registry import Registry as Issuers
-from knit.ports import Retries, Sleep
+from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
-from knit.store.accounts import Accounts
-from knit.store.agenda import Agendas
-from knit.store.attempts import Attempts
-from knit.store.centre import Centre
+from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
-from knit.store.leases import Leases
+from knit.store.journal.attempts import Attempts
+from knit.store.leases.centre import Centre
+from knit.store.leases.leases import Leases
+from knit.store.passes.agenda import Agendas
 
 CONNECTIONS = 5
 """To Postgres, per process: a connection is held for one statement, and renewals mostly wait."""

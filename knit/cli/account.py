@@ -23,10 +23,10 @@ def forget(*, new_key: bool, as_records: bool) -> None:
     With the same key, so where the CA knows the account all the same, it is that one again. Certificates that waited
     for the account are due at the next pass.
     """
-    from knit.core.model import PLAIN
+    from knit.core.model.issuer import PLAIN
     from knit.errors import Refused
     from knit.issuers.acme.signing import new_account_key
-    from knit.store.accounts import Accounts
+    from knit.store.accounts.accounts import Accounts
 
     central = settings()
     with connected(central) as database:

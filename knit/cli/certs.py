@@ -19,7 +19,7 @@ from knit.cli.waking import changing
 if TYPE_CHECKING:
     from knit.core.wanted import Edited
     from knit.flows.edit_list import EditList
-    from knit.store.certs import Certs, Listed
+    from knit.store.list.certs import Certs, Listed
 
 F = TypeVar("F", bound=Callable[..., Any])
 REQUIRED = ("domains", "provider", "valkey_key", "cert_path", "key_path")

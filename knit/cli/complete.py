@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from knit.store.certs import Listed
+    from knit.store.list.certs import Listed
 
 PATIENCE = 1.5
 """Seconds: a person waits at the prompt."""
@@ -34,14 +34,14 @@ def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """All of them."""
-    from knit.core.model import KeyType
+    from knit.core.model.certificate import KeyType
 
     return _starting(typed, map(str, KeyType))
 
 
 def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """All that there are."""
-    from knit.core.model import PLAIN
+    from knit.core.model.issuer import PLAIN
 
     return _starting(typed, (PLAIN,))
 
@@ -78,7 +78,7 @@ def _listing() -> Sequence[Listed]:
     """As it stands: a key pressed at a prompt brings no schema up to date. Nothing when it cannot be had soon."""
     from knit.cli.session import settings
     from knit.errors import KnitError
-    from knit.store.certs import glance
+    from knit.store.list.certs import glance
 
     try:
         with _soon():

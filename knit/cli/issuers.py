@@ -14,7 +14,7 @@ from knit.cli.session import connected, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.core.model import Rules
+    from knit.core.model.decision import Rules
     from knit.settings.central import Central
     from knit.store.database import Database
 
@@ -43,7 +43,7 @@ def accept(*, name: str, as_records: bool) -> None:
     Certificates from another directory are due at the next pass, and stay published until their successors are.
     """
     from knit.errors import Misconfigured
-    from knit.store.issuers import IssuerMemory
+    from knit.store.accounts.issuers import IssuerMemory
 
     central = settings()
     terms = central.rules.terms(name)
@@ -69,7 +69,7 @@ def _sentence(name: str, before: str | None, directory: str, due: int) -> str:
 
 def _show(*, as_records: bool) -> None:
     from knit.core.issuers import agree
-    from knit.store.issuers import IssuerMemory
+    from knit.store.accounts.issuers import IssuerMemory
 
     central = settings()
     with connected(central) as database:
@@ -97,7 +97,7 @@ def rules_of(database: Database, central: Central, *, here: bool) -> Rules:
     """
     from knit.core.issuers import refusal
     from knit.errors import Misconfigured
-    from knit.store.issuers import IssuerMemory
+    from knit.store.accounts.issuers import IssuerMemory
 
     memory, rules = IssuerMemory(database), central.rules
     remembered = [(terms, memory.recall(terms.name)) for terms in rules.issuers]

@@ -18,8 +18,8 @@ from knit.cli.output import clean, instant, styled
 from knit.cli.result import Result
 from knit.cli.waited import Queued, asked_to_wait, lacking, waiting_for
 from knit.errors import KnitError, Outage
-from knit.store.centre import Centre, Roll, Seen
-from knit.store.certs import Certs, Listed
+from knit.store.leases.centre import Centre, Roll, Seen
+from knit.store.list.certs import Certs, Listed
 
 POLL = 0.25
 GRACE = 15.0

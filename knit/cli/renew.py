@@ -18,10 +18,10 @@ from knit.cli.session import check_selection, connected, listed_in, selected, se
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.core.model import CertId
+    from knit.core.model.certificate import CertId
     from knit.settings.central import Central
-    from knit.store.certs import Certs, Listed
     from knit.store.database import Database
+    from knit.store.list.certs import Certs, Listed
 
 
 @click.command(
@@ -88,8 +88,8 @@ def renew_command(
 
 def _renewed(central: Central, database: Database, certs: Certs, before: Listed, *, wait: bool) -> Result:
     from knit.cli import renewing
-    from knit.store.agenda import Agendas
-    from knit.store.centre import Centre
+    from knit.store.leases.centre import Centre
+    from knit.store.passes.agenda import Agendas
 
     centre = Centre(database)
     if central.queue_url is None:
@@ -109,7 +109,7 @@ def _pass(*, wait: bool) -> int:
     from knit.cli.renewing import interruptible
     from knit.log import setup
     from knit.settings.central import Worker
-    from knit.store.centre import Centre
+    from knit.store.leases.centre import Centre
     from workers.once import once
 
     env = Environment.of_process()
@@ -156,7 +156,7 @@ def _renewable(certs: Certs, cert_id: CertId) -> Listed:
 
 def _declare_compromised(database: Database, cert: Listed) -> None:
     from knit.errors import Refused
-    from knit.store.installation import Installations
+    from knit.store.publications.installation import Installations
 
     if not Installations(database).compromise(cert.id):
         why = "no key of it is known here; a whole pass (`knit renew --once`) looks at what is published"

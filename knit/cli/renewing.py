@@ -17,14 +17,15 @@ from knit.cli.result import Result
 from knit.cli.waited import PUBLISHERS, RENEWERS, Queued, to_start
 from knit.errors import CredentialsRejected, KnitError, Outage
 from knit.settings.environment import Environment
-from knit.store.centre import Centre
+from knit.store.leases.centre import Centre
 
 if TYPE_CHECKING:
-    from knit.core.model import CertId, Outcome
+    from knit.core.model.attempt import Outcome
+    from knit.core.model.certificate import CertId
     from knit.queue.base import Queue
-    from knit.store.agenda import Agendas
-    from knit.store.centre import Roll
-    from knit.store.certs import Certs, Listed
+    from knit.store.leases.centre import Roll
+    from knit.store.list.certs import Certs, Listed
+    from knit.store.passes.agenda import Agendas
 
 EVERY = 1.0
 """Seconds between two looks at the queue."""
@@ -163,7 +164,7 @@ def interruptible(roll: Roll) -> Iterator[None]:
 
 
 def _result(outcome: Outcome | None, before: Listed, now: Listed) -> Result:
-    from knit.core.model import Failed, Skipped
+    from knit.core.model.attempt import Failed, Skipped
 
     if now.published_at is not None and now.published_at != before.published_at:
         return Result(word="published", not_after=now.not_after)

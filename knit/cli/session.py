@@ -12,10 +12,10 @@ from knit.cli.complete import ids, sets_of_names
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.core.model import CertId
+    from knit.core.model.certificate import CertId
     from knit.settings.central import Central
-    from knit.store.certs import Certs
     from knit.store.database import Database
+    from knit.store.list.certs import Certs
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
@@ -63,7 +63,7 @@ def connected(central: Central) -> Iterator[Database]:
 
 def listed_in(database: Database, central: Central) -> Certs:
     """The list of certificates."""
-    from knit.store.certs import Certs
+    from knit.store.list.certs import Certs
     from knit.valkey.layout import Layout
 
     return Certs(database, Layout(central.index_key).reserved)

@@ -56,7 +56,7 @@ def prune_command(*, confirm: bool, as_records: bool) -> int:
 
 def _pruned(database: Database, side: PublishedSide) -> Pruned:
     from knit.errors import Transient
-    from knit.store.leases import Leases
+    from knit.store.leases.leases import Leases
 
     leases = Leases(database)
     try:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from knit.cli.output import clean, instant
-from knit.core.model import Step
-from knit.store.centre import Roll, Seen
+from knit.core.model.attempt import Step
+from knit.store.leases.centre import Roll, Seen
 
 DOING = {
     Step.PLANNED: "making a key and asking the CA for an order",

@@ -12,8 +12,8 @@ from knit.cli.session import connected, listed_in
 
 if TYPE_CHECKING:
     from knit.settings.central import Central
-    from knit.store.certs import Certs
     from knit.store.database import Database
+    from knit.store.list.certs import Certs
 
 RUNNING = "The running centre acts on it within seconds."
 QUEUED = "No scheduler runs: workers act on it as soon as one is there."
@@ -31,7 +31,7 @@ def changing(central: Central, *, quiet: bool) -> Iterator[Certs]:
 
 
 def _told(central: Central, database: Database) -> str:
-    from knit.store.agenda import Agendas
+    from knit.store.passes.agenda import Agendas
 
     agendas = Agendas(database)
     agendas.change()

@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from knit.core.model import AttemptId, CertId
+from knit.core.model.attempt import AttemptId
+from knit.core.model.certificate import CertId
 
 NOTHING: Mapping[str, object] = MappingProxyType({})
 

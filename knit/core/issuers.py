@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from knit.core.model import Terms
+from knit.core.model.issuer import Terms
 
 
 def of_host(host: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from knit.core.model import Candidate, CertId, Issued
+from knit.core.model.certificate import CertId, Issued
+from knit.core.model.decision import Candidate
 from knit.core.value import Value
 
 MASS_COUNT = 20

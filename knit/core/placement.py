@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from knit.core.digest import pair_digest
 from knit.core.forbidden import never, replaceable
-from knit.core.model import Bundle, CertId
+from knit.core.model.certificate import Bundle, CertId
 from knit.core.value import Value
 from knit.errors import Refused
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Refused
 
 LABEL = "_acme-challenge"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from knit.core.model import CertSpec, CertState, Due, Issued, Policy, Reason, Rules, Terms, Wait
+from knit.core.model.certificate import CertSpec, Issued
+from knit.core.model.decision import CertState, Due, Policy, Reason, Rules, Wait
+from knit.core.model.issuer import Terms
 from knit.core.retry import fraction
 
 DEFAULT_THRESHOLD = timedelta(days=30)

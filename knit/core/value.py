@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle, CertId, Issued, Ready
+from knit.core.model.attempt import Ready
+from knit.core.model.certificate import Bundle, CertId, Issued
 from knit.errors import BundleMismatch
 
 MAX_BYTES = 256 * 1024

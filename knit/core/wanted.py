@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from knit.core.model import PLAIN, CertId, KeyType
+from knit.core.model.certificate import CertId, KeyType
+from knit.core.model.issuer import PLAIN
 from knit.core.names import covered, key_of, normalise
 from knit.core.placement import MAX_PATH, spelled, target
 from knit.errors import Misconfigured, Refused

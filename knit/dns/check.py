@@ -18,7 +18,7 @@ from dns.rdtypes.ANY.CAA import CAA
 
 from knit.core.caa import Caa
 from knit.core.facts import CaaFacts, Facts, ResolverFacts, ServerFacts, ZoneFacts
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.core.places import explained
 from knit.core.servers import Address, Server
 from knit.dns.delegation import DnsDelegation

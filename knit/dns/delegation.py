@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import dns.message
 
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.core.servers import Address, NameServers, Server
 from knit.dns.memory import Memory
 from knit.dns.query import NoReply, abreast, resolved, system_resolvers
 from knit.dns.search import HOPS, Looking, Search
 from knit.dns.visibility import Visibility, look
 from knit.errors import Unreachable
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 _SHORT = 2.0
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Hashable, Iterable
 
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 _FORGOTTEN = 3600.0
 

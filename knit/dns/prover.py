@@ -14,12 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from knit.core.model import Challenge, ChallengeId, Leftover, Record
+from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
 from knit.core.places import Allowed, explained, is_odd
 from knit.dns.pauses import Pauses
 from knit.errors import Busy, KnitError, LeaseLost, Refused
-from knit.ports import Delegation, Journal
+from knit.ports.journal import Journal
 from knit.ports.solving import (
+    Delegation,
     Exclusive,
     HoldsOneValue,
     Paced,

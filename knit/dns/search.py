@@ -24,7 +24,7 @@ from knit.core.servers import Address, NameServers, Server
 from knit.dns.memory import Memory
 from knit.dns.query import ErrorReply, NoReply, abreast, ask, ask_any, authority, find, is_within, text
 from knit.errors import Refused, Unreachable
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 log = logging.getLogger(__name__)
 

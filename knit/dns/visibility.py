@@ -16,13 +16,13 @@ import dns.flags
 import dns.message
 import dns.rcode
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.core.servers import BLOCKED, Address, Server, unreachable, with_a_path
 from knit.dns.memory import Memory
 from knit.dns.query import NoReply, NoRoute, abreast, ask, authority, find, refusal, txt_values
 from knit.dns.search import Looking
 from knit.errors import NotVisible
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from knit.core import installation
 from knit.core.installation import Installation, Unmarked
 from knit.errors import ForeignValkey
-from knit.ports import Home, PassStore, Publication
+from knit.ports.passes import Passes
+from knit.ports.publication import Home, Publication
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ class Belonging:
 
     id: str
     home: Home
-    store: PassStore
+    store: Passes
     publication: Publication
 
     def check(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.names import normalise
 from knit.core.wanted import Change, Edited, Reserved, Wanted, applied, judged
 from knit.errors import Misconfigured
-from knit.ports import CertList
+from knit.ports.list import CertList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,13 @@ import logging
 from dataclasses import dataclass
 
 from knit.core import retry
-from knit.core.model import Attempt, CertSpec, Failed, Terms
+from knit.core.model.attempt import Attempt, Failed
+from knit.core.model.certificate import CertSpec
+from knit.core.model.issuer import Terms
 from knit.errors import AccountLimited, RateLimited
-from knit.ports import Clock, Lease, Store
+from knit.ports.journal import Attempts
+from knit.ports.leases import Lease
+from knit.ports.process import Clock
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +21,7 @@ log = logging.getLogger(__name__)
 class Limits:
     """The pauses that CAs have asked for, as PostgreSQL remembers them for all workers."""
 
-    store: Store
+    store: Attempts
     clock: Clock
 
     def pause(self, spec: CertSpec, terms: Terms, lease: Lease) -> Failed | None:

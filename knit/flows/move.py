@@ -6,11 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from knit.core.model import CertId, CertSpec, Issued
+from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.publication import above, generation_of, readable
 from knit.core.value import published_as
 from knit.errors import ForeignValkey, Refused
-from knit.ports import Clock, Holder, Lease, NewValue, PassStore, Publication, Stored
+from knit.ports.leases import Lease
+from knit.ports.passes import Passes
+from knit.ports.process import Clock
+from knit.ports.publication import Holder, NewValue, Publication, Stored
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class Move:
     """
 
     installation: str
-    store: PassStore
+    store: Passes
     publication: Publication
     clock: Clock
 

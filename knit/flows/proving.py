@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from knit.core.model import Challenge
-from knit.ports import OpenJournal, Prover
+from knit.core.model.challenge import Challenge
+from knit.ports.journal import OpenJournal
+from knit.ports.solving import Prover
 
 MOST_FAILURES: Final = 4
 """Proofs of one name that may fail within an hour. Let's Encrypt refuses the account's sixth."""

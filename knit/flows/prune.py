@@ -11,7 +11,9 @@ from knit.core import publication
 from knit.core.publication import Unexplained
 from knit.core.value import Value
 from knit.errors import BundleMismatch, UnsafePublish
-from knit.ports import Home, Lease, PassStore, Publication, Removals, Stored
+from knit.ports.leases import Lease
+from knit.ports.passes import Passes, Removals
+from knit.ports.publication import Home, Publication, Stored
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Prune:
 
     installation: str
     home: Home
-    store: PassStore
+    store: Passes
     publication: Publication
 
     def run(self, lease: Lease, *, confirmed: bool = False) -> Pruned:

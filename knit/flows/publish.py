@@ -8,14 +8,19 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from knit.core import retry
-from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Leaf, Ready
+from knit.core.model.attempt import Attempt, Ready
+from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
 from knit.core.publication import above, generation_of, readable
 from knit.core.value import Parcel
 from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused, RowHeld
 from knit.flows.belonging import Belonging
 from knit.flows.move import Move, in_the_way
 from knit.flows.prune import Prune
-from knit.ports import Clock, Lease, Leases, NewValue, PassStore, Publication, Staging, Stored
+from knit.ports.leases import Lease, Leases
+from knit.ports.passes import Passes
+from knit.ports.process import Clock
+from knit.ports.publication import NewValue, Publication, Stored
+from knit.ports.staging import Staging
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +48,7 @@ class Report:
 class Publish:
     """The flow with its ports. Running it twice, or two at once, comes to the same."""
 
-    store: PassStore
+    store: Passes
     leases: Leases
     staging: Staging
     publication: Publication

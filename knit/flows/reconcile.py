@@ -9,11 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 from knit.core import issuers, lost, renewal
 from knit.core.lost import Lost
-from knit.core.model import Candidate, Census, CertId, CertState, Due, Newcomer, Reason, Rules, Terms
+from knit.core.model.certificate import CertId
+from knit.core.model.decision import Candidate, Census, CertState, Due, Newcomer, Reason, Rules
+from knit.core.model.issuer import Terms
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
 from knit.flows.values import Values
-from knit.ports import Clock, IssuerMemory, PassStore, Publication
+from knit.ports.issuing import IssuerMemory
+from knit.ports.passes import Passes
+from knit.ports.process import Clock
+from knit.ports.publication import Publication
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ class Chosen:
 class Reconcile:
     """The flow with its ports."""
 
-    store: PassStore
+    store: Passes
     memory: IssuerMemory
     publication: Publication
     belonging: Belonging

@@ -10,27 +10,11 @@ from datetime import datetime, timedelta
 
 from knit.core import issuers, lost, renewal, retry, x509
 from knit.core.digest import pair_digest
-from knit.core.model import (
-    Attempt,
-    Bundle,
-    CertId,
-    CertSpec,
-    CertState,
-    Due,
-    Failed,
-    Issued,
-    IssueRequest,
-    Known,
-    Leaf,
-    Leftover,
-    Outcome,
-    Reason,
-    Renewed,
-    Rules,
-    Skipped,
-    Step,
-    Terms,
-)
+from knit.core.model.attempt import Attempt, Failed, IssueRequest, Outcome, Renewed, Skipped, Step
+from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model.challenge import Leftover
+from knit.core.model.decision import CertState, Due, Known, Reason, Rules
+from knit.core.model.issuer import Terms
 from knit.core.value import Value
 from knit.errors import (
     AccountLimited,
@@ -53,19 +37,13 @@ from knit.flows.belonging import Belonging
 from knit.flows.limits import Limits
 from knit.flows.proving import Counted
 from knit.flows.values import Values
-from knit.ports import (
-    Clock,
-    Issuer,
-    IssuerMemory,
-    Issuers,
-    Journal,
-    Lease,
-    Prover,
-    Publication,
-    Retries,
-    Staging,
-    Store,
-)
+from knit.ports.issuing import Issuer, IssuerMemory, Issuers
+from knit.ports.journal import Attempts, Journal
+from knit.ports.leases import Lease
+from knit.ports.process import Clock, Retries
+from knit.ports.publication import Publication
+from knit.ports.solving import Prover
+from knit.ports.staging import Staging
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +69,7 @@ class Outdated(Transient):
 class Renew:
     """The flow with its ports. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
 
-    store: Store
+    store: Attempts
     memory: IssuerMemory
     staging: Staging
     publication: Publication

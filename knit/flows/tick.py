@@ -10,7 +10,8 @@ from threading import RLock
 
 from knit.core.agenda import Agenda, Why, settled, why
 from knit.errors import LeaseLost
-from knit.ports import Agendas, Lease, Leases
+from knit.ports.leases import Lease, Leases
+from knit.ports.passes import Agendas
 
 log = logging.getLogger(__name__)
 

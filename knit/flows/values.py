@@ -10,11 +10,15 @@ from urllib.parse import urlsplit
 from knit.core import lost
 from knit.core.issuers import of_host
 from knit.core.lost import Finding
-from knit.core.model import CertSpec, Issued, Leaf, Rules, Terms
+from knit.core.model.certificate import CertSpec, Issued, Leaf
+from knit.core.model.decision import Rules
+from knit.core.model.issuer import Terms
 from knit.core.publication import readable
 from knit.core.value import Value
 from knit.errors import BundleMismatch
-from knit.ports import Clock, Home, PassStore, Publication
+from knit.ports.passes import Passes
+from knit.ports.process import Clock
+from knit.ports.publication import Home, Publication
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ PORTION = 1000
 class Values:
     """The flow with its ports."""
 
-    store: PassStore
+    store: Passes
     home: Home
     publication: Publication
     rules: Rules

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.core.placement import Facts, Installed, Offer, Placement, judge
 from knit.core.value import Value
 from knit.errors import KnitError, Refused, Transient
-from knit.ports import Clock
+from knit.ports.process import Clock
 
 log = logging.getLogger(__name__)
 

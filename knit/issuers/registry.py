@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from knit.errors import Misconfigured
-from knit.ports import Issuer
+from knit.ports.issuing import Issuer
 
 
 class Registry:

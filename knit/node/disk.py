@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.core.placement import Installed, Placement
 from knit.errors import KnitError, Refused, Transient
 from knit.node import files

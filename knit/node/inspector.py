@@ -15,7 +15,7 @@ from typing import Any
 
 import knit
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.core.placement import Facts
 from knit.errors import BundleMismatch, KnitError, Transient
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.placement import Installed
 
 _HEAD = struct.Struct("<32sqqqq")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from knit.core.events import Event
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 
 
 class Events(Protocol):

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from knit.core.model import Record
+from knit.core.model.challenge import Challenge, Record
 from knit.core.places import Allowed
 
 
@@ -121,3 +121,26 @@ class TakesTheName(ABC):
 
 class HoldsOneValue(TakesTheName):
     """A solver whose provider can keep only one TXT value at a name: one challenge at a time, set to removed."""
+
+
+class Delegation(Protocol):
+    """Where a challenge name really lives, and who can see it: asked of the DNS itself."""
+
+    def locate(self, challenge: Challenge) -> Record:
+        """Follow CNAMEs from the challenge's name, then find the zone cut. Raises Transient or Refused."""
+
+    def wait_visible(self, records: Sequence[Record], *, timeout: float, interval: float) -> None:
+        """Return when every record is seen on every server that the settings say must show it.
+
+        Raises NotVisible at the deadline (seconds, monotonic), naming which server answered what.
+        """
+
+
+class Prover(Protocol):
+    """Proves control of names by DNS-01, in as few rounds as the DNS provider allows."""
+
+    def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
+        """The challenges in groups that can be proved at the same time; usually all in one."""
+
+    def proving(self, challenges: Sequence[Challenge]) -> AbstractContextManager[None]:
+        """Set all values, wait until all are visible, yield; remove them all by exact value on the way out."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import NotVisible, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, Solver, Timing
 from knit.providers.acmedns_accounts import Accounts, DnsAccount, FileAccounts, HttpAccounts

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from knit.core.places import Allowed
 from knit.errors import Misconfigured
-from knit.ports import Clock, Sleep
+from knit.ports.process import Clock, Sleep
 from knit.ports.solving import Paced, Solver, Timing
 from knit.providers.http.tls import Trust
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import requests
 from pydantic import BaseModel
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.core.names import a_labels, u_labels
 from knit.errors import Unreachable
 from knit.ports.solving import Solver, Timing

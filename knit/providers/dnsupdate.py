@@ -26,10 +26,10 @@ import dns.rdatatype
 import dns.tsig
 import dns.tsigkeyring
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.core.servers import host_and_port
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
-from knit.ports import Clock
+from knit.ports.process import Clock
 from knit.ports.solving import Paced, Timing
 from knit.providers.base import PAUSE, Provider, Runtime, Values, Variable, knobs
 

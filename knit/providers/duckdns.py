@@ -6,7 +6,7 @@ the API, so setting replaces what was there and removing clears it whatever it i
 
 from __future__ import annotations
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import KnitError, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports.solving import Paced, ReplacesWhole, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

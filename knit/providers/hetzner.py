@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Unreachable
 from knit.ports.solving import Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

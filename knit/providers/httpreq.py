@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Misconfigured
 from knit.ports.solving import Paced, ReplacesWhole, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

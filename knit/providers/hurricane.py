@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import KnitError, Misconfigured, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from xml.etree import ElementTree as ET
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import KnitError, Unreachable
 from knit.ports.solving import Paced, ReplacesWhole, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import CredentialsRejected, KnitError, Refused, Unreachable
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

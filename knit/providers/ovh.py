@@ -19,7 +19,7 @@ from urllib.parse import quote
 import requests
 from pydantic import BaseModel
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused
 from knit.ports.solving import Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

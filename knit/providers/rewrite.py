@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from knit.errors import Unreachable
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 T = TypeVar("T")
 

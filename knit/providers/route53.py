@@ -10,7 +10,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from xml.etree import ElementTree as ET
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Unreachable
 from knit.ports.solving import Settles, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs

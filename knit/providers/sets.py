@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.ports.solving import Paced, ReplacesWhole, Timing
 from knit.providers.base import Runtime
 from knit.providers.rewrite import rewrite

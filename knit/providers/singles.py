@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.ports.solving import Paced, Timing
 from knit.providers.zones import Zones, relative
 

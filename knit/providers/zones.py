@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Refused
-from knit.ports import Clock
+from knit.ports.process import Clock
 
 Z = TypeVar("Z")
 

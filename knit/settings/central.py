@@ -13,7 +13,7 @@ from knit.settings.environment import Environment, flag, readable_file
 from knit.settings.table import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:
-    from knit.core.model import Rules
+    from knit.core.model.decision import Rules
 
 DEFAULT_THRESHOLD_DAYS = 30
 
@@ -177,7 +177,8 @@ def queue_url(env: Environment, *, must: bool) -> str | None:
 
 
 def _rules(directory: str, threshold: timedelta | None) -> Rules:
-    from knit.core.model import PLAIN, Policy, Rules, Terms
+    from knit.core.model.decision import Policy, Rules
+    from knit.core.model.issuer import PLAIN, Terms
 
     return Rules(issuers=(Terms(name=PLAIN, directory=directory),), policy=Policy(threshold=threshold))
 

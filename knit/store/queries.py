@@ -1,4 +1,4 @@
-"""Named queries: SQL lives in `sql/*.sql`, each statement under a line `-- name: words`."""
+"""Named queries: SQL lives beside its Python, each statement under a line `-- name: words`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 @cache
 def queries(subject: str) -> Mapping[str, str]:
-    """The statements of `sql/<subject>.sql` by name; read once per process."""
-    text = (files("knit.store") / "sql" / f"{subject}.sql").read_text(encoding="utf-8")
+    """The statements of `<subject>.sql` in this package by name; read once per process."""
+    text = (files("knit.store") / f"{subject}.sql").read_text(encoding="utf-8")
     _, *pieces = NAME.split(text)
     return MappingProxyType(dict(zip(pieces[::2], pieces[1::2], strict=True)))

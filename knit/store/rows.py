@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from knit.core.model import (
-    Attempt,
-    AttemptId,
-    CertId,
-    CertSpec,
-    CertState,
-    Challenge,
-    ChallengeId,
-    Issued,
-    KeyType,
-    Known,
-    Leaf,
-    Leftover,
-    Ready,
-    Record,
-    Step,
-)
+from knit.core.model.attempt import Attempt, AttemptId, Ready, Step
+from knit.core.model.certificate import CertId, CertSpec, Issued, KeyType, Leaf
+from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
+from knit.core.model.decision import CertState, Known
 from knit.core.names import split
 from knit.core.wanted import OPTIONS, Wanted
 from knit.errors import Misconfigured

@@ -9,7 +9,7 @@ from typing import cast
 from redis.commands.core import Script
 
 from knit.errors import CredentialsRejected, Refused
-from knit.ports import NewValue, Publication, Stored, Survey
+from knit.ports.publication import NewValue, Publication, Stored, Survey
 from knit.valkey import scripts
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout

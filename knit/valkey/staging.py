@@ -11,9 +11,10 @@ from typing import cast
 
 from redis.exceptions import ResponseError
 
-from knit.core.model import AttemptId, Bundle
+from knit.core.model.attempt import AttemptId
+from knit.core.model.certificate import Bundle
 from knit.errors import CredentialsRejected, Refused
-from knit.ports import Staging
+from knit.ports.staging import Staging
 from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
 

@@ -14,7 +14,7 @@ import dramatiq
 
 from knit.app import worker as app
 from knit.messages import Queue
-from knit.store.leases import Leases
+from knit.store.leases.leases import Leases
 from rig.installation import Installation
 from rig.process import Process, wait_until
 from tests.acceptance.scene import Scene

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from knit.core.digest import pair_digest
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.value import Mark, Value
 from rig.process import program
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from knit import messages
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.errors import Misconfigured, Unreachable
 from knit.messages import Queue
 from knit.queue.redis import Prompt

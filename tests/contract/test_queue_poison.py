@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from knit import messages
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from tests.contract.test_queue import Working
 
 HUGE = 50_000_000

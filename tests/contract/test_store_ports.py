@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from knit import ports
+from knit.ports import issuing, journal, leases, passes
 from knit.ports.events import Events
-from knit.store.accounts import Accounts
-from knit.store.attempts import AttemptJournal, Attempts
-from knit.store.events import EventLog
-from knit.store.leases import HeldLease, Leases
-from knit.store.passes import Passes
+from knit.store.accounts.accounts import Accounts
+from knit.store.events.events import EventLog
+from knit.store.journal.attempts import AttemptJournal, Attempts
+from knit.store.leases.leases import HeldLease, Leases
+from knit.store.passes.passes import Passes
 
-ACCOUNTS: type[ports.Accounts] = Accounts
-JOURNAL: type[ports.Journal] = AttemptJournal
-STORE: type[ports.Store] = Attempts
-LEASES: type[ports.Leases] = Leases
-LEASE: type[ports.Lease] = HeldLease
+ACCOUNTS: type[issuing.Accounts] = Accounts
+JOURNAL: type[journal.Journal] = AttemptJournal
+STORE: type[journal.Attempts] = Attempts
+LEASES: type[leases.Leases] = Leases
+LEASE: type[leases.Lease] = HeldLease
 EVENTS: type[Events] = EventLog
-PASSES: type[ports.PassStore] = Passes
+PASSES: type[passes.Passes] = Passes
 
 
 def test_every_port_of_the_store_has_all_its_methods() -> None:
     for port, made in (
-        (ports.Accounts, ACCOUNTS),
-        (ports.Journal, JOURNAL),
-        (ports.Store, STORE),
-        (ports.PassStore, PASSES),
+        (issuing.Accounts, ACCOUNTS),
+        (journal.Journal, JOURNAL),
+        (journal.Attempts, STORE),
+        (passes.Passes, PASSES),
     ):
         wanted = {name for name in vars(port) if not name.startswith("_")}
         assert wanted <= set(dir(made))

@@ -17,7 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from knit.core.model import AttemptId, Bundle
+from knit.core.model.attempt import AttemptId
+from knit.core.model.certificate import Bundle
 from knit.errors import CredentialsRejected
 from knit.valkey.connect import check_keeps_values, connect, server_run_id
 from knit.valkey.hints import Hints

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from knit.core.model import Renewed
+from knit.core.model.attempt import Renewed
 from knit.settings.environment import Environment
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Stage

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from knit.core.model import CertId, Renewed, Skipped
+from knit.core.model.attempt import Renewed, Skipped
+from knit.core.model.certificate import CertId
 from rig.postgres import Postgres
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import KilledError, Life, Stage, as_published, published, recorded, stage

@@ -18,12 +18,13 @@ import pytest
 
 from knit.app import clock
 from knit.core import x509
-from knit.core.model import CertId, Failed, Renewed, Skipped
+from knit.core.model.attempt import Failed, Renewed, Skipped
+from knit.core.model.certificate import CertId
 from knit.errors import LeaseLost, Transient
 from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
-from knit.store.leases import Leases
+from knit.store.leases.leases import Leases
 from rig.installation import Installation
 from rig.knot import Knot
 from rig.process import wait_until

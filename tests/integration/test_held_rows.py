@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from knit.core.model import CertId, Renewed
+from knit.core.model.attempt import Renewed
+from knit.core.model.certificate import CertId
 from knit.errors import RowHeld
 from knit.settings.environment import Environment
 from tests.integration.test_flows import Life, Stage, stage

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from knit.core.model import Failed
+from knit.core.model.attempt import Failed
 from knit.log import Logfmt
 from knit.settings.environment import Environment
 from rig.installation import Installation

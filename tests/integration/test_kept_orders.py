@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from knit.core.lost import MASS_COUNT
-from knit.core.model import CertId, Failed, Renewed
+from knit.core.model.attempt import Failed, Renewed
+from knit.core.model.certificate import CertId
 from knit.errors import Outage
 from knit.issuers.acme import orders
 from knit.issuers.acme.polling import Pace

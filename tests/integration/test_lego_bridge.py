@@ -22,11 +22,11 @@ from pathlib import Path
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.prover import Dns01, Shared
 from knit.errors import CredentialsRejected, Interrupted, KnitError, Misconfigured, RateLimited, Unreachable
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 from knit.providers.base import Runtime, Values
 from knit.providers.lego import provider as lego_provider
 from knit.providers.lego.child import Child

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from knit.core.model import Failed, Renewed
+from knit.core.model.attempt import Failed, Renewed
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Life, Stage
 from tests.integration.test_kept_orders import ca, stage, tried

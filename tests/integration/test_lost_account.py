@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knit.core.model import Failed, Renewed
+from knit.core.model.attempt import Failed, Renewed
 from rig.installation import Installation
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Life, Stage

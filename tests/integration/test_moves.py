@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from knit.core.model import CertId, Renewed
+from knit.core.model.attempt import Renewed
+from knit.core.model.certificate import CertId
 from knit.core.value import Value
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Interrupting, KilledError, Life, Stage, stage

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 import redis
 
-from knit.core.model import CertId, Renewed
+from knit.core.model.attempt import Renewed
+from knit.core.model.certificate import CertId
 from knit.errors import KnitError, Outage, ServerDenied
 from knit.flows.renew import Renew
 from knit.outages import Outages

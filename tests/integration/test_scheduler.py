@@ -18,9 +18,9 @@ import redis
 from knit.core import agenda
 from knit.errors import Unreachable
 from knit.flows.tick import Ticker
-from knit.store.agenda import Agendas
 from knit.store.database import Database
-from knit.store.leases import Leases
+from knit.store.leases.leases import Leases
+from knit.store.passes.agenda import Agendas
 from rig.debian import unpacked
 from rig.installation import Installation
 from rig.ports import free_port

@@ -8,13 +8,13 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from knit.core.model import Terms
+from knit.core.model.issuer import Terms
 from knit.errors import Misconfigured
 from knit.store import schema
-from knit.store.accounts import Accounts
+from knit.store.accounts.accounts import Accounts
+from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Database
-from knit.store.issuers import IssuerMemory
-from knit.store.passes import Passes
+from knit.store.passes.passes import Passes
 
 ORIGINAL = """
 CREATE TABLE IF NOT EXISTS knit_certs (

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from knit.core.model import Census
+from knit.core.model.decision import Census
 from knit.flows.reconcile import _next_pass
 
 AT = datetime(2026, 3, 1, 13, 40, tzinfo=UTC)

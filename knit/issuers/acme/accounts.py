@@ -15,14 +15,16 @@ from typing import Any, Final
 import pydantic
 from acme import messages
 
-from knit.core.model import Account
+from knit.core.model.issuer import Account
 from knit.errors import Busy, CredentialsRejected
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.signing import Signer, new_account_key
 from knit.issuers.acme.transport import Origin
 from knit.issuers.acme.wire import Directory
-from knit.ports import Accounts, Leases, Sleep
+from knit.ports.issuing import Accounts
+from knit.ports.leases import Leases
+from knit.ports.process import Sleep
 
 log = logging.getLogger(__name__)
 

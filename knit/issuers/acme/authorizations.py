@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from knit.core.model import Challenge
+from knit.core.model.challenge import Challenge
 from knit.errors import IdentifierRejected, Transient
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.polling import GIVING_UP, VALIDATION, Waiting
@@ -15,7 +15,7 @@ from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer, txt_value
 from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import PENDING, VALID, Authorization, DnsChallenge, Order
-from knit.ports import Prover
+from knit.ports.solving import Prover
 
 log = logging.getLogger(__name__)
 

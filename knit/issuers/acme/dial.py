@@ -14,7 +14,7 @@ from itertools import zip_longest
 from typing import Any
 
 from knit.core.proxy import Proxy
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 CONNECT_SECONDS = 4.0
 MOST_ADDRESSES = 4

@@ -9,7 +9,7 @@ from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import ProblemReply, error_of
 from knit.issuers.acme.transport import Connection, Origin, trust
 from knit.issuers.acme.wire import Directory
-from knit.ports import Clock, Sleep
+from knit.ports.process import Clock, Sleep
 
 
 def caa_identities(

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from knit.core.model import PLAIN, Account, IssueRequest
+from knit.core.model.attempt import IssueRequest
+from knit.core.model.issuer import PLAIN, Account
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
 from knit.issuers.acme.accounts import Holder, Registrar
@@ -23,7 +24,11 @@ from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection, Origin, roots, trust
 from knit.issuers.acme.wire import Directory
-from knit.ports import Accounts, Clock, Journal, Leases, Prover, Sleep
+from knit.ports.issuing import Accounts
+from knit.ports.journal import Journal
+from knit.ports.leases import Leases
+from knit.ports.process import Clock, Sleep
+from knit.ports.solving import Prover
 
 DIRECTORY_SECONDS: Final = 3600.0
 

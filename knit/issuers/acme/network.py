@@ -13,7 +13,7 @@ from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.problems import Problem, ProblemReply
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection, Origin, Reply
-from knit.ports import Clock, Sleep
+from knit.ports.process import Clock, Sleep
 from knit.retries import acme_call
 
 NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")

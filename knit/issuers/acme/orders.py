@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from knit.core.chain import NoCertificates
-from knit.core.model import IssueRequest
+from knit.core.model.attempt import IssueRequest
 from knit.errors import IdentifierRejected, KnitError, OrderKept, OrderLost, RateLimited, Refused, Unreachable
 from knit.issuers.acme.authorizations import deactivate, prove
 from knit.issuers.acme.chains import download
@@ -26,7 +26,8 @@ from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, STATUSES, VALID, Order
-from knit.ports import Journal, Prover
+from knit.ports.journal import Journal
+from knit.ports.solving import Prover
 
 log = logging.getLogger(__name__)
 

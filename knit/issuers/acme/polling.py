@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from knit.errors import KnitError, Transient, Unreachable
 from knit.issuers.acme.problems import Problem, ProblemReply, retry_at
 from knit.issuers.acme.transport import Reply
-from knit.ports import Clock, Sleep
+from knit.ports.process import Clock, Sleep
 
 T = TypeVar("T")
 

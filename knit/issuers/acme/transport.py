@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from knit.core.proxy import Proxy
 from knit.errors import Misconfigured, Unreachable
 from knit.issuers.acme.dial import reach, through
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 REPLY_SECONDS = 30.0
 LISTEN_SECONDS = 2.0

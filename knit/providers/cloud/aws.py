@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Unreachable
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 from knit.ports.solving import Timing
 from knit.providers.base import LIBRARY, Runtime, Values, Variable
 from knit.providers.http.api import Signer

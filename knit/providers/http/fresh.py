@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from knit.ports import Clock
+from knit.ports.process import Clock
 from knit.providers.http.api import Api
 
 KEPT = timedelta(minutes=3)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from knit.errors import Interrupted
-from knit.ports import Sleep
+from knit.ports.process import Sleep
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Interrupted, Misconfigured, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, PerSet, ReplacesWhole, Solver, TakesTheName, Timing
 from knit.providers.base import Runtime

@@ -39,7 +39,7 @@ from typing import ClassVar
 
 import pytest
 
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimited, Refused, Unreachable
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Misconfigured, NotVisible, Refused
 from knit.ports.solving import HoldsOneValue, Solver, Timing
 from knit.providers import acmedns

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.core.places import Allowed
 from knit.dns.prover import Dns01, Shared
 from knit.errors import Refused

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import pytest
 
 from knit.app.locks import KeyedLocks, LeasedLocks
-from knit.core.model import CertId, Challenge, ChallengeId, Leftover, Record
+from knit.core.model.certificate import CertId
+from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
 from knit.dns.pauses import Pauses
 from knit.dns.prover import Dns01, Shared, sweep, writing
 from knit.errors import Busy, Interrupted, LeaseLost, NotVisible, Refused, Unreachable

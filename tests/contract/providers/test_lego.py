@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.model import CertId, Challenge, ChallengeId, Leftover, Record
+from knit.core.model.certificate import CertId
+from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.prover import sweep
 from knit.errors import CredentialsRejected, Misconfigured

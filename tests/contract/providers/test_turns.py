@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import Interrupted
 from knit.ports.solving import Timing
 from knit.providers.base import Runtime

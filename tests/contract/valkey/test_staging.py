@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from knit.core.model import AttemptId, Bundle
+from knit.core.model.attempt import AttemptId
+from knit.core.model.certificate import Bundle
 from knit.valkey.connect import Link, connect
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication

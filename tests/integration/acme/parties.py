@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from knit.core import x509
-from knit.core.model import Account, Bundle, Challenge, ChallengeId, IssueRequest, KeyType, Leaf, Record
+from knit.core.model.attempt import IssueRequest
+from knit.core.model.certificate import Bundle, KeyType, Leaf
+from knit.core.model.challenge import Challenge, ChallengeId, Record
+from knit.core.model.issuer import Account
 from knit.errors import Interrupted
 from knit.issuers.acme import AcmeIssuer, Holder, Site
-from knit.ports import Prover
+from knit.ports.solving import Prover
 from rig.challtestsrv import ChallTestSrv
 
 

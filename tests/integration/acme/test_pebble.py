@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509 as certificates
 
-from knit.core.model import Account, KeyType
+from knit.core.model.certificate import KeyType
+from knit.core.model.issuer import Account
 from knit.core.x509 import Key
 from knit.errors import CredentialsRejected, IdentifierRejected, Interrupted, Misconfigured, Refused, Unreachable
 from knit.issuers.acme import Holder

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from knit.core.model import Challenge
+from knit.core.model.challenge import Challenge
 from knit.dns.delegation import DnsDelegation, Looking
 from rig.dns_world import World
 from rig.ports import free_port

@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.errors import Interrupted, NotVisible, Unreachable
 from rig.dns_world import Answer, World

@@ -10,7 +10,7 @@ import pytest
 from knit.app.locks import KeyedLocks
 from knit.core.caa import Authority
 from knit.core.findings import Finding, Verdict, failed, judge
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.core.places import Allowed
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation

@@ -21,7 +21,7 @@ from dns.update import UpdateMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused, Unreachable
 from knit.ports.solving import Solver
 from knit.providers import dnsupdate

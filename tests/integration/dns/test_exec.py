@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.dns.delegation import DnsDelegation
 from knit.dns.pauses import Pauses
 from knit.dns.prover import Dns01, Shared

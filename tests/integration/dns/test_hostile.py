@@ -13,7 +13,7 @@ from importlib import import_module
 
 import pytest
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.core.servers import Address
 from knit.dns import check
 from knit.dns import query as dnsquery

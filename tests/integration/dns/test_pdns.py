@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.dns.prover import writing
 from knit.errors import CredentialsRejected, Refused, Unreachable
 from knit.ports.solving import ReplacesWhole, Solver

@@ -10,7 +10,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from knit.core.model import Record
+from knit.core.model.challenge import Record
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.errors import Interrupted, NotVisible
 from rig.dns_world import World, Zone

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.node.loop import Loop
 from knit.node.main import _wired
 from knit.node.signals import Signals

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from knit.core.model import Bundle, CertId
+from knit.core.model.certificate import Bundle, CertId
 from knit.core.value import Mark, Value
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.node import deployment
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, listens, until

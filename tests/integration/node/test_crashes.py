@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.core.placement import Installed, Placement
 from knit.node.disk import Disk
 from knit.node.folders import Folders

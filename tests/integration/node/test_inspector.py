@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.errors import BundleMismatch, Transient
 from knit.node import inspector as inspector_module
 from knit.node.inspector import Inspector

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model import Bundle
+from knit.core.model.certificate import Bundle
 from knit.flows.watch import PATROL
 from rig.valkey import Valkey
 from tests.integration.node import pki

@@ -8,18 +8,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.digest import pair_digest
-from knit.core.model import Attempt, Bundle, CertId, CertSpec, Issued, Known, Leaf, Ready, Reason, Rules, Terms, Wait
+from knit.core.model.attempt import Attempt, Ready
+from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model.decision import Known, Reason, Rules, Wait
+from knit.core.model.issuer import Terms
 from knit.core.renewal import NOT_DUE
 from knit.core.value import Parcel
 from knit.core.wanted import Change
 from knit.flows.edit_list import EditList
-from knit.ports import Lease
-from knit.store.attempts import Attempts, load
-from knit.store.certs import Certs
+from knit.ports.leases import Lease
 from knit.store.database import Database
-from knit.store.installation import Installations
-from knit.store.leases import Leases
-from knit.store.passes import Passes
+from knit.store.journal.attempts import Attempts, load
+from knit.store.leases.leases import Leases
+from knit.store.list.certs import Certs
+from knit.store.passes.passes import Passes
+from knit.store.publications.installation import Installations
 from rig.postgres import Postgres
 
 DIRECTORY = "https://ca.example/directory"

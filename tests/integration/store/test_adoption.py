@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.wanted import Change
 from knit.errors import Misconfigured
-from knit.store import adoption
-from knit.store.adoption import Adopter
+from knit.store.list import adoption
+from knit.store.list.adoption import Adopter
 from tests.integration.store.conftest import DIRECTORY, Store, new_cert
 
 MANY = (

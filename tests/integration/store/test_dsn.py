@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from knit.core.model import CertId, Reason
+from knit.core.model.certificate import CertId
+from knit.core.model.decision import Reason
 from knit.errors import IdentifierRejected, Misconfigured, Transient
 from knit.settings.environment import Environment
 from knit.settings.table import SETTINGS

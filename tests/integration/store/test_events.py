@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from knit.core.events import Event, Kind, Severity
-from knit.core.model import Account
+from knit.core.model.issuer import Account
 from knit.errors import LeaseLost, RateLimited, Transient
-from knit.store.accounts import Accounts
-from knit.store.events import EventLog
-from knit.store.issuers import IssuerMemory
+from knit.store.accounts.accounts import Accounts
+from knit.store.accounts.issuers import IssuerMemory
+from knit.store.events.events import EventLog
 from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)

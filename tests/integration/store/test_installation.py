@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from knit.core.installation import Installation
-from knit.core.model import Terms
+from knit.core.model.issuer import Terms
+from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Database
-from knit.store.installation import Installations
-from knit.store.issuers import IssuerMemory
+from knit.store.publications.installation import Installations
 from tests.integration.store.conftest import Store
 
 

@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from knit.core.model import Attempt, CertId, CertSpec, Challenge, Losses, Reason, Record, Step, Wait
+from knit.core.model.attempt import Attempt, Step
+from knit.core.model.certificate import CertId, CertSpec
+from knit.core.model.challenge import Challenge, Record
+from knit.core.model.decision import Losses, Reason, Wait
 from knit.core.renewal import NOT_DUE
 from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, RateLimited, Transient
-from knit.ports import Lease
+from knit.ports.leases import Lease
 from tests.integration.store.conftest import DIRECTORY, RULES, Store
 
 Write = Callable[[Store, Lease, Attempt], object]

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from knit.app.locks import LeasedLocks
-from knit.core.model import CertId, Challenge, Record
+from knit.core.model.certificate import CertId
+from knit.core.model.challenge import Challenge, Record
 from knit.errors import Busy, LeaseLost, NoSuchCertificate, Outage
 from knit.queue.redis import HEARTBEAT
-from knit.store.attempts import Attempts
 from knit.store.database import Database
-from knit.store.leases import LIFETIME, REFRESH_EVERY, Leases
+from knit.store.journal.attempts import Attempts
+from knit.store.leases.leases import LIFETIME, REFRESH_EVERY, Leases
 from knit.store.queries import Row
 from rig.postgres import Postgres
 from rig.process import wait_until

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from knit.core.model import Candidate, Policy, Step
+from knit.core.model.attempt import Step
+from knit.core.model.decision import Candidate, Policy
 from knit.errors import Transient
 from tests.integration.store.conftest import DIRECTORY, LEAF, RULES, SHA256, TERMS, Store, issued_for, new_cert
 

@@ -9,7 +9,9 @@ import pytest
 
 from knit.core import agenda
 from knit.core.agenda import Agenda, Why, why
-from knit.core.model import CertId, CertSpec, CertState, Due, Issued, Rules, Terms
+from knit.core.model.certificate import CertId, CertSpec, Issued
+from knit.core.model.decision import CertState, Due, Rules
+from knit.core.model.issuer import Terms
 from knit.core.renewal import decide
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -3,7 +3,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from knit.core.issuers import agree, of_host, refusal
-from knit.core.model import Policy, Rules, Terms
+from knit.core.model.decision import Policy, Rules
+from knit.core.model.issuer import Terms
 
 STAGING = "https://staging.ca.example/directory"
 PRODUCTION = "https://ca.example/directory"

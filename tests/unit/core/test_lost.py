@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.lost import Finding, Lost, admitted, judge
-from knit.core.model import Candidate, CertId, CertSpec, CertState, Due, Issued, Reason, Rules, Terms, Wait
+from knit.core.model.certificate import CertId, CertSpec, Issued
+from knit.core.model.decision import Candidate, CertState, Due, Reason, Rules, Wait
+from knit.core.model.issuer import Terms
 from knit.core.renewal import LOST_AGAIN, decide
 from knit.core.value import Mark, Value
 

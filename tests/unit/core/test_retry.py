@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.retry import LONGEST_ASKED, fraction, limited, next_try, retry_after
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

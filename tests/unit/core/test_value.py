@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.digest import pair_digest
-from knit.core.model import Bundle, CertId
+from knit.core.model.certificate import Bundle, CertId
 from knit.core.value import MAX_BYTES, MAX_GENERATION, Mark, Value
 from knit.errors import BundleMismatch
 

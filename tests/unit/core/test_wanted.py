@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.placement import spelled, target
 from knit.core.wanted import DEFAULTS, OPTIONS, Change, Edited, Wanted, applied, judged
 from knit.errors import Misconfigured, Refused

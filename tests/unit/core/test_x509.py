@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core import x509
-from knit.core.model import Bundle, KeyType, Leaf
+from knit.core.model.certificate import Bundle, KeyType, Leaf
 from knit.errors import BundleMismatch
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

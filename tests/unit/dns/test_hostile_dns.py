@@ -10,7 +10,7 @@ import dns.flags
 import dns.message
 import dns.rrset
 
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.dns import query, search, visibility
 
 PACKETS = 4000

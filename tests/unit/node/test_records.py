@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.core.placement import Installed
 from knit.node.records import Records, pack, unpack
 

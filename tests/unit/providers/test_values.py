@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.errors import Misconfigured
 from knit.providers.base import UNLIMITED, Runtime, Values, Variable, knobs
 from knit.providers.registry import Registry, split

@@ -9,7 +9,8 @@ import pytest
 
 from knit import messages
 from knit.core import retry
-from knit.core.model import CertId, Outcome, Skipped
+from knit.core.model.attempt import Outcome, Skipped
+from knit.core.model.certificate import CertId
 from knit.errors import CredentialsRejected, Interrupted, KnitError, LeaseLost, Unreachable
 from knit.messages import Message
 from workers.actors import BUSY, Actors, Flows, declare

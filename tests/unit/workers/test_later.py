@@ -15,7 +15,7 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from knit import messages
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.errors import Unreachable
 from knit.messages import Queue
 from knit.outages import Outages

@@ -13,7 +13,9 @@ import pytest
 
 from knit import messages
 from knit.core import renewal
-from knit.core.model import CertId, CertState, Outcome, Skipped
+from knit.core.model.attempt import Outcome, Skipped
+from knit.core.model.certificate import CertId
+from knit.core.model.decision import CertState
 from knit.errors import Busy
 from knit.outages import Outages
 from workers.actors import Flows, declare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from knit.core.events import Event, Kind, Severity
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.store.database import Database
 from knit.store.queries import queries
 
@@ -15,7 +15,7 @@ class EventLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("events")
+        self._sql = queries("events/events")
 
     def since(self, after: int, *, cert_id: CertId | None = None, most: int = 1000) -> Sequence[Event]:
         """Events with a greater id, oldest first; of one certificate, or of everything."""

@@ -11,7 +11,7 @@ from knit.store.database import Database
 from knit.store.queries import Row, queries
 
 if TYPE_CHECKING:
-    from knit.core.model import CertId
+    from knit.core.model.certificate import CertId
 
 PRESENT = 25.0
 """Seconds for which a worker counts as there after it was last heard of."""
@@ -59,7 +59,7 @@ class Centre:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("centre")
+        self._sql = queries("leases/centre")
 
     def present(self, name: str, queues: Sequence[str], *, alone: bool, trouble: str | None) -> None:
         """This worker process is there."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from knit.core.installation import Installation
-from knit.core.model import CertId
+from knit.core.model.certificate import CertId
 from knit.store.database import Database
 from knit.store.queries import Row, queries
 from knit.store.rows import keys_from
@@ -18,7 +18,7 @@ class Installations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("installation")
+        self._sql = queries("publications/installation")
 
     def known(self) -> Installation:
         """This installation; the first call on a database gives it its id."""

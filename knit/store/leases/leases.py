@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from knit.errors import KnitError, LeaseLost, Transient
-from knit.ports import Lease
+from knit.ports.leases import Lease
 from knit.store.database import Database
 from knit.store.queries import Row, queries
 
@@ -78,7 +78,7 @@ class Leases:
         self._refresh_every = refresh_every
         self._process = f"process:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._pulse = Pulse()
-        self._sql = queries("leases")
+        self._sql = queries("leases/leases")
         self._takings = itertools.count()
         self._lock = threading.Lock()
         self._held: dict[tuple[str, int], HeldLease] = {}

@@ -54,7 +54,7 @@ def adopt(database: Database, reserved: Reserved) -> int:
 
     Of certificates that clash the first is adopted: one that is switched off never stands in the way.
     """
-    if not database.rows(queries("certs")["any_unseen"])[0]["found"]:
+    if not database.rows(queries("list/certs")["any_unseen"])[0]["found"]:
         return 0
     left_out = _all(database, reserved, enabled=True)
     _all(database, reserved, enabled=False)
@@ -148,7 +148,7 @@ class Adopter:
             self._execute("adopt", {"ids": list(good), "names": names, "keys": _joined(keys), "seen": seen})
 
     def _execute(self, name: str, parameters: Mapping[str, object] | None = None) -> psycopg.Cursor[Row]:
-        return self.connection.execute(queries("certs")[name], parameters)
+        return self.connection.execute(queries("list/certs")[name], parameters)
 
 
 def _sorted(rows: Sequence[Row], reserved: Reserved) -> tuple[list[Entry], dict[int, str]]:

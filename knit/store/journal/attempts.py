@@ -12,24 +12,11 @@ from typing import TypeVar
 
 from psycopg.types.json import Jsonb
 
-from knit.core.model import (
-    Attempt,
-    AttemptId,
-    CertId,
-    CertSpec,
-    Challenge,
-    ChallengeId,
-    Known,
-    Leaf,
-    Leftover,
-    Losses,
-    Pause,
-    Reason,
-    Record,
-    Rules,
-    Terms,
-    Wait,
-)
+from knit.core.model.attempt import Attempt, AttemptId
+from knit.core.model.certificate import CertId, CertSpec, Leaf
+from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
+from knit.core.model.decision import Known, Losses, Pause, Reason, Rules, Wait
+from knit.core.model.issuer import Terms
 from knit.core.renewal import LOST_AGAIN, NOT_DUE
 from knit.core.text import ascii_only, clean
 from knit.errors import (
@@ -46,9 +33,9 @@ from knit.errors import (
     ServerDenied,
     Transient,
 )
-from knit.ports import Lease
+from knit.ports.leases import Lease
 from knit.store.database import Database
-from knit.store.leases import Leases
+from knit.store.leases.leases import Leases
 from knit.store.queries import Row, queries
 from knit.store.rows import attempt_from, known_from, leftover_from
 
@@ -58,8 +45,8 @@ NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 HOLD = (
-    f"with taken as ({queries('leases')['take']}) "  # noqa: S608 -- both are texts of ours
-    f"select taken.epoch, taken.at, known.* from ({queries('attempts')['load']}) known left join taken on true"
+    f"with taken as ({queries('leases/leases')['take']}) "  # noqa: S608 -- both are texts of ours
+    f"select taken.epoch, taken.at, known.* from ({queries('journal/attempts')['load']}) known left join taken on true"
 )
 
 
@@ -70,7 +57,7 @@ def _is_empty(row: Row) -> bool:
 
 def load(database: Database, cert_id: CertId) -> Known:
     """What is wanted and known. `state.published` is what Postgres believes; only Valkey knows."""
-    return known_from(database.rows(queries("attempts")["load"], {"id": cert_id})[0])
+    return known_from(database.rows(queries("journal/attempts")["load"], {"id": cert_id})[0])
 
 
 class Attempts:
@@ -79,7 +66,7 @@ class Attempts:
     def __init__(self, database: Database, leases: Leases) -> None:
         self._database = database
         self._leases = leases
-        self._sql = queries("attempts")
+        self._sql = queries("journal/attempts")
 
     @contextmanager
     def hold(self, cert_id: CertId) -> Iterator[tuple[Lease, Known] | None]:
@@ -223,7 +210,7 @@ class AttemptJournal:
         self._gone: list[ChallengeId] = []
         self._set: set[ChallengeId] = set()
         self._charged: dict[str, datetime] = {}
-        self._sql = queries("attempts")
+        self._sql = queries("journal/attempts")
 
     def ordered(self, order_url: str) -> None:
         """The CA has given this order."""
@@ -290,7 +277,7 @@ class AttemptJournal:
 def plan_checks(database: Database, untils: Mapping[CertId, datetime], rules: Rules) -> None:
     """Nothing to decide before then; does nothing where what is wanted has changed since it was adopted."""
     planned = {"ids": list(untils), "untils": list(untils.values()), "policy": rules.fingerprint}
-    database.write(queries("attempts")["plan_checks"], planned)
+    database.write(queries("journal/attempts")["plan_checks"], planned)
 
 
 def fenced(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> Row:

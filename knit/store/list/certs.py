@@ -19,9 +19,9 @@ from knit.store.queries import Row, queries
 
 if TYPE_CHECKING:
     # A tenth of the time of `knit list` would be spent on making the model's classes, and it needs none of them.
-    from knit.core.model import CertId
+    from knit.core.model.certificate import CertId
     from knit.core.wanted import Edited, Reserved, Wanted
-    from knit.store.adoption import Adopter
+    from knit.store.list.adoption import Adopter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,11 @@ class Certs:
     def __init__(self, database: Database, reserved: Reserved) -> None:
         self._database = database
         self._reserved = reserved
-        self._sql = queries("certs")
+        self._sql = queries("list/certs")
 
     def edit(self, which: CertId | Sequence[str], decide: Callable[[Wanted | None], Wanted], *, enable: bool) -> Edited:
         """See the port `CertList`. Enabled, if asked for, and with the key's tombstone lifted."""
-        from knit.store.adoption import adopt  # It needs the model: see above.
+        from knit.store.list.adoption import adopt  # It needs the model: see above.
 
         adopt(self._database, self._reserved)
         return self._database.together(lambda connection: self._edited(connection, which, decide, enable=enable))
@@ -103,7 +103,7 @@ class Certs:
         enable: bool,
     ) -> Edited:
         from knit.core.wanted import Edited
-        from knit.store.adoption import Adopter
+        from knit.store.list.adoption import Adopter
         from knit.store.rows import wanted_from
 
         adopter = Adopter(connection, self._reserved)
@@ -204,7 +204,7 @@ def glance(url: str) -> Sequence[Listed]:
     """All certificates, by id, from a database as it stands; none where it cannot be read or has no list."""
     try:
         with closing(Door(parse(url)).open()) as connection:
-            return tuple(map(_listed, connection.execute(queries("certs")["listing"], {"id": None}).fetchall()))
+            return tuple(map(_listed, connection.execute(queries("list/certs")["listing"], {"id": None}).fetchall()))
     except psycopg.Error:
         return ()
 

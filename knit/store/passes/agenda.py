@@ -19,7 +19,7 @@ class Agendas:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("agenda")
+        self._sql = queries("passes/agenda")
 
     def look(self, since: datetime | None) -> Agenda:
         """What calls for a pass; of planned instants, the first one after `since`."""

@@ -10,14 +10,17 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
-from knit.core.model import Attempt, AttemptId, Candidate, Census, CertId, CertSpec, Issued, Newcomer, Ready, Rules
+from knit.core.model.attempt import Attempt, AttemptId, Ready
+from knit.core.model.certificate import CertId, CertSpec, Issued
+from knit.core.model.decision import Candidate, Census, Newcomer, Rules
 from knit.core.value import Parcel
 from knit.core.wanted import Reserved
-from knit.ports import Holder, Removals
-from knit.store.accounts import Accounts
-from knit.store.adoption import SMALLEST_ID, adopt
-from knit.store.attempts import plan_checks, told
+from knit.ports.passes import Removals
+from knit.ports.publication import Holder
+from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
+from knit.store.journal.attempts import plan_checks, told
+from knit.store.list.adoption import SMALLEST_ID, adopt
 from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
 
@@ -32,12 +35,12 @@ COLUMNS = tuple(column.name for column in fields(Issued))
 
 
 class Passes:
-    """The port `PassStore`. `reserved` says which Valkey keys knit uses itself."""
+    """The port `Passes`. `reserved` says which Valkey keys knit uses itself."""
 
     def __init__(self, database: Database, reserved: Reserved) -> None:
         self._database = database
         self._reserved = reserved
-        self._sql = {**queries("passes"), **queries("publication")}
+        self._sql = {**queries("passes/passes"), **queries("publications/publication")}
 
     def adopt(self) -> int:
         """Normalise rows that other software wrote; give the number left out."""

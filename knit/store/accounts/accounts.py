@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-from knit.core.model import PLAIN, Account
+from knit.core.model.issuer import PLAIN, Account
 from knit.store.database import Database
 from knit.store.queries import Row, queries
 
@@ -15,7 +15,7 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("accounts")
+        self._sql = queries("accounts/accounts")
 
     def get(self, directory: str, issuer: str) -> Account | None:
         """The account registered, or about to be registered, at this directory."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from knit.core.issuers import agree, of_host
-from knit.core.model import PLAIN, Terms
+from knit.core.model.issuer import PLAIN, Terms
 from knit.store.database import Database
 from knit.store.queries import queries
 
@@ -26,7 +26,7 @@ class IssuerMemory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("issuers")
+        self._sql = queries("accounts/issuers")
 
     def recall(self, name: str) -> str | None:
         """The directory of this issuer; None before its first use.
@@ -60,7 +60,7 @@ class IssuerMemory:
         return tuple(Remembered(**row) for row in self._database.rows(self._sql["all"]))
 
     def _of_the_original(self, name: str) -> str | None:
-        from knit.store.accounts import Accounts  # Seldom asked.
+        from knit.store.accounts.accounts import Accounts  # Seldom asked.
 
         host = Accounts(self._database).original_host() if name == PLAIN else None
         return None if host is None else of_host(host)

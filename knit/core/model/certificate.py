@@ -1,0 +1,88 @@
+"""A certificate as wanted, as issued, and as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType
+
+from knit.core.model.issuer import PLAIN
+
+CertId = NewType("CertId", int)
+
+
+class KeyType(StrEnum):
+    """Kinds of certificate keys; the value is the word on the command line and in Postgres."""
+
+    EC256 = "ec256"
+    EC384 = "ec384"
+    RSA2048 = "rsa2048"
+    RSA3072 = "rsa3072"
+    RSA4096 = "rsa4096"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertSpec:
+    """One certificate as wanted: a row of knit_certs. `names` are normalised, the first one is primary."""
+
+    id: CertId
+    names: tuple[str, ...]
+    provider: str
+    valkey_key: str
+    cert_path: str
+    key_path: str
+    enabled: bool = True
+    issuer: str = PLAIN
+    key_type: KeyType = KeyType.EC256
+    profile: str | None = None
+    preferred_chain: str | None = None
+    renew_before: timedelta | None = None
+    requested_at: datetime | None = None
+
+    @property
+    def names_key(self) -> str:
+        """The set of names as one text: what makes a certificate the same certificate."""
+        return ",".join(sorted(self.names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """What an issued leaf says of itself."""
+
+    names: frozenset[str]
+    not_before: datetime
+    not_after: datetime
+    serial: str
+    ari_id: str | None
+    spki_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What is published for one certificate, kept apart from what is wanted."""
+
+    cert_id: CertId
+    names_key: str
+    issuer: str
+    directory: str
+    key_type: str
+    profile: str | None
+    serial: str
+    ari_id: str | None
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime
+    sha256: str
+    generation: int
+    valkey_key: str
+    cert_path: str
+    key_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Full chain (leaf first) and private key, both PEM bytes. The key never shows in repr, logs or errors."""
+
+    fullchain: bytes
+    privkey: bytes = field(repr=False)

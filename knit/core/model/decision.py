@@ -1,0 +1,166 @@
+"""What a decision is made from, and what it can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from knit.core.model.attempt import Attempt, AttemptId
+from knit.core.model.certificate import CertId, CertSpec, Issued
+from knit.core.model.issuer import PLAIN, Terms
+
+
+class Reason(StrEnum):
+    """Why a certificate is due."""
+
+    NEVER_ISSUED = "never issued"
+    NOT_PUBLISHED = "published value is missing or damaged"
+    NAMES_CHANGED = "wanted names differ from the issued ones"
+    ISSUER_CHANGED = "wanted issuer differs"
+    DIRECTORY_CHANGED = "ACME directory changed"
+    KEY_TYPE_CHANGED = "wanted key type differs"
+    PROFILE_CHANGED = "wanted profile differs"
+    REQUESTED = "renewal was requested"
+    UNFINISHED = "an attempt is unfinished"
+    WINDOW = "renewal window has begun"
+    ARI = "the CA's suggested renewal time has come"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertState:
+    """All that is known about one certificate beside what is wanted.
+
+    `failures` counts failed attempts since the last success, `retry_at` is the earliest next try, `ari_at` the
+    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2). `reorder_at` is when a lost value may
+    be ordered anew again, once that was done as often as it may be.
+    """
+
+    issued: Issued | None = None
+    attempt: Attempt | None = None
+    failures: int = 0
+    retry_at: datetime | None = None
+    ari_at: datetime | None = None
+    published: bool = True
+    reorder_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A certificate that a pass looks at closely. `leftovers`: challenge records of it wait to be removed.
+
+    `asked`: an earlier pass has sent workers a message about it, and none has taken it up since.
+    """
+
+    spec: CertSpec
+    state: CertState
+    leftovers: bool = False
+    asked: bool = False
+
+    @property
+    def cert_id(self) -> CertId:
+        """Its certificate."""
+        return self.spec.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newcomer:
+    """A certificate that nothing was ever issued, tried or asked for: it is due, whatever else is said of it.
+
+    After an import they are many, so no more is known of each than a pass needs. `asked` as in Candidate.
+    """
+
+    cert_id: CertId
+    names_key: str
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """The list in figures. `next_pass` is None when no scheduler runs."""
+
+    at: datetime
+    certificates: int
+    failing: int
+    next_pass: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted.
+
+    `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
+    `directory` is where its issuer's certificates come from; None before that issuer's first use. `tries` is how often
+    in a row the open attempt has been put off, from its finalization on; `refused`, that what the CA issued in it was
+    not fit to be published when it was last looked at.
+    """
+
+    spec: CertSpec | None
+    state: CertState
+    leftovers: bool
+    newest: AttemptId | None
+    directory: str | None = None
+    tries: int = 0
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Finalized orders that were lost. `until`: this certificate has lost as many as it may in a week, and waits.
+
+    `begun` is how many orders of all certificates were begun in the last hour in place of what was lost, `published`
+    how many certificates are published.
+    """
+
+    until: datetime | None
+    begun: int
+    published: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A CA has said "too many requests" and is left alone. `said` is its own sentence."""
+
+    until: datetime
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Renew now, because."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Do nothing before `until`, because."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When a certificate is due by its dates, whoever issues it."""
+
+    threshold: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a process decides by: the issuers that it was configured with, and the policy for all certificates."""
+
+    issuers: tuple[Terms, ...]
+    policy: Policy = Policy()
+
+    def terms(self, issuer: str) -> Terms | None:
+        """Those of the issuer of this name; None when this process knows no such issuer."""
+        return next((terms for terms in self.issuers if terms.name == issuer), None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever stored renewal instants must be worked out anew."""
+        threshold = self.policy.threshold
+        known = sorted(("" if one.name == PLAIN else f"{one.name}=") + one.directory for one in self.issuers)
+        return f"{' '.join(known)} {'' if threshold is None else int(threshold.total_seconds())}"

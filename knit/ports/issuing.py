@@ -1,0 +1,63 @@
+"""Those who issue certificates, and our accounts there."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from knit.core.model.attempt import IssueRequest
+from knit.core.model.issuer import Account, Terms
+from knit.ports.journal import Journal
+from knit.ports.solving import Prover
+
+
+class Issuer(Protocol):
+    """Turns a CSR into a chain."""
+
+    name: str
+    directory: str
+    roots: bytes
+    """PEM: whose signature alone makes a certificate whole. Empty: a certificate comes with its issuer's."""
+
+    def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
+        """Return the full chain, leaf first, PEM.
+
+        Goes on with `request.order_url` when given (and makes a new order, journalled, only when the CA no
+        longer knows that order or says it is invalid). At most one finalize per order.
+        Raises AccountLimited, Unreachable, NotVisible, Interrupted, IdentifierRejected, CredentialsRejected. Once the
+        CSR may have been sent, what does not say in the CA's own words that the order is over is OrderKept.
+        """
+
+
+class Issuers(Protocol):
+    """Finds the issuer a certificate asks for."""
+
+    def issuer(self, name: str) -> Issuer:
+        """Raises Misconfigured for a name that is not configured."""
+
+
+class Accounts(Protocol):
+    """The ACME accounts in Postgres, one for each directory and issuer."""
+
+    def get(self, directory: str, issuer: str) -> Account | None: ...
+
+    def save(self, account: Account) -> None:
+        """Insert it, or replace the one of the same directory and issuer. Called with the account's lease held."""
+
+    def original(self) -> Account | None:
+        """The account the original Go knit registered, with `directory` "" because its table does not tell."""
+
+
+class IssuerMemory(Protocol):
+    """Where each issuer's certificates come from, as PostgreSQL remembers it from its first use on."""
+
+    def recall(self, issuer: str) -> str | None:
+        """The directory, or None before the first use."""
+
+    def remember(self, terms: Terms) -> str:
+        """This issuer is about to be used for the first time; gives the directory of whoever was first."""
+
+    def corrected(self, terms: Terms) -> bool:
+        """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
+
+        What never was a CA is nothing to hold on to: a typing error, most likely.
+        """

@@ -1,0 +1,1 @@
+"""Issuers as they were first used, and the accounts there."""

@@ -1,0 +1,1 @@
+"""What a pass needs, and when the next one is due."""

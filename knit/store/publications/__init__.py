@@ -1,0 +1,1 @@
+"""What is published, and the certificate Valkey that belongs to this database."""
