@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from knit.app.console import Console
 from knit.app.stores import open_stores
 from knit.errors import KnitError
 from knit.flows.publish import Report
 from knit.flows.reconcile import PassPlan
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
-from knit.store.database import Database
 from knit.undumpable import keep_memory_private
 
 
-def once(settings: Worker, env: Environment, database: Database) -> int:
+def once(settings: Worker, env: Environment, console: Console) -> int:
     """Gives how many certificates failed. Raises KnitError when the pass could not be begun."""
     keep_memory_private()
-    plan, report = _without_worker(settings, database)
+    plan, report = _without_worker(settings, console)
     if plan is not None and report is not None:
         return plan.trouble + report.trouble
     from workers import local  # With it come the queue, the CA and the DNS.
@@ -25,11 +25,11 @@ def once(settings: Worker, env: Environment, database: Database) -> int:
     return local.once(settings, env, plan)
 
 
-def _without_worker(settings: Worker, database: Database) -> tuple[PassPlan | None, Report | None]:
+def _without_worker(settings: Worker, console: Console) -> tuple[PassPlan | None, Report | None]:
     """The pass, and what was published after it; None for what is left to a worker, which also copes with trouble."""
     plan = None
     with ExitStack() as opened:
-        stores = open_stores(settings, database, opened)
+        stores = open_stores(settings, console.database, opened)
         reconcile = stores.reconcile()
         try:
             plan = reconcile.run(deep=True)

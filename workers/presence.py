@@ -13,7 +13,7 @@ import dramatiq
 
 from knit.errors import KnitError
 from knit.outages import Outages
-from knit.store.leases.centre import Centre
+from knit.ports.centre import Presence as Centre
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from knit.app.clock import now
 from knit.issuers.acme import AcmeIssuer, Holder, Site
+from knit.issuers.acme.signing import new_account_key
 from knit.ports.issuing import Accounts
 from knit.ports.leases import Leases
 from knit.ports.process import Sleep
@@ -21,3 +22,8 @@ def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> Ac
         proxies=settings.proxies,
     )
     return AcmeIssuer(site, accounts, leases, now, sleep)
+
+
+def account_key() -> str:
+    """A new key for an account there, PEM."""
+    return new_account_key()

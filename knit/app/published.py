@@ -12,6 +12,7 @@ from knit.flows.belonging import Belonging
 from knit.flows.prune import Prune
 from knit.settings.central import Worker
 from knit.store.database import Database
+from knit.store.leases.leases import Leases
 from knit.store.passes.passes import Passes
 from knit.store.publications.installation import Installations
 from knit.valkey.connect import Link, check_keeps_values, connect, same_server
@@ -31,13 +32,16 @@ class PublishedSide:
 
 
 @contextmanager
-def open_published(settings: Worker, database: Database) -> Iterator[PublishedSide]:
-    """The published side, over a connection of its own."""
+def open_published(settings: Worker) -> Iterator[tuple[PublishedSide, Leases]]:
+    """The published side and the leases, over connections of their own."""
     with ExitStack() as opened:
+        database = opened.enter_context(Database.open(settings.db_url))
+        leases = Leases(database)
+        opened.callback(leases.stop)
         link = connect(settings.valkey_url, name="knit-cli")
         opened.callback(link.close)
         layout = Layout(settings.index_key)
-        yield published_side(link, layout, Passes(database, layout.reserved), Installations(database))
+        yield published_side(link, layout, Passes(database, layout.reserved), Installations(database)), leases
 
 
 def published_side(link: Link, layout: Layout, store: Passes, home: Installations) -> PublishedSide:

@@ -25,16 +25,14 @@ def forget(*, new_key: bool, as_records: bool) -> None:
     """
     from knit.core.model.issuer import PLAIN
     from knit.errors import Refused
-    from knit.issuers.acme.signing import new_account_key
-    from knit.store.accounts.accounts import Accounts
 
     central = settings()
-    with connected(central) as database:
-        accounts = Accounts(database)
+    with connected(central) as console:
+        accounts = console.accounts
         known = accounts.get(central.directory, PLAIN)
         if known is None:
             raise Refused(f"no account is kept for {central.directory}")
-        due = accounts.forget(known, new_account_key() if new_key else None)
+        due = accounts.forget(known, _made() if new_key else None)
     if as_records:
         as_json({"result": "forgotten", "directory": central.directory, "account": known.uri, "due": due})
     else:
@@ -43,3 +41,9 @@ def forget(*, new_key: bool, as_records: bool) -> None:
             f"the account at {central.directory}{was} is forgotten; the next order registers one; "
             f"certificates due at the next pass because of it: {due}"
         )
+
+
+def _made() -> str:
+    from knit.app.issuing import account_key
+
+    return account_key()

@@ -13,13 +13,14 @@ import click
 from knit.cli import complete, listed
 from knit.cli.flags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
-from knit.cli.session import LARGEST_ID, check_selection, opened, selected, selecting, settings
+from knit.cli.session import LARGEST_ID, check_selection, connected, selected, selecting, settings
 from knit.cli.waking import changing
 
 if TYPE_CHECKING:
+    from knit.core.model.listing import Listed
     from knit.core.wanted import Edited
     from knit.flows.edit_list import EditList
-    from knit.store.list.certs import Certs, Listed
+    from knit.ports.list import Certs
 
 F = TypeVar("F", bound=Callable[..., Any])
 REQUIRED = ("domains", "provider", "valkey_key", "cert_path", "key_path")
@@ -143,8 +144,8 @@ def disable_command(*, cert_id: int | None, domains: str | None, as_records: boo
 def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: bool, as_records: bool) -> None:
     """List the certificates, or some of them."""
     now = datetime.now(UTC)
-    with opened(settings()) as certs:
-        every = certs.listing()
+    with connected(settings()) as console:
+        every = console.certs.listing()
     found = [
         cert
         for cert in every
@@ -164,9 +165,9 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
 @json_flag
 def show_command(*, which: str, as_records: bool) -> None:
     """Tell one certificate's story: what is wanted, how it is, and what its journal says."""
-    with opened(settings()) as certs:
-        cert = _named(certs, which)
-        tries = certs.tries(cert.id)
+    with connected(settings()) as console:
+        cert = _named(console.certs, which)
+        tries = console.certs.tries(cert.id)
     if as_records:
         as_json({**listed.record(cert), "attempts": [asdict(one) for one in tries]})
     else:
@@ -191,13 +192,8 @@ def _named(certs: Certs, which: str) -> Listed:
 
 @contextmanager
 def _editing(*, quiet: bool) -> Iterator[tuple[EditList, Certs]]:
-    from knit.flows.edit_list import EditList
-    from knit.providers.registry import split
-    from knit.valkey.layout import Layout
-
-    central = settings()
-    with changing(central, quiet=quiet) as certs:
-        yield EditList(store=certs, known=split, reserved=Layout(central.index_key).reserved), certs
+    with changing(settings(), quiet=quiet) as console:
+        yield console.edit, console.certs
 
 
 def _tell(edited: Edited, cert: Listed, *, as_records: bool) -> None:
@@ -229,9 +225,9 @@ def _shown(value: object) -> str:
 def _change(cert_id: int | None, domains: str | None, act: Callable[[Certs, Listed], None], *, quiet: bool) -> Listed:
     """Do something to the selected certificate; gives what the list said of it before."""
     check_selection(cert_id, domains)
-    with changing(settings(), quiet=quiet) as certs:
-        cert = certs.one(selected(certs, cert_id, domains))
-        act(certs, cert)
+    with changing(settings(), quiet=quiet) as console:
+        cert = console.certs.one(selected(console.certs, cert_id, domains))
+        act(console.certs, cert)
     return cert
 
 

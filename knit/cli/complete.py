@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from knit.store.list.certs import Listed
+    from knit.core.model.listing import Listed
 
 PATIENCE = 1.5
 """Seconds: a person waits at the prompt."""
@@ -25,7 +25,7 @@ def commands(ctx: click.Context, _: click.Parameter, typed: str) -> list[str]:
 
 def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """Codes that are served; after the @, the accounts that certificates use already."""
-    from knit.providers.catalog import services
+    from knit.app.catalog import services
 
     used = {cert.provider for cert in _listing()} if "@" in typed else set()
     codes = {code for one in services() if one.provider is not None for code in (one.code, *one.aliases)}
@@ -76,13 +76,13 @@ def _starting(typed: str, words: Iterable[str]) -> list[str]:
 
 def _listing() -> Sequence[Listed]:
     """As it stands: a key pressed at a prompt brings no schema up to date. Nothing when it cannot be had soon."""
+    from knit.app.console import glance
     from knit.cli.session import settings
     from knit.errors import KnitError
-    from knit.store.list.certs import glance
 
     try:
         with _soon():
-            return glance(settings().db_url)
+            return glance(settings())
     except (KnitError, OSError):
         return ()
 

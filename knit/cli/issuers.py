@@ -14,9 +14,9 @@ from knit.cli.session import connected, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
+    from knit.app.console import Console
     from knit.core.model.decision import Rules
     from knit.settings.central import Central
-    from knit.store.database import Database
 
 
 @click.group(
@@ -43,17 +43,15 @@ def accept(*, name: str, as_records: bool) -> None:
     Certificates from another directory are due at the next pass, and stay published until their successors are.
     """
     from knit.errors import Misconfigured
-    from knit.store.accounts.issuers import IssuerMemory
 
     central = settings()
     terms = central.rules.terms(name)
     if terms is None:
         known = ", ".join(one.name for one in central.rules.issuers)
         raise Misconfigured(f"no issuer is called {name!r}; the only one is {known}")
-    with connected(central) as database:
-        memory = IssuerMemory(database)
-        before = memory.recall(name)
-        due = memory.accept(terms)
+    with connected(central) as console:
+        before = console.issuers.recall(name)
+        due = console.issuers.accept(terms)
     if as_records:
         as_json({"result": "accepted", "name": name, "directory": central.directory, "before": before, "due": due})
     else:
@@ -69,11 +67,10 @@ def _sentence(name: str, before: str | None, directory: str, due: int) -> str:
 
 def _show(*, as_records: bool) -> None:
     from knit.core.issuers import agree
-    from knit.store.accounts.issuers import IssuerMemory
 
     central = settings()
-    with connected(central) as database:
-        found = IssuerMemory(database).all()
+    with connected(central) as console:
+        found = console.issuers.all()
     if as_records:
         as_json(
             [
@@ -89,7 +86,7 @@ def _show(*, as_records: bool) -> None:
         click.echo("\n".join(table([("NAME", "KIND", "DIRECTORY", "SINCE"), *rows])))
 
 
-def rules_of(database: Database, central: Central, *, here: bool) -> Rules:
+def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
     """The rules that decide. `here`: this process is the one that would issue, else workers are.
 
     Raises Misconfigured when a directory is not the one remembered; a shell that names none has no say in what workers
@@ -97,9 +94,8 @@ def rules_of(database: Database, central: Central, *, here: bool) -> Rules:
     """
     from knit.core.issuers import refusal
     from knit.errors import Misconfigured
-    from knit.store.accounts.issuers import IssuerMemory
 
-    memory, rules = IssuerMemory(database), central.rules
+    memory, rules = console.issuers, central.rules
     remembered = [(terms, memory.recall(terms.name)) for terms in rules.issuers]
     if not here and "KNIT_ACME_DIRECTORY" not in Environment.of_process():
         known = (replace(terms, directory=was or terms.directory) for terms, was in remembered)

@@ -11,7 +11,7 @@ from knit.cli.output import GAP, clean, instant, styled, table, width
 from knit.core import text
 
 if TYPE_CHECKING:
-    from knit.store.list.certs import Listed, Try
+    from knit.core.model.listing import Listed, Try
 
 COLUMNS = (
     "ID", "ENABLED", "DOMAINS", "PROVIDER", "VALKEY_KEY", "CERT_PATH", "KEY_PATH", "NOT_AFTER", "LAST_RENEWED",

@@ -17,9 +17,11 @@ import click
 from knit.cli.output import clean, instant, styled
 from knit.cli.result import Result
 from knit.cli.waited import Queued, asked_to_wait, lacking, waiting_for
+from knit.core.model.listing import Listed
+from knit.core.model.presence import Roll, Seen
 from knit.errors import KnitError, Outage
-from knit.store.leases.centre import Centre, Roll, Seen
-from knit.store.list.certs import Certs, Listed
+from knit.ports.centre import Centre
+from knit.ports.list import Certs
 
 POLL = 0.25
 GRACE = 15.0

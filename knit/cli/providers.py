@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +13,7 @@ from knit.cli.output import as_json, for_people, json_flag, styled, table, width
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
-    from knit.providers.base import Provider, Variable
-    from knit.providers.catalog import Service
+    from knit.ports.services import Described, Service, Variable
 
 COLUMNS = ("CODE", "SERVED BY", "PROVIDER", "SET")
 
@@ -27,7 +26,7 @@ COLUMNS = ("CODE", "SERVED BY", "PROVIDER", "SET")
 @json_flag
 def providers_command(*, code: str | None, as_records: bool) -> None:
     """List all DNS providers by lego's codes, or show one: what serves it, and which variables it reads."""
-    from knit.providers import catalog
+    from knit.app import catalog
 
     env = Environment.of_process()
     if code is None:
@@ -47,7 +46,7 @@ def _print(said: object, *, as_records: bool) -> None:
     click.echo("\n".join(said))
 
 
-def _list(every: tuple[Service, ...], env: Mapping[str, str]) -> list[str]:
+def _list(every: Sequence[Service], env: Mapping[str, str]) -> list[str]:
     rows = [(one.code, one.driver, one.title, ", ".join(one.set_names(env)) or "-") for one in every]
     lines = table([COLUMNS, *rows])
     return [styled(lines[0], bold=True), *(line[: width()] for line in lines[1:])] if for_people() else lines
@@ -72,7 +71,7 @@ def _one(service: Service, env: Mapping[str, str], account: str) -> list[str]:
     ]
 
 
-def _variables(found: Provider, known: tuple[str, ...]) -> list[str]:
+def _variables(found: Described, known: Sequence[str]) -> list[str]:
     rows = [
         (
             variable.name,
@@ -85,12 +84,12 @@ def _variables(found: Provider, known: tuple[str, ...]) -> list[str]:
     return table([("VARIABLE", "DEFAULT", "SET", "MEANING"), *rows])
 
 
-def _required(found: Provider) -> str:
+def _required(found: Described) -> str:
     sets = [" and ".join(variable.name for variable in wanted) for wanted in found.required]
     return " or ".join(filter(None, sets)) or "nothing"
 
 
-def _set(variable: Variable, known: tuple[str, ...]) -> list[str]:
+def _set(variable: Variable, known: Sequence[str]) -> list[str]:
     """Those of the set names that are spellings of this variable."""
     return [name for name in known if name.partition("__")[0] in variable.names]
 
@@ -110,7 +109,7 @@ def _record(service: Service, env: Mapping[str, str], account: str) -> dict[str,
     }
 
 
-def _as_record(variable: Variable, known: tuple[str, ...]) -> dict[str, object]:
+def _as_record(variable: Variable, known: Sequence[str]) -> dict[str, object]:
     return {
         "name": variable.name,
         "also_read": list(variable.names[1:]),

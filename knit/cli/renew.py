@@ -14,14 +14,15 @@ from knit.cli.flags import Command
 from knit.cli.issuers import rules_of
 from knit.cli.output import instant, json_flag
 from knit.cli.result import Result, report
-from knit.cli.session import check_selection, connected, listed_in, selected, selecting, settings
+from knit.cli.session import check_selection, connected, selected, selecting, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
+    from knit.app.console import Console
     from knit.core.model.certificate import CertId
+    from knit.core.model.listing import Listed
+    from knit.ports.list import Certs
     from knit.settings.central import Central
-    from knit.store.database import Database
-    from knit.store.list.certs import Certs, Listed
 
 
 @click.command(
@@ -72,30 +73,27 @@ def renew_command(
     _refuse({"--once": once}, "without --id and --domains")
     _refuse({"--again": again and not force}, "with --force")
     central = settings()
-    with connected(central) as database:
-        rules_of(database, central, here=central.queue_url is None)
-        certs = listed_in(database, central)
+    with connected(central) as console:
+        rules_of(console, central, here=central.queue_url is None)
+        certs = console.certs
         before = _renewable(certs, selected(certs, cert_id, domains))
         if key_compromised:
-            _declare_compromised(database, before)
+            _declare_compromised(console, before)
         elif force:
             _not_again(before, again=again)
         if force or key_compromised:
             certs.request_renewal(before.id)
-        result = _renewed(central, database, certs, before, wait=wait)
+        result = _renewed(central, console, before, wait=wait)
     return report(result, before, as_records=as_records)
 
 
-def _renewed(central: Central, database: Database, certs: Certs, before: Listed, *, wait: bool) -> Result:
+def _renewed(central: Central, console: Console, before: Listed, *, wait: bool) -> Result:
     from knit.cli import renewing
-    from knit.store.leases.centre import Centre
-    from knit.store.passes.agenda import Agendas
 
-    centre = Centre(database)
     if central.queue_url is None:
-        return renewing.here(centre, certs, before, wait=wait)
+        return renewing.here(console, before, wait=wait)
     with closing(renewing.Post(central.queue_url, before.id)) as post:
-        return renewing.by_workers(post, centre, Agendas(database), certs, before, wait=wait)
+        return renewing.by_workers(post, console, before, wait=wait)
 
 
 def _refuse(flags: dict[str, bool], where: str) -> None:
@@ -109,19 +107,18 @@ def _pass(*, wait: bool) -> int:
     from knit.cli.renewing import interruptible
     from knit.log import setup
     from knit.settings.central import Worker
-    from knit.store.leases.centre import Centre
     from workers.once import once
 
     env = Environment.of_process()
     worker = Worker.read(env, queue_required=False)
     setup(worker.log_level)
     central = settings()
-    with connected(central) as database:
-        rules_of(database, central, here=True)
-        centre = Centre(database)
+    with connected(central) as console:
+        rules_of(console, central, here=True)
+        centre = console.centre
         with interruptible(centre.roll()), told(centre, None, asked=True) if wait else nullcontext():
-            failed = once(worker, env, database)
-        astray = listed_in(database, central).astray()
+            failed = once(worker, env, console)
+        astray = console.certs.astray()
     if failed or astray:
         counts = f"failed: {failed}, not as wanted: {astray}"
         click.echo(f"knit: the pass is done; {counts} (`knit list --failing` says why)", err=True)
@@ -154,11 +151,10 @@ def _renewable(certs: Certs, cert_id: CertId) -> Listed:
     return cert
 
 
-def _declare_compromised(database: Database, cert: Listed) -> None:
+def _declare_compromised(console: Console, cert: Listed) -> None:
     from knit.errors import Refused
-    from knit.store.publications.installation import Installations
 
-    if not Installations(database).compromise(cert.id):
+    if not console.compromise(cert.id):
         why = "no key of it is known here; a whole pass (`knit renew --once`) looks at what is published"
         raise Refused(f"certificate {cert.id}: {why}")
 

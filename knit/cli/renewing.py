@@ -17,15 +17,14 @@ from knit.cli.result import Result
 from knit.cli.waited import PUBLISHERS, RENEWERS, Queued, to_start
 from knit.errors import CredentialsRejected, KnitError, Outage
 from knit.settings.environment import Environment
-from knit.store.leases.centre import Centre
 
 if TYPE_CHECKING:
+    from knit.app.console import Console
     from knit.core.model.attempt import Outcome
     from knit.core.model.certificate import CertId
+    from knit.core.model.listing import Listed
+    from knit.core.model.presence import Roll
     from knit.queue.base import Queue
-    from knit.store.leases.centre import Roll
-    from knit.store.list.certs import Certs, Listed
-    from knit.store.passes.agenda import Agendas
 
 EVERY = 1.0
 """Seconds between two looks at the queue."""
@@ -77,17 +76,18 @@ class Post:
             return Queued(error=str(error))
 
 
-def by_workers(post: Post, centre: Centre, agendas: Agendas, certs: Certs, before: Listed, *, wait: bool) -> Result:
+def by_workers(post: Post, console: Console, before: Listed, *, wait: bool) -> Result:
     """Ask the workers for it, and follow what they do if asked to. Raises Outage when the queue does not answer."""
+    centre = console.centre
     was = centre.seen(before.id)
     queued, roll = post.look(), centre.roll()
     if queued.error is not None or not roll.renewing:
         # Nobody may get the message: a scheduler, or the pass with which one starts, sees to it.
-        agendas.change()
+        console.bell.change()
     if wait:
         looked_at = None if was is None else was.looked_at
         return _followed(
-            Follower(certs=certs, centre=centre, before=before, looked_at=looked_at, queueing=post.look), before
+            Follower(certs=console.certs, centre=centre, before=before, looked_at=looked_at, queueing=post.look), before
         )
     if queued.error is not None:
         raise Outage(f"KNIT_QUEUE_URL: {queued.error}; {_recorded(before.id, roll)}")
@@ -128,7 +128,7 @@ def _say_interrupted(what: str) -> None:
     click.echo(f"{start}knit: interrupted; {what}", err=True)
 
 
-def here(centre: Centre, certs: Certs, before: Listed, *, wait: bool) -> Result:
+def here(console: Console, before: Listed, *, wait: bool) -> Result:
     """Do it in this process, as soon as no other one is on it."""
     from knit.flows.renew import ANOTHER
     from knit.settings.central import Worker
@@ -136,12 +136,12 @@ def here(centre: Centre, certs: Certs, before: Listed, *, wait: bool) -> Result:
 
     env = Environment.of_process()
     worker = Worker.read(env, queue_required=False)
-    with interruptible(centre.roll()), told(centre, before, asked=wait):
+    with interruptible(console.centre.roll()), told(console.centre, before, asked=wait):
         outcome = local.one(worker, env, before.id)
         while getattr(outcome, "reason", None) == ANOTHER:
             time.sleep(AGAIN)
             outcome = local.one(worker, env, before.id)
-    return _result(outcome, before, certs.one(before.id))
+    return _result(outcome, before, console.certs.one(before.id))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from knit.cli.output import as_json, clean, instant
 from knit.core import text
 
 if TYPE_CHECKING:
-    from knit.store.list.certs import Listed
+    from knit.core.model.listing import Listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

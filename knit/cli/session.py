@@ -12,10 +12,10 @@ from knit.cli.complete import ids, sets_of_names
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
+    from knit.app.console import Console
     from knit.core.model.certificate import CertId
+    from knit.ports.list import Certs
     from knit.settings.central import Central
-    from knit.store.database import Database
-    from knit.store.list.certs import Certs
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
@@ -44,29 +44,14 @@ def settings() -> Central:
 
 
 @contextmanager
-def opened(central: Central) -> Iterator[Certs]:
-    """The list of certificates, over one connection."""
-    with connected(central) as database:
-        yield listed_in(database, central)
-
-
-@contextmanager
-def connected(central: Central) -> Iterator[Database]:
-    """One connection to Postgres, and logging as the settings say."""
+def connected(central: Central) -> Iterator[Console]:
+    """PostgreSQL over one connection, and logging as the settings say."""
+    from knit.app.console import open_console
     from knit.log import setup
-    from knit.store.database import Database
 
     setup(central.log_level)
-    with Database.open(central.db_url) as database:
-        yield database
-
-
-def listed_in(database: Database, central: Central) -> Certs:
-    """The list of certificates."""
-    from knit.store.list.certs import Certs
-    from knit.valkey.layout import Layout
-
-    return Certs(database, Layout(central.index_key).reserved)
+    with open_console(central) as console:
+        yield console
 
 
 def selecting(command: F) -> F:

@@ -16,7 +16,7 @@ from knit.settings.environment import Environment
 if TYPE_CHECKING:
     from knit.app.published import PublishedSide
     from knit.flows.prune import Pruned
-    from knit.store.database import Database
+    from knit.ports.leases import Leases
 
 
 @click.command(
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @json_flag
 def adopt_valkey_command(*, as_records: bool) -> None:
     """Make the certificate Valkey this database's, whoever's it was."""
-    with _opened() as (_, side):
+    with _opened() as (side, _):
         former = side.belonging.take_over()
     place = side.publication.place
     if as_records:
@@ -44,9 +44,9 @@ def adopt_valkey_command(*, as_records: bool) -> None:
 @json_flag
 def prune_command(*, confirm: bool, as_records: bool) -> int:
     """Show the published values that no certificate and no removal explains; with --confirm, remove them now."""
-    with _opened() as (database, side):
+    with _opened() as (side, leases):
         side.belonging.check()
-        found = _pruned(database, side) if confirm else side.prune.preview()
+        found = _pruned(side, leases) if confirm else side.prune.preview()
     if as_records:
         as_json(_record(found))
     else:
@@ -54,18 +54,13 @@ def prune_command(*, confirm: bool, as_records: bool) -> int:
     return FAILED if found.refused else DONE
 
 
-def _pruned(database: Database, side: PublishedSide) -> Pruned:
+def _pruned(side: PublishedSide, leases: Leases) -> Pruned:
     from knit.errors import Transient
-    from knit.store.leases.leases import Leases
 
-    leases = Leases(database)
-    try:
-        with leases.hold("publish") as lease:
-            if lease is None:
-                raise Transient("a worker is publishing now: nothing is pruned; try again in a moment")
-            return side.prune.run(lease, confirmed=True)
-    finally:
-        leases.stop()
+    with leases.hold("publish") as lease:
+        if lease is None:
+            raise Transient("a worker is publishing now: nothing is pruned; try again in a moment")
+        return side.prune.run(lease, confirmed=True)
 
 
 def _record(found: Pruned) -> dict[str, object]:
@@ -98,14 +93,13 @@ def _lines(found: Pruned, *, confirmed: bool) -> Iterator[str]:
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[Database, PublishedSide]]:
-    """PostgreSQL and the certificate Valkey, as a worker has them."""
+def _opened() -> Iterator[tuple[PublishedSide, Leases]]:
+    """The published side and the leases of PostgreSQL, as a worker has them."""
     from knit.app.published import open_published
     from knit.log import setup
     from knit.settings.central import Worker
-    from knit.store.database import Database
 
     settings = Worker.read(Environment.of_process(), queue_required=False)
     setup(settings.log_level)
-    with Database.open(settings.db_url) as database, open_published(settings, database) as side:
-        yield database, side
+    with open_published(settings) as opened:
+        yield opened

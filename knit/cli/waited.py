@@ -7,7 +7,7 @@ from datetime import datetime
 
 from knit.cli.output import clean, instant
 from knit.core.model.attempt import Step
-from knit.store.leases.centre import Roll, Seen
+from knit.core.model.presence import Roll, Seen
 
 DOING = {
     Step.PLANNED: "making a key and asking the CA for an order",

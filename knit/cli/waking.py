@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knit.cli.session import connected, listed_in
+from knit.cli.session import connected
 
 if TYPE_CHECKING:
+    from knit.app.console import Console
+    from knit.ports.centre import Bell
     from knit.settings.central import Central
-    from knit.store.database import Database
-    from knit.store.list.certs import Certs
 
 RUNNING = "The running centre acts on it within seconds."
 QUEUED = "No scheduler runs: workers act on it as soon as one is there."
@@ -21,21 +21,18 @@ NOBODY = "Nothing happens before a centre runs: `knit renew` is one, and `knit r
 
 
 @contextmanager
-def changing(central: Central, *, quiet: bool) -> Iterator[Certs]:
-    """The list, for a command that changes it: afterwards the centre is told, and a person when it happens."""
-    with connected(central) as database:
-        yield listed_in(database, central)
-        said = _told(central, database)
+def changing(central: Central, *, quiet: bool) -> Iterator[Console]:
+    """What is open, for a command that changes it: afterwards the centre is told, and a person when it happens."""
+    with connected(central) as console:
+        yield console
+        said = _told(central, console.bell)
     if not quiet:
         click.echo(said, err=True)
 
 
-def _told(central: Central, database: Database) -> str:
-    from knit.store.passes.agenda import Agendas
-
-    agendas = Agendas(database)
-    agendas.change()
-    if agendas.scheduled():
+def _told(central: Central, bell: Bell) -> str:
+    bell.change()
+    if bell.scheduled():
         return RUNNING
     return QUEUED if central.queue_url is not None and _sent(central.queue_url) else NOBODY
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.issuer import Account, Terms
+from knit.core.model.issuer import Account, Remembered, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
 
@@ -47,6 +48,16 @@ class Accounts(Protocol):
         """The account the original Go knit registered, with `directory` "" because its table does not tell."""
 
 
+class AccountBook(Accounts, Protocol):
+    """The accounts as somebody at a shell mends them."""
+
+    def forget(self, account: Account, key: str | None) -> int:
+        """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.
+
+        Gives how many those are.
+        """
+
+
 class IssuerMemory(Protocol):
     """Where each issuer's certificates come from, as PostgreSQL remembers it from its first use on."""
 
@@ -61,3 +72,13 @@ class IssuerMemory(Protocol):
 
         What never was a CA is nothing to hold on to: a typing error, most likely.
         """
+
+
+class IssuerBook(IssuerMemory, Protocol):
+    """What is remembered of issuers, as somebody at a shell looks at it and corrects it."""
+
+    def accept(self, terms: Terms) -> int:
+        """From now on its certificates come from here; gives how many enabled ones come from elsewhere."""
+
+    def all(self) -> Sequence[Remembered]:
+        """Those that have been used."""

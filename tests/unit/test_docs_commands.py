@@ -11,7 +11,7 @@ import pytest
 
 from knit.cli import listed
 from knit.cli.app import COMMANDS, app
-from knit.store.list.certs import Try
+from knit.core.model.listing import Try
 from tests.unit.cli.test_listed import CERT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()

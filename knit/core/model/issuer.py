@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 PLAIN = "acme"
 """The name of the issuer that the plain variables (KNIT_ACME_...) describe; also in rows that name none."""
@@ -32,3 +33,13 @@ class Terms:
     name: str
     kind: str = "acme"
     directory: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """One issuer, and since when it has been this one."""
+
+    name: str
+    kind: str
+    directory: str
+    since: datetime

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, replace
 
 from knit.core.issuers import agree, of_host
-from knit.core.model.issuer import PLAIN, Terms
+from knit.core.model.issuer import PLAIN, Remembered, Terms
 from knit.store.database import Database
 from knit.store.queries import queries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """One issuer, and since when it has been this one."""
-
-    name: str
-    kind: str
-    directory: str
-    since: datetime
-
-
 class IssuerMemory:
-    """The port over knit_issuers."""
+    """The port `IssuerBook` over knit_issuers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

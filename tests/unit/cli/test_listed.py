@@ -11,7 +11,7 @@ import pytest
 from knit.cli import listed
 from knit.cli.output import as_json, clean, instant, table
 from knit.core.model.certificate import CertId
-from knit.store.list.certs import Listed
+from knit.core.model.listing import Listed
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CERT = Listed(

@@ -11,7 +11,7 @@ from knit.cli.progress import Lines, ended
 from knit.cli.waited import DOING, Queued, asked_to_wait, lacking, waiting_for
 from knit.core.model.attempt import ENDED, Step
 from knit.core.model.certificate import CertId
-from knit.store.leases.centre import Roll, Seen
+from knit.core.model.presence import Roll, Seen
 from tests.unit.cli.test_listed import CERT, NOW
 
 BEFORE = replace(CERT, published_at=NOW, failures=2, check_at=None)

@@ -1,0 +1,100 @@
+"""What a command of the centre has open: PostgreSQL, as the ports that the command asks for.
+
+An adapter is imported when it is asked for: most commands need one of them, and a person waits for each import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from knit.store.database import Database
+
+if TYPE_CHECKING:
+    from knit.core.model.certificate import CertId
+    from knit.core.model.listing import Listed
+    from knit.core.wanted import Reserved
+    from knit.flows.edit_list import EditList
+    from knit.ports.centre import Bell, Centre
+    from knit.ports.issuing import AccountBook, IssuerBook
+    from knit.ports.list import Certs
+    from knit.settings.central import Central
+
+
+class Console:
+    """The ports over one connection to PostgreSQL."""
+
+    def __init__(self, database: Database, central: Central) -> None:
+        self.database = database
+        self._central = central
+
+    @cached_property
+    def certs(self) -> Certs:
+        """The list of certificates."""
+        from knit.store.list.certs import Certs
+
+        return Certs(self.database, self._reserved)
+
+    @property
+    def edit(self) -> EditList:
+        """Edits the list."""
+        from knit.app.catalog import split
+        from knit.flows.edit_list import EditList
+
+        return EditList(store=self.certs, known=split, reserved=self._reserved)
+
+    @cached_property
+    def centre(self) -> Centre:
+        """Who works, and on what."""
+        from knit.store.leases.centre import Centre
+
+        return Centre(self.database)
+
+    @cached_property
+    def bell(self) -> Bell:
+        """Tells a running centre of a change."""
+        from knit.store.passes.agenda import Agendas
+
+        return Agendas(self.database)
+
+    @cached_property
+    def accounts(self) -> AccountBook:
+        """Our accounts at CAs."""
+        from knit.store.accounts.accounts import Accounts
+
+        return Accounts(self.database)
+
+    @cached_property
+    def issuers(self) -> IssuerBook:
+        """Where each issuer's certificates come from."""
+        from knit.store.accounts.issuers import IssuerMemory
+
+        return IssuerMemory(self.database)
+
+    def compromise(self, cert_id: CertId) -> int:
+        """Declare every key of this certificate compromised; gives how many are known. An open attempt is over."""
+        from knit.store.publications.installation import Installations
+
+        return Installations(self.database).compromise(cert_id)
+
+    @property
+    def _reserved(self) -> Reserved:
+        from knit.valkey.layout import Layout
+
+        return Layout(self._central.index_key).reserved
+
+
+@contextmanager
+def open_console(central: Central) -> Iterator[Console]:
+    """Over one connection. Raises KnitError when PostgreSQL cannot be had."""
+    with Database.open(central.db_url) as database:
+        yield Console(database, central)
+
+
+def glance(central: Central) -> Sequence[Listed]:
+    """All certificates, by id, from a database as it stands; none where it cannot be read or has no list."""
+    from knit.store.list import certs
+
+    return certs.glance(central.db_url)
