@@ -37,8 +37,9 @@ def judge(value: Value, spki_sha256: str, recorded: Issued, compromised: Abstrac
     One without a generation is another publisher's (the Go knit): there only the dates tell which is newer.
     """
     if value.sha256 == recorded.sha256:
-        same_place = (value.cert_path, value.key_path) == (recorded.cert_path, recorded.key_path)
-        return Finding.RECORDED if same_place else Finding.NEWER
+        facts = (value.cert_path, value.key_path, value.not_after)
+        same = facts == (recorded.cert_path, recorded.key_path, recorded.not_after)
+        return Finding.RECORDED if same else Finding.NEWER
     if spki_sha256 in compromised:
         return Finding.COMPROMISED
     generation = value.generation_by(now)

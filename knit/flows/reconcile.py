@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 HELD_BACK = timedelta(hours=1)
 """When to look again at lost values that were too many at once."""
 
+NAMED = 10
+"""Certificates that one line of the log names."""
+
 LOST = Due(reason=Reason.NOT_PUBLISHED)
 
 
@@ -77,6 +80,7 @@ class Reconcile:
         Raises Unreachable when Postgres or Valkey cannot be asked, and ForeignValkey when they do not belong together:
         nothing is decided without both.
         """
+        self._mend()
         unadoptable = self.store.adopt()
         if refused := self.refusal():
             log.error("nothing is issued", extra={"reason": refused})
@@ -97,6 +101,13 @@ class Reconcile:
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
         asked = frozenset(one.cert_id for one in due if one.asked)
         return PassPlan(renew=plan, unadoptable=unadoptable, due=sum(one.due for one in due), asked=asked)
+
+    def _mend(self) -> None:
+        mended = self.store.mend()
+        if any(mended):
+            first = ",".join(map(str, mended.certificates[:NAMED]))
+            extra = {"certificates": len(mended.certificates), "first": first, "others": mended.others}
+            log.warning("rows of knit's own were lost or made no sense: mended", extra=extra)
 
     def done(self, plan: PassPlan, asked: Sequence[CertId]) -> None:
         """Workers have been asked for these: the pass is done, and says so in one line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from knit.core import lost
@@ -85,7 +86,7 @@ class Values:
             live = self.publication.live(portion)
             sound = {key: value for key, raw in live.items() if (value := _sound(raw)) is not None}
             self._fingerprint({key: sound[key] for key in unknown & sound.keys()})
-            strayed = [key for key, one in sound.items() if (one.sha256, one.generation or 0) != recorded.get(key)]
+            strayed = [key for key, one in sound.items() if _told(one) != recorded.get(key)]
             found.update(key for key in portion if key not in sound)
             if strayed:
                 found |= self._strayed(strayed, live)
@@ -150,6 +151,10 @@ class Values:
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), PORTION):
         yield keys[start : start + PORTION]
+
+
+def _told(value: Value) -> tuple[str, int, datetime]:
+    return value.sha256, value.generation or 0, value.not_after
 
 
 def _at(facts: Issued, key: str) -> Issued:

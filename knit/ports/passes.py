@@ -27,6 +27,9 @@ class Agendas(Protocol):
 class Passes(Protocol):
     """What the reconcile and publish flows need of Postgres."""
 
+    def mend(self) -> Mended:
+        """Make good what a hand has done to knit's own rows, so that no certificate is forgotten or waits for ever."""
+
     def adopt(self) -> int:
         """Normalise rows that other software wrote; give the number left out because they clash with another."""
 
@@ -45,8 +48,8 @@ class Passes(Protocol):
     def published_keys(self) -> frozenset[str]:
         """The valkey_keys of enabled certificates that have been published."""
 
-    def published_hashes(self) -> Mapping[str, tuple[str, int]]:
-        """The recorded sha256 and generation of every published value, by valkey_key."""
+    def published_hashes(self) -> Mapping[str, tuple[str, int, datetime]]:
+        """The recorded sha256, generation and end of every published value, by valkey_key."""
 
     def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates that count as published under one of these keys."""
@@ -135,6 +138,13 @@ class Passes(Protocol):
 
     def clear_removals(self, keys: Iterable[str], at: datetime) -> None:
         """What was asked for at these keys until then is done; a disabled certificate is no longer published."""
+
+
+class Mended(NamedTuple):
+    """Certificates about which rows were missing or made no sense, and how many other rows made none."""
+
+    certificates: Sequence[CertId]
+    others: int
 
 
 class Removals(NamedTuple):

@@ -622,6 +622,31 @@ def test_what_is_live_already_is_recorded_as_it_was_written(stage: Stage) -> Non
         assert recorded(stage, cert_id) == as_published(published(stage, name))
 
 
+@pytest.mark.parametrize(
+    "hand",
+    [
+        "delete from knit_issued where cert_id = %s",
+        "update knit_issued set not_after = 'infinity' where cert_id = %s",
+        "update knit_issued set not_after = '2099-01-01' where cert_id = %s",
+    ],
+)
+def test_what_a_hand_did_to_the_record_of_a_value_is_made_good_by_a_pass_without_an_order(
+    stage: Stage, hand: str
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    with stage.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        flows.reconcile.run()
+        before = recorded(stage, cert_id)
+        stage.sql(hand, cert_id)
+        for _ in range(2):
+            assert cert_id not in flows.reconcile.run(deep=True).renew
+        flows.publish.everything()
+        assert recorded(stage, cert_id) == before == as_published(published(stage, name))
+        ((planned,),) = stage.sql("select check_at < now() + '1 year' from knit_schedule where cert_id = %s", cert_id)
+        assert planned
+
+
 HELD_BACK = "select id from knit_certs where last_error like '%is held back until %-%-%T%Z'"
 
 

@@ -2,7 +2,8 @@
 -- The same owner gets it again, so that an answer lost on the way can be asked for twice. Whether the holder's process
 -- lives is seen as it was when this statement began: one who has taken the lease since then is left alone. A certificate
 -- that does not exist, and has left nothing behind, has no lease. Where the row is gone (tidied away, or not restored), it
--- goes on above the epoch of an attempt that is open.
+-- goes on above the epoch of an attempt that is open. A row that lasts longer than any lease binds nobody: see the view
+-- knit_leases_live.
 insert into knit_leases as l (name, owner, epoch, expires_at, process, held_at)
 select %(name)s, %(owner)s,
        1 + coalesce((select max(epoch) from knit_attempts where cert_id = %(cert)s and ended_at is null), 0),
@@ -15,12 +16,15 @@ on conflict (name) do update
 set owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at, process = excluded.process,
     held_at = excluded.held_at, rests_until = null
 where (
-    l.owner = excluded.owner or l.expires_at <= now()
+    l.owner = excluded.owner or l.expires_at <= now() or l.expires_at > now() + interval '1 hour'
     or (
         l.held_at <= now()
-        and not exists (select 1 from knit_leases p where p.name = l.process and p.expires_at > now())
+        and not exists (
+            select 1 from knit_leases p
+            where p.name = l.process and p.expires_at > now() and p.expires_at < now() + interval '1 hour'
+        )
     )
-) and coalesce(l.rests_until <= now(), true)
+) and coalesce(l.rests_until <= now() or l.rests_until > now() + interval '1 day', true)
 returning epoch, now() as at
 
 -- name: refresh
@@ -37,7 +41,8 @@ with held as (
     set expires_at = now() + %(seconds)s * interval '1 second'
     from held
     where l.name = held.name and l.epoch = held.epoch and l.owner <> ''
-      and l.expires_at < now() + %(seconds)s / 2 * interval '1 second'
+      and l.expires_at not between now() + %(seconds)s / 2 * interval '1 second'
+                           and now() + %(seconds)s * interval '1 second'
 )
 select l.name, l.epoch
 from knit_leases l

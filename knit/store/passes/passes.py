@@ -13,9 +13,9 @@ from psycopg.types.json import Jsonb
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Rules
-from knit.core.value import Parcel
+from knit.core.value import FARTHEST, Parcel
 from knit.core.wanted import Reserved
-from knit.ports.passes import Removals
+from knit.ports.passes import Mended, Removals
 from knit.ports.publication import Holder
 from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
@@ -40,7 +40,16 @@ class Passes:
     def __init__(self, database: Database, reserved: Reserved) -> None:
         self._database = database
         self._reserved = reserved
-        self._sql = {**queries("passes/passes"), **queries("publications/publication")}
+        self._sql = {
+            **queries("passes/passes"),
+            **queries("passes/mending"),
+            **queries("publications/publication"),
+        }
+
+    def mend(self) -> Mended:
+        """See the port."""
+        (row,) = self._database.rows(self._sql["mend"], {"farthest": FARTHEST})
+        return Mended(certificates=tuple(map(CertId, row["certificates"])), others=row["others"])
 
     def adopt(self) -> int:
         """Normalise rows that other software wrote; give the number left out."""
@@ -66,10 +75,10 @@ class Passes:
         """The valkey_keys, as published, of enabled certificates."""
         return self._keys("published_keys")
 
-    def published_hashes(self) -> Mapping[str, tuple[str, int]]:
-        """The recorded sha256 and generation of every published value, by valkey_key."""
+    def published_hashes(self) -> Mapping[str, tuple[str, int, datetime]]:
+        """The recorded sha256, generation and end of every published value, by valkey_key."""
         rows = self._database.rows(self._sql["published_hashes"])
-        return {row["valkey_key"]: (row["sha256"], row["generation"]) for row in rows}
+        return {row["valkey_key"]: (row["sha256"], row["generation"], row["not_after"]) for row in rows}
 
     def reordered(self) -> int:
         """Certificates whose lost values an order was begun for in the last hour."""

@@ -78,7 +78,7 @@ select array(
 ) as ids
 
 -- name: published_hashes
-select valkey_key, sha256, generation from knit_issued where published_at is not null
+select valkey_key, sha256, generation, not_after from knit_issued where published_at is not null
 
 -- name: reordered
 -- The texts are those of the indexes.

@@ -26,7 +26,7 @@ with now_there as (
     insert into knit_unexplained as u (valkey_key, token)
     select valkey_key, token from now_there
     on conflict (valkey_key) do update
-    set token = excluded.token, since = case when u.token = excluded.token then u.since else now() end
+    set token = excluded.token, since = case when u.token = excluded.token then least(u.since, now()) else now() end
     returning valkey_key, since
 )
 select valkey_key, since from noted
