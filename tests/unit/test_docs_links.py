@@ -14,7 +14,7 @@ from knit.cli.app import app
 from knit.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = [*PAGES, ROOT / "compose" / "compose.yaml"]
 BUILT_IN = {"-h", "--help"}
 
