@@ -14,6 +14,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from knit import log as logs
 from knit import messages
+from knit.app.names import SCHEDULER
 from knit.errors import KnitError, Misconfigured
 from knit.flows.tick import Ticker
 from knit.outages import Outages
@@ -104,7 +105,7 @@ def main() -> int:
 
 
 def _run(settings: Scheduling, queue: messages.Queue) -> None:
-    with Database.open(settings.db_url, connections=2) as database:
+    with Database.open(settings.db_url, connections=2, name=SCHEDULER) as database:
         leases = Leases(database)
         try:
             ticker = Ticker(leases, Agendas(database), lambda: queue.send(messages.reconcile()), settings.interval)

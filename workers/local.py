@@ -12,6 +12,7 @@ import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
 from knit import messages
+from knit.app.names import WORKER, person
 from knit.core.model.attempt import Failed, Outcome
 from knit.core.model.certificate import CertId
 from knit.flows.publish import Report
@@ -118,7 +119,7 @@ def _working(
 ) -> Iterator[Working]:
     keep_memory_private()
     stopping = Stopping()
-    wired = wire(settings, env, stopping.sleep, outages)
+    wired = wire(settings, env, stopping.sleep, outages, name=WORKER if heard is None else person())
     workers: list[dramatiq.Worker] = []
     try:
         queue.broker.add_middleware(stopping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from knit.app.clock import now
+from knit.app.names import WORKER
 from knit.app.worker import Worker, open_worker
 from knit.outages import Outages
 from knit.ports.process import Sleep
@@ -22,10 +23,13 @@ class Wired:
     opened: Worker
 
 
-def wire(settings: Settings, env: Environment, sleep: Sleep, outages: Outages) -> Wired:
-    """Open everything a worker needs. Raises Misconfigured, CredentialsRejected, Unreachable with one line."""
+def wire(settings: Settings, env: Environment, sleep: Sleep, outages: Outages, *, name: str = WORKER) -> Wired:
+    """Open everything a worker needs; PostgreSQL hears of it under this name.
+
+    Raises Misconfigured, CredentialsRejected, Unreachable with one line.
+    """
     retries = RetryShare(settings.concurrency)
-    opened = open_worker(settings, env, sleep, retries)
+    opened = open_worker(settings, env, sleep, retries, name=name)
     flows = Flows(
         reconcile=opened.reconcile,
         renew=opened.renew,

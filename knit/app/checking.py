@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from knit.app.clock import now
 from knit.app.locks import KeyedLocks, LeasedLocks
+from knit.app.names import person
 from knit.app.proving import delegation, solvers
 from knit.core.caa import Authority
 from knit.core.facts import Facts
@@ -82,7 +83,7 @@ def open_checking(env: Environment, sleep: Sleep) -> Iterator[Checking]:
     if url is None:
         yield over(KeyedLocks(), None)
         return
-    with Database.open(url) as database:
+    with Database.open(url, name=person()) as database:
         leases = Leases(database)
         try:
             yield over(LeasedLocks(leases, sleep), database)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from knit.app.names import person
 from knit.store.database import Database
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Console:
 @contextmanager
 def open_console(central: Central) -> Iterator[Console]:
     """Over one connection. Raises KnitError when PostgreSQL cannot be had."""
-    with Database.open(central.db_url) as database:
+    with Database.open(central.db_url, name=person()) as database:
         yield Console(database, central)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from knit.app.names import person
 from knit.errors import KnitError, Misconfigured
 from knit.flows.belonging import Belonging
 from knit.flows.prune import Prune
@@ -35,7 +36,7 @@ class PublishedSide:
 def open_published(settings: Worker) -> Iterator[tuple[PublishedSide, Leases]]:
     """The published side and the leases, over connections of their own."""
     with ExitStack() as opened:
-        database = opened.enter_context(Database.open(settings.db_url))
+        database = opened.enter_context(Database.open(settings.db_url, name=person()))
         leases = Leases(database)
         opened.callback(leases.stop)
         link = connect(settings.valkey_url, name="knit-cli")

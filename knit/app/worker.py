@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from knit.app.clock import now
 from knit.app.issuing import acme
 from knit.app.locks import LeasedLocks
+from knit.app.names import WORKER
 from knit.app.proving import proving
 from knit.app.stores import open_stores
 from knit.flows.publish import Publish
@@ -42,10 +43,13 @@ class Worker:
     close: Callable[[], None]
 
 
-def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Retries) -> Worker:
-    """Open everything a worker needs. Raises Misconfigured, CredentialsRejected, Unreachable with one line."""
+def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Retries, *, name: str = WORKER) -> Worker:
+    """Open everything a worker needs; PostgreSQL hears of it under this name.
+
+    Raises Misconfigured, CredentialsRejected, Unreachable with one line.
+    """
     with ExitStack() as opened:
-        database = opened.enter_context(Database.open(settings.db_url, connections=CONNECTIONS))
+        database = opened.enter_context(Database.open(settings.db_url, connections=CONNECTIONS, name=name))
         stores = open_stores(settings, database, opened)
         leases = stores.leases
         attempts = Attempts(database, leases)

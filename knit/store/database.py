@@ -15,7 +15,7 @@ import psycopg
 
 from knit.store import schema
 from knit.store.connection import PATIENCE, Connection, Door
-from knit.store.dsn import parse
+from knit.store.dsn import NAME, parse
 from knit.store.faults import in_our_words
 from knit.store.queries import Row
 
@@ -112,12 +112,14 @@ class Database:
         self._source = source
 
     @classmethod
-    def open(cls, url: str, *, connections: int = 1) -> Self:
+    def open(cls, url: str, *, connections: int = 1, name: str = NAME) -> Self:
         """Connect, and bring the schema up to date. With more than one connection, threads share them.
+
+        `name` is what PostgreSQL and the events call whoever connects, unless the URL says it.
 
         Raises Misconfigured for a bad URL or a schema of a newer knit, CredentialsRejected, Unreachable.
         """
-        door = Door(parse(url))
+        door = Door(parse(url, name=name))
         with ExitStack() as undo, _told():
             source = One(door) if connections == 1 else Shared(door, connections)
             undo.callback(source.close)

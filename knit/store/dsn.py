@@ -36,8 +36,8 @@ SERVER_SETTINGS = {
 }
 # Rows are read in the form that these give them, so they are ours whatever the DSN says.
 OURS = frozenset({"timezone", "datestyle", "intervalstyle", "knit.session"})
+NAME = "knit"
 DEFAULTS = {
-    "application_name": "knit",
     "connect_timeout": "5",
     "keepalives": "1",
     "keepalives_idle": "15",
@@ -62,8 +62,11 @@ class Dsn:
     own_settings: tuple[str, ...] = field(repr=False)
 
 
-def parse(text: str) -> Dsn:
-    """Raises Misconfigured, whose text holds nothing of the DSN: there may be a password in any part of it."""
+def parse(text: str, *, name: str = NAME) -> Dsn:
+    """`name` is what sessions are called where the DSN does not say it.
+
+    Raises Misconfigured, whose text holds nothing of the DSN: there may be a password in any part of it.
+    """
     pairs = _url_pairs(text) if "://" in text.partition("=")[0] else _keyword_pairs(text)
     if not all(port.isdigit() for port in pairs.get("port", "5432").split(",") if port):
         message = "KNIT_DB_URL: the port is not a number"
@@ -72,7 +75,7 @@ def parse(text: str) -> Dsn:
     libpq = {key: value for key, value in pairs.items() if key in known}
     foreign = {key: value for key, value in pairs.items() if key not in known and not PGX_ONLY.fullmatch(key)}
     own_options = libpq.pop("options", "")
-    parameters = DEFAULTS | libpq | {"client_encoding": "UTF8"}
+    parameters = DEFAULTS | {"application_name": name} | libpq | {"client_encoding": "UTF8"}
     return Dsn(
         direct=parameters | {"options": _options(own_options, foreign)},
         pooled=parameters,

@@ -14,6 +14,7 @@ from knit.core.model.issuer import Account
 from knit.errors import LeaseLost, RateLimited, Transient
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.database import Database
 from knit.store.events.events import EventLog
 from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
@@ -101,6 +102,18 @@ def test_edits_of_the_list_by_anybody_are_told_with_what_changed(store: Store, m
         Kind.CERTIFICATE_REMOVED,
     ]
     assert {event.actor.partition(" ")[2] for event in told(store)} == {"(psql)"}
+
+
+@pytest.mark.parametrize(
+    ("more", "who"), [("", "knit ada@admin"), ("?application_name=provisioning", "provisioning")], ids=["ours", "dsn"]
+)
+def test_an_event_says_which_process_did_it_unless_the_dsn_names_another(
+    store: Store, migrated: str, more: str, who: str
+) -> None:
+    with Database.open(f"{migrated}{more}", name="knit ada@admin") as database:
+        database.write(BY_THE_ORIGINAL)
+    (event,) = told(store)
+    assert event.actor.endswith(f"({who})")
 
 
 def test_one_who_may_only_write_the_list_leaves_events_all_the_same(store: Store, migrated: str) -> None:
