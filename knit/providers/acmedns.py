@@ -15,7 +15,9 @@ from knit.errors import NotVisible, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, Solver, Timing
 from knit.providers.acmedns_accounts import Accounts, DnsAccount, FileAccounts, HttpAccounts
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, Body, anonymous
+from knit.providers.http.accounts import Account, anonymous
+from knit.providers.http.api import Api
+from knit.providers.http.exchange import Body
 
 _BASE = Variable(names=("ACME_DNS_API_BASE",), help="address of the acme-dns server")
 _PATH = Variable(names=("ACME_DNS_STORAGE_PATH",), help="JSON file of the accounts; new ones are added to it")

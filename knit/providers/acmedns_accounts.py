@@ -18,7 +18,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 from knit.errors import Refused
 from knit.ports.solving import Timing
 from knit.providers.base import Runtime
-from knit.providers.http.api import MISSING, Account, Api, Body, anonymous
+from knit.providers.http.accounts import Account, anonymous
+from knit.providers.http.api import MISSING, Api
+from knit.providers.http.exchange import Body
 
 _CREATED = 201
 

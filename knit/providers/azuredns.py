@@ -18,7 +18,9 @@ from knit.errors import Refused
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
 from knit.providers.cloud import azure
-from knit.providers.http.api import MISSING, Account, Api, Body, header, paged
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import MISSING, Api, paged
+from knit.providers.http.exchange import Body
 from knit.providers.http.fresh import KEPT, Fresh
 from knit.providers.sets import Edit, Sets, Texts
 from knit.providers.singles import Place

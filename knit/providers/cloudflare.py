@@ -13,7 +13,9 @@ from knit.core.names import a_labels, u_labels
 from knit.errors import Unreachable
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import MISSING, Account, Api, Body, Reply, Signer, header, paged, quoted, unquoted
+from knit.providers.http.accounts import Account, Signer, header
+from knit.providers.http.api import MISSING, Api, paged, quoted, unquoted
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.singles import Place, Singles
 from knit.providers.zones import Zones
 

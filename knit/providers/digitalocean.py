@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from knit.core.names import a_labels
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import MISSING, Account, Api, Body, header, paged
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import MISSING, Api, paged
+from knit.providers.http.exchange import Body
 from knit.providers.singles import Place, Singles
 from knit.providers.zones import Zones
 

@@ -10,7 +10,8 @@ from knit.core.model.challenge import Record
 from knit.errors import KnitError, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, anonymous
+from knit.providers.http.accounts import Account, anonymous
+from knit.providers.http.api import Api
 from knit.providers.zones import relative
 
 _TOKEN = Variable(names=("DUCKDNS_TOKEN",), help="token of the Duck DNS account", secret=True)

@@ -14,7 +14,9 @@ from knit.core.model.challenge import Record
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
 from knit.providers.cloud import google
-from knit.providers.http.api import Account, Api, Body, Reply, header, paged, quoted, unquoted
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import Api, paged, quoted, unquoted
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.http.fresh import KEPT, Fresh
 from knit.providers.sets import Edit, Sets, Texts
 from knit.providers.singles import Place

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from knit.core.model.challenge import Record
 from knit.ports.solving import Paced, ReplacesWhole, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import MISSING, Account, Api, Body, header
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import MISSING, Api
+from knit.providers.http.exchange import Body
 from knit.providers.rewrite import rewrite
 from knit.providers.zones import Zones, relative
 

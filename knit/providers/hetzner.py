@@ -15,7 +15,9 @@ from knit.core.model.challenge import Record
 from knit.errors import Unreachable
 from knit.ports.solving import Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import MISSING, Account, Api, Body, Reply, header, paged, quoted, unquoted
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import MISSING, Api, paged, quoted, unquoted
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.singles import Place, Singles
 from knit.providers.zones import Zones, relative
 

@@ -12,7 +12,9 @@ from knit.core.model.challenge import Record
 from knit.errors import Misconfigured
 from knit.ports.solving import Paced, ReplacesWhole, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, Body, Signer, anonymous, basic
+from knit.providers.http.accounts import Account, Signer, anonymous, basic
+from knit.providers.http.api import Api
+from knit.providers.http.exchange import Body
 
 _ENDPOINT = Variable(names=("HTTPREQ_ENDPOINT",), help="address of the server")
 _MODE = Variable(names=("HTTPREQ_MODE",), help="RAW: send domain, token and key authorization in place of the record")

@@ -12,7 +12,9 @@ from knit.core.model.challenge import Record
 from knit.errors import KnitError, Misconfigured, Refused, Unreachable
 from knit.ports.solving import HoldsOneValue, Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, Body, anonymous
+from knit.providers.http.accounts import Account, anonymous
+from knit.providers.http.api import Api
+from knit.providers.http.exchange import Body
 
 _URL = "https://dyn.dns.he.net/nic/update"
 _TOKENS = Variable(

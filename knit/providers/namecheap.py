@@ -16,7 +16,9 @@ from knit.core.model.challenge import Record
 from knit.errors import KnitError, Unreachable
 from knit.ports.solving import Paced, ReplacesWhole, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, Body, Reply, anonymous, paged
+from knit.providers.http.accounts import Account, anonymous
+from knit.providers.http.api import Api, paged
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.rewrite import rewrite
 from knit.providers.zones import Zones, listed, relative
 

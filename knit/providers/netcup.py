@@ -17,7 +17,9 @@ from knit.core.model.challenge import Record
 from knit.errors import CredentialsRejected, KnitError, Refused, Unreachable
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, Body, anonymous
+from knit.providers.http.accounts import Account, anonymous
+from knit.providers.http.api import Api
+from knit.providers.http.exchange import Body
 from knit.providers.singles import Place, Singles
 from knit.providers.zones import Zones
 

@@ -23,7 +23,9 @@ from knit.core.model.challenge import Record
 from knit.errors import CredentialsRejected, Misconfigured, Refused
 from knit.ports.solving import Paced, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import MISSING, Account, Api, Body, Signer, anonymous, header, unquoted
+from knit.providers.http.accounts import Account, Signer, anonymous, header
+from knit.providers.http.api import MISSING, Api, unquoted
+from knit.providers.http.exchange import Body
 from knit.providers.zones import candidates, relative
 
 _ENDPOINT = Variable(names=("OVH_ENDPOINT",), help="ovh-eu, ovh-ca, ovh-us, or the API's address", default="ovh-eu")

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from knit.errors import Misconfigured
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import MISSING, Account, Api, Body, header, quoted, unquoted
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import MISSING, Api, quoted, unquoted
+from knit.providers.http.exchange import Body
 from knit.providers.sets import Edit, Sets, Texts
 from knit.providers.singles import Place
 from knit.providers.zones import Zones

@@ -12,7 +12,9 @@ from pydantic import BaseModel
 from knit.errors import KnitError, Refused
 from knit.ports.solving import Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
-from knit.providers.http.api import Account, Api, Body, Reply, paged, unquoted
+from knit.providers.http.accounts import Account
+from knit.providers.http.api import Api, paged, unquoted
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.singles import Place, Singles
 from knit.providers.zones import Zones, listed
 

@@ -15,7 +15,9 @@ from knit.errors import Unreachable
 from knit.ports.solving import Settles, Solver, Timing
 from knit.providers.base import Provider, Runtime, Values, Variable, knobs
 from knit.providers.cloud import aws
-from knit.providers.http.api import Account, Api, Body, Reply, paged, quoted, unquoted
+from knit.providers.http.accounts import Account
+from knit.providers.http.api import Api, paged, quoted, unquoted
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.http.fresh import Fresh
 from knit.providers.sets import Edit, Sets, Texts
 from knit.providers.singles import Place

@@ -19,8 +19,8 @@ from knit.core.model.issuer import Account
 from knit.errors import Busy, CredentialsRejected
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.network import Network
+from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.signing import Signer, new_account_key
-from knit.issuers.acme.transport import Origin
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import Accounts
 from knit.ports.leases import Leases

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from knit.errors import Unreachable
-from knit.issuers.acme.transport import Origin
+from knit.issuers.acme.origin import Origin
 
 
 class Garbled(Unreachable):

@@ -6,8 +6,9 @@ from knit.core.proxy import Proxies
 from knit.errors import Misconfigured
 from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
+from knit.issuers.acme.origin import Origin, trust
 from knit.issuers.acme.problems import ProblemReply, error_of
-from knit.issuers.acme.transport import Connection, Origin, trust
+from knit.issuers.acme.transport import Connection
 from knit.issuers.acme.wire import Directory
 from knit.ports.process import Clock, Sleep
 

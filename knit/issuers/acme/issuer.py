@@ -18,11 +18,12 @@ from knit.issuers.acme.accounts import Holder, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
+from knit.issuers.acme.origin import Origin, roots, trust
 from knit.issuers.acme.polling import Poller
 from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, error_of, kept
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
-from knit.issuers.acme.transport import Connection, Origin, roots, trust
+from knit.issuers.acme.transport import Connection
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import Accounts
 from knit.ports.journal import Journal

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import knit
 from knit.errors import Unreachable
 from knit.issuers.acme.hosts import Garbled, Hosts
+from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.problems import Problem, ProblemReply
 from knit.issuers.acme.signing import Signer
-from knit.issuers.acme.transport import Connection, Origin, Reply
+from knit.issuers.acme.transport import Connection, Reply
 from knit.ports.process import Clock, Sleep
 from knit.retries import acme_call
 

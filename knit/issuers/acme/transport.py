@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from knit.core.proxy import Proxy
-from knit.errors import Misconfigured, Unreachable
+from knit.errors import Unreachable
 from knit.issuers.acme.dial import reach, through
+from knit.issuers.acme.origin import Origin
 from knit.ports.process import Sleep
 
 REPLY_SECONDS = 30.0
@@ -36,47 +36,10 @@ LARGEST_REPLY = LARGEST_BODY + 4 * LARGEST_HEAD
 MOST_PIECES = 20_000
 """Reads and lines of one reply: a whole one in segments of the smallest usual size takes a tenth of them."""
 MOST_INTERIM = 10
-# A URL from the CA ends up in a request line and in signed JSON: nothing but visible ASCII without quotes.
-URL = re.compile(r"https://[!#-\[\]-~]{1,2000}")
 STATUS_LINE = re.compile(r"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
 LARGEST_RECORD = 16 * 1024
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 BODILESS = frozenset({204, 304})
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme https, host and port: all that knit speaks to at one CA."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        """Raises ValueError for anything that is not an https URL of plain ASCII."""
-        parts = urlsplit(url)
-        if not URL.fullmatch(url) or parts.hostname is None or parts.username is not None:
-            message = "not an https URL"
-            raise ValueError(message)
-        return cls(parts.hostname, parts.port or 443)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 443 else f"{host}:{self.port}"
-
-    @property
-    def with_port(self) -> str:
-        """Host and port, whichever it is."""
-        return f"{self}:443" if self.port == 443 else str(self)
-
-    def holds(self, url: str) -> bool:
-        """Whether this is an https URL, plain ASCII, at this very host and port."""
-        if url.startswith(f"https://{self}/"):
-            return bool(URL.fullmatch(url))
-        try:
-            return Origin.of(url) == self
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +57,6 @@ class Reply:
         except RecursionError as error:
             message = "JSON nested too deeply"
             raise ValueError(message) from error
-
-
-def trust(ca_files: tuple[str, ...]) -> ssl.SSLContext:
-    """TLS settings: the system's roots, or exactly those in the files. Raises Misconfigured."""
-    try:
-        context = ssl.create_default_context()
-        if ca_files:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            for path in ca_files:
-                context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        message = f"KNIT_ACME_CA_FILE: {', '.join(ca_files)}: no PEM certificates can be read from it"
-        raise Misconfigured(message) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def roots(ca_files: tuple[str, ...]) -> bytes:
-    """The certificates in the files, PEM: who may have signed a certificate directly."""
-    context = trust(ca_files) if ca_files else None
-    found = context.get_ca_certs(binary_form=True) if context else []
-    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in found).encode()
 
 
 class Connection:

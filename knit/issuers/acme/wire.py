@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from knit.core.text import clean
 from knit.issuers.acme.hosts import Garbled, Hosts
+from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.problems import Problem
-from knit.issuers.acme.transport import Origin, Reply
+from knit.issuers.acme.transport import Reply
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
 LINK: Final = re.compile(r'<([^<>]*)>\s*;[^<]*?\brel="?([a-z-]+)"?')

@@ -14,7 +14,7 @@ from knit.errors import CredentialsRejected, KnitError, Misconfigured, RateLimit
 from knit.ports.process import Sleep
 from knit.ports.solving import Timing
 from knit.providers.base import LIBRARY, Runtime, Values, Variable
-from knit.providers.http.api import Signer
+from knit.providers.http.accounts import Signer
 from knit.providers.http.fresh import KEPT
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from knit.errors import CredentialsRejected, Misconfigured, Unreachable
 from knit.ports.solving import Timing
 from knit.providers.base import LIBRARY, UNLIMITED, Runtime, Values, Variable
-from knit.providers.http.api import Account, Api, header
+from knit.providers.http.accounts import Account, header
+from knit.providers.http.api import Api
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

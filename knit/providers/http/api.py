@@ -13,20 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import requests
-from pydantic import TypeAdapter, ValidationError
-from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from knit.core.retry import retry_after
 from knit.errors import CredentialsRejected, Interrupted, Misconfigured, RateLimited, Refused, Unreachable
 from knit.providers.base import Runtime
+from knit.providers.http.accounts import Account, Signed, opened, proxies_for
+from knit.providers.http.exchange import Body, Reply
 from knit.providers.http.failures import Unanswered, arrived, why
 from knit.providers.http.leaving import until_stopped
 from knit.providers.http.tls import session as trusting
@@ -59,90 +57,6 @@ _PASSING = {
 MISSING = (HTTPStatus.NOT_FOUND,)
 """For `ok=`: not finding the thing is an answer."""
 
-Signer = Callable[[requests.PreparedRequest], None]
-"""Adds authentication to a finished request: a header, or a signature over method, URL and body."""
-
-
-def header(name: str, value: str) -> Signer:
-    """Authentication by one request header, such as `Authorization: Bearer …`."""
-
-    def sign(request: requests.PreparedRequest) -> None:
-        request.headers[name] = value
-
-    return sign
-
-
-def basic(user: str, password: str) -> Signer:
-    """HTTP basic authentication (RFC 7617)."""
-
-    def sign(request: requests.PreparedRequest) -> None:
-        requests.auth.HTTPBasicAuth(user.encode(), password.encode())(request)
-
-    return sign
-
-
-def anonymous(request: requests.PreparedRequest) -> None:
-    """No authentication in headers (it is in the path, the query or the body, or there is none)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Who we are at a provider, for `Api`.
-
-    `rights` finishes the sentence "the credential needs …". Every text in `secrets` is blotted out of what the
-    provider answers before any of it is shown.
-    """
-
-    provider: str
-    rights: str
-    sign: Signer = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False, default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """What is sent: query parameters, and at most one of a JSON value, form fields or raw bytes.
-
-    `again`: a POST or PATCH that leaves the same behind when it arrives twice, so it may be sent again when no answer
-    has come.
-    """
-
-    params: Mapping[str, str] | None = None
-    json: object = None
-    form: Mapping[str, str] | None = None
-    raw: bytes | None = None
-    headers: Mapping[str, str] | None = None
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A complete answer. `said` is its text made fit for an error: short, one line, no secrets."""
-
-    provider: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-    said: str
-
-    @property
-    def missing(self) -> bool:
-        """Status 404."""
-        return self.status == HTTPStatus.NOT_FOUND
-
-    @property
-    def text(self) -> str:
-        """The body as text; undecodable bytes are replaced."""
-        return self.body.decode("utf-8", "replace")
-
-    def parse(self, shape: type[T]) -> T:
-        """The JSON body as `shape` (a pydantic model, `list[Model]`, …); Unreachable when it is anything else."""
-        try:
-            return TypeAdapter(shape).validate_json(self.body)
-        except ValidationError as e:
-            where = ".".join(str(part) for part in e.errors(include_input=False)[0]["loc"]) or "the whole answer"
-            raise Unreachable(f"{self.provider}: the API's answer is not as documented ({where})") from None
-
 
 class Api:
     """Calls one provider's API. Safe to share between threads: each has its own connection."""
@@ -160,11 +74,11 @@ class Api:
 
         `proxies` (URLs by `http` and `https`, hosts under `no_proxy`) go before those of the environment.
         """
-        base, account = _opened(base_url, account)
+        base, account = opened(base_url, account)
         if not base.startswith(("https://", "http://")):
             raise Misconfigured(f"{account.provider}: the API's address must start with https://, not {base!r}")
         self._base = base.rstrip("/")
-        self._proxies = _proxies(self._base, proxies or {})
+        self._proxies = proxies_for(self._base, proxies or {})
         self._account = account
         self._runtime = runtime
         self._timeout = timeout
@@ -271,7 +185,7 @@ class Api:
                 json=body.json,
                 data=body.raw if body.form is None else body.form,
                 headers=body.headers,
-                auth=_Signed(self._account),
+                auth=Signed(self._account),
                 proxies=self._proxies,
                 timeout=(min(_CONNECT, self._timeout), self._timeout),
                 allow_redirects=False,
@@ -307,53 +221,6 @@ class Api:
             text = text.replace(secret, "***") if secret else text
         line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
         return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
-
-
-def _opened(url: str, account: Account) -> tuple[str, Account]:
-    """The address without the user and password in it, and an account that shows them."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    userinfo, at, host = authority.rpartition("@")
-    if not at:
-        return url, account
-    user, _, password = (unquote(part) for part in userinfo.partition(":"))
-    enter = basic(user, password)
-
-    def sign(request: requests.PreparedRequest) -> None:
-        enter(request)
-        account.sign(request)
-
-    secrets = (*account.secrets, password, userinfo.partition(":")[2])
-    return f"{scheme}{separator}{host}{slash}{path}", replace(account, sign=sign, secrets=secrets)
-
-
-def _proxies(url: str, chosen: Mapping[str, str]) -> dict[str, str] | None:
-    """What requests is to be told: chosen proxies, or that this host is to be reached without any."""
-    if not chosen:
-        return None
-    if chosen.get("no_proxy") and requests.utils.should_bypass_proxies(url, chosen["no_proxy"]):
-        return {"no_proxy": chosen["no_proxy"]}
-    return {scheme: proxy for scheme, proxy in chosen.items() if scheme != "no_proxy"}
-
-
-class _Signed(AuthBase):
-    """Hands the finished request to the signer. Being set at all, it keeps ~/.netrc out of the request."""
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        self._account.sign(request)
-        if not all(_fits(value) for value in request.headers.values()):
-            said = "the credential holds a character that no HTTP header can carry, such as a line break"
-            raise CredentialsRejected(f"{self._account.provider}: {said}")
-        return request
-
-
-def _fits(value: str | bytes) -> bool:
-    """Whether a header can have this value (RFC 9110 section 5.5)."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    return all(character == "\t" or (" " <= character <= "\xff" and character != "\x7f") for character in text)
 
 
 def paged(fetch: Callable[[C], tuple[Iterable[T], C | None]], start: C) -> Iterator[T]:

@@ -16,7 +16,9 @@ from pydantic import BaseModel
 
 from knit.errors import CredentialsRejected, Interrupted, Misconfigured, RateLimited, Refused, Unreachable
 from knit.providers.base import Runtime
-from knit.providers.http.api import Account, Api, Body, anonymous, basic, header, paged, quoted, unquoted
+from knit.providers.http.accounts import Account, anonymous, basic, header
+from knit.providers.http.api import Api, paged, quoted, unquoted
+from knit.providers.http.exchange import Body
 from rig.dns_api.server import FakeApi, Request, Response, json_response
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.issuers.acme.hosts import Garbled, Hosts
-from knit.issuers.acme.transport import Origin, Reply
+from knit.issuers.acme.origin import Origin
+from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import Authorization, Directory, Order, links
 
 CA = Hosts(Origin.of("https://ca.example/dir"))
