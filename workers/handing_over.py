@@ -31,13 +31,17 @@ class HandingOver(dramatiq.Middleware):
 
     def __call__(self, cert_id: CertId) -> None:
         """This certificate's bundle waits."""
+        message = messages.publish(cert_id)
         with self._lock:
             now = time.monotonic()
             if now < self._planned:
                 return
-            wait = max(0.0, self._planned + self._every - now)
-            self._planned = now + wait
-        self._later.send(messages.publish(cert_id), delay=timedelta(seconds=wait))
+            wait = self._planned + self._every - now
+            if wait > 0:
+                self._planned = self._later.send(message, delay=timedelta(seconds=wait))
+                return
+            self._planned = now
+        self._later.send(message)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """From now on each bundle has a message of its own, at once. Comes before Later's own."""

@@ -39,27 +39,28 @@ class Later(dramatiq.Middleware):
         self._outages = outages
         self._change = threading.Condition()
         self._owed: dict[tuple[object, ...], Owed] = {}
+        self._on_its_way = False
         self._vain = 0
         self._stopping = False
         self._thread: threading.Thread | None = None
 
-    def send(self, message: Message, *, delay: timedelta = AT_ONCE) -> None:
-        """Put the message on its queue after `delay`, or as soon after that as the queue takes it."""
+    def send(self, message: Message, *, delay: timedelta = AT_ONCE) -> float:
+        """Put the message on its queue after `delay`, or as soon after that as the queue takes it.
+
+        Gives the instant (monotonic seconds) from which on it, or the one that stands for it, may be sent.
+        """
+        at = time.monotonic() + max(delay, AT_ONCE).total_seconds()
         if (delay <= AT_ONCE or self._stopping) and not self._vain and self._sent(message):
-            return
+            return at
         with self._change:
-            at = time.monotonic() + max(delay, AT_ONCE).total_seconds()
-            known = self._owed.get(_about(message))
-            if (known is None or at < known[0]) and len(self._owed) < MOST:
-                self._owed[_about(message)] = (at, message)
             self._ensure_thread()
-            self._change.notify_all()
+            return self._owe((at, message))
 
     def settle(self) -> bool:
         """Wait until nothing is owed; gives whether there was anything to wait for."""
         with self._change:
-            waited = bool(self._owed)
-            self._change.wait_for(lambda: not self._owed or self._stopping)
+            waited = self._is_owing()
+            self._change.wait_for(lambda: not self._is_owing() or self._stopping)
             return waited and not self._stopping
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -74,6 +75,18 @@ class Later(dramatiq.Middleware):
         if unsent:
             log.warning("messages not sent: a pass finds what they were about", extra={"messages": unsent})
 
+    def _owe(self, owed: Owed) -> float:
+        known = self._owed.get(_about(owed[1]))
+        if known is not None and known[0] <= owed[0]:
+            return known[0]
+        if len(self._owed) < MOST:
+            self._owed[_about(owed[1])] = owed
+        self._change.notify_all()
+        return owed[0]
+
+    def _is_owing(self) -> bool:
+        return bool(self._owed) or self._on_its_way
+
     def _ensure_thread(self) -> None:
         # One for good: a queue may keep a connection for each thread that ever sent something.
         if self._thread is None or not self._thread.is_alive():
@@ -83,9 +96,27 @@ class Later(dramatiq.Middleware):
     def _send_forever(self) -> None:
         while (due := self._due()) is not None:
             for owed in due:
-                if not self._sent(owed[1]):
+                if not self._sent_off(owed):
                     break
-                self._paid(owed)
+
+    def _sent_off(self, owed: Owed) -> bool:
+        """Send it, unless it is owed no longer; what the queue does not take is owed again.
+
+        It is taken out before that: what happens from now on is not covered by a message that is on its way already.
+        """
+        about = _about(owed[1])
+        with self._change:
+            if self._owed.get(about) is not owed:
+                return True
+            del self._owed[about]
+            self._on_its_way = True
+        done = self._sent(owed[1])
+        with self._change:
+            self._on_its_way = False
+            if not done:
+                self._owe(owed)
+            self._change.notify_all()
+        return done
 
     def _due(self) -> list[Owed] | None:
         """What is to be sent now, once there is something; None when the process stops."""
@@ -102,12 +133,6 @@ class Later(dramatiq.Middleware):
 
     def _pause(self) -> timedelta:
         return min(retry.again(self._vain - 1), LONGEST_PAUSE) if self._vain else AT_ONCE
-
-    def _paid(self, owed: Owed) -> None:
-        with self._change:
-            if self._owed.get(_about(owed[1])) is owed:
-                del self._owed[_about(owed[1])]
-            self._change.notify_all()
 
     def _sent(self, message: Message) -> bool:
         try:

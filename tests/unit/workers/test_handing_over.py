@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import dramatiq
@@ -76,6 +77,25 @@ def test_later_messages_all_come_from_one_thread_because_a_queue_may_keep_a_conn
     assert soon(lambda: queue.times[-1] >= handed_over_at)
     assert len(queue.ids) <= (queue.times[-1] - began) / EVERY + 2
     assert len(queue.threads) <= 2
+
+
+def test_a_bundle_that_comes_after_a_late_message_has_one_of_its_own(
+    queue: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = Later(queue, Outages())
+    monkeypatch.setattr(later, "_ensure_thread", lambda: None)
+    handing_over = HandingOver(later, 0.05)
+    for number in (1, 2):
+        handing_over(CertId(number))
+    # The thread that sends what is owed comes late.
+    time.sleep(0.06)
+    handing_over(CertId(3))
+    monkeypatch.undo()
+    later.send(messages.reconcile(), delay=timedelta(hours=1))
+    assert soon(lambda: len(queue.ids) == 2)
+    handed_over_at = time.monotonic()
+    handing_over(CertId(4))
+    assert soon(lambda: queue.times[-1] >= handed_over_at)
 
 
 def test_what_is_owed_when_the_worker_stops_is_said_then_and_each_one_afterwards(queue: Sent) -> None:

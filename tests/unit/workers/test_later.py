@@ -115,3 +115,45 @@ def test_settling_waits_until_nothing_is_owed(queue: Sent, later: Later) -> None
     assert later.settle()
     assert queue.sent == [("reconcile", ())]
     assert not later.settle()
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(Sent):
+    """Takes its time over a message, as a queue far away does."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, message: messages.Message) -> None:
+        self.begun.set()
+        assert self.go_on.wait(10)
+        Sent.send(self, message)
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["the queue takes it", "the queue is away"])
+def test_what_happens_while_a_message_is_on_its_way_is_owed_one_of_its_own(taken: bool) -> None:
+    queue = Slow()
+    later = Later(queue, Outages())
+    later.send(messages.publish(CertId(1)), delay=timedelta(seconds=0.05))
+    assert queue.begun.wait(10)
+    later.send(messages.publish(CertId(2)), delay=timedelta(seconds=0.05))
+    if not taken:
+        queue.away.set()
+    queue.go_on.set()
+    if taken:
+        assert soon(lambda: [args[0] for _, args in queue.sent] == [1, 2])
+        return
+    assert soon(lambda: len(queue.asked) >= 1)
+    queue.away.clear()
+    assert soon(lambda: bool(queue.sent))
+    assert not later.settle()
+
+
+def test_settling_waits_for_what_is_on_its_way() -> None:
+    queue = Slow()
+    later = Later(queue, Outages())
+    later.send(messages.reconcile(), delay=timedelta(seconds=0.05))
+    assert queue.begun.wait(10)
+    threading.Timer(0.3, queue.go_on.set).start()
+    assert later.settle()
+    assert queue.sent == [("reconcile", ())]
