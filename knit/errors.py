@@ -17,6 +17,7 @@ KnitError
     ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
     │   └── ServerDenied     that is a server of knit's own: nobody's failure, tried again slowly
+    │       └── NotPermitted PostgreSQL knows us, and our user lacks a right there
     ├── BundleMismatch       certificate and key are not what was asked for
     ├── OrderLost            a finalized order cannot become a certificate here any more
     ├── ForeignValkey        database and certificate Valkey do not belong together
@@ -106,6 +107,10 @@ class CredentialsRejected(Refused):
 
 class ServerDenied(CredentialsRejected):
     """A server of knit's own does not accept who we are: no certificate has failed because of that."""
+
+
+class NotPermitted(ServerDenied):
+    """Our user lacks a right in PostgreSQL: no certificate has failed because of that, and none goes on without it."""
 
 
 class BundleMismatch(Refused):

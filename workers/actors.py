@@ -185,7 +185,8 @@ class Actors:
 
     def _put_off(self, error: KnitError, message: Message, tries: int) -> None:
         if not self._may_try_again(error, message, tries):
-            log.error("not done", extra={"what": message.actor_name, "error": str(error), "kept": KEPT})
+            about = {"cert": message.args[0]} if message.args and message.args[0] is not None else {}
+            log.error("not done", extra={"what": message.actor_name, **about, "error": str(error), "kept": KEPT})
             self.flows.on_error(error)
             return
         delay = retry.again(tries if isinstance(error, Transient) else max(tries, SLOWLY))

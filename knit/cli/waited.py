@@ -20,7 +20,7 @@ DOING = {
 
 RENEWERS, PUBLISHERS = "worker-renew", "worker-control"
 WAITS = ("RateLimited", "AccountLimited")
-OURS = ("Outage", "ServerDenied")
+OURS = ("Outage", "RowHeld", "ServerDenied", "NotPermitted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

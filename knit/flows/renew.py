@@ -25,6 +25,7 @@ from knit.errors import (
     LeaseLost,
     Misconfigured,
     NoSuchCertificate,
+    NotPermitted,
     OrderKept,
     OrderLost,
     Outage,
@@ -94,6 +95,9 @@ class Renew:
             return self._looked_at_anew(cert_id)
         except NoSuchCertificate:
             return Skipped(cert_id=cert_id, reason="removed or disabled")
+        except NotPermitted as error:
+            self.store.denied(cert_id, error)
+            raise
 
     def _looked_at_anew(self, cert_id: CertId) -> Outcome:
         try:
@@ -180,13 +184,17 @@ class Renew:
         return self._failed(spec, error, at)
 
     def _unpublishable(self, spec: CertSpec, state: CertState) -> Failed | None:
-        """Nothing is ordered that could not be published afterwards. Raises ForeignValkey, with nothing recorded."""
+        """Nothing is ordered that could not be recorded and published afterwards.
+
+        Raises ForeignValkey and ServerDenied: what a whole server refuses is no failure of this certificate.
+        """
         if state.attempt is not None and state.attempt.order_url is not None:
             return None
+        self.store.check_rights()
         self.belonging.check()
         try:
             self.publication.rehearse(spec.valkey_key)
-        except ForeignValkey:
+        except (ForeignValkey, ServerDenied):
             raise
         except Refused as error:
             at = retry.next_try(spec.id, state.failures + 1, self.clock())

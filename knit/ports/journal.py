@@ -12,7 +12,7 @@ from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.challenge import ChallengeId, Leftover, Record
 from knit.core.model.decision import Known, Losses, Pause, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
-from knit.errors import AccountLimited, OrderLost, Transient
+from knit.errors import AccountLimited, NotPermitted, OrderLost, Transient
 from knit.ports.leases import Lease
 
 
@@ -60,6 +60,15 @@ class OpenJournal(Journal, Protocol):
 
 class Attempts(Protocol):
     """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
+
+    def check_rights(self) -> None:
+        """Raise NotPermitted, with what is lacking, when our user may not do all that a renewal needs.
+
+        Asked once, and again after `denied`.
+        """
+
+    def denied(self, cert_id: CertId, error: NotPermitted) -> None:
+        """PostgreSQL has denied us something: shown as this certificate's error, where that can be written."""
 
     def hold(self, cert_id: CertId) -> AbstractContextManager[tuple[Lease, Known] | None]:
         """Take the certificate's lease, as `Leases.hold` does, and read what is wanted and known, in one statement.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from knit.errors import KnitError, Misconfigured, Outage, RowHeld, ServerDenied
+from knit.errors import KnitError, Misconfigured, NotPermitted, Outage, RowHeld, ServerDenied
 
 REJECTED = (
     "password authentication failed",
@@ -18,7 +18,10 @@ WRONG = ("does not exist", "invalid", "no such database")
 SLOW = "57014"
 HELD = "55P03"
 NOT_PERMITTED = ("42501", "3F000")
-RIGHTS = "the user needs rights on all knit_ tables, and to make them at the first start and at upgrades"
+RIGHTS = (
+    "the user needs rights on all knit_ tables, sequences and views, "
+    "and to make them at the first start and at upgrades"
+)
 KINDS: dict[str, tuple[type[KnitError], str]] = {
     "22": (Misconfigured, "PostgreSQL refused a value"),
     "23": (Misconfigured, "PostgreSQL refused a value"),
@@ -41,7 +44,7 @@ def in_our_words(error: psycopg.Error) -> KnitError:
     if state in (SLOW, HELD):
         return (RowHeld if state == HELD else Outage)(f"PostgreSQL did not answer in time ({text})")
     if state in NOT_PERMITTED:
-        return ServerDenied(f"PostgreSQL: {text}; {RIGHTS}")
+        return NotPermitted(f"PostgreSQL: {text}; {RIGHTS}")
     kind, words = KINDS.get(state[:2], (Outage, "PostgreSQL"))
     return kind(f"{words}: {text} ({state})")
 

@@ -27,6 +27,7 @@ from knit.errors import (
     LeaseLost,
     Misconfigured,
     NoSuchCertificate,
+    NotPermitted,
     OrderLost,
     Outage,
     RateLimited,
@@ -37,6 +38,7 @@ from knit.ports.leases import Lease
 from knit.store.database import Database
 from knit.store.leases.leases import Leases
 from knit.store.queries import Row, queries
+from knit.store.rights import Rights
 from knit.store.rows import attempt_from, known_from, leftover_from
 
 T = TypeVar("T")
@@ -66,7 +68,18 @@ class Attempts:
     def __init__(self, database: Database, leases: Leases) -> None:
         self._database = database
         self._leases = leases
+        self._rights = Rights(database)
         self._sql = queries("journal/attempts")
+
+    def check_rights(self) -> None:
+        """See the port."""
+        self._rights.check()
+
+    def denied(self, cert_id: CertId, error: NotPermitted) -> None:
+        """See the port."""
+        self._rights.doubt()
+        with suppress(KnitError):
+            told(error, lambda words: self._database.write(self._sql["denied"], {"id": cert_id, **words}))
 
     @contextmanager
     def hold(self, cert_id: CertId) -> Iterator[tuple[Lease, Known] | None]:

@@ -243,6 +243,11 @@ select id, 1, %(retry_at)s::timestamptz from shown
 on conflict (cert_id) do update
 set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, retry_directory = null, check_at = '-infinity'
 
+-- name: denied
+-- Nobody's failure; what is shown goes with the next that succeeds. A row that somebody holds goes without.
+update knit_certs set last_error = %(error)s
+where id in (select id from knit_certs where id = %(id)s and names_key is not null for no key update skip locked)
+
 -- name: abandon
 update knit_attempts a
 set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = null, error = %(why)s
