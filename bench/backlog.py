@@ -9,8 +9,9 @@ import psycopg
 
 from bench.figures import Figure
 from bench.many import listed
-from knit import messages
+from knit.app.queue import open_queue
 from knit.outages import Outages
+from knit.queue import messages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from rig.postgres import Postgres
@@ -35,7 +36,7 @@ def measure() -> list[Figure]:
         env, outages = Environment(settings), Outages()
         wired = wire(Worker.read(env, queue_required=True), env, time.sleep, outages)
         opened.callback(wired.opened.close)
-        queue = messages.connect(waiting.url)
+        queue = open_queue(waiting.url)
         opened.callback(queue.close)
         with psycopg.connect(url, autocommit=True) as connection:
             listed(connection, DUE)

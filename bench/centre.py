@@ -11,7 +11,9 @@ from pathlib import Path
 import psycopg
 
 from bench import processes
-from knit import messages
+from knit.app.queue import open_queue
+from knit.queue import messages
+from knit.queue.base import Queue
 from rig.installation import Installation
 from rig.knot import Knot
 from rig.postgres import Postgres
@@ -40,7 +42,7 @@ class Centre:
 
     installation: Installation
     knot: Knot
-    queue: messages.Queue
+    queue: Queue
     renewing: tuple[Process, ...]
     publishing: Process
     connection: psycopg.Connection[tuple[int]]
@@ -117,7 +119,7 @@ def centre(knot: Knot, authority: Authority, *, in_flight: int, workers: int = 1
         publishing = installation.start("worker-control")
         connection = opened.enter_context(psycopg.connect(settings["KNIT_DB_URL"], autocommit=True))
         wait_until(lambda: _is_ready(installation, queue), "both workers ready", seconds=30)
-        sending = messages.connect(queue.url)
+        sending = open_queue(queue.url)
         opened.callback(sending.close)
         yield Centre(
             installation=installation,

@@ -13,16 +13,15 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from knit import log as logs
-from knit import messages
-from knit.app.names import SCHEDULER
+from knit.app.queue import open_queue
+from knit.app.scheduler import open_scheduler
 from knit.errors import KnitError, Misconfigured
 from knit.flows.tick import Ticker
 from knit.outages import Outages
+from knit.queue import messages
+from knit.queue.base import Queue
 from knit.settings.central import Scheduling
 from knit.settings.environment import Environment
-from knit.store.database import Database
-from knit.store.leases.leases import Leases
-from knit.store.passes.agenda import Agendas
 from knit.undumpable import keep_memory_private
 
 log = logging.getLogger(__name__)
@@ -97,21 +96,16 @@ def main() -> int:
     try:
         settings = Scheduling.read(Environment.of_process(), queue_required=True)
         logs.setup(settings.log_level)
-        _run(settings, messages.connect(settings.queue_url or ""))
+        _run(settings, open_queue(settings.queue_url or ""))
     except KnitError as error:
         logs.last_words(f"knit scheduler: {error}")
         return 2 if isinstance(error, Misconfigured) else 1
     return 0
 
 
-def _run(settings: Scheduling, queue: messages.Queue) -> None:
-    with Database.open(settings.db_url, connections=2, name=SCHEDULER) as database:
-        leases = Leases(database)
-        try:
-            ticker = Ticker(leases, Agendas(database), lambda: queue.send(messages.reconcile()), settings.interval)
-            serve(ticker, settings.interval, Outages())
-        finally:
-            leases.stop()
+def _run(settings: Scheduling, queue: Queue) -> None:
+    with open_scheduler(settings, lambda: queue.send(messages.reconcile())) as ticker:
+        serve(ticker, settings.interval, Outages())
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from knit import messages
+from knit.app.queue import queue_in_memory
 from knit.core.model.certificate import CertId
+from knit.queue import messages
 from workers.actors import Flows, declare
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,7 @@ def test_a_node_imports_nothing_of_the_centre() -> None:
     ids=lambda message: message.actor_name,
 )
 def test_every_message_fits_its_actor(message: messages.Message) -> None:
-    queue = messages.in_memory()
+    queue = queue_in_memory()
     nothing: Any = None
     declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing), nothing, nothing)
     actor = queue.broker.get_actor(message.actor_name)

@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import dramatiq
 
-from knit import messages
 from knit.core import retry
 from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
@@ -18,9 +17,11 @@ from knit.errors import Busy, Interrupted, KnitError, LeaseLost, Transient
 from knit.flows.publish import Publish, Report
 from knit.flows.reconcile import PassPlan, Reconcile
 from knit.flows.renew import KEPT, Renew
-from knit.messages import Message, Queue
 from knit.outages import Outages
 from knit.ports.process import Clock, Retries
+from knit.queue import messages
+from knit.queue.base import Queue
+from knit.queue.messages import Message
 from workers.later import Later
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import dramatiq
 
-from knit import messages
 from knit.core.model.certificate import CertId
+from knit.queue import messages
 from workers.later import Later
 
 EVERY = 0.25

@@ -11,8 +11,9 @@ import dramatiq
 
 from knit.core import retry
 from knit.errors import KnitError
-from knit.messages import Message, Queue
 from knit.outages import Outages
+from knit.queue.base import Queue
+from knit.queue.messages import Message
 
 log = logging.getLogger(__name__)
 

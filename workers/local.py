@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import cast
 
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
-from knit import messages
 from knit.app.names import WORKER, person
+from knit.app.queue import open_queue, queue_in_memory
 from knit.core.model.attempt import Failed, Outcome
 from knit.core.model.certificate import CertId
 from knit.flows.publish import Report
 from knit.flows.reconcile import PassPlan
 from knit.flows.tick import Ticker
-from knit.messages import Queue
 from knit.outages import Outages
+from knit.queue import messages
+from knit.queue.base import Queue
 from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from knit.undumpable import keep_memory_private
@@ -70,7 +72,7 @@ def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> in
     Raises KnitError when it could not be begun.
     """
     heard = Heard()
-    queue = messages.in_memory()
+    queue = queue_in_memory()
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         if plan is None:
             queue.send(messages.reconcile())
@@ -83,7 +85,7 @@ def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> in
 def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     """Renew one certificate and publish it; None when a bug stopped the actor."""
     heard = Heard()
-    queue = messages.in_memory()
+    queue = queue_in_memory()
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         queue.send(messages.renew(cert_id))
         _drain(queue, working.later)
@@ -92,12 +94,14 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     return heard.outcomes[0] if heard.outcomes else None
 
 
-def forever(settings: Worker, scheduling: Scheduling, env: Environment) -> None:
-    """Scheduler and workers in one process until SIGTERM or SIGINT. Raises KnitError when it cannot start."""
-    from scheduler.main import serve  # Commands that come to an end do without it.
+Serve = Callable[[Ticker, timedelta, Outages], None]
+"""What a scheduler does with its ticker until it is told to stop: `scheduler.main.serve`."""
 
+
+def forever(settings: Worker, scheduling: Scheduling, env: Environment, serve: Serve) -> None:
+    """Scheduler and workers in one process until SIGTERM or SIGINT. Raises KnitError when it cannot start."""
     outages = Outages()
-    queue = messages.in_memory() if settings.queue_url is None else messages.connect(settings.queue_url, outages)
+    queue = queue_in_memory() if settings.queue_url is None else open_queue(settings.queue_url, outages)
     with _working(settings, env, queue, outages=outages) as working:
         opened = working.wired.opened
         ticker = Ticker(opened.leases, opened.agendas, lambda: queue.send(messages.reconcile()), scheduling.interval)

@@ -7,9 +7,10 @@ import logging
 import dramatiq
 
 from knit import log as logs
-from knit import messages
+from knit.app.queue import open_queue
 from knit.errors import KnitError, Misconfigured
 from knit.outages import Outages
+from knit.queue import messages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.undumpable import keep_memory_private
@@ -46,7 +47,7 @@ def _serve(settings: Worker, env: Environment) -> None:
     stopping.closes(wired.opened.close)
     if refused := wired.flows.reconcile.refusal():
         log.error("nothing is issued", extra={"reason": refused})
-    queue = messages.connect(settings.queue_url or "", outages)
+    queue = open_queue(settings.queue_url or "", outages)
     queue.broker.add_middleware(stopping)
     later = Later(queue, outages)
     handing_over = HandingOver(later)

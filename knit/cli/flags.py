@@ -118,7 +118,7 @@ def _split(arg: str) -> tuple[str, str, str]:
 
 
 def _switch(name: str, value: str) -> bool:
-    from knit.settings.environment import flag
+    from knit.core.words import flag
 
     try:
         return flag(value)

@@ -128,6 +128,7 @@ def _pass(*, wait: bool) -> int:
 def _daemon() -> int:
     from knit.log import setup
     from knit.settings.central import Scheduling, Worker
+    from scheduler.main import serve
     from workers import local
 
     env = Environment.of_process()
@@ -135,7 +136,7 @@ def _daemon() -> int:
     setup(worker.log_level)
     # Python's own default again: this process stays.
     gc.set_threshold(700)
-    local.forever(worker, scheduling, env)
+    local.forever(worker, scheduling, env, serve)
     return DONE
 
 

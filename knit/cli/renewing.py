@@ -39,11 +39,12 @@ class Post:
     """The message about one certificate, and the queue it goes to, which may be away for a while."""
 
     def __init__(self, url: str, cert_id: CertId) -> None:
-        from knit import messages
+        from knit.app.queue import open_queue
+        from knit.queue import messages
 
         self._url = url
         self._message = messages.renew(cert_id)
-        self._queue: Queue | None = messages.connect(url)
+        self._queue: Queue | None = open_queue(url)
         self._sent = False
         self._next = 0.0
         self._known = Queued()
@@ -63,10 +64,11 @@ class Post:
                 queue.close()
 
     def _looked(self) -> Queued:
-        from knit import messages
+        from knit.app.queue import open_queue
+        from knit.queue import messages
 
         try:
-            self._queue = self._queue or messages.connect(self._url)
+            self._queue = self._queue or open_queue(self._url)
             if not self._sent:
                 self._queue.send(self._message)
                 self._sent = True

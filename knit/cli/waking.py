@@ -38,11 +38,12 @@ def _told(central: Central, bell: Bell) -> str:
 
 
 def _sent(queue_url: str) -> bool:
-    from knit import messages
+    from knit.app.queue import open_queue
     from knit.errors import KnitError
+    from knit.queue import messages
 
     try:
-        queue = messages.connect(queue_url)
+        queue = open_queue(queue_url)
         queue.send(messages.reconcile())
         queue.close()
     except KnitError:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from knit.core.wanted import Change
+from knit.core.words import duration
 from knit.errors import Misconfigured
-from knit.settings.environment import duration
 
 TEXTS = ("provider", "valkey_key", "cert_path", "key_path", "issuer", "key_type", "profile", "preferred_chain")
 

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knit.core.places import Allowed
+from knit.core.words import switch
 from knit.errors import Misconfigured
 from knit.ports.process import Clock, Sleep
 from knit.ports.solving import Paced, Solver, Timing
 from knit.providers.http.tls import Trust
-
-_TRUE = frozenset({"1", "t", "true", "yes", "on"})
-_FALSE = frozenset({"0", "f", "false", "no", "off"})
 
 UNLIMITED = 600.0
 """What "no limit" means for one API call: a thread that waits for ever is of no use to anybody."""
@@ -145,10 +143,12 @@ class Values:
 
     def flag(self, variable: Variable) -> bool:
         """A truth value, false when unset."""
-        value = (self.get(variable) or "false").lower()
-        if value not in _TRUE | _FALSE:
-            raise Misconfigured(f"{self.spelled(variable)} must be true or false, not {self._shown(variable, value)}")
-        return value in _TRUE
+        value = self.get(variable) or "false"
+        try:
+            return switch(value)
+        except ValueError:
+            shown = self._shown(variable, value)
+            raise Misconfigured(f"{self.spelled(variable)} must be true or false, not {shown}") from None
 
     def choose(self, alternatives: Sequence[Sequence[Variable]]) -> int:
         """Which set of required variables the user filled in: the first complete one.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import dramatiq
 import dramatiq.errors
 
 from knit.errors import CredentialsRejected, Outage, Unreachable
-
-Message = dramatiq.Message[Any]
+from knit.queue.intake import Strict
+from knit.queue.messages import QUEUES, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +54,14 @@ class Queue:
         with self.guard():
             self.broker.close()
         self.release()
+
+
+def declared(queue: Queue) -> Queue:
+    """With our queues on it, from which this process reads our messages and nothing else.
+
+    No middleware is added: Dramatiq's own Retries would write the text of exceptions into messages.
+    """
+    dramatiq.set_encoder(Strict())
+    for name in QUEUES:
+        queue.broker.declare_queue(name)
+    return queue

@@ -13,7 +13,7 @@ from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 from knit.core import address
 from knit.errors import Misconfigured, Unreachable
 from knit.outages import Outages
-from knit.queue.base import Queue
+from knit.queue.base import Queue, declared
 from knit.queue.consumer import Watched, lost
 from knit.queue.intake import dropped
 
@@ -60,7 +60,7 @@ def connect(url: str, outages: Outages) -> Queue:
         message = "KNIT_QUEUE_URL: not a valid URL of RabbitMQ: allowed is amqp://user:password@host[:port][/vhost]"
         raise Misconfigured(message) from None
     where = f"{parameters.host}:{parameters.port}"
-    return Queue(broker, lambda name: broker.get_queue_message_counts(name)[0], where, _looking_up)
+    return declared(Queue(broker, lambda name: broker.get_queue_message_counts(name)[0], where, _looking_up))
 
 
 @contextmanager

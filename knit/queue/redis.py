@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import dramatiq
@@ -16,11 +16,10 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed, DecodeError
 
 from knit.outages import Outages
-from knit.queue.base import Message, Queue
+from knit.queue.base import Queue, declared
 from knit.queue.consumer import Watched
 from knit.queue.intake import SIEVE, dropped
-from knit.valkey.connect import Link
-from knit.valkey.connect import connect as valkey
+from knit.queue.messages import Message
 
 HEARTBEAT = timedelta(seconds=20)
 """A worker silent for so long is taken for dead, and its messages go back on the queue."""
@@ -38,6 +37,24 @@ DELAYED = ".DQ"
 
 DELAYED_PAUSE = 0.5
 """Seconds between two looks there: none of them is wanted to the tenth of a second."""
+
+
+class Link(Protocol):
+    """A client that repeats nothing, and how its server is called in messages. Threads share it."""
+
+    @property
+    def client(self) -> redis.Redis: ...
+    @property
+    def where(self) -> str: ...
+
+    def talking(self) -> AbstractContextManager[object]:
+        """The client's errors come out as knit's inside."""
+
+    def hang_up(self) -> None:
+        """Leave the connections that nobody uses."""
+
+    def close(self) -> None:
+        """Close all connections."""
 
 
 class Prompt(Watched):
@@ -133,20 +150,17 @@ class Broker(RedisBroker):
         return True
 
 
-def connect(url: str, outages: Outages) -> Queue:
-    """The client is explicit and repeats nothing: Dramatiq's script is not safe to repeat.
+def over(link: Link, outages: Outages) -> Queue:
+    """A queue over this link, which must repeat nothing: Dramatiq's script is not safe to repeat.
 
     A killed worker's messages are back after HEARTBEAT, because every command looks for dead workers.
     """
-    link = valkey(url, name="knit-queue", retries=0, setting="KNIT_QUEUE_URL")
     broker = Broker(link, outages)
-    return Queue(
-        broker,
-        lambda name: link.client.llen(f"{broker.namespace}:{name}"),
-        link.where,
-        link.talking,
-        link.close,
-    )
+
+    def count(name: str) -> int:
+        return int(link.client.llen(f"{broker.namespace}:{name}"))
+
+    return declared(Queue(broker, count, link.where, link.talking, link.close))
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from knit.core import proxy
 from knit.core.proxy import Proxies
+from knit.core.words import flag
 from knit.errors import Misconfigured
-from knit.settings.environment import Environment, flag, readable_file
+from knit.settings.environment import Environment, readable_file
 from knit.settings.table import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from knit.core import words
 from knit.core.near import near
 from knit.errors import Misconfigured
 from knit.settings import environment as parse
@@ -125,7 +126,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "KNIT_ACME_DEACTIVATE",
-        parse.flag,
+        words.flag,
         "true",
         "Give up the proofs of control of a certificate's names (RFC 8555 section 7.5.2) once it is issued, where the "
         "CA goes along: one request per name. `false` where certificates share names and are ordered all at once.",
@@ -155,7 +156,7 @@ TABLE: tuple[Setting, ...] = (
         (LIST, *ISSUING),
         unset="30, or a third of the lifetime if that is less",
     ),
-    Setting("KNIT_RENEW_INTERVAL", parse.duration, "12h", "Time between two passes.", PASSES),
+    Setting("KNIT_RENEW_INTERVAL", words.duration, "12h", "Time between two passes.", PASSES),
     Setting(
         "KNIT_RENEW_CONCURRENCY",
         parse.integer(1, 400),
@@ -173,7 +174,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "KNIT_DNS_TIMEOUT",
-        parse.duration,
+        words.duration,
         "10s",
         "Deadline of one DNS question. Finding where a name is takes at most three times as long, "
         "or 30 s if that is more.",
@@ -181,14 +182,14 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "KNIT_DNS_DISABLE_RECURSIVE_CHECK",
-        parse.flag,
+        words.flag,
         "false",
         "Do not require the recursive resolvers to show a challenge record, only the zone's own servers.",
         ISSUING,
     ),
     Setting(
         "KNIT_DNS_PROPAGATION_WAIT",
-        parse.duration_or_zero,
+        words.duration_or_zero,
         None,
         "Wait this long after setting challenge records instead of checking that they are visible.",
         ISSUING,
@@ -202,7 +203,7 @@ TABLE: tuple[Setting, ...] = (
         ISSUING,
         unset="the system's roots",
     ),
-    Setting("KNIT_WATCH_INTERVAL", parse.duration, "60s", "Time between two looks at Valkey.", NODE),
+    Setting("KNIT_WATCH_INTERVAL", words.duration, "60s", "Time between two looks at Valkey.", NODE),
     Setting(
         "KNIT_WATCH_ROOTS",
         parse.directories,
@@ -220,7 +221,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "KNIT_RELOAD_TIMEOUT",
-        parse.duration,
+        words.duration,
         "30s",
         "The reload command is killed, with its process group, after this.",
         NODE,

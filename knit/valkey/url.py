@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from knit.core import address
 from knit.core.address import Address
+from knit.core.words import duration
 from knit.errors import Misconfigured
-from knit.settings.environment import duration
 
 TCP = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss"}
 UNIX = "unix"

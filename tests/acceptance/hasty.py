@@ -13,7 +13,7 @@ from typing import Any
 import dramatiq
 
 from knit.app import worker as app
-from knit.messages import Queue
+from knit.queue.base import Queue
 from knit.store.leases.leases import Leases
 from rig.installation import Installation
 from rig.process import Process, wait_until

@@ -12,10 +12,11 @@ import dramatiq
 import pytest
 import redis
 
-from knit import messages
+from knit.app.queue import open_queue, queue_in_memory
 from knit.core.model.certificate import CertId
 from knit.errors import Misconfigured, Unreachable
-from knit.messages import Queue
+from knit.queue import messages
+from knit.queue.base import Queue
 from knit.queue.redis import Prompt
 from rig.ports import free_port
 
@@ -33,7 +34,7 @@ class Working:
     """A queue with actors that note what they were given, and a worker for each of the two queues."""
 
     def __init__(self, url: str | None, timeout: int = 50) -> None:
-        self.queue: Queue = messages.in_memory() if url is None else messages.connect(url)
+        self.queue: Queue = queue_in_memory() if url is None else open_queue(url)
         self.heard: list[tuple[str, Any]] = []
         self.busy = threading.Event()
         self.free = threading.Event()
@@ -105,7 +106,7 @@ def test_a_thread_that_becomes_free_has_the_next_message_at_once(url: str | None
 
 
 def test_a_consumer_that_pauses_goes_on_as_soon_as_a_message_is_done(queue_url: str) -> None:
-    queue = messages.connect(queue_url)
+    queue = open_queue(queue_url)
     queue.send(messages.renew(CertId(7)))
     consumer = queue.broker.consume(messages.RENEW, prefetch=1)
     assert isinstance(consumer, Prompt)
@@ -151,7 +152,7 @@ def test_the_text_of_an_exception_stays_out_of_the_queue(queue_url: str) -> None
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 def test_a_queue_that_is_away_is_named_and_shows_no_password(scheme: str) -> None:
     with pytest.raises(Unreachable) as caught:
-        messages.connect(f"{scheme}://user:hunter2@127.0.0.1:{free_port()}/0").send(messages.reconcile())
+        open_queue(f"{scheme}://user:hunter2@127.0.0.1:{free_port()}/0").send(messages.reconcile())
     assert "hunter2" not in str(caught.value)
 
 
@@ -161,15 +162,15 @@ def test_a_queue_whose_host_cannot_be_looked_up_is_away(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(Unreachable, match=r"the queue at queue\.invalid:5672 does not answer"):
-        messages.connect("amqp://user:hunter2@queue.invalid/").send(messages.reconcile())
+        open_queue("amqp://user:hunter2@queue.invalid/").send(messages.reconcile())
 
 
 def test_a_url_that_rabbitmq_s_client_does_not_take_is_refused_without_its_password() -> None:
     with pytest.raises(Misconfigured) as caught:
-        messages.connect("amqp://user:hunter2@127.0.0.1/?x=1")
+        open_queue("amqp://user:hunter2@127.0.0.1/?x=1")
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_queue_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(Misconfigured):
-        messages.connect("kafka://127.0.0.1")
+        open_queue("kafka://127.0.0.1")

@@ -13,8 +13,9 @@ import dramatiq
 import pytest
 import redis
 
-from knit import messages
+from knit.app.queue import open_queue
 from knit.core.model.certificate import CertId
+from knit.queue import messages
 from tests.contract.test_queue import Working
 
 HUGE = 50_000_000
@@ -94,7 +95,7 @@ def test_poison_is_dropped_at_once_with_one_line_and_strands_nobody(
     request: pytest.FixtureRequest, server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url, put = request.getfixturevalue(server)
-    queue = messages.connect(url)
+    queue = open_queue(url)
     queue.send(messages.renew(CertId(1)))
     poison = {name: body for name, body in POISON.items() if server == "on_valkey" or len(body) < HUGE}
     for number, body in enumerate(poison.values(), start=2):
@@ -112,7 +113,7 @@ def test_poison_is_dropped_at_once_with_one_line_and_strands_nobody(
 
 def test_what_is_too_large_never_leaves_the_server(on_valkey: tuple[str, Put]) -> None:
     url, put = on_valkey
-    queue = messages.connect(url)
+    queue = open_queue(url)
     put(POISON["50 MB"], messages.RENEW)
     consumer = queue.broker.consume(messages.RENEW, prefetch=1)
     with redis.Redis.from_url(url) as client:

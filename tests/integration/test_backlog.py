@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from knit import messages
-from knit.messages import Queue
+from knit.app.queue import open_queue
 from knit.outages import Outages
+from knit.queue import messages
+from knit.queue.base import Queue
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from workers.actors import Actors
@@ -27,7 +28,7 @@ LISTED = (
 
 @pytest.fixture
 def queue(queue_url: str) -> Iterator[Queue]:
-    found = messages.connect(queue_url)
+    found = open_queue(queue_url)
     yield found
     found.close()
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from knit import messages
+from knit.app.queue import open_queue
 from knit.core import address
 from knit.errors import KnitError
 from knit.log import Logfmt
+from knit.queue import messages
 from knit.settings.environment import Environment
 from knit.settings.table import SETTINGS
 from knit.store.database import Database
@@ -74,7 +75,7 @@ def _valkey(url: str) -> str:
 
 
 def _queue(url: str) -> str:
-    return said(lambda: messages.connect(url).send(messages.publish()))
+    return said(lambda: open_queue(url).send(messages.publish()))
 
 
 @pytest.mark.parametrize("scheme", list(NAMES))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
 import knit
 from knit.errors import Unreachable
 from knit.issuers.acme.hosts import Garbled, Hosts
@@ -15,10 +17,13 @@ from knit.issuers.acme.problems import Problem, ProblemReply
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection, Reply
 from knit.ports.process import Clock, Sleep
-from knit.retries import acme_call
 
 NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
 NONCE_TRIES: Final = 20
+TRIES: Final = 3
+LONGEST_WAIT: Final = 2.0
+"""Seconds."""
+
 COMMON: Final = f"User-Agent: knit/{knit.__version__}\r\nAccept-Language: en\r\n"
 SIGNED: Final = f"{COMMON}Content-Type: application/jose+json\r\n"
 
@@ -36,7 +41,7 @@ class Network:
         self._new_nonce = ""
         self._signer: Signer | None = None
         self._account: str | None = None
-        self._tries = acme_call(sleep, _may_pass)
+        self._tries = _tries(sleep)
 
     def sign_as(self, signer: Signer, account: str | None, new_nonce: str) -> None:
         """Sign from now on with this key for this account (None: not registered yet)."""
@@ -121,3 +126,18 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ProblemReply):
         return error.problem.momentary
     return isinstance(error, Unreachable) and not isinstance(error, Garbled)
+
+
+def _tries(sleep: Sleep) -> Retrying:
+    """One request that has failed once: three more tries, only while that may help.
+
+    The first at once (a kept connection may just have ended), the others up to two seconds, at random, later. Tries of
+    a whole certificate are the journal's business.
+    """
+    return Retrying(
+        stop=stop_after_attempt(TRIES),
+        wait=wait_random_exponential(multiplier=0.25, max=LONGEST_WAIT),
+        retry=retry_if_exception(_may_pass),
+        sleep=sleep,
+        reraise=True,
+    )

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import dramatiq
 import pytest
 
-from knit import messages
+from knit.app.queue import open_queue
 from knit.errors import Unreachable
 from knit.outages import Outages
-from knit.queue import redis as redis_queue
+from knit.queue import messages
 from knit.valkey.connect import connect
 from rig.proxy import FaultProxy
 from rig.valkey import Valkey
@@ -75,7 +75,7 @@ def test_a_transaction_and_a_script_find_it_too(pair: Pair) -> None:
 
 
 def test_the_queue_is_written_and_read_at_the_new_primary(pair: Pair) -> None:
-    with closing(redis_queue.connect(pair.url, Outages())) as queue:
+    with closing(open_queue(pair.url, Outages())) as queue:
         queue.broker.declare_queue("control")
         consumer = queue.broker.consume("control")
         assert next(consumer) is None

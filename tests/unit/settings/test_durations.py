@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.settings.environment import duration, duration_or_zero
+from knit.core.words import duration, duration_or_zero
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "d": 86400.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 TERMS = st.lists(st.tuples(st.integers(1, 99), st.sampled_from(sorted(UNITS))), min_size=1, max_size=5)

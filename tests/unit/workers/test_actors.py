@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from knit import messages
+from knit.app.queue import queue_in_memory
 from knit.core import retry
 from knit.core.model.attempt import Outcome, Skipped
 from knit.core.model.certificate import CertId
 from knit.errors import CredentialsRejected, Interrupted, KnitError, LeaseLost, Unreachable
-from knit.messages import Message
+from knit.queue import messages
+from knit.queue.messages import Message
 from workers.actors import BUSY, Actors, Flows, declare
 
 AWAY = Unreachable("PostgreSQL does not answer")
@@ -44,7 +45,7 @@ class Broken:
 def sent_after(error: Exception, message: Message, **more: Any) -> list[Call]:
     broken: Any = Broken(error)
     noted: Any = Noted()
-    queue = messages.in_memory()
+    queue = queue_in_memory()
     flows = Flows(reconcile=broken, renew=broken, publish=broken, clock=broken, **more)
     declare(queue, flows, broken, noted)
     queue.broker.get_actor(message.actor_name).fn(*message.args)

@@ -13,11 +13,11 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from knit import messages
 from knit.core.model.certificate import CertId
 from knit.errors import Unreachable
-from knit.messages import Queue
 from knit.outages import Outages
+from knit.queue import messages
+from knit.queue.base import Queue
 from workers.handing_over import HandingOver
 from workers.later import Later
 

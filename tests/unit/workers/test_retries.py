@@ -11,13 +11,14 @@ from typing import Any
 import dramatiq
 import pytest
 
-from knit import messages
+from knit.app.queue import queue_in_memory
 from knit.core import renewal
 from knit.core.model.attempt import Outcome, Skipped
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import CertState
 from knit.errors import Busy
 from knit.outages import Outages
+from knit.queue import messages
 from workers.actors import Flows, declare
 from workers.later import Later
 from workers.retries import RetryShare
@@ -78,7 +79,7 @@ class Slow:
 
 @pytest.mark.parametrize("follow_up", [True, False], ids=["daemon", "one pass"])
 def test_forty_that_fail_do_not_delay_the_others_and_each_gets_its_turn(follow_up: bool) -> None:
-    queue, share = messages.in_memory(), RetryShare(4)
+    queue, share = queue_in_memory(), RetryShare(4)
     nothing: Any = None
     slow: Any = Slow(share, 0.05)
     later = Later(queue, Outages())
@@ -123,7 +124,7 @@ def test_what_another_certificate_holds_is_asked_for_again_soon_however_often(tr
     held: Any = Held()
     noted: Any = Noted()
     for follow_up in (True, False):
-        queue = messages.in_memory()
+        queue = queue_in_memory()
         flows = Flows(reconcile=held, renew=held, publish=held, clock=held, follow_up=follow_up)
         declare(queue, flows, held, noted)
         queue.broker.get_actor("renew").fn(7, tries)
