@@ -7,14 +7,15 @@ path is checked against rules that are the node's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 
-from knit.core.digest import pair_digest
+from knit.core.digest import contents_digest
 from knit.core.forbidden import never, replaceable
-from knit.core.model.certificate import Bundle, CertId
+from knit.core.model.certificate import CertId
+from knit.core.outputs import File, Output, outputs_of
 from knit.core.value import Value
 from knit.errors import Refused
 
@@ -37,29 +38,37 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """What a node has put where, for one key. `cert_id` and `generation` are the highest seen, if any had one."""
+    """What a node has put where, for one key.
+
+    `sha256` is that of all contents together; `files` begin with the key's. `cert_id` and `generation` are the highest
+    seen, if any had one.
+    """
 
     sha256: str
-    cert_path: str
-    key_path: str
+    files: tuple[File, ...]
     not_before: datetime
     not_after: datetime
     cert_id: CertId | None = None
     generation: int | None = None
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Those of the files, in their order."""
+        return tuple(file.path for file in self.files)
+
     def is_as(self, other: Installed) -> bool:
         """Whether it is the same pair in the same files."""
-        return (self.sha256, self.cert_path, self.key_path) == (other.sha256, other.cert_path, other.key_path)
+        return (self.sha256, self.paths) == (other.sha256, other.paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A value with both its paths checked."""
+    """A value and what is to be installed of it, with all paths checked; `sha256` is that of all contents."""
 
     key: str
     value: Value
-    cert_path: str
-    key_path: str
+    outputs: tuple[Output, ...]
+    sha256: str
 
     @classmethod
     def of(cls, key: str, value: Value) -> Offer:
@@ -67,26 +76,32 @@ class Offer:
         cert_path, key_path = target(value.cert_path), target(value.key_path)
         if cert_path == key_path:
             _refuse(f"cert_path and key_path are the same file {cert_path!r}")
-        return cls(key=key, value=value, cert_path=cert_path, key_path=key_path)
+        outputs = outputs_of(value.bundle, cert_path=cert_path, key_path=key_path)
+        return cls(key=key, value=value, outputs=outputs, sha256=contents_digest([one.content for one in outputs]))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Those of the outputs, in their order."""
+        return tuple(output.path for output in self.outputs)
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """What is remembered of the outputs."""
+        return tuple(output.file for output in self.outputs)
 
     def is_installed(self, known: Installed | None) -> bool:
         """Whether this pair was put into these files."""
-        return known is not None and (known.sha256, known.cert_path, known.key_path) == (
-            self.value.sha256,
-            self.cert_path,
-            self.key_path,
-        )
+        return known is not None and (known.sha256, known.files) == (self.sha256, self.files)
 
-    def equals(self, found: Bundle | None) -> bool:
+    def equals(self, found: Sequence[bytes] | None) -> bool:
         """Whether these are the bytes on disk."""
-        return found is not None and pair_digest(found.fullchain, found.privkey) == self.value.sha256
+        return found is not None and list(found) == [output.content for output in self.outputs]
 
     def record(self, facts: Facts, known: Installed | None, now: datetime) -> Installed:
         """What to remember once it is installed; a generation once seen is not forgotten."""
         record = Installed(
-            sha256=self.value.sha256,
-            cert_path=self.cert_path,
-            key_path=self.key_path,
+            sha256=self.sha256,
+            files=self.files,
             not_before=facts.not_before,
             not_after=facts.not_after,
         )
@@ -114,14 +129,14 @@ class Placement:
     """
 
     key: str
-    bundle: Bundle
+    outputs: tuple[Output, ...]
     record: Installed
     known: Installed | None = None
     paired: bool = False
 
     def may_replace(self, path: str, occupant: Callable[[], bytes | None]) -> bool:
         """Whether what lies there is this node's own, or a certificate or key; not, when nobody can read it."""
-        if self.known is not None and path in {self.known.cert_path, self.known.key_path}:
+        if self.known is not None and path in self.known.paths:
             return True
         data = occupant()
         return data is not None and replaceable(data, paired=self.paired)

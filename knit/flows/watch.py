@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from knit.core.model.certificate import Bundle
+from knit.core.outputs import bundle_in
 from knit.core.placement import Facts, Installed, Offer, Placement, judge
 from knit.core.value import Value
 from knit.errors import KnitError, Refused, Transient
@@ -50,7 +51,7 @@ class Disk(Protocol):
     def drifted(self, keys: Iterable[str]) -> set[str]: ...
     def holds(self, key: str) -> bool: ...
     def place(self, path: str) -> object: ...
-    def read(self, cert_path: str, key_path: str) -> Bundle | None: ...
+    def read(self, paths: Sequence[str]) -> tuple[bytes, ...] | None: ...
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]: ...
     def adopt(self, key: str, record: Installed) -> None: ...
     def forget(self, keys: Collection[str]) -> None: ...
@@ -157,7 +158,7 @@ class Watch:
         for key in keys:
             self._settled.pop(key, None)
         if keys:
-            some = {key: self._disk.installed[key].key_path for key in sorted(keys)[:NAMED]}
+            some = {key: self._disk.installed[key].paths[0] for key in sorted(keys)[:NAMED]}
             fields = {"count": len(keys), "keys": ", ".join(some), "paths": ", ".join(some.values())}
             log.info("no longer published: the files stay, and are no longer looked after", extra=fields)
         self._disk.forget(keys)
@@ -182,8 +183,7 @@ class Watch:
         """Which key has which file, by its place's hash: those that are installed and still published."""
         claims: dict[int, str] = {}
         for key in sorted(self._index & self._disk.installed.keys()):
-            record = self._disk.installed[key]
-            for path in (record.cert_path, record.key_path):
+            for path in self._disk.installed[key].paths:
                 place = hash(self._disk.place(path))
                 owner = claims.setdefault(place, key)
                 if owner != key and self._disk.holds(key) and not self._disk.holds(owner):
@@ -226,9 +226,8 @@ class Watch:
         self._complaints.update(failures)
         for placement in placements:
             if placement.key not in failures:
-                record = placement.record
                 self._written.append(placement.key)
-                log.info("pair written", extra={"key": placement.key, "path": record.cert_path})
+                log.info("pair written", extra={"key": placement.key, "path": placement.record.paths[-1]})
 
     def _decide(self, key: str, raw: bytes | KnitError | None) -> Placement | None:
         """What to write for this key; None when there is nothing to write. Raises why it is refused."""
@@ -251,13 +250,13 @@ class Watch:
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             self._check_claims(offer)
             self._remark(offer, "files differ from what was installed", "somebody has changed or removed them")
-            return Placement(key=offer.key, bundle=offer.value.bundle, record=record, known=known)
+            return Placement(key=offer.key, outputs=offer.outputs, record=record, known=known)
         self._disk.adopt(offer.key, record)
         return None
 
     def _replace(self, offer: Offer, known: Installed | None) -> Placement | None:
         self._check_claims(offer)
-        found = self._disk.read(offer.cert_path, offer.key_path)
+        found = self._disk.read(offer.paths)
         facts = self._inspector.facts(offer.value.bundle)
         if self._comes_last(offer, facts, found):
             return None
@@ -273,7 +272,7 @@ class Watch:
             self._remark(offer, "date of a published certificate", warning)
         return Placement(
             key=offer.key,
-            bundle=offer.value.bundle,
+            outputs=offer.outputs,
             record=offer.record(facts, known, now),
             known=known,
             paired=there is not None,
@@ -284,20 +283,21 @@ class Watch:
         if offer.key not in self._complaints:
             self._remarks[offer.key] = (event, cause)
 
-    def _facts_of(self, found: Bundle | None) -> Facts | None:
+    def _facts_of(self, found: Sequence[bytes] | None) -> Facts | None:
+        pair = None if found is None else bundle_in(found)
         try:
-            return None if found is None else self._inspector.facts(found)
+            return None if pair is None else self._inspector.facts(pair)
         except Refused:
             return None
 
     def _check_claims(self, offer: Offer) -> None:
         """Raise why this value may not have these files."""
-        places = [self._disk.place(path) for path in (offer.cert_path, offer.key_path)]
-        if places[0] == places[1]:
-            raise Refused(f"{offer.cert_path!r} and {offer.key_path!r} are the same file")
+        # The key's last: of what is wrong, the first is told, and a chain's path tells more.
+        places = {path: self._disk.place(path) for path in reversed(offer.paths)}
+        _refuse_same(places)
         if self._claims is None:
             self._claims = self._claimed()
-        for path, place in zip((offer.cert_path, offer.key_path), places, strict=True):
+        for path, place in places.items():
             owner = self._claims.get(hash(place), offer.key)
             if owner != offer.key:
                 # The owner may have moved away or be gone: a look at everything tells.
@@ -307,15 +307,15 @@ class Watch:
 
     def _claim(self, offer: Offer) -> None:
         assert self._claims is not None
-        for path in (offer.cert_path, offer.key_path):
+        for path in offer.paths:
             self._claims[hash(self._disk.place(path))] = offer.key
 
-    def _comes_last(self, offer: Offer, facts: Facts, found: Bundle | None) -> bool:
+    def _comes_last(self, offer: Offer, facts: Facts, found: Sequence[bytes] | None) -> bool:
         """Whether another value may have a better right to these files, that of the pair which lies there.
 
         Also without a memory a newcomer then takes no pair's files while their value is still published.
         """
-        if self._later is None or self._claims is None or hash(self._disk.place(offer.cert_path)) in self._claims:
+        if self._later is None or self._claims is None or hash(self._disk.place(offer.paths[-1])) in self._claims:
             return False
         there = None if offer.equals(found) else self._facts_of(found)
         if there is None or there.names == facts.names:
@@ -337,6 +337,15 @@ def _bare(error: KnitError) -> KnitError:
     """Without what was at hand when it was raised: complaints are kept, and values are large."""
     error.__context__ = None
     return error.with_traceback(None)
+
+
+def _refuse_same(places: Mapping[str, object]) -> None:
+    """Raise Refused when two of these paths lead to one file."""
+    first: dict[object, str] = {}
+    for path, place in places.items():
+        other = first.setdefault(place, path)
+        if other != path:
+            raise Refused(f"{other!r} and {path!r} are the same file")
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,9 +1,9 @@
 """Puts pairs in their places so that whatever dies, and whenever, each is whole again before any reload.
 
     journal "move" -> new files beside their targets, old ones given a second name -> journal "going"
-    -> rename key, rename chain, for each pair -> folders on disk -> journal "put" (reload owed) -> second names removed
+    -> rename each pair's files, key first -> folders on disk -> journal "put" (reload owed) -> second names removed
 
-What the journal says is on its way is finished where both new files are whole; only where that cannot be are the old
+What the journal says is on its way is finished where all new files are whole; only where that cannot be are the old
 files put back.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from knit.core.outputs import KEY_MODE, Output
 from knit.core.placement import Placement
 from knit.errors import KnitError, Refused, Transient
 from knit.node import files
@@ -33,12 +34,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CHAIN_MODE = 0o644
-KEY_MODE = 0o600
-MODES = (KEY_MODE, CHAIN_MODE)
-"""Of a pair's parts, in their order."""
-
-
 STAYS = "a temporary file cannot be removed, trying again at every pass"
 
 FORGOTTEN = 300.0
@@ -49,7 +44,7 @@ class Deployment:
     """Moves pairs into place, with the journal in the node's memory.
 
     `torn` are keys whose files can neither be finished nor put back for now: no reload may see them. `stamps` tell
-    the files that the last call of `install` has made, key's and chain's.
+    the files that the last call of `install` has made, in their order.
     """
 
     def __init__(self, folders: Folders, memory: Memory) -> None:
@@ -129,36 +124,44 @@ class Deployment:
         self._memory.settle(move for move in moves if move.key not in self.torn)
 
     def _staged(self, visit: Visit, move: Move, placement: Placement, failures: dict[str, KnitError]) -> Move | None:
-        contents = zip(move.parts, (placement.bundle.privkey, placement.bundle.fullchain), MODES, strict=True)
+        files = zip(move.parts, placement.outputs, strict=True)
         try:
-            made = [self._stage(visit, placement, part, data, mode) for part, data, mode in contents]
+            made = [self._stage(visit, placement, part, output) for part, output in files]
         except KnitError as error:
             failures[move.key] = error
             return None
         self.stamps[move.key] = [stamp for _, stamp in made]
         return move.found(*[had_old for had_old, _ in made])
 
-    def _stage(
-        self, visit: Visit, placement: Placement, part: Part, data: bytes, mode: int
-    ) -> tuple[bool, files.Stamp]:
+    def _stage(self, visit: Visit, placement: Placement, part: Part, output: Output) -> tuple[bool, files.Stamp]:
         """Put the new file and the old one's second name beside the target; whether there was an old one."""
         folder, name = visit.place(part.path)
         try:
             old = _occupant(placement, part.path, folder, name)
             if old is None:
-                return False, _anew(folder, part.new, lambda: files.create(folder, part.new, [data], mode))
-            traits = Traits.of(folder, name, old, mode)
-
-            def dress(opened: int) -> None:
-                lost = traits.give(opened)
-                if lost is not None:
-                    event = "a file's owner or group cannot be kept"
-                    self._once.say(logging.WARNING, event, path=part.path, lost=lost)
-
-            stamp = _anew(folder, part.new, lambda: files.create(folder, part.new, [data], KEY_MODE, dress))
+                return False, self._made(folder, part, output, None)
+            traits = Traits.of(folder, name, old, output.mode)
+            stamp = self._made(folder, part, output, traits)
             return _anew(folder, part.old, lambda: files.keep(folder, name, part.old, traits.give)), stamp
         except OSError as error:
             raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
+
+    def _made(self, folder: int, part: Part, output: Output, there: Traits | None) -> files.Stamp:
+        """The new file, with owner and rights of the one that is there, but for what the output names."""
+        traits = there
+        if output.owner is not None or output.group is not None:
+            new = Traits(uid=None, gid=None, mode=output.mode, lists={})
+            traits = (there or new).owned(output.owner, output.group)
+        if traits is None:
+            return _anew(folder, part.new, lambda: files.create(folder, part.new, [output.content], output.mode))
+
+        def dress(opened: int) -> None:
+            lost = traits.give(opened)
+            if lost is not None:
+                event = "a file's owner or group cannot be kept"
+                self._once.say(logging.WARNING, event, path=part.path, lost=lost)
+
+        return _anew(folder, part.new, lambda: files.create(folder, part.new, [output.content], KEY_MODE, dress))
 
     def _moved(self, visit: Visit, move: Move, failures: dict[str, KnitError]) -> bool:
         try:

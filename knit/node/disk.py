@@ -8,12 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
-from knit.core.digest import pair_digest
-from knit.core.model.certificate import Bundle
+from knit.core.digest import contents_digest
 from knit.core.placement import Installed, Placement
 from knit.errors import KnitError, Refused, Transient
 from knit.node import files
-from knit.node.deployment import CHAIN_MODE, KEY_MODE, Deployment
+from knit.node.deployment import Deployment
 from knit.node.folders import Folders
 from knit.node.memory import Memory
 from knit.node.state import StateFolder
@@ -76,20 +75,21 @@ class Disk:
                 self._deployment.tidy(folders)
 
     def drifted(self, keys: Iterable[str]) -> set[str]:
-        """Those whose files are perhaps no longer as installed: two calls of stat for each."""
+        """Those whose files are perhaps no longer as installed: a call of stat for each file."""
         installed, signatures = self._memory.installed, self._signatures
         return {key for key in keys if signatures.get(key, 0) != _signature(installed.paths(key))}
 
     def holds(self, key: str) -> bool:
         """Whether the key's files are as installed, byte for byte; what others may do with them is set right."""
         record = self._memory.installed[key]
-        for path, mode in ((record.cert_path, CHAIN_MODE), (record.key_path, KEY_MODE)):
+        # The key's last: of what is found, it is what is told.
+        for path, mode in reversed(record.files):
             self._narrow(key, path, mode)
         # Taken before the bytes are read, so that a change in between shows up as drift.
-        signature = _signature((record.cert_path, record.key_path))
+        signature = _signature(record.paths)
         with suppress(Refused):
-            found = self.read(record.cert_path, record.key_path)
-            if found is not None and pair_digest(found.fullchain, found.privkey) == record.sha256:
+            found = self.read(record.paths)
+            if found is not None and contents_digest(found) == record.sha256:
                 self._signatures[key] = signature
                 return True
         self._signatures[key] = 0
@@ -104,11 +104,12 @@ class Disk:
             return path
         return about.st_dev, about.st_ino, name
 
-    def read(self, cert_path: str, key_path: str) -> Bundle | None:
-        """The pair on disk; None when one of the two is missing, unreadable or no plain file."""
+    def read(self, paths: Sequence[str]) -> tuple[bytes, ...] | None:
+        """The bytes in these files; None when one of them is missing, unreadable or no plain file."""
         with suppress(Transient), self._folders.visit() as visit:
-            fullchain, privkey = (files.read(*visit.place(path)) for path in (cert_path, key_path))
-            return None if fullchain is None or privkey is None else Bundle(fullchain=fullchain, privkey=privkey)
+            found = [files.read(*visit.place(path)) for path in paths]
+            whole = tuple(content for content in found if content is not None)
+            return whole if len(whole) == len(found) else None
         return None
 
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]:
@@ -117,8 +118,8 @@ class Disk:
             failures = self._deployment.install(placements)
         for placement in placements:
             if placement.key not in failures:
-                record, stamps = placement.record, self._deployment.stamps[placement.key]
-                self._signatures[placement.key] = _signature((record.cert_path, record.key_path), stamps)
+                stamps = self._deployment.stamps[placement.key]
+                self._signatures[placement.key] = _signature(placement.record.paths, stamps)
         return failures
 
     def adopt(self, key: str, record: Installed) -> None:
@@ -163,15 +164,15 @@ class Disk:
                 self.rights[key] = (WIDE, f"this cannot be taken away ({error.strerror}): {path!r}")
 
 
-def _signature(paths: tuple[str, str], made: Sequence[files.Stamp] | None = None) -> int:
-    """One number that changes whenever one of the two files is replaced, written to or given other rights.
+def _signature(paths: tuple[str, ...], made: Sequence[files.Stamp] | None = None) -> int:
+    """One number that changes whenever one of the files is replaced, written to or given other rights.
 
-    1 when one is missing, 0 when they are not those that were `made`, key's first.
+    1 when one is missing, 0 when they are not those that were `made`.
     """
     try:
         stats = [os.stat(path, follow_symlinks=False) for path in paths]  # noqa: PTH116 -- at each poll
     except OSError:
         return 1
-    if made is not None and [files.stamp(one) for one in reversed(stats)] != made:
+    if made is not None and [files.stamp(one) for one in stats] != made:
         return 0
     return hash(tuple((*files.stamp(one), one.st_ctime_ns) for one in stats))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from knit.core.outputs import files_at
 from knit.core.placement import Installed
 from knit.node.moves import Move
 from knit.node.records import Records, pack, to_fields
@@ -85,8 +86,7 @@ def _record(document: Mapping[str, Any]) -> Installed:
         raise ValueError("a time without a zone")
     return Installed(
         sha256=str(document["sha256"]),
-        cert_path=str(document["cert_path"]),
-        key_path=str(document["key_path"]),
+        files=files_at(str(document["key_path"]), str(document["cert_path"])),
         cert_id=document["cert_id"],
         generation=document["generation"],
         **dates,

@@ -199,8 +199,8 @@ class Memory:
         match entry:
             case ["move", str(key), parts, fields]:
                 self.moves[key] = Move.from_json(key, parts, fields)
-            case ["going", str(key), parts, fields, bool(had_key), bool(had_chain)]:
-                self.moves[key] = Move.from_json(key, parts, fields).found(had_key, had_chain)
+            case ["going", str(key), parts, fields, *had_old] if all(isinstance(had, bool) for had in had_old):
+                self.moves[key] = Move.from_json(key, parts, fields).found(*map(bool, had_old))
             case ["settled", str(key)]:
                 self.moves.pop(key, None)
             case ["left" | "gone" as what, str(path)] if is_temporary(path):

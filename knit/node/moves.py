@@ -1,4 +1,4 @@
-"""What the journal knows of a pair on its way: key first, then chain."""
+"""What the journal knows of a pair on its way: file by file, the key's first."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 
+from knit.core.outputs import Output
 from knit.core.placement import Installed, Placement
 from knit.node.records import from_fields, to_fields
 
@@ -39,30 +40,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One pair on its way, and what to remember once it is there."""
+    """One pair on its way, and what to remember once it is there. Its files are renamed in the order of `parts`."""
 
     key: str
-    parts: tuple[Part, Part]
+    parts: tuple[Part, ...]
     record: Installed
 
     @classmethod
     def of(cls, placement: Placement, node: str) -> Move:
         """With temporary names that are always the same for these files of this node: none can pile up."""
-        pair, record = placement.bundle, placement.record
-        parts = (
-            _part(record.key_path, pair.privkey, f"{node}-{{}}-key"),
-            _part(record.cert_path, pair.fullchain, f"{node}-{{}}-chain"),
-        )
-        return cls(key=placement.key, parts=parts, record=record)
+        parts = tuple(_part(output, node, _label(number)) for number, output in enumerate(placement.outputs))
+        return cls(key=placement.key, parts=parts, record=placement.record)
 
     def found(self, *had_old: bool) -> Move:
         """With what is known about the files that were there before."""
-        key, chain = self.parts
-        return replace(self, parts=(replace(key, had_old=had_old[0]), replace(chain, had_old=had_old[1])))
+        parts = tuple(replace(part, had_old=had) for part, had in zip(self.parts, had_old, strict=True))
+        return replace(self, parts=parts)
 
     @property
     def is_going(self) -> bool:
-        """Whether its files may have been renamed: both new ones were whole then."""
+        """Whether its files may have been renamed: all new ones were whole then."""
         return self.parts[0].had_old is not None
 
     def to_json(self) -> list[object]:
@@ -73,8 +70,8 @@ class Move:
     def from_json(cls, key: str, parts: object, fields: object) -> Move:
         """Raises ValueError when it is none."""
         match parts:
-            case [[str(), str(), str()] as first, [str(), str(), str()] as second]:
-                return cls(key=key, parts=(_read(*first), _read(*second)), record=from_fields(fields))
+            case [_, *_]:
+                return cls(key=key, parts=tuple(map(_read, parts)), record=from_fields(fields))
         raise ValueError("not the parts of a move")
 
 
@@ -89,11 +86,19 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _part(path: str, data: bytes, mark: str) -> Part:
-    return Part(path=path, sha256=sha256(data), mark=mark.format(sha256(path.encode())[:16]))
+def _part(output: Output, node: str, label: str) -> Part:
+    mark = f"{node}-{sha256(output.path.encode())[:16]}-{label}"
+    return Part(path=output.path, sha256=sha256(output.content), mark=mark)
 
 
-def _read(path: str, digest: str, mark: str) -> Part:
-    if not path.startswith("/") or "\0" in path or not _MARK.fullmatch(mark) or not _SHA256.fullmatch(digest):
-        raise ValueError("not the part of a move")
-    return Part(path=path, sha256=digest, mark=mark)
+def _label(number: int) -> str:
+    # The hash of the path tells the others apart; an earlier knit clears away temporary files of these two labels.
+    return "chain" if number else "key"
+
+
+def _read(part: object) -> Part:
+    match part:
+        case [str(path), str(digest), str(mark)] if _MARK.fullmatch(mark) and _SHA256.fullmatch(digest):
+            if path.startswith("/") and "\0" not in path:
+                return Part(path=path, sha256=digest, mark=mark)
+    raise ValueError("not the part of a move")

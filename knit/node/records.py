@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime
 
 from knit.core.model.certificate import CertId
+from knit.core.outputs import File, usual_mode
 from knit.core.placement import Installed
 
 _HEAD = struct.Struct("<32sqqqq")
@@ -14,11 +16,17 @@ _NONE = -1
 _BETWEEN = "\0"
 """In no path that a value may name."""
 
+_SPELLED = re.compile(r"([0-7]{1,4})?(/[^\0]*)", re.DOTALL)
+"""A file: its path, behind its mode in octal digits where that is not the usual one of its number."""
+
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 """Seconds of the years 1 and 9999, beyond which there are no instants."""
 
-Fields = list[str | int | None]
-"""A record as JSON: hash, path of the chain, path of the key, both dates in seconds, certificate id, generation."""
+Fields = list[list[str] | str | int | None]
+"""A record as JSON: hash, files, both dates in seconds, certificate id, generation.
+
+Files are a list, the key's first; but of two there is first the chain's and then the key's, without a list.
+"""
 
 
 class Records(MutableMapping[str, Installed]):
@@ -45,16 +53,16 @@ class Records(MutableMapping[str, Installed]):
     def __contains__(self, key: object) -> bool:
         return key in self._packed
 
-    def paths(self, key: str) -> tuple[str, str]:
-        """The files of chain and key, cheaply: polls ask for nothing else."""
-        return _paths(self._packed[key])
+    def paths(self, key: str) -> tuple[str, ...]:
+        """The files, the key's first, cheaply: polls ask for nothing else."""
+        return tuple([file[file.index("/") :] for file in _spelled(self._packed[key])])
 
     def fields(self, key: str) -> Fields:
         """The record as JSON."""
         digest, *numbers = _HEAD.unpack_from(self._packed[key])
         not_before, not_after, cert_id, generation = numbers
         known = [None if number == _NONE else number for number in (cert_id, generation)]
-        return [digest.hex(), *self.paths(key), not_before, not_after, *known]
+        return [digest.hex(), *_as_fields(_spelled(self._packed[key])), not_before, not_after, *known]
 
     def take(self, key: str, fields: object) -> None:
         """The record from JSON. Raises ValueError when it is none."""
@@ -69,7 +77,8 @@ def pack(record: Installed) -> bytes:
 def to_fields(record: Installed) -> Fields:
     """The record as JSON."""
     dates = (int(record.not_before.timestamp()), int(record.not_after.timestamp()))
-    return [record.sha256, record.cert_path, record.key_path, *dates, record.cert_id, record.generation]
+    files = [_spell(number, file) for number, file in enumerate(record.files)]
+    return [record.sha256, *_as_fields(files), *dates, record.cert_id, record.generation]
 
 
 def from_fields(fields: object) -> Installed:
@@ -80,11 +89,9 @@ def from_fields(fields: object) -> Installed:
 def unpack(packed: bytes) -> Installed:
     """The record again."""
     digest, not_before, not_after, cert_id, generation = _HEAD.unpack_from(packed)
-    cert_path, key_path = _paths(packed)
     return Installed(
         sha256=digest.hex(),
-        cert_path=cert_path,
-        key_path=key_path,
+        files=tuple(_file(number, spelled) for number, spelled in enumerate(_spelled(packed))),
         not_before=datetime.fromtimestamp(not_before, UTC),
         not_after=datetime.fromtimestamp(not_after, UTC),
         cert_id=None if cert_id == _NONE else CertId(cert_id),
@@ -92,26 +99,44 @@ def unpack(packed: bytes) -> Installed:
     )
 
 
-def _paths(packed: bytes) -> tuple[str, str]:
-    cert_path, _, key_path = packed[_HEAD.size :].decode().partition(_BETWEEN)
-    return cert_path, key_path
+def _spelled(packed: bytes) -> list[str]:
+    return packed[_HEAD.size :].decode().split(_BETWEEN)
+
+
+def _spell(number: int, file: File) -> str:
+    return file.path if file.mode == usual_mode(number) else f"{file.mode:o}{file.path}"
+
+
+def _file(number: int, spelled: str) -> File:
+    found = _SPELLED.fullmatch(spelled)
+    if found is None:
+        raise ValueError("a path that is none")
+    mode, path = found.groups()
+    return File(path, usual_mode(number) if mode is None else int(mode, 8))
+
+
+def _as_fields(files: list[str]) -> list[list[str] | str]:
+    # Two as an earlier knit reads and writes them.
+    return [*reversed(files)] if len(files) == 2 else [files]
 
 
 def _packed(fields: object) -> bytes:
     match fields:
-        case [str(sha256), str(cert_path), str(key_path), int(not_before), int(not_after), cert_id, generation]:
-            dates = (not_before, not_after)
+        case [str(sha256), str(chain), str(key), int(not_before), int(not_after), cert_id, generation]:
+            files, dates = [key, chain], (not_before, not_after)
+        case [str(sha256), [_, *_] as listed, int(not_before), int(not_after), cert_id, generation]:
+            files, dates = [str(file) for file in listed], (not_before, not_after)
         case _:
             raise ValueError("not the members of a record")
     if not all(_EARLIEST <= date <= _LATEST for date in dates):
         raise ValueError("a date beyond all calendars")
-    if not all(path.startswith("/") and _BETWEEN not in path for path in (cert_path, key_path)):
+    if not all(map(_SPELLED.fullmatch, files)):
         raise ValueError("a path that is none")
     try:
         head = _HEAD.pack(_digest(sha256), *dates, _number(cert_id), _number(generation))
     except struct.error as error:
         raise ValueError(f"a number that is none: {error}") from None
-    return head + f"{cert_path}{_BETWEEN}{key_path}".encode()
+    return head + _BETWEEN.join(files).encode()
 
 
 def _digest(sha256: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _ACCESS_LIST = "system.posix_acl_access"
 _KEPT = (_ACCESS_LIST, "security.selinux")
@@ -17,10 +17,10 @@ _KEPT = (_ACCESS_LIST, "security.selinux")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """`lists` are extended attributes that decide on access."""
+    """`uid` or `gid` None: as the file was made. `lists` are extended attributes that decide on access."""
 
-    uid: int
-    gid: int
+    uid: int | None
+    gid: int | None
     mode: int
     lists: dict[str, bytes]
 
@@ -34,6 +34,11 @@ class Traits:
                 lists[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
         mode = _good(about, default, listed=_ACCESS_LIST in lists)
         return cls(uid=about.st_uid, gid=about.st_gid, mode=mode, lists=lists)
+
+    def owned(self, owner: int | None, group: int | None) -> Traits:
+        """The same with this owner and group, where they are not None."""
+        uid, gid = self.uid if owner is None else owner, self.gid if group is None else group
+        return replace(self, uid=uid, gid=gid)
 
     def give(self, opened: int) -> str | None:
         """Give them to this open file; returns what could not be given. Raises OSError."""
@@ -75,14 +80,14 @@ def _good(about: os.stat_result, default: int, *, listed: bool) -> int:
     return narrowed(about.st_mode, default, singled=listed or about.st_gid != os.getegid())
 
 
-def _give_owner(opened: int, uid: int, gid: int) -> str | None:
+def _give_owner(opened: int, uid: int | None, gid: int | None) -> str | None:
     now = os.fstat(opened)
-    if now.st_gid != gid:
+    if gid is not None and now.st_gid != gid:
         try:
             os.fchown(opened, -1, gid)
         except PermissionError:
             return "group"
-    if now.st_uid != uid:
+    if uid is not None and now.st_uid != uid:
         try:
             os.fchown(opened, uid, -1)
         except PermissionError:

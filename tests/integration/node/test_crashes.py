@@ -12,6 +12,7 @@ import pytest
 
 from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle
+from knit.core.outputs import bundle_in, outputs_of
 from knit.core.placement import Installed, Placement
 from knit.node.disk import Disk
 from knit.node.folders import Folders
@@ -50,25 +51,27 @@ class Machine:
             assert disk.install([self.placement(n, bundle, generation) for n, bundle in enumerate(pairs)]) == {}
 
     def placement(self, number: int, bundle: Bundle, generation: int) -> Placement:
+        key_path, cert_path = f"{self.folder}/n{number}.key", f"{self.folder}/n{number}.pem"
+        outputs = outputs_of(bundle, cert_path=cert_path, key_path=key_path)
         record = Installed(
             sha256=pair_digest(bundle.fullchain, bundle.privkey),
-            cert_path=f"{self.folder}/n{number}.pem",
-            key_path=f"{self.folder}/n{number}.key",
+            files=tuple(output.file for output in outputs),
             not_before=pki.NOW,
             not_after=pki.NOW,
             generation=generation,
         )
-        return Placement(key=f"cert:{number}", bundle=bundle, record=record)
+        return Placement(key=f"cert:{number}", outputs=outputs, record=record)
 
     def pairs(self) -> tuple[Bundle | None, Bundle | None]:
         with self.started() as disk:
             return self.pairs_of(disk)
 
     def pairs_of(self, disk: Disk) -> tuple[Bundle | None, Bundle | None]:
-        return (
-            disk.read(f"{self.folder}/n0.pem", f"{self.folder}/n0.key"),
-            disk.read(f"{self.folder}/n1.pem", f"{self.folder}/n1.key"),
+        first, second = (
+            None if found is None else bundle_in(found)
+            for found in (disk.read([f"{self.folder}/n{number}.{end}" for end in ("key", "pem")]) for number in (0, 1))
         )
+        return first, second
 
     def files(self) -> set[str]:
         return {path.name for path in self.folder.iterdir()}
@@ -96,10 +99,7 @@ def test_killed_at_any_step_the_start_alone_makes_every_pair_whole(
         halves += any(pair not in {before[n], NEW[n]} for n, pair in enumerate(machine.pairs()))
         with machine.started() as disk:
             disk.recover()
-            pairs = (
-                disk.read(f"{machine.folder}/n0.pem", f"{machine.folder}/n0.key"),
-                disk.read(f"{machine.folder}/n1.pem", f"{machine.folder}/n1.key"),
-            )
+            pairs = machine.pairs_of(disk)
             for number, pair in enumerate(pairs):
                 assert pair in {before[number], NEW[number]}
             assert disk.reload_owed or pairs == before

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import pytest
 
 from knit.core.model.certificate import CertId
+from knit.core.outputs import files_at
 from knit.core.placement import Installed
 from knit.node.records import Records, pack, unpack
 
 FIRST = Installed(
     sha256="e0a5f4bef2c1c34e9518130fe688ed2f23c75b14ee050a4334554f993ba64181",
-    cert_path="/tls/größe.crt",
-    key_path="/tls/größe.key",
+    files=files_at("/tls/größe.key", "/tls/größe.crt"),
     not_before=datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
     not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
 )
@@ -31,9 +31,9 @@ def test_a_record_comes_back_as_it_went_in(record: Installed) -> None:
 def test_records_are_a_dictionary_that_tells_paths_cheaply() -> None:
     records = Records()
     records["a"] = FIRST
-    records.update({"b": replace(FIRST, cert_path="/b.crt", key_path="/b.key")})
-    assert dict(records) == {"a": FIRST, "b": replace(FIRST, cert_path="/b.crt", key_path="/b.key")}
-    assert records.paths("b") == ("/b.crt", "/b.key")
+    records.update({"b": replace(FIRST, files=files_at("/b.key", "/b.crt"))})
+    assert dict(records) == {"a": FIRST, "b": replace(FIRST, files=files_at("/b.key", "/b.crt"))}
+    assert records.paths("b") == ("/b.key", "/b.crt")
     del records["a"]
     assert list(records) == ["b"]
     assert records.get("a") is None
@@ -44,7 +44,7 @@ def test_records_are_a_dictionary_that_tells_paths_cheaply() -> None:
     [
         replace(FIRST, sha256="no digits"),
         replace(FIRST, generation=2**64),
-        replace(FIRST, cert_path="/\ud800"),
+        replace(FIRST, files=files_at("/a", "/\ud800")),
     ],
 )
 def test_what_is_no_record_of_ours_is_a_value_error(record: Installed) -> None:

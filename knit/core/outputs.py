@@ -1,0 +1,67 @@
+"""The files that a node makes of a certificate: how many, where, with what in them and for whom.
+
+Everything behind this module works with outputs in any number, the first of which holds the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from knit.core.model.certificate import Bundle
+
+KEY_MODE = 0o600
+CHAIN_MODE = 0o644
+
+
+class File(NamedTuple):
+    """Where an output is, and the most that its rights may be."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One file to be written.
+
+    `owner` and `group` are ids; None keeps those of the file that is there, and so does `mode`, which is that of a
+    new file and the most that others may do with the one there.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int
+    owner: int | None = None
+    group: int | None = None
+
+    @property
+    def file(self) -> File:
+        """What is remembered of it, once it is written."""
+        return File(self.path, self.mode)
+
+
+def outputs_of(bundle: Bundle, *, cert_path: str, key_path: str) -> tuple[Output, ...]:
+    """The files that a published pair is installed as: key, chain."""
+    contents = (bundle.privkey, bundle.fullchain)
+    files = files_at(key_path, cert_path)
+    return tuple(Output(path=f.path, content=content, mode=f.mode) for f, content in zip(files, contents, strict=True))
+
+
+def files_at(*paths: str) -> tuple[File, ...]:
+    """Files with the modes they usually have: the first holds the key."""
+    return tuple(File(path, usual_mode(number)) for number, path in enumerate(paths))
+
+
+def usual_mode(number: int) -> int:
+    """Of the output with this number, counted from 0."""
+    return CHAIN_MODE if number else KEY_MODE
+
+
+def bundle_in(contents: Sequence[bytes]) -> Bundle | None:
+    """The pair that lies in these files, the other way round; None where a single file holds everything."""
+    match contents:
+        case [privkey, fullchain, *_]:
+            return Bundle(fullchain=fullchain, privkey=privkey)
+    return None
