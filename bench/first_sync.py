@@ -74,8 +74,8 @@ def _synced(home: Path, count: int) -> tuple[float, float]:
     link = connect(valkey.url, name="knit-bench-sync")
     try:
         published(valkey.url, count, str(folder))
-        reader, disk = ValkeyReader(link, Layout()), Disk(Folders((str(folder),), "/nowhere"), state, nullcontext)
-        watch = Watch(reader=reader, disk=disk, inspector=Inspector({}), clock=lambda: datetime.now(UTC))
+        source, disk = ValkeyReader(link, Layout()), Disk(Folders((str(folder),), "/nowhere"), state, nullcontext)
+        watch = Watch(source=source, disk=disk, inspector=Inspector({}), clock=lambda: datetime.now(UTC))
         sync = _timed(watch, sweep=True, written=count)
         (folder / "n0.key").unlink()
         return sync, _timed(watch, sweep=False, written=1)

@@ -66,10 +66,10 @@ class Node:
             opened.callback(state.close)
             link = connect(valkey.url, name=NAME)
             opened.callback(link.close)
-            reader = ValkeyReader(link, Layout())
-            opened.callback(reader.close)
+            source = ValkeyReader(link, Layout())
+            opened.callback(source.close)
             watch = Watch(
-                reader=reader,
+                source=source,
                 disk=Disk(Folders((str(folder),), "/nowhere"), state, nullcontext),
                 inspector=Inspector({}),
                 clock=lambda: datetime.now(UTC),

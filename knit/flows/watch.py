@@ -7,16 +7,17 @@ installed for it stays, and the pass goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from knit.core.model.certificate import Bundle
 from knit.core.outputs import bundle_in
 from knit.core.placement import Facts, Installed, Offer, Placement, judge
 from knit.core.value import Value
 from knit.errors import KnitError, Refused, Transient
+from knit.ports.disk import Disk
+from knit.ports.inspection import Inspector
 from knit.ports.process import Clock
+from knit.ports.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -28,41 +29,6 @@ NAMED = 10
 
 PATROL = 200
 """Pairs whose files are looked at in one poll, in turn; a look at everything covers them all."""
-
-
-class Reader(Protocol):
-    """The published side, as a node reads it. Raises Unreachable, CredentialsRejected or Refused."""
-
-    def revision(self) -> int | None: ...
-    def changed(self, since: int) -> set[str]: ...
-    def index(self) -> set[str]: ...
-    def values(self, keys: Sequence[str]) -> dict[str, bytes | KnitError]: ...
-
-
-class Disk(Protocol):
-    """The node's files and memory."""
-
-    @property
-    def installed(self) -> Mapping[str, Installed]: ...
-    @property
-    def revision(self) -> int | None: ...
-    def recover(self) -> None: ...
-    def tidy(self) -> None: ...
-    def drifted(self, keys: Iterable[str]) -> set[str]: ...
-    def holds(self, key: str) -> bool: ...
-    def place(self, path: str) -> object: ...
-    def read(self, paths: Sequence[str]) -> tuple[bytes, ...] | None: ...
-    def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]: ...
-    def adopt(self, key: str, record: Installed) -> None: ...
-    def forget(self, keys: Collection[str]) -> None: ...
-    def remember(self, revision: int | None) -> None: ...
-
-
-class Inspector(Protocol):
-    """Looks into a pair. Raises BundleMismatch when it is none, Transient when nobody could look."""
-
-    def facts(self, pair: Bundle) -> Facts: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +48,8 @@ class Report:
 class Watch:
     """What one node knows between its passes."""
 
-    def __init__(self, *, reader: Reader, disk: Disk, inspector: Inspector, clock: Clock) -> None:
-        self._reader = reader
+    def __init__(self, *, source: Source, disk: Disk, inspector: Inspector, clock: Clock) -> None:
+        self._source = source
         self._disk = disk
         self._inspector = inspector
         self._clock = clock
@@ -103,11 +69,11 @@ class Watch:
     def run(self, *, sweep: bool) -> Report:
         """One pass: of all that is published with `sweep`, else of what has changed here or there.
 
-        Raises what the reader raises, and Transient when the node's state cannot be written; what was
+        Raises what the source raises, and Transient when the node's state cannot be written; what was
         written until then is in place all the same.
         """
         self._disk.recover()
-        revision = self._reader.revision()
+        revision = self._source.revision()
         keys = self._everything() if sweep or self._lost_the_thread(revision) else self._changes(revision)
         self._written, self._remarks = [], {}
         try:
@@ -141,7 +107,7 @@ class Watch:
 
     def _everything(self) -> set[str]:
         self._swept = False
-        index = self._reader.index()
+        index = self._source.index()
         was_empty, self._empty = self._empty, not index
         if not index and self._disk.installed and not was_empty:
             log.warning("nothing is published: keeping what is installed", extra={"pairs": len(self._disk.installed)})
@@ -165,10 +131,10 @@ class Watch:
 
     def _changes(self, revision: int | None) -> set[str]:
         since = self._disk.revision
-        changed = set() if revision == since or since is None else self._reader.changed(since)
+        changed = set() if revision == since or since is None else self._source.changed(since)
         if changed:
             # The index decides: the feed may name what was never, or is no longer, to be installed.
-            self._index = self._reader.index()
+            self._index = self._source.index()
             changed &= self._index
         again = {key for key, error in self._complaints.items() if isinstance(error, Transient)}
         return changed | again | (self._disk.drifted(self._next_patrol()) - self._missing)
@@ -191,7 +157,7 @@ class Watch:
         return claims
 
     def _look_at(self, keys: Sequence[str]) -> None:
-        values = self._reader.values(keys)
+        values = self._source.values(keys)
         placements = []
         for key in keys:
             raw = values.get(key)

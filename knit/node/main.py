@@ -46,16 +46,16 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
     link = connect(settings.valkey_url, name="knit-watch")
     opened.callback(link.close)
     layout = Layout(index=settings.index_key)
-    hints, reader = Hints(link, layout), ValkeyReader(link, layout)
+    hints, source = Hints(link, layout), ValkeyReader(link, layout)
     opened.callback(hints.close)
-    opened.callback(reader.close)
+    opened.callback(source.close)
     state_folder = StateFolder(settings.state_dir)
     opened.callback(state_folder.close)
     folders = Folders(settings.roots, settings.state_dir)
     disk = Disk(folders, state_folder, signals.shield)
     opened.callback(disk.close)
     inspector = Inspector(settings.child_environment)
-    watch = Watch(reader=reader, disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
+    watch = Watch(source=source, disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
     return Loop(
         watch=watch,
         disk=disk,

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class ValkeyReader:
-    """Values, index and change feed, each as the server has it now."""
+    """The source of a node that reads Valkey itself: values, index and change feed, each as the server has it now."""
 
     def __init__(self, link: Link, layout: Layout) -> None:
         self._link = link

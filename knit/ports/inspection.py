@@ -1,0 +1,18 @@
+"""A look into a certificate and its key."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from knit.core.model.certificate import Bundle
+from knit.core.placement import Facts
+
+
+class Inspector(Protocol):
+    """Tells what a pair says of itself, and whether a server can read it."""
+
+    def facts(self, pair: Bundle) -> Facts:
+        """What it says. Raises BundleMismatch when it is no pair, Transient when nobody could look."""
+
+    def close(self) -> None:
+        """The pass is over: give up what was held for the next question."""
