@@ -29,18 +29,33 @@ class Unexplained:
 
 
 def whose(raw: bytes, installation: str, now: datetime) -> bool | None:
-    """Whether a value of this installation is valid; None for a value of another one.
+    """Whether a value of this installation is valid; None for what does not say that it is this one's.
 
-    Values without an installation's id (an earlier knit's, the Go knit's) belong to whoever the Valkey belongs to.
+    So it is with another installation's, the Go knit's, and other software's strings: nobody asked for their removal.
     """
     try:
         value = Value.from_wire(raw)
-        if value.mark is not None and value.mark.installation not in {None, installation}:
-            return None
+    except BundleMismatch:
+        return None
+    if value.mark is None or value.mark.installation != installation:
+        return None
+    try:
         value.verify()
     except BundleMismatch:
         return False
     return value.not_after > now
+
+
+def is_foreign(raw: bytes, installation: str) -> bool:
+    """Whether what lies under a key of ours cannot have been put there by this installation, or for it.
+
+    The Go knit and earlier versions wrote no installation's id.
+    """
+    try:
+        value = Value.from_wire(raw)
+    except BundleMismatch:
+        return raw != b""
+    return value.mark is not None and value.mark.installation not in {None, installation}
 
 
 def ripe(unexplained: Mapping[str, Unexplained], now: datetime, *, confirmed: bool = False) -> frozenset[str]:

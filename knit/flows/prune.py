@@ -23,7 +23,7 @@ NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was pruned, what of the rest nothing explains, and what in the index is another installation's.
+    """What was pruned, what of the rest nothing explains, and what in the index this installation did not write.
 
     `unseen` are wanted keys that the index lacks. `refused` is the guard's sentence.
     """
@@ -70,7 +70,7 @@ class Prune:
         """What of the index nothing explains, and since when; reported, and remembered."""
         wanted = self.store.wanted_keys()
         stored = self.publication.look(sorted(index - wanted - asked.keys))
-        valid = {key: publication.whose(one.raw, self.installation, asked.at) for key, one in stored.items()}
+        valid = {key: self._whose(one, asked.at) for key, one in stored.items()}
         tokens = {key: one.token for key, one in stored.items() if valid[key] is not None}
         since = self.home.unexplained(tokens) if tokens or asked.noted else {}
         unexplained = {key: Unexplained(since=at, valid=bool(valid[key])) for key, at in since.items()}
@@ -86,7 +86,7 @@ class Prune:
             log.warning("values without a certificate", extra=extra)
         if found.foreign:
             extra = {"keys": len(found.foreign), "first": _some(found.foreign)}
-            log.warning("values of another installation", extra=extra)
+            log.warning("values that this installation did not write", extra=extra)
 
     def _removals(self, lease: Lease, index: frozenset[str]) -> tuple[Removals, int]:
         """Remove what somebody removed or disabled, whether the index still has it or not."""
@@ -96,7 +96,7 @@ class Prune:
         stored = self.publication.look(sorted(before.keys))
         # Read once more after the values: what is published from here on is not what was looked at.
         asked = self.store.removals()
-        alien = {key for key in stored.keys() - index if self._is_foreign(stored[key], asked.at)}
+        alien = {key for key in stored.keys() - index if publication.is_foreign(stored[key].raw, self.installation)}
         tokens = {key: one.token for key, one in stored.items() if key in asked.keys - alien}
         lease.check()
         gone = self.publication.prune(tokens)
@@ -132,8 +132,9 @@ class Prune:
         log.info("pruned", extra={"keys": len(gone), "unexplained": len(gone), "first": _some(gone)})
         return len(gone)
 
-    def _is_foreign(self, stored: Stored, now: datetime) -> bool:
-        return publication.whose(stored.raw, self.installation, now) is None
+    def _whose(self, stored: Stored, now: datetime) -> bool | None:
+        """A name in the index that holds nothing is nobody's loss."""
+        return publication.whose(stored.raw, self.installation, now) if stored.token else False
 
     def _result(self, found: _Found, count: int, refused: str | None = None) -> Pruned:
         return Pruned(

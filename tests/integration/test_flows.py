@@ -569,6 +569,39 @@ def test_a_prune_that_pauses_leaves_the_value_of_a_certificate_that_was_added_ag
         assert recorded(stage, again) == as_published(published(stage, name))
 
 
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_what_this_installation_did_not_write_is_never_removed(stage: Stage, confirmed: bool) -> None:
+    """Strings, lists and values without our id in the index, and names that come apart at a NUL."""
+    (cert_id, name), (removed, tomb) = stage.wanted(2).items()
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        for one in (cert_id, removed):
+            whole_way(flows, one)
+        value = published(stage, name)
+        others = {
+            "other:text": "a string of another program",
+            "other:json": '{"fullchain": 1}',
+            "left": "one half",
+            "right": "the other half",
+            "other:go": json.dumps({member: text for member, text in value.items() if member != "knit"}),
+            "other:knit": json.dumps({**value, "knit": {**value["knit"], "installation": "another"}}),
+        }
+        client.mset(others)
+        client.rpush("other:list", "x")
+        client.sadd("knit:index", *(set(others) - {"left", "right"}), "left\0right", "other:list", "other:gone")
+        stage.sql("delete from knit_certs where id = %s", removed)
+        client.srem("knit:index", tomb)
+        client.set(tomb, "another program's by now")
+        with flows.publish.leases.hold("publish") as lease:
+            assert lease is not None
+            pruned = flows.publish.prune.run(lease, confirmed=confirmed)
+        assert pruned.foreign == {*others, "other:list"} - {"left", "right"}
+        assert {key: client.get(key) for key in others} == others
+        assert client.lrange("other:list", 0, -1) == ["x"]
+        assert client.get(tomb) == "another program's by now"
+        assert client.sismember("knit:index", "left\0right")
+        assert published(stage, name) == value
+
+
 def test_a_bundle_that_is_published_after_its_certificate_was_removed_is_taken_out_again(stage: Stage) -> None:
     ((cert_id, name),) = stage.wanted(1).items()
     with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.digest import pair_digest
-from knit.core.publication import Unexplained, guard, ripe, whose
+from knit.core.publication import Unexplained, guard, is_foreign, ripe, whose
 from knit.errors import UnsafePublish
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -74,20 +74,36 @@ def test_a_valid_value_is_kept_for_seven_days_and_one_that_is_not_is_not() -> No
     ("value", "ours"),
     [
         (raw(), True),
-        (raw(installation=None), True),
-        (raw(mark=False), True),
+        (raw(installation=None), None),
+        (raw(mark=False), None),
         (raw(days=-1), False),
         (raw(sha256="0" * 64), False),
-        (b"", False),
-        (b"not json", False),
+        (b"", None),
+        (b"not json", None),
+        (b'{"fullchain": 1}', None),
         (raw(installation="another"), None),
         (raw(installation="another", days=-1), None),
         (raw(installation="another", sha256="0" * 64), None),
     ],
-    ids=["ours", "earlier knit", "Go knit", "expired", "damaged", "nothing", "no value", "other", "old", "broken"],
+    ids=["ours", "earlier knit", "Go knit", "expired", "damaged", "nothing", "no value", "no text", "other", "old", "broken"],
 )
-def test_a_value_is_ours_unless_it_says_whose_it_is(value: bytes, ours: bool | None) -> None:
+def test_a_value_is_ours_when_it_says_so(value: bytes, ours: bool | None) -> None:
     assert whose(value, OURS, NOW) is ours
+
+
+@pytest.mark.parametrize(
+    ("value", "foreign"),
+    [
+        (raw(), False),
+        (raw(installation=None), False),
+        (raw(mark=False), False),
+        (b"", False),
+        (b"not json", True),
+        (raw(installation="another"), True),
+    ],
+)
+def test_under_a_key_of_ours_lies_what_some_knit_wrote_for_us(value: bytes, foreign: bool) -> None:
+    assert is_foreign(value, OURS) is foreign
 
 
 @given(index=KEYS, some=KEYS)
