@@ -45,7 +45,9 @@ class Pause(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
 
 
 def serve(ticker: Ticker, interval: timedelta, outages: Outages) -> None:
-    """Look every few seconds whether a pass is due, until SIGTERM or SIGINT. Raises KnitError when it cannot begin.
+    """Look every few seconds whether a pass is due, until SIGTERM, SIGINT or SIGQUIT; SIGHUP asks for one.
+
+    Raises KnitError when it cannot begin.
 
     A late look is neither skipped nor doubled: those that were missed become one.
     """
@@ -54,8 +56,9 @@ def serve(ticker: Ticker, interval: timedelta, outages: Outages) -> None:
     defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BlockingScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_safe(ticker.look, outages, pause), Pause(pause), id="look")
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
+    signal.signal(signal.SIGHUP, lambda *_: ticker.ask())
     over = threading.Event()
     threading.Thread(target=_keep_time, args=(scheduler, pause, over), daemon=True).start()
     try:
@@ -92,6 +95,8 @@ def _safe(look: Callable[[], None], outages: Outages, pause: timedelta) -> Calla
 
 def main() -> int:
     """Exit code 0 after a signal, 1 when Postgres or the queue is away at the start, 2 for a wrong setting."""
+    # A start asks for a pass anyway.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     keep_memory_private()
     try:
         settings = Scheduling.read(Environment.of_process(), queue_required=True)

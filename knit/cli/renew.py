@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -126,6 +127,8 @@ def _pass(*, wait: bool) -> int:
 
 
 def _daemon() -> int:
+    # A start makes a pass anyway.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     from knit.log import setup
     from knit.settings.central import Scheduling, Worker
     from scheduler.main import serve

@@ -87,7 +87,8 @@ def _lines(found: Pruned, *, confirmed: bool) -> Iterator[str]:
             yield f"{clean(key)}  unexplained since {instant(one.since)}, {state}"
         yield "`knit prune --confirm` removes them now"
     if found.foreign:
-        yield f"values that this installation did not write, never touched: {', '.join(map(clean, sorted(found.foreign)))}"
+        keys = ", ".join(map(clean, sorted(found.foreign)))
+        yield f"values that this installation did not write, never touched: {keys}"
     if found.refused:
         yield f"refused: {found.refused}"
 

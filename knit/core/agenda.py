@@ -27,6 +27,7 @@ class Why(StrEnum):
     PLANNED = "a planned instant has come"
     INTERVAL = "an interval has passed"
     LOST = "the last one was not done"
+    ASKED = "somebody asked for one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

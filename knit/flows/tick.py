@@ -35,6 +35,7 @@ class Ticker:
         self._asked_at: datetime | None = None
         self._changing: datetime | None = None
         self._vain = 0
+        self._wanted = False
         self._one_at_a_time = RLock()
 
     def look(self) -> None:
@@ -46,6 +47,10 @@ class Ticker:
                 self._take()
             if self._lease is not None:
                 self._tick()
+
+    def ask(self) -> None:
+        """A pass is due with the next look. May be called wherever the process is."""
+        self._wanted = True
 
     def close(self) -> None:
         """Give the lease back, so that another scheduler takes over at once."""
@@ -70,14 +75,14 @@ class Ticker:
 
     def _tick(self) -> None:
         agenda = self._agendas.look(self._asked_at)
-        reason = why(agenda, self._asked_at, self._interval, self._vain)
+        reason = Why.ASKED if self._wanted else why(agenda, self._asked_at, self._interval, self._vain)
         if reason is None or (reason is Why.CHANGED and self._awaits_more(agenda)):
             return
         self._changing = None
         self._count(agenda, reason)
         self._agendas.announce(self._interval)
         self._send()
-        self._asked_at = agenda.at
+        self._asked_at, self._wanted = agenda.at, False
         log.debug("pass asked for", extra={"reason": reason.value})
 
     def _awaits_more(self, agenda: Agenda) -> bool:

@@ -122,8 +122,9 @@ return answers
 """KEYS: any. Gives a token and the bytes for each, no bytes for what is no string."""
 
 # Two texts, names separated by NUL, instead of two arrays: a client reads ten thousand names from one reply in a
-# millisecond or two. No Postgres text can hold a NUL, so names with one are other software's, and are passed over. One EXISTS for a thousand names costs the server a third of a
-# thousand calls; only where its count falls short is each name asked about.
+# millisecond or two. No text of PostgreSQL can hold a NUL, so names with one are other software's, and are passed over.
+# One EXISTS for a thousand names costs the server a third of a thousand calls; only where its count falls short is each
+# name asked about.
 SURVEY = """
 local members, missing = {}, {}
 for _, member in ipairs(redis.call('SMEMBERS', KEYS[1])) do

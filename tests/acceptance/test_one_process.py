@@ -17,6 +17,21 @@ def renewing(scene: Scene) -> Process:
     return scene.knit.run("renew", [str(BIN / "knit"), "renew"], KNIT_QUEUE_URL="")
 
 
+def test_a_daemon_is_not_ended_by_a_hang_up_and_in_order_by_a_quit(scripted: Scene) -> None:
+    """A hang-up asks for a pass, as it asks a node for a look."""
+    daemon = renewing(scripted)
+    scripted.wait_for_schema()
+    scripted.insert(NAMES[:1])
+    daemon.send(signal.SIGHUP)
+    scripted.knit.wait_published(1)
+    scripted.insert(NAMES[1:2])
+    daemon.send(signal.SIGHUP)
+    scripted.knit.wait_published(2)
+    daemon.send(signal.SIGQUIT)
+    assert daemon.wait(seconds=STOPS_WITHIN) == 0
+    assert "Traceback" not in daemon.text()
+
+
 def test_a_daemon_that_is_told_to_stop_is_gone_in_seconds_and_its_successor_finishes_its_orders(
     scripted: Scene,
 ) -> None:

@@ -71,6 +71,16 @@ def test_when_the_ticking_scheduler_stops_the_other_takes_over_at_once(knit: Ins
     assert second.is_running()
 
 
+def test_a_hang_up_asks_for_a_pass_and_a_quit_ends_a_scheduler_in_order(knit: Installation, queue_url: str) -> None:
+    scheduler = knit.start("scheduler", KNIT_RENEW_INTERVAL="1h")
+    wait_until(lambda: ticks(queue_url) == 1, "the first tick", seconds=15)
+    scheduler.send(signal.SIGHUP)
+    wait_until(lambda: ticks(queue_url) == 2, "the tick that was asked for", seconds=15)
+    assert scheduler.is_running()
+    scheduler.send(signal.SIGQUIT)
+    assert scheduler.wait(seconds=10) == 0
+
+
 def test_a_scheduler_that_was_paused_ticks_once_for_all_it_missed(knit: Installation, queue_url: str) -> None:
     scheduler = knit.start("scheduler", KNIT_RENEW_INTERVAL="2s")
     wait_until(lambda: ticks(queue_url) >= 1, "the first tick", seconds=15)

@@ -85,7 +85,10 @@ def test_a_valid_value_is_kept_for_seven_days_and_one_that_is_not_is_not() -> No
         (raw(installation="another", days=-1), None),
         (raw(installation="another", sha256="0" * 64), None),
     ],
-    ids=["ours", "earlier knit", "Go knit", "expired", "damaged", "nothing", "no value", "no text", "other", "old", "broken"],
+    ids=[
+        *("ours", "earlier knit", "Go knit", "expired", "damaged", "nothing", "no value", "no text"),
+        *("other", "old", "broken"),
+    ],
 )
 def test_a_value_is_ours_when_it_says_so(value: bytes, ours: bool | None) -> None:
     assert whose(value, OURS, NOW) is ours
