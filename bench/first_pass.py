@@ -16,6 +16,7 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
 from knit.app.published import published_side
+from knit.app.telling import to_log
 from knit.core.model.decision import Rules
 from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.reconcile import Reconcile
@@ -81,7 +82,7 @@ def _pass(url: str, valkey_url: str) -> None:
         passes, clock = Passes(database, layout.reserved), ServerClock(database)
         side = published_side(link, layout, passes, Installations(database))
         here: dict[str, Any] = {"store": passes, "publication": side.publication, "rules": rules, "clock": clock}
-        values = Values(home=side.belonging.home, **here)
+        values = Values(home=side.belonging.home, tell=to_log, **here)
         memory = IssuerMemory(database)
         reconcile = Reconcile(memory=memory, belonging=side.belonging, values=values, **here)
         began = time.monotonic()

@@ -22,6 +22,7 @@ from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, issued, listed, published
 from knit.app.published import published_side
+from knit.app.telling import to_log
 from knit.core.model.decision import Rules
 from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.move import Move
@@ -173,7 +174,7 @@ def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
     rules = Rules(issuers=(Terms(name=PLAIN, directory=LETS_ENCRYPT),))
     side = published_side(link, layout, passes, Installations(database))
     publication, belonging = side.publication, side.belonging
-    values = Values(store=passes, home=belonging.home, publication=publication, rules=rules, clock=_now)
+    values = Values(store=passes, home=belonging.home, publication=publication, rules=rules, clock=_now, tell=to_log)
     reconcile = Reconcile(
         store=passes,
         memory=memory,
@@ -189,9 +190,10 @@ def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
         staging=ValkeyStaging(link, layout, belonging.id),
         publication=publication,
         belonging=belonging,
-        move=Move(installation=belonging.id, store=passes, publication=publication, clock=_now),
+        move=Move(installation=belonging.id, store=passes, publication=publication, clock=_now, tell=to_log),
         prune=side.prune,
         clock=_now,
+        tell=to_log,
     )
 
     def run(*, deep: bool) -> int:

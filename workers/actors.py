@@ -10,14 +10,18 @@ from datetime import timedelta
 
 import dramatiq
 
+from knit.app.telling import to_log
 from knit.core import retry
-from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
+from knit.core.events import KEPT
+from knit.core.model.attempt import Failed, Renewed, Skipped
 from knit.core.model.certificate import CertId
+from knit.core.model.results import GivenUp, PassPlan
 from knit.errors import Busy, Interrupted, KnitError, LeaseLost, Transient
-from knit.flows.publish import Publish, Report
-from knit.flows.reconcile import PassPlan, Reconcile
-from knit.flows.renew import KEPT, Renew
+from knit.flows.publish import Publish
+from knit.flows.reconcile import Reconcile
+from knit.flows.renew import Renew
 from knit.outages import Outages
+from knit.ports.events import Listener
 from knit.ports.process import Clock, Retries
 from knit.queue import messages
 from knit.queue.base import Queue
@@ -54,7 +58,7 @@ BUSY_AT_ONCE = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
-    """What the actors of one process call. The watchers hear each result; with `follow_up` messages come later, too."""
+    """What the actors of one process call. `tell` hears how each message ended; with `follow_up` more come later."""
 
     reconcile: Reconcile
     renew: Renew
@@ -64,10 +68,7 @@ class Flows:
     outages: Outages = field(default_factory=Outages)
     deep: bool = False
     follow_up: bool = True
-    on_pass: Callable[[PassPlan], None] = lambda _: None
-    on_outcome: Callable[[Outcome], None] = lambda _: None
-    on_publish: Callable[[Report], None] = lambda _: None
-    on_error: Callable[[Exception], None] = lambda _: None
+    tell: Listener = to_log
 
 
 def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> Actors:
@@ -108,7 +109,7 @@ class Actors:
 
     def fan_out(self, plan: PassPlan) -> None:
         """Send what follows from a pass."""
-        self.flows.on_pass(plan)
+        self.flows.tell(plan)
         # While messages wait on the queue, those of earlier passes are among them; once it is empty, they were lost.
         asked = plan.asked if self.queue.waiting(messages.RENEW) else frozenset()
         ask = [cert_id for cert_id in plan.renew if cert_id not in asked]
@@ -126,7 +127,7 @@ class Actors:
                 return
         finally:
             self._next_retry()
-        self.flows.on_outcome(outcome)
+        self.flows.tell(outcome)
         if isinstance(outcome, Renewed):
             self.handed_over(cert_id)
             if outcome.leftovers:
@@ -153,7 +154,7 @@ class Actors:
     def publish(self, cert_id: CertId | None, tries: int) -> None:
         """Publish what waits; for None also refresh and prune."""
         flow = self.flows.publish
-        self.flows.on_publish(flow.everything() if cert_id is None else flow.waiting(begun=tries > 0))
+        self.flows.tell(flow.everything() if cert_id is None else flow.waiting(begun=tries > 0))
 
     @contextmanager
     def trying(self, again: Callable[[int], Message], tries: int) -> Iterator[None]:
@@ -178,21 +179,21 @@ class Actors:
                 self._put_off(error, again(tries + 1), tries)
         except KnitError as error:
             self._put_off(error, again(tries + 1), tries)
-        except Exception as bug:  # the process edge
-            log.exception("bug in knit: message given up", extra={"actor": message.actor_name, "about": message.args})
-            self.flows.on_error(bug)
+        except Exception as bug:  # noqa: BLE001 -- the process edge: whoever listens gets all of it
+            self._give_up(message, bug)
         else:
             self.flows.outages.back(message.actor_name)
 
     def _put_off(self, error: KnitError, message: Message, tries: int) -> None:
         if not self._may_try_again(error, message, tries):
-            about = {"cert": message.args[0]} if message.args and message.args[0] is not None else {}
-            log.error("not done", extra={"what": message.actor_name, **about, "error": str(error), "kept": KEPT})
-            self.flows.on_error(error)
+            self._give_up(message, error)
             return
         delay = retry.again(tries if isinstance(error, Transient) else max(tries, SLOWLY))
         self.flows.outages.gone(message.actor_name, error, kept=KEPT, again=delay)
         self.later.send(message, delay=delay)
+
+    def _give_up(self, message: Message, error: Exception) -> None:
+        self.flows.tell(GivenUp(what=message.actor_name, about=tuple(message.args), error=error))
 
     def _may_try_again(self, error: KnitError, message: Message, tries: int) -> bool:
         if self.flows.follow_up:

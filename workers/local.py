@@ -14,10 +14,11 @@ from dramatiq.brokers.stub import StubBroker
 
 from knit.app.names import WORKER, person
 from knit.app.queue import open_queue, queue_in_memory
-from knit.core.model.attempt import Failed, Outcome
+from knit.app.telling import to_all, to_log
+from knit.core.events import Told
+from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
-from knit.flows.publish import Report
-from knit.flows.reconcile import PassPlan
+from knit.core.model.results import GivenUp, PassPlan, Publishing, Result
 from knit.flows.tick import Ticker
 from knit.outages import Outages
 from knit.queue import messages
@@ -25,7 +26,7 @@ from knit.queue.base import Queue
 from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from knit.undumpable import keep_memory_private
-from workers.actors import Actors, Flows, declare
+from workers.actors import Actors, declare
 from workers.handing_over import EVERY as HANDING_OVER
 from workers.handing_over import HandingOver
 from workers.later import Later
@@ -40,30 +41,34 @@ STOP = 7_000
 
 @dataclass(slots=True)
 class Heard:
-    """What the actors of one pass reported."""
+    """How the messages of one pass ended: a listener."""
 
-    plans: list[PassPlan] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    errors: list[Exception] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
-    def listening(self, flows: Flows) -> Flows:
-        """The same flows, reporting here; no hints for later are sent."""
-        return replace(
-            flows,
-            deep=True,
-            follow_up=False,
-            on_pass=self.plans.append,
-            on_outcome=self.outcomes.append,
-            on_publish=self.reports.append,
-            on_error=self.errors.append,
-        )
+    def __call__(self, told: Told | Result, /) -> None:
+        if not isinstance(told, Told):
+            self.results.append(told)
 
     @property
     def failed(self) -> int:
         """Certificates that failed in the pass, and other things a person must look at."""
-        told = sum(plan.trouble for plan in self.plans) + sum(report.trouble for report in self.reports)
-        return told + len(self.errors) + sum(isinstance(o, Failed) for o in self.outcomes)
+        return sum(_trouble(result) for result in self.results)
+
+    def outcome(self) -> Outcome | None:
+        """How the one renewal that was asked for has ended, if it has. Raises what was given up."""
+        for result in self.results:
+            if isinstance(result, GivenUp):
+                raise result.error
+        return next((one for one in self.results if isinstance(one, Renewed | Skipped | Failed)), None)
+
+
+def _trouble(result: Result) -> int:
+    match result:
+        case PassPlan() | Publishing():
+            return result.trouble
+        case Failed() | GivenUp():
+            return 1
+    return 0
 
 
 def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> int:
@@ -89,9 +94,7 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         queue.send(messages.renew(cert_id))
         _drain(queue, working.later)
-    if heard.errors:
-        raise heard.errors[0]
-    return heard.outcomes[0] if heard.outcomes else None
+    return heard.outcome()
 
 
 Serve = Callable[[Ticker, timedelta, Outages], None]
@@ -123,7 +126,8 @@ def _working(
 ) -> Iterator[Working]:
     keep_memory_private()
     stopping = Stopping()
-    wired = wire(settings, env, stopping.sleep, outages, name=WORKER if heard is None else person())
+    tell = to_log if heard is None else to_all(to_log, heard)
+    wired = wire(settings, env, stopping.sleep, outages, tell=tell, name=WORKER if heard is None else person())
     workers: list[dramatiq.Worker] = []
     try:
         queue.broker.add_middleware(stopping)
@@ -134,7 +138,12 @@ def _working(
         if heard is None:
             alone = settings.queue_url is None
             queue.broker.add_middleware(Presence(wired.opened.centre, outages, alone=alone))
-        actors = declare(queue, wired.flows if heard is None else heard.listening(wired.flows), handing_over, later)
+        actors = declare(
+            queue,
+            wired.flows if heard is None else replace(wired.flows, deep=True, follow_up=False),
+            handing_over,
+            later,
+        )
         queue.broker.emit_after("process_boot")
         # Two pools of threads, as the Procfile has two processes: renewals that wait never delay a publication.
         for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 
 from knit.app.console import Console
 from knit.app.stores import open_stores
+from knit.core.model.results import PassPlan, Publishing
 from knit.errors import KnitError
-from knit.flows.publish import Report
-from knit.flows.reconcile import PassPlan
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.undumpable import keep_memory_private
@@ -25,7 +24,7 @@ def once(settings: Worker, env: Environment, console: Console) -> int:
     return local.once(settings, env, plan)
 
 
-def _without_worker(settings: Worker, console: Console) -> tuple[PassPlan | None, Report | None]:
+def _without_worker(settings: Worker, console: Console) -> tuple[PassPlan | None, Publishing | None]:
     """The pass, and what was published after it; None for what is left to a worker, which also copes with trouble."""
     plan = None
     with ExitStack() as opened:

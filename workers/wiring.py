@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from knit.app.clock import now
 from knit.app.names import WORKER
+from knit.app.telling import to_log
 from knit.app.worker import Worker, open_worker
 from knit.outages import Outages
+from knit.ports.events import Listener
 from knit.ports.process import Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
@@ -23,13 +25,15 @@ class Wired:
     opened: Worker
 
 
-def wire(settings: Settings, env: Environment, sleep: Sleep, outages: Outages, *, name: str = WORKER) -> Wired:
-    """Open everything a worker needs; PostgreSQL hears of it under this name.
+def wire(
+    settings: Settings, env: Environment, sleep: Sleep, outages: Outages, *, tell: Listener = to_log, name: str = WORKER
+) -> Wired:
+    """Open everything a worker needs; PostgreSQL hears of it under this name, `tell` of all that happens.
 
     Raises Misconfigured, CredentialsRejected, Unreachable with one line.
     """
     retries = RetryShare(settings.concurrency)
-    opened = open_worker(settings, env, sleep, retries, name=name)
+    opened = open_worker(settings, env, sleep, retries, tell=tell, name=name)
     flows = Flows(
         reconcile=opened.reconcile,
         renew=opened.renew,
@@ -37,5 +41,6 @@ def wire(settings: Settings, env: Environment, sleep: Sleep, outages: Outages, *
         clock=now,
         retries=retries,
         outages=outages,
+        tell=tell,
     )
     return Wired(flows=flows, opened=opened)

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from knit.app.names import person
+from knit.app.telling import to_log
 from knit.errors import KnitError, Misconfigured
 from knit.flows.belonging import Belonging
 from knit.flows.prune import Prune
+from knit.ports.events import Listener
 from knit.settings.central import Worker
 from knit.store.database import Database
 from knit.store.leases.leases import Leases
@@ -45,13 +47,15 @@ def open_published(settings: Worker) -> Iterator[tuple[PublishedSide, Leases]]:
         yield published_side(link, layout, Passes(database, layout.reserved), Installations(database)), leases
 
 
-def published_side(link: Link, layout: Layout, store: Passes, home: Installations) -> PublishedSide:
+def published_side(
+    link: Link, layout: Layout, store: Passes, home: Installations, tell: Listener = to_log
+) -> PublishedSide:
     """Everything that knows which installation this is."""
     installation = home.known().id
     publication = ValkeyPublication(link, layout, installation)
     return PublishedSide(
         publication=publication,
-        belonging=Belonging(id=installation, home=home, store=store, publication=publication),
+        belonging=Belonging(id=installation, home=home, store=store, publication=publication, tell=tell),
         prune=Prune(installation=installation, home=home, store=store, publication=publication),
     )
 

@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from knit.app.published import PublishedSide, check_server, published_side
+from knit.app.telling import to_log
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
+from knit.ports.events import Listener
 from knit.ports.process import Clock
 from knit.settings.central import Worker as Settings
 from knit.store.accounts.issuers import IssuerMemory
@@ -34,6 +36,7 @@ class Stores:
     staging: ValkeyStaging
     published: PublishedSide
     clock: Clock
+    tell: Listener
 
     def values(self) -> Values:
         """What is live beside what is recorded."""
@@ -43,6 +46,7 @@ class Stores:
             publication=self.published.publication,
             rules=self.settings.rules,
             clock=self.clock,
+            tell=self.tell,
         )
 
     def reconcile(self) -> Reconcile:
@@ -66,14 +70,20 @@ class Stores:
             staging=self.staging,
             publication=publication,
             belonging=belonging,
-            move=Move(installation=belonging.id, store=self.passes, publication=publication, clock=self.clock),
+            move=Move(
+                installation=belonging.id, store=self.passes, publication=publication, clock=self.clock, tell=self.tell
+            ),
             prune=self.published.prune,
             clock=self.clock,
+            tell=self.tell,
         )
 
 
-def open_stores(settings: Settings, database: Database, opened: ExitStack) -> Stores:
-    """Open them; `opened` closes them. Raises Misconfigured, CredentialsRejected, Unreachable with one line."""
+def open_stores(settings: Settings, database: Database, opened: ExitStack, tell: Listener = to_log) -> Stores:
+    """Open them; `opened` closes them, `tell` hears what the flows do.
+
+    Raises Misconfigured, CredentialsRejected, Unreachable with one line.
+    """
     leases = Leases(database)
     opened.callback(leases.stop)
     link = connect(settings.valkey_url, name="knit-worker")
@@ -81,7 +91,7 @@ def open_stores(settings: Settings, database: Database, opened: ExitStack) -> St
     check_server(link, settings.queue_url)
     layout = Layout(settings.index_key)
     passes = Passes(database, layout.reserved)
-    published = published_side(link, layout, passes, Installations(database))
+    published = published_side(link, layout, passes, Installations(database), tell)
     return Stores(
         settings=settings,
         leases=leases,
@@ -90,4 +100,5 @@ def open_stores(settings: Settings, database: Database, opened: ExitStack) -> St
         staging=ValkeyStaging(link, layout, published.belonging.id),
         published=published,
         clock=ServerClock(database),
+        tell=tell,
     )

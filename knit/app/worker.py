@@ -12,10 +12,12 @@ from knit.app.locks import LeasedLocks
 from knit.app.names import WORKER
 from knit.app.proving import proving
 from knit.app.stores import open_stores
+from knit.app.telling import to_log
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
 from knit.issuers.registry import Registry as Issuers
+from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
@@ -43,14 +45,16 @@ class Worker:
     close: Callable[[], None]
 
 
-def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Retries, *, name: str = WORKER) -> Worker:
-    """Open everything a worker needs; PostgreSQL hears of it under this name.
+def open_worker(
+    settings: Settings, env: Environment, sleep: Sleep, retries: Retries, *, tell: Listener = to_log, name: str = WORKER
+) -> Worker:
+    """Open everything a worker needs; PostgreSQL hears of it under this name, `tell` of what the flows do.
 
     Raises Misconfigured, CredentialsRejected, Unreachable with one line.
     """
     with ExitStack() as opened:
         database = opened.enter_context(Database.open(settings.db_url, connections=CONNECTIONS, name=name))
-        stores = open_stores(settings, database, opened)
+        stores = open_stores(settings, database, opened, tell)
         leases = stores.leases
         attempts = Attempts(database, leases)
         issuer = acme(settings.acme, Accounts(database), leases, sleep)
@@ -69,6 +73,7 @@ def open_worker(settings: Settings, env: Environment, sleep: Sleep, retries: Ret
             rules=settings.rules,
             clock=now,
             retries=retries,
+            tell=tell,
         )
         return Worker(
             reconcile=stores.reconcile(),

@@ -11,6 +11,9 @@ from types import MappingProxyType
 from knit.core.model.attempt import AttemptId
 from knit.core.model.certificate import CertId
 
+KEPT = "what is published stays"
+"""What lines about failures say of the certificate that nodes have."""
+
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -44,6 +47,8 @@ class Kind(StrEnum):
     ACCOUNT_FORGOTTEN = "account forgotten"
     KEY_COMPROMISED = "key declared compromised"
     VALKEY_CLAIMED = "valkey claimed"
+    # Told by processes alone: what is recorded stays as it was.
+    PUBLISH_FAILED = "publish failed, will retry"
 
 
 class Severity(StrEnum):
@@ -69,4 +74,15 @@ class Event:
     cert_id: CertId | None
     attempt_id: AttemptId | None
     actor: str
+    detail: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What has just happened, as whoever did it tells this process. No secret anywhere."""
+
+    kind: Kind
+    severity: Severity = Severity.INFO
+    cert_id: CertId | None = None
+    attempt_id: AttemptId | None = None
     detail: Mapping[str, object] = field(default_factory=lambda: NOTHING)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from knit.core import installation
+from knit.core.events import Kind, Severity, Told
 from knit.core.installation import Installation, Unmarked
 from knit.errors import ForeignValkey
+from knit.ports.events import Listener
 from knit.ports.passes import Passes
 from knit.ports.publication import Home, Publication
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +21,7 @@ class Belonging:
     home: Home
     store: Passes
     publication: Publication
+    tell: Listener
 
     def check(self) -> None:
         """Return when the Valkey is ours, or may be claimed and is by now; raise ForeignValkey otherwise.
@@ -61,8 +61,10 @@ class Belonging:
         if not self.publication.claim(None):
             message = f"another installation has just claimed the Valkey at {self.publication.place}"
             raise ForeignValkey(message)
-        if known.place is None:
-            log.info("valkey claimed", extra={"place": self.publication.place, "installation": self.id})
-        else:
-            log.warning("valkey was emptied or restored: claimed again", extra={"place": self.publication.place})
         self.home.settled(self.publication.place, known.revision)
+        detail = {"place": self.publication.place, "installation": self.id}
+        if known.place is None:
+            self.tell(Told(kind=Kind.VALKEY_CLAIMED, severity=Severity.NOTICE, detail=detail))
+        else:
+            again = {**detail, "reason": "it was emptied or restored"}
+            self.tell(Told(kind=Kind.VALKEY_CLAIMED, severity=Severity.WARNING, detail=again))

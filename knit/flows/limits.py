@@ -6,10 +6,12 @@ import logging
 from dataclasses import dataclass
 
 from knit.core import retry
+from knit.core.events import Kind, Severity, Told
 from knit.core.model.attempt import Attempt, Failed
 from knit.core.model.certificate import CertSpec
 from knit.core.model.issuer import Terms
 from knit.errors import AccountLimited, RateLimited
+from knit.ports.events import Listener
 from knit.ports.journal import Attempts
 from knit.ports.leases import Lease
 from knit.ports.process import Clock
@@ -23,6 +25,7 @@ class Limits:
 
     store: Attempts
     clock: Clock
+    tell: Listener
 
     def pause(self, spec: CertSpec, terms: Terms, lease: Lease) -> Failed | None:
         """None when this certificate may ask its CA for something now; else until when it waits, which is recorded.
@@ -35,7 +38,8 @@ class Limits:
         at = pause.until + retry.APART * retry.fraction(spec.id, "pause")
         why = RateLimited(f"waiting with all certificates of this CA, which is asked too often: {pause.said}")
         self.store.put_off(lease, spec, terms, why=why, retry_at=at)
-        log.info("renewal waits for the CA", extra={"cert": spec.id, "names": spec.names_key, "next_try": at})
+        detail = {"names": spec.names_key, "error": str(why), "next_try": at}
+        self.tell(Told(kind=Kind.RENEWAL_POSTPONED, severity=Severity.NOTICE, cert_id=spec.id, detail=detail))
         return Failed(cert_id=spec.id, error=str(why), retry_at=at)
 
     def begin_pause(self, attempt: Attempt, error: AccountLimited) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.publication import above, generation_of, readable
 from knit.core.value import published_as
 from knit.errors import ForeignValkey, Refused
+from knit.ports.events import Listener
 from knit.ports.leases import Lease
 from knit.ports.passes import Passes
 from knit.ports.process import Clock
 from knit.ports.publication import Holder, NewValue, Publication, Stored
-
-log = logging.getLogger(__name__)
 
 Pair = tuple[CertSpec, Issued]
 """What is wanted of a certificate, and what is recorded of it."""
@@ -51,6 +50,7 @@ class Move:
     store: Passes
     publication: Publication
     clock: Clock
+    tell: Listener
 
     def run(self, found: Sequence[Pair], lease: Lease) -> Moved:
         """Raises ForeignValkey, LeaseLost, Unreachable; what concerns one certificate is shown there."""
@@ -145,14 +145,15 @@ class Move:
     def _record(self, spec: CertSpec, plan: _Plan) -> bool:
         if not self.store.record_refreshed(plan.after, plan.before):
             return False
-        log.info("metadata refreshed", extra={"cert": spec.id, "key": plan.after.valkey_key})
+        self.tell(Told(kind=Kind.VALUE_MOVED, cert_id=spec.id, detail={"key": plan.after.valkey_key}))
         return True
 
     def _complain(self, report: Moved, specs: Sequence[CertSpec], error: Refused) -> Moved:
         ids = [spec.id for spec in specs]
         self.store.complain(ids, error)
         for cert_id in ids:
-            log.error("metadata not refreshed", extra={"cert": cert_id, "error": str(error)})
+            detail = {"error": str(error), "kept": KEPT}
+            self.tell(Told(kind=Kind.PUBLISH_FAILED, severity=Severity.ERROR, cert_id=cert_id, detail=detail))
         return replace(report, failed=(*report.failed, *ids))
 
 

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 from knit.core import retry
-from knit.core.model.attempt import Attempt, Ready
+from knit.core.events import KEPT, Kind, Severity, Told
+from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model.results import Publishing
 from knit.core.publication import above, generation_of, readable
 from knit.core.value import Parcel
 from knit.errors import BundleMismatch, Busy, ForeignValkey, Refused, RowHeld
 from knit.flows.belonging import Belonging
 from knit.flows.move import Move, in_the_way
 from knit.flows.prune import Prune
+from knit.ports.events import Listener
 from knit.ports.leases import Lease, Leases
 from knit.ports.passes import Passes
 from knit.ports.process import Clock
 from knit.ports.publication import NewValue, Publication, Stored
 from knit.ports.staging import Staging
 
-log = logging.getLogger(__name__)
-
 TOGETHER = 100
 """Bundles in one transaction: some 400 kB, a few milliseconds of Valkey."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a publication did. `refused` is the guard's sentence when it stopped a prune."""
-
-    published: tuple[CertId, ...] = ()
-    refreshed: tuple[CertId, ...] = ()
-    pruned: int = 0
-    failed: int = 0
-    refused: str | None = None
-
-    @property
-    def trouble(self) -> int:
-        """How many things a person must look at."""
-        return self.failed + (self.refused is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +40,18 @@ class Publish:
     move: Move
     prune: Prune
     clock: Clock
+    tell: Listener
 
-    def waiting(self, *, begun: bool = False) -> Report:
+    def waiting(self, *, begun: bool = False) -> Publishing:
         """Publish what waits; with `begun` also what another run began to publish just now and has not ended."""
-        report, ready = Report(), self.store.ready(begun=begun)
+        report, ready = Publishing(), self.store.ready(begun=begun)
         if ready:
             self.belonging.check()
         for start in range(0, len(ready), TOGETHER):
             report = self._bundles(report, ready[start : start + TOGETHER])
         return report
 
-    def everything(self) -> Report:
+    def everything(self) -> Publishing:
         """Publish what waits, refresh what moved, prune what is removed.
 
         Raises Busy when another process is at it: the caller tries again a little later. Raises ForeignValkey.
@@ -90,20 +75,20 @@ class Publish:
             return
         self.staging.discard(self.store.ended())
 
-    def _bundles(self, report: Report, waiting: Sequence[Ready]) -> Report:
+    def _bundles(self, report: Publishing, waiting: Sequence[Ready]) -> Publishing:
         """What is not what was handed over is seen to by the next renewal of its certificate."""
         bundles = self.staging.bundles([ready.attempt.id for ready in waiting])
         parcels, failed = [], 0
         for ready in waiting:
             try:
-                if (parcel := self._packed(ready, bundles.get(ready.attempt.id))) is not None:
+                if (parcel := self._pack_or_close(ready, bundles.get(ready.attempt.id))) is not None:
                     parcels.append(parcel)
             except BundleMismatch as error:
                 failed += 1
                 self._not_published(ready, error)
         return self._sent(replace(report, failed=report.failed + failed), parcels)
 
-    def _packed(self, ready: Ready, bundle: Bundle | None) -> Parcel | None:
+    def _pack_or_close(self, ready: Ready, bundle: Bundle | None) -> Parcel | None:
         """None when it is no longer wanted. Raises BundleMismatch."""
         attempt, spec = ready.attempt, ready.spec
         if spec is None or not spec.enabled or sorted(spec.names) != sorted(attempt.names):
@@ -146,9 +131,10 @@ class Publish:
             self.staging.discard([attempt.id])
         else:
             self.store.send_back(attempt, error=error, retry_at=at)
-        log.error("bundle not published", extra={"cert": attempt.cert_id, "error": str(error), "next_try": at})
+        kind = Kind.RENEWAL_FAILED if ready.compromised else Kind.PUBLISH_FAILED
+        self._tell_failed(kind, attempt.cert_id, attempt.id, {"error": str(error), "kept": KEPT, "next_try": at})
 
-    def _sent(self, report: Report, parcels: Sequence[Parcel]) -> Report:
+    def _sent(self, report: Publishing, parcels: Sequence[Parcel]) -> Publishing:
         """All at once; when that is refused, one by one, so that the others need not wait for the one that is."""
         if not parcels:
             return report
@@ -167,7 +153,13 @@ class Publish:
     def _complain(self, cert_id: CertId, error: Refused) -> None:
         """Its bundle keeps: the next pass tries again."""
         self.store.complain([cert_id], error)
-        log.error("bundle not published", extra={"cert": cert_id, "error": str(error)})
+        self._tell_failed(Kind.PUBLISH_FAILED, cert_id, None, {"error": str(error), "kept": KEPT})
+
+    def _tell_failed(
+        self, kind: Kind, cert_id: CertId, attempt_id: AttemptId | None, detail: Mapping[str, object]
+    ) -> None:
+        error = Severity.ERROR
+        self.tell(Told(kind=kind, severity=error, cert_id=cert_id, attempt_id=attempt_id, detail=detail))
 
     def _set(self, parcels: Sequence[Parcel], *, again: bool = True) -> Sequence[Parcel]:
         """Publish in place of what is recorded; where something else is, look at it, and publish above it.
@@ -221,20 +213,16 @@ class Publish:
             return
         self.staging.discard([parcel.ready.attempt.id for parcel in parcels])
         for parcel in parcels:
-            issued = parcel.issued
-            extra = {
-                "cert": issued.cert_id,
-                "key": issued.valkey_key,
-                "generation": issued.generation,
-                "not_after": issued.not_after,
-            }
-            log.info("certificate published", extra=extra)
+            issued, attempt_id = parcel.issued, parcel.ready.attempt.id
+            detail = {"key": issued.valkey_key, "generation": issued.generation, "not_after": issued.not_after}
+            published = Kind.CERTIFICATE_PUBLISHED
+            self.tell(Told(kind=published, cert_id=issued.cert_id, attempt_id=attempt_id, detail=detail))
 
-    def _refresh(self, report: Report, found: Sequence[tuple[CertSpec, Issued]], lease: Lease) -> Report:
+    def _refresh(self, report: Publishing, found: Sequence[tuple[CertSpec, Issued]], lease: Lease) -> Publishing:
         moved = self.move.run(found, lease)
         return replace(report, refreshed=(*report.refreshed, *moved.done), failed=report.failed + len(moved.failed))
 
-    def _prune(self, report: Report, lease: Lease) -> Report:
+    def _prune(self, report: Publishing, lease: Lease) -> Publishing:
         """And the reverse: values that are there, but that the index has lost, are published again."""
         pruned = self.prune.run(lease)
         if pruned.unseen:

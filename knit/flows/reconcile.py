@@ -12,6 +12,7 @@ from knit.core.lost import Lost
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Candidate, Census, CertState, Due, Newcomer, Reason, Rules
 from knit.core.model.issuer import Terms
+from knit.core.model.results import PassPlan
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
 from knit.flows.values import Values
@@ -29,27 +30,6 @@ NAMED = 10
 """Certificates that one line of the log names."""
 
 LOST = Due(reason=Reason.NOT_PUBLISHED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassPlan:
-    """Which certificates a pass gives to workers, the most urgent first. `unadoptable` rows clash and were left out.
-
-    `due`: how many of them are to be renewed; the others have old challenge records to remove, and nothing else.
-    `asked`: those among them that an earlier pass has asked workers for already. `refused` says why this process may
-    not have anything issued.
-    """
-
-    renew: tuple[CertId, ...]
-    unadoptable: int
-    due: int = 0
-    asked: frozenset[CertId] = frozenset()
-    refused: str | None = None
-
-    @property
-    def trouble(self) -> int:
-        """How many things a person must look at."""
-        return self.unadoptable + (self.refused is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

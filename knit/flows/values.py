@@ -9,6 +9,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from knit.core import lost
+from knit.core.events import Kind, Told
 from knit.core.issuers import of_host
 from knit.core.lost import Finding
 from knit.core.model.certificate import CertSpec, Issued, Leaf
@@ -17,6 +18,7 @@ from knit.core.model.issuer import Terms
 from knit.core.publication import readable
 from knit.core.value import Value
 from knit.errors import BundleMismatch
+from knit.ports.events import Listener
 from knit.ports.passes import Passes
 from knit.ports.process import Clock
 from knit.ports.publication import Home, Publication
@@ -36,6 +38,7 @@ class Values:
     publication: Publication
     rules: Rules
     clock: Clock
+    tell: Listener
 
     def adopt(self, specs: Mapping[str, CertSpec]) -> None:
         """Record what is published already at these keys, so that nothing good is ordered again."""
@@ -49,7 +52,8 @@ class Values:
                 log.warning("published value not adopted", extra={"cert": specs[key].id, "error": str(error)})
                 continue
             self.store.record_adopted(issued, leaf.spki_sha256)
-            log.info("published value adopted", extra={"cert": specs[key].id, "not_after": issued.not_after})
+            detail = {"key": key, "serial": issued.serial, "not_after": issued.not_after}
+            self.tell(Told(kind=Kind.VALUE_ADOPTED, cert_id=issued.cert_id, detail=detail))
 
     def taken(self, spec: CertSpec, issued: Issued | None, installation: str) -> bool:
         """Whether our value of this certificate is newer than what is recorded of it: then it is recorded.

@@ -1,12 +1,13 @@
-"""What has happened, as PostgreSQL recorded it."""
+"""What happens: told as it does, and read as PostgreSQL recorded it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from knit.core.events import Event
+from knit.core.events import Event, Told
 from knit.core.model.certificate import CertId
+from knit.core.model.results import Result
 
 
 class Events(Protocol):
@@ -20,3 +21,14 @@ class Events(Protocol):
 
     def newest(self) -> int:
         """The greatest id so far; 0 before the first event."""
+
+
+class Listener(Protocol):
+    """Hears what happens in this process: events from the flows, and how each message ended from the actors.
+
+    Each is told once, after it was recorded, in the thread that did it, and several threads may tell at a time. A
+    listener comes back at once and raises nothing: no flow waits for it, or fails with it.
+    """
+
+    def __call__(self, told: Told | Result, /) -> None:
+        """This has just happened."""

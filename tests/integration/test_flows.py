@@ -18,6 +18,7 @@ import pytest
 
 from knit.app import clock
 from knit.core import x509
+from knit.core.events import Kind, Told
 from knit.core.model.attempt import Failed, Renewed, Skipped
 from knit.core.model.certificate import CertId
 from knit.errors import LeaseLost, Transient
@@ -741,3 +742,24 @@ def test_nothing_is_ordered_that_could_not_be_published(stage: Stage, index_lost
     )
     assert f"the key {other[1]} is outside" in error
     assert wait
+
+
+def test_what_a_flow_tells_is_what_postgresql_has_recorded_in_the_same_words(stage: Stage) -> None:
+    (cert_id,) = stage.wanted(1)
+    told: list[Told] = []
+    with stage.process(Life()) as flows:
+        hear: Any = told.append
+        renew = dataclasses.replace(flows.renew, tell=hear)
+        publish = dataclasses.replace(flows.publish, tell=hear)
+        assert isinstance(renew.run(cert_id), Renewed)
+        publish.everything()
+        stage.sql("update knit_certs set domains = domains || ',no-such-zone.example' where id = %s", cert_id)
+        flows.reconcile.run()
+        assert isinstance(renew.run(cert_id), Failed)
+    recorded = stage.sql("select kind, cert_id, attempt_id, severity from knit_events order by id")
+    kinds = [one.kind for one in told]
+    assert kinds[:2] == [Kind.CERTIFICATE_ISSUED, Kind.CERTIFICATE_PUBLISHED]
+    assert kinds[-1] in {Kind.RENEWAL_FAILED, Kind.RENEWAL_POSTPONED}
+    assert [(one.kind.value, one.cert_id, one.attempt_id, one.severity.value) for one in told] == [
+        row for row in recorded if row[0] in kinds
+    ]

@@ -30,6 +30,9 @@ class Step(StrEnum):
     ABANDONED = "abandoned"
 
 
+BEFORE_FINALIZE = frozenset({Step.PLANNED, Step.KEY_STAGED, Step.ORDERED})
+"""No certificate can have been issued yet."""
+
 ENDED = frozenset({Step.PUBLISHED, Step.FAILED, Step.ABANDONED})
 
 

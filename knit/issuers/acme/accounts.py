@@ -15,6 +15,7 @@ from typing import Any, Final
 import pydantic
 from acme import messages
 
+from knit.core.events import Kind
 from knit.core.model.issuer import Account
 from knit.errors import Busy, CredentialsRejected
 from knit.issuers.acme.hosts import Garbled
@@ -114,7 +115,7 @@ class Registrar:
         wanted = self._message(signer, directory, directory.new_account)
         reply = network.post(directory.new_account, wanted.json_dumps().encode())
         uri = directory.hosts.own(reply.headers.get("location"), "the account's URL")
-        log.info("ACME account registered", extra={"account": uri, "directory": self.directory_url})
+        log.info(Kind.ACCOUNT_REGISTERED.value, extra={"account": uri, "directory": self.directory_url})
         # In lego's form, with nothing in it that is the CA's own text: that there is an account is all that matters.
         return replace(known, uri=uri, registration=json.dumps({"body": {"status": "valid"}, "uri": uri}))
 

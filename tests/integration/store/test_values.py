@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from knit.app.telling import to_log
 from knit.flows.values import PORTION, Values
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
@@ -38,7 +39,7 @@ def publication(valkey_url: str) -> Iterator[Counting]:
 
 def values(store: Store, publication: Counting) -> Values:
     here = {"store": store.passes, "home": store.home, "publication": publication}
-    return Values(**here, rules=RULES, clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    return Values(**here, tell=to_log, rules=RULES, clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]
 
 
 def test_values_that_are_looked_into_are_in_memory_a_portion_at_a_time(store: Store, publication: Counting) -> None:

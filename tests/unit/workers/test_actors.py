@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from knit.app.queue import queue_in_memory
 from knit.core import retry
-from knit.core.model.attempt import Outcome, Skipped
+from knit.core.model.attempt import AttemptId, Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
-from knit.errors import CredentialsRejected, Interrupted, KnitError, LeaseLost, Unreachable
+from knit.errors import CredentialsRejected, Interrupted, LeaseLost, Unreachable
 from knit.queue import messages
 from knit.queue.messages import Message
 from workers.actors import BUSY, Actors, Flows, declare
+from workers.local import Heard
 
 AWAY = Unreachable("PostgreSQL does not answer")
 Call = tuple[str, tuple[Any, ...], timedelta]
@@ -51,6 +52,16 @@ def sent_after(error: Exception, message: Message, **more: Any) -> list[Call]:
     queue.broker.get_actor(message.actor_name).fn(*message.args)
     calls: list[Call] = noted.calls
     return calls
+
+
+class Ends:
+    """A flow that ends so."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def run(self, _: CertId) -> Outcome:
+        return self._outcome
 
 
 EACH = [messages.reconcile(), messages.renew(CertId(7)), messages.publish(), messages.publish(CertId(7))]
@@ -95,17 +106,29 @@ def test_a_worker_that_stops_gives_its_message_back_as_it_came() -> None:
 
 
 def test_a_bug_is_said_and_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[Exception] = []
-    assert sent_after(ValueError("a bug"), messages.renew(CertId(7)), on_error=heard.append) == []
+    assert sent_after(ValueError("a bug"), messages.renew(CertId(7))) == []
     assert "bug in knit: message given up" in caplog.text
-    assert len(heard) == 1
+    assert "ValueError: a bug" in caplog.text, "with the trace"
 
 
 @pytest.mark.parametrize(("message", "again"), [(messages.reconcile(), 0), (messages.publish(), 1)])
 def test_a_pass_that_must_end_reports_what_it_could_not_do(message: Message, again: int) -> None:
-    heard: list[KnitError] = []
-    assert len(sent_after(AWAY, message, follow_up=False, on_error=heard.append)) == again
-    assert len(heard) == 1 - again
+    heard = Heard()
+    assert len(sent_after(AWAY, message, follow_up=False, tell=heard)) == again
+    assert heard.failed == 1 - again
+
+
+def test_a_listener_hears_once_how_each_message_ended() -> None:
+    failed = Failed(cert_id=CertId(7), error="the CA said no", retry_at=None)
+    renewed = Renewed(cert_id=CertId(7), attempt_id=AttemptId(1))
+    for outcome in (failed, renewed):
+        heard = Heard()
+        ends: Any = Ends(outcome)
+        nothing: Any = lambda *_, **__: None  # noqa: E731 -- in the place of four callables
+        flows = Flows(reconcile=nothing, renew=ends, publish=nothing, clock=nothing, tell=heard)
+        Actors(queue=nothing, flows=flows, handed_over=nothing, later=cast("Any", Noted())).renew(CertId(7))
+        assert heard.results == [outcome]
+        assert (heard.outcome(), heard.failed) == (outcome, int(outcome is failed))
 
 
 def test_a_certificate_that_another_worker_is_on_is_looked_at_again() -> None:

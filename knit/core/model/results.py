@@ -1,0 +1,57 @@
+"""How the work that a message asks for has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from knit.core.model.attempt import Outcome
+from knit.core.model.certificate import CertId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassPlan:
+    """Which certificates a pass gives to workers, the most urgent first. `unadoptable` rows clash and were left out.
+
+    `due`: how many of them are to be renewed; the others have old challenge records to remove, and nothing else.
+    `asked`: those among them that an earlier pass has asked workers for already. `refused` says why this process may
+    not have anything issued.
+    """
+
+    renew: tuple[CertId, ...]
+    unadoptable: int
+    due: int = 0
+    asked: frozenset[CertId] = frozenset()
+    refused: str | None = None
+
+    @property
+    def trouble(self) -> int:
+        """How many things a person must look at."""
+        return self.unadoptable + (self.refused is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """What a publication did. `refused` is the guard's sentence when it stopped a prune."""
+
+    published: tuple[CertId, ...] = ()
+    refreshed: tuple[CertId, ...] = ()
+    pruned: int = 0
+    failed: int = 0
+    refused: str | None = None
+
+    @property
+    def trouble(self) -> int:
+        """How many things a person must look at."""
+        return self.failed + (self.refused is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """What a message asked for was not done, and nobody tries it again. `what` names the actor, `about` its words."""
+
+    what: str
+    about: tuple[object, ...]
+    error: Exception
+
+
+Result = PassPlan | Outcome | Publishing | GivenUp

@@ -1,0 +1,216 @@
+"""A renewal that is due: its attempt, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from knit.core import lost, retry, x509
+from knit.core.events import KEPT, Kind, Severity, Told
+from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome
+from knit.core.model.certificate import CertSpec
+from knit.core.model.challenge import Leftover
+from knit.core.model.decision import Known, Reason, Rules
+from knit.core.model.issuer import Terms
+from knit.errors import (
+    AccountLimited,
+    BundleMismatch,
+    Busy,
+    Interrupted,
+    LeaseLost,
+    Misconfigured,
+    OrderKept,
+    OrderLost,
+    Outage,
+    RateLimited,
+    Refused,
+    ServerDenied,
+    Transient,
+)
+from knit.flows.belonging import Belonging
+from knit.flows.limits import Limits
+from knit.flows.orders import Order
+from knit.flows.values import Values
+from knit.ports.events import Listener
+from knit.ports.issuing import IssuerMemory, Issuers
+from knit.ports.journal import Attempts, Journal
+from knit.ports.leases import Lease
+from knit.ports.process import Clock, Retries
+from knit.ports.publication import Publication
+from knit.ports.solving import Prover
+from knit.ports.staging import Staging
+
+MOST_LOST = 2
+"""Finalized orders of one certificate that may be lost within a week: the CA gives few certificates for one set."""
+
+HELD_BACK = timedelta(hours=1)
+
+
+class Superseded(Transient):
+    """What is live was newer than what was recorded, and is recorded now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewPorts:
+    """What renewals need. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
+
+    store: Attempts
+    memory: IssuerMemory
+    staging: Staging
+    publication: Publication
+    belonging: Belonging
+    values: Values
+    issuers: Issuers
+    prover: Callable[[str, Journal], Prover]
+    sweep: Callable[[Sequence[Leftover]], None]
+    rules: Rules
+    clock: Clock
+    retries: Retries
+    tell: Listener
+
+    @property
+    def limits(self) -> Limits:
+        """The pauses that CAs have asked for."""
+        return Limits(store=self.store, clock=self.clock, tell=self.tell)
+
+    def abandon(self, lease: Lease, attempt: Attempt, why: str) -> None:
+        """End an attempt that nobody needs any more."""
+        self.store.abandon(lease, attempt, why=why)
+        self.staging.discard([attempt.id])
+        told = Told(
+            kind=Kind.RENEWAL_ABANDONED,
+            severity=Severity.NOTICE,
+            cert_id=attempt.cert_id,
+            attempt_id=attempt.id,
+            detail={"reason": why},
+        )
+        self.tell(told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewing:
+    """One certificate that is to be renewed, while its lease is held."""
+
+    ports: RenewPorts
+    spec: CertSpec
+    known: Known
+    lease: Lease
+
+    @property
+    def terms(self) -> Terms:
+        """Of its issuer, which is known here."""
+        terms = self.ports.rules.terms(self.spec.issuer)
+        assert terms is not None, "looked at before"
+        return terms
+
+    def refused(self, error: Refused | Misconfigured) -> Failed:
+        """Record that nothing can be begun."""
+        at = self._after_a_failure()
+        self.ports.store.refuse(self.spec.id, error=error, retry_at=at)
+        return self._failed(None, error, at)
+
+    def check_newest(self, attempt: Attempt | None) -> None:
+        """Nothing is ordered for what an older database says. Raises Superseded."""
+        if not self.ports.values.taken(self.spec, self.known.state.issued, self.ports.belonging.id):
+            return
+        why = "a newer certificate than the recorded one is published"
+        if attempt is not None:
+            self.ports.abandon(self.lease, attempt, why)
+        raise Superseded(why)
+
+    def begin(self, reason: Reason) -> Outcome:
+        """Open an attempt, in the journal before any work."""
+        key = x509.Key.new(self.spec.key_type)
+        directory, newest = self.terms.directory, self.known.newest
+        attempt = self.ports.store.begin(self.lease, self.spec, reason, directory, key.spki_sha256, newest=newest)
+        return replace(self, known=replace(self.known, tries=0)).go_on(attempt, key)
+
+    def resume(self, attempt: Attempt) -> Outcome:
+        """Go on with an attempt that somebody has begun."""
+        return self.go_on(self.ports.store.resume(self.lease, attempt))
+
+    def go_on(self, attempt: Attempt, key: x509.Key | None = None) -> Outcome:
+        """Fill its order, or record why that failed.
+
+        `key` is one that is not staged yet, of an attempt that has just been opened for it.
+        """
+        try:
+            if attempt.starts > retry.MAX_STARTS:
+                message = f"the worker died {attempt.starts - 1} times in a row in this attempt"
+                raise Transient(message)  # noqa: TRY301 -- recorded by the same handler as any other failure
+            return Order(ports=self.ports, spec=self.spec, attempt=attempt, lease=self.lease).fill(key)
+        except LeaseLost:
+            raise
+        except (Busy, Interrupted, Outage, ServerDenied) as error:
+            self.ports.store.postpone(self.lease, attempt, error=error, retry_at=self.ports.clock())
+            raise
+        except (Transient, BundleMismatch) as error:
+            return self._postponed(attempt, error, self._next_try(attempt, error))
+        except OrderLost as error:
+            return self._start_over(attempt, error)
+        except (Refused, Misconfigured) as error:
+            return self._given_up(attempt, error, self._after_a_failure())
+
+    def _next_try(self, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
+        """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
+        clock, known, cert_id = self.ports.clock, self.known, self.spec.id
+        if isinstance(error, AccountLimited):
+            self.ports.limits.begin_pause(attempt, error)
+        if isinstance(error, RateLimited):
+            return retry.limited(known.tries + 1, clock(), error.retry_at)
+        failures = known.state.failures + 1
+        if isinstance(error, OrderKept | BundleMismatch):
+            failures = 1 if attempt.step in BEFORE_FINALIZE else known.tries + 1
+        ladder = retry.next_try(cert_id, failures, clock())
+        asked = error.retry_at if isinstance(error, Transient) else None
+        return ladder if asked is None else max(ladder, retry.next_try(cert_id, failures, clock(), asked))
+
+    def _start_over(self, attempt: Attempt, error: OrderLost) -> Outcome:
+        """Another order in place of one that is lost, while few are: what loses one often loses them all."""
+        self.check_newest(attempt)
+        cert_id, store, clock = self.spec.id, self.ports.store, self.ports.clock
+        losses = store.losses(cert_id, most=MOST_LOST)
+        if losses.until is not None:
+            often = OrderLost(
+                f"{error}; that is once more than is safe in 7 days, so no other order is made before then"
+            )
+            at = max(losses.until, retry.next_try(cert_id, len(retry.LADDER), clock()))
+            return self._given_up(attempt, often, at)
+        if not lost.room(published=losses.published, begun=losses.begun):
+            at = clock() + HELD_BACK + retry.APART * retry.fraction(cert_id, "lost")
+            kept = OrderKept(f"{error}, as are many others: another order is held back", retry_at=at)
+            return self._postponed(attempt, kept, at)
+        store.lose(self.lease, attempt, error=error)
+        self._tell(Kind.RENEWAL_ABANDONED, Severity.WARNING, attempt, reason=str(error), next="another order")
+        return replace(self, known=replace(self.known, newest=attempt.id)).begin(Reason.UNFINISHED)
+
+    def _postponed(self, attempt: Attempt, error: Transient | BundleMismatch, at: datetime) -> Failed:
+        """The attempt stays open."""
+        self.ports.store.postpone(self.lease, attempt, error=error, retry_at=at)
+        return self._failed(attempt, error, at, Kind.RENEWAL_POSTPONED, Severity.WARNING)
+
+    def _given_up(self, attempt: Attempt, error: Exception, at: datetime) -> Failed:
+        self.ports.store.fail(self.lease, attempt, error=error, retry_at=at)
+        self.ports.staging.discard([attempt.id])
+        return self._failed(attempt, error, at)
+
+    def _failed(
+        self,
+        attempt: Attempt | None,
+        error: Exception,
+        at: datetime,
+        kind: Kind = Kind.RENEWAL_FAILED,
+        severity: Severity = Severity.ERROR,
+    ) -> Failed:
+        """Tell which certificate it is, what happened, what is kept, and when the next try is."""
+        self._tell(kind, severity, attempt, names=self.spec.names_key, error=str(error), kept=KEPT, next_try=at)
+        return Failed(cert_id=self.spec.id, error=str(error), retry_at=at)
+
+    def _tell(self, kind: Kind, severity: Severity, attempt: Attempt | None, **detail: object) -> None:
+        attempt_id = None if attempt is None else attempt.id
+        told = Told(kind=kind, severity=severity, cert_id=self.spec.id, attempt_id=attempt_id, detail=detail)
+        self.ports.tell(told)
+
+    def _after_a_failure(self) -> datetime:
+        return retry.next_try(self.spec.id, self.known.state.failures + 1, self.ports.clock())
