@@ -167,9 +167,8 @@ class Parcel:
 
     @classmethod
     def of(cls, ready: Ready, bundle: Bundle, issued: Issued, *, installation: str, replaces: str) -> Parcel:
-        """With the hash of this bundle among the facts. Raises BundleMismatch when it makes no value."""
+        """`issued` has the hash of this bundle. Raises BundleMismatch when it makes no value."""
         value = published_as(bundle, issued, installation)
-        issued = replace(issued, sha256=value.sha256)
         return cls(
             ready=ready,
             issued=issued,

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from knit.core import retry
+from knit.core.digest import pair_digest
 from knit.core.events import KEPT, Kind, Severity, Told
-from knit.core.model.attempt import Attempt, AttemptId, Ready
+from knit.core.issued import recorded
+from knit.core.model.attempt import AttemptId, Ready
 from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
 from knit.core.model.results import Publishing
 from knit.core.publication import above, generation_of, readable
@@ -103,7 +105,17 @@ class Publish:
             raise BundleMismatch(message)
         leaf = self._looked_at(ready, bundle)
         generation = above(0 if ready.issued is None else ready.issued.generation, self.clock())
-        facts = _facts(spec, attempt, leaf, generation)
+        facts = recorded(
+            spec,
+            attempt,
+            leaf,
+            directory=attempt.directory,
+            issued_at=attempt.started_at,
+            sha256=pair_digest(bundle.fullchain, bundle.privkey),
+            generation=generation,
+            cert_path=spec.cert_path,
+            key_path=spec.key_path,
+        )
         replaces = _token(ready.issued, spec.valkey_key)
         parcel = Parcel.of(ready, bundle, facts, installation=self.belonging.id, replaces=replaces)
         if ready.sha256 not in (None, parcel.issued.sha256):
@@ -229,27 +241,6 @@ class Publish:
             lost = [(spec, issued) for spec, issued in self.store.recorded(pruned.unseen) if _in_place(spec, issued)]
             report = self._refresh(report, lost, lease)
         return replace(report, pruned=pruned.count, refused=pruned.refused)
-
-
-def _facts(spec: CertSpec, attempt: Attempt, leaf: Leaf, generation: int) -> Issued:
-    return Issued(
-        cert_id=spec.id,
-        names_key=",".join(sorted(attempt.names)),
-        issuer=attempt.issuer,
-        directory=attempt.directory,
-        key_type=attempt.key_type,
-        profile=attempt.profile,
-        serial=leaf.serial,
-        ari_id=leaf.ari_id,
-        not_before=leaf.not_before,
-        not_after=leaf.not_after,
-        issued_at=attempt.started_at,
-        sha256="",
-        generation=generation,
-        valkey_key=spec.valkey_key,
-        cert_path=spec.cert_path,
-        key_path=spec.key_path,
-    )
 
 
 def _new_value(parcel: Parcel) -> NewValue:

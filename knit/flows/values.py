@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from knit.core import lost
 from knit.core.events import Kind, Told
+from knit.core.issued import recorded
 from knit.core.issuers import of_host
 from knit.core.lost import Finding
 from knit.core.model.certificate import CertSpec, Issued, Leaf
@@ -188,21 +189,14 @@ def adopted(
 
     value.verify()
     leaf = x509.check(value.bundle, names=spec.names, now=clock())
-    issued = Issued(
-        cert_id=spec.id,
-        names_key=spec.names_key,
-        issuer=spec.issuer,
+    issued = recorded(
+        spec,
+        spec,
+        leaf,
         directory=_directory(value, terms, account_host),
-        key_type=spec.key_type,
-        profile=spec.profile,
-        serial=leaf.serial,
-        ari_id=leaf.ari_id,
-        not_before=leaf.not_before,
-        not_after=leaf.not_after,
         issued_at=leaf.not_before if value.mark is None else value.mark.issued_at,
         sha256=value.sha256,
         generation=value.generation_by(clock()) or 0,
-        valkey_key=spec.valkey_key,
         cert_path=value.cert_path,
         key_path=value.key_path,
     )

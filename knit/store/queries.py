@@ -1,4 +1,7 @@
-"""Named queries: SQL lives beside its Python, each statement under a line `-- name: words`."""
+"""Named queries: SQL lives beside its Python, each statement under a line `-- name: words`.
+
+Lists of a record's columns are written as `knit.store.columns` says.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,17 @@ Row = dict[str, Any]
 """What a query gives: columns by name."""
 
 NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+LISTS = ("{issued", "{spec", "{attempt")
 
 
 @cache
 def queries(subject: str) -> Mapping[str, str]:
     """The statements of `<subject>.sql` in this package by name; read once per process."""
     text = (files("knit.store") / f"{subject}.sql").read_text(encoding="utf-8")
+    if any(start in text for start in LISTS):
+        # Most commands need no record, and their statements list no columns of one.
+        from knit.store.columns import expanded
+
+        text = expanded(text)
     _, *pieces = NAME.split(text)
     return MappingProxyType(dict(zip(pieces[::2], pieces[1::2], strict=True)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from knit.core.model.attempt import Attempt, AttemptId, Ready, Step
+from collections.abc import Sequence
+
+from knit.core.model.attempt import Attempt, Ready, Step
 from knit.core.model.certificate import CertId, CertSpec, Issued, KeyType, Leaf
 from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
 from knit.core.model.decision import CertState, Known
 from knit.core.names import split
 from knit.core.wanted import OPTIONS, Wanted
 from knit.errors import Misconfigured
+from knit.store.columns import ATTEMPT, ISSUED, SPEC
 from knit.store.queries import Row
 
 ESCAPE = "\x01"
@@ -18,21 +21,8 @@ WRITTEN = {"1": ESCAPE, "2": "\n"}
 
 def spec_from(row: Row, prefix: str = "") -> CertSpec:
     """A row of knit_certs that has been adopted, so its names are known to be good."""
-    return CertSpec(
-        id=CertId(row[f"{prefix}id"]),
-        names=tuple(row[f"{prefix}names"]),
-        provider=row[f"{prefix}provider"],
-        valkey_key=row[f"{prefix}valkey_key"],
-        cert_path=row[f"{prefix}cert_path"],
-        key_path=row[f"{prefix}key_path"],
-        enabled=row[f"{prefix}enabled"],
-        issuer=row[f"{prefix}issuer"],
-        key_type=key_type(row[f"{prefix}key_type"]),
-        profile=row[f"{prefix}profile"],
-        preferred_chain=row[f"{prefix}preferred_chain"],
-        renew_before=row[f"{prefix}renew_before"],
-        requested_at=row[f"{prefix}requested_at"],
-    )
+    facts = _facts(SPEC, row, prefix)
+    return CertSpec(**{**facts, "names": tuple(facts["names"]), "key_type": key_type(facts["key_type"])})
 
 
 def wanted_from(row: Row) -> Wanted:
@@ -56,52 +46,26 @@ def key_type(text: str) -> KeyType:
         raise Misconfigured(message) from None
 
 
-def issued_from(row: Row, prefix: str = "") -> Issued:
-    """Columns of knit_issued, each under its own name after the prefix."""
-    return Issued(
-        cert_id=CertId(row[f"{prefix}cert_id"]),
-        names_key=row[f"{prefix}names_key"],
-        issuer=row[f"{prefix}issuer"],
-        directory=row[f"{prefix}directory"],
-        key_type=row[f"{prefix}key_type"],
-        profile=row[f"{prefix}profile"],
-        serial=row[f"{prefix}serial"],
-        ari_id=row[f"{prefix}ari_id"],
-        not_before=row[f"{prefix}not_before"],
-        not_after=row[f"{prefix}not_after"],
-        issued_at=row[f"{prefix}issued_at"],
-        sha256=row[f"{prefix}sha256"],
-        generation=row[f"{prefix}generation"],
-        valkey_key=row[f"{prefix}valkey_key"],
-        cert_path=row[f"{prefix}cert_path"],
-        key_path=row[f"{prefix}key_path"],
-    )
+def issued_from(row: Row) -> Issued:
+    """Columns of knit_issued, each under its own name after `i_`."""
+    return Issued(**_facts(ISSUED, row, "i_"))
 
 
 def attempt_from(row: Row, prefix: str = "") -> Attempt:
     """Columns of knit_attempts, each under its own name after the prefix."""
-    return Attempt(
-        id=AttemptId(row[f"{prefix}id"]),
-        cert_id=CertId(row[f"{prefix}cert_id"]),
-        step=Step(row[f"{prefix}step"]),
-        reason=row[f"{prefix}reason"],
-        names=tuple(row[f"{prefix}names"]),
-        provider=row[f"{prefix}provider"],
-        issuer=row[f"{prefix}issuer"],
-        directory=row[f"{prefix}directory"],
-        key_type=KeyType(row[f"{prefix}key_type"]),
-        profile=row[f"{prefix}profile"],
-        order_url=row[f"{prefix}order_url"],
-        spki_sha256=row[f"{prefix}spki_sha256"],
-        starts=row[f"{prefix}starts"],
-        started_at=row[f"{prefix}started_at"],
-    )
+    facts = _facts(ATTEMPT, row, prefix)
+    words = {"step": Step(facts["step"]), "key_type": KeyType(facts["key_type"])}
+    return Attempt(**{**facts, **words, "names": tuple(facts["names"])})
+
+
+def _facts(columns: Sequence[str], row: Row, prefix: str) -> Row:
+    return {name: row[f"{prefix}{name}"] for name in columns}
 
 
 def state_from(row: Row) -> CertState:
     """The joined columns of knit_issued (`i_`), the open attempt (`a_`) and knit_schedule; absent ones are null."""
     return CertState(
-        issued=None if row["i_cert_id"] is None else issued_from(row, "i_"),
+        issued=None if row["i_cert_id"] is None else issued_from(row),
         attempt=None if row["a_id"] is None else attempt_from(row, "a_"),
         failures=row["failures"],
         retry_at=row["retry_at"],
@@ -130,7 +94,7 @@ def ready_from(row: Row) -> Ready:
     return Ready(
         attempt=attempt_from(row, "a_"),
         spec=None if row["c_id"] is None else spec_from(row, "c_"),
-        issued=None if row["i_cert_id"] is None else issued_from(row, "i_"),
+        issued=None if row["i_cert_id"] is None else issued_from(row),
         leaf=None if row["a_serial"] is None else _leaf_from(row),
         sha256=row["a_sha256"],
         generation=row["a_generation"],

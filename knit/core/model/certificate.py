@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NewType
 
 from knit.core.model.issuer import PLAIN
+from knit.core.names import key_of
 
 CertId = NewType("CertId", int)
 
@@ -43,7 +44,7 @@ class CertSpec:
     @property
     def names_key(self) -> str:
         """The set of names as one text: what makes a certificate the same certificate."""
-        return ",".join(sorted(self.names))
+        return key_of(self.names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

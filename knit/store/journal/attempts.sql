@@ -1,18 +1,8 @@
 -- name: load
 -- A certificate that is not adopted has no names yet, so nothing is wanted of it.
-select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key as c_valkey_key,
-       c.cert_path as c_cert_path, c.key_path as c_key_path, c.enabled as c_enabled, c.issuer as c_issuer,
-       c.key_type as c_key_type, c.profile as c_profile, c.preferred_chain as c_preferred_chain,
-       c.renew_before as c_renew_before, c.requested_at as c_requested_at,
-       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
-       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
-       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
-       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
-       i.key_path as i_key_path,
-       a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
-       a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
-       a.profile as a_profile, a.order_url as a_order_url,
-       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
+select {spec of c as c_},
+       {issued of i as i_},
+       {attempt of a as a_},
        -- A wait that another CA asked for, and failures there, count for nothing here.
        case when s.retry_directory <> k.directory then 0 else coalesce(s.failures, 0) end as failures,
        greatest(
@@ -61,8 +51,7 @@ where l.name = %(lease)s and l.epoch = %(epoch)s
       select 1 from knit_attempts other where other.cert_id = %(cert_id)s and other.id > coalesce(%(newest)s, 0)
   )
 on conflict (cert_id) where ended_at is null do nothing
-returning id, cert_id, step, reason, names, provider, issuer, directory, key_type, profile, order_url,
-          spki_sha256, starts, started_at
+returning {attempt}
 
 -- name: resume
 -- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more.
@@ -70,8 +59,7 @@ update knit_attempts a
 set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %(lease)s and l.epoch = %(epoch)s
-returning a.id, a.cert_id, a.step, a.reason, a.names, a.provider, a.issuer, a.directory, a.key_type, a.profile,
-          a.order_url, a.spki_sha256, a.starts, a.started_at
+returning {attempt of a}
 
 -- name: key_staged
 update knit_attempts a

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from functools import partial
 
@@ -18,6 +17,7 @@ from knit.core.wanted import Reserved
 from knit.ports.passes import Mended, Removals
 from knit.ports.publication import Holder
 from knit.store.accounts.accounts import Accounts
+from knit.store.columns import ISSUED
 from knit.store.database import Database
 from knit.store.journal.attempts import plan_checks, told
 from knit.store.list.adoption import SMALLEST_ID, adopt
@@ -29,9 +29,6 @@ _as_json = partial(json.dumps, default=datetime.isoformat)
 DEEP_CHECK = "deep check"
 TIDYING = "tidying of staging"
 PORTION = 1000
-
-
-COLUMNS = tuple(column.name for column in fields(Issued))
 
 
 class Passes:
@@ -172,7 +169,7 @@ class Passes:
     def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates that count as published under one of these keys."""
         found = self._database.rows(self._sql["recorded"], {"keys": list(keys)})
-        return tuple((spec_from(row), issued_from(row, "i_")) for row in found)
+        return tuple((spec_from(row), issued_from(row)) for row in found)
 
     def occupied(self, keys: Iterable[str]) -> Mapping[str, Holder]:
         """See the port."""
@@ -181,7 +178,7 @@ class Passes:
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""
-        return tuple((spec_from(row), issued_from(row, "i_")) for row in self._database.rows(self._sql["moved"]))
+        return tuple((spec_from(row), issued_from(row)) for row in self._database.rows(self._sql["moved"]))
 
     def record_refreshed(self, issued: Issued, before: Issued) -> bool:
         """The value was published again with other metadata; its former key, if that changed, gets a tombstone."""
@@ -218,4 +215,4 @@ class Passes:
 
 def _columns(issued: Issued) -> dict[str, object]:
     """As `asdict`, which copies what needs no copy and takes twenty times as long."""
-    return {name: getattr(issued, name) for name in COLUMNS}
+    return {name: getattr(issued, name) for name in ISSUED}

@@ -1,6 +1,5 @@
 -- name: unrecorded
-select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
-       c.profile, c.preferred_chain, c.renew_before, c.requested_at
+select {spec of c}
 from knit_schedule s
 join knit_certs c on c.id = s.cert_id
 where s.check_at <= now() and c.enabled and c.names_key is not null and c.id > %(after)s
@@ -12,20 +11,13 @@ limit %(limit)s
 -- name: record_adopted
 with recorded as (
     insert into knit_issued as i
-        (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
-         sha256, generation, valkey_key, cert_path, key_path, published_at, spki_sha256)
-    select id, %(names_key)s, %(issuer)s, %(directory)s, %(key_type)s, %(profile)s, %(serial)s, %(ari_id)s,
-           %(not_before)s, %(not_after)s, %(issued_at)s, %(sha256)s, %(generation)s, %(valkey_key)s, %(cert_path)s,
-           %(key_path)s, now(), %(spki_sha256)s
+        ({issued}, published_at, spki_sha256)
+    select {issued given}, now(), %(spki_sha256)s
     from knit_certs
     where id = %(cert_id)s
     on conflict (cert_id) do update
-    set names_key = excluded.names_key, issuer = excluded.issuer, directory = excluded.directory,
-        key_type = excluded.key_type, profile = excluded.profile, serial = excluded.serial, ari_id = excluded.ari_id,
-        not_before = excluded.not_before, not_after = excluded.not_after, issued_at = excluded.issued_at,
-        sha256 = excluded.sha256, generation = greatest(i.generation, excluded.generation),
-        cert_path = excluded.cert_path, key_path = excluded.key_path, published_at = excluded.published_at,
-        attempt_id = null, spki_sha256 = excluded.spki_sha256
+    set {issued set from excluded but generation}, generation = greatest(i.generation, excluded.generation),
+        published_at = excluded.published_at, attempt_id = null, spki_sha256 = excluded.spki_sha256
     where i.sha256 = %(before)s and i.valkey_key = excluded.valkey_key
     returning cert_id, valkey_key, cert_path, key_path
 ), shown as (
@@ -91,17 +83,9 @@ select (
 ) as count
 
 -- name: candidates
-select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
-       c.profile, c.preferred_chain, c.renew_before, c.requested_at,
-       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
-       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
-       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
-       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
-       i.key_path as i_key_path,
-       a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
-       a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
-       a.profile as a_profile, a.order_url as a_order_url,
-       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at,
+select {spec of c},
+       {issued of i as i_},
+       {attempt of a as a_},
        case when s.retry_directory <> k.directory then 0 else coalesce(s.failures, 0) end as failures,
        greatest(
            case when s.retry_directory <> k.directory then null else s.retry_at end,

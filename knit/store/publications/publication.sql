@@ -1,17 +1,7 @@
 -- name: ready
-select c.id as c_id, c.names as c_names, c.provider as c_provider, c.valkey_key as c_valkey_key,
-       c.cert_path as c_cert_path, c.key_path as c_key_path, c.enabled as c_enabled, c.issuer as c_issuer,
-       c.key_type as c_key_type, c.profile as c_profile, c.preferred_chain as c_preferred_chain,
-       c.renew_before as c_renew_before, c.requested_at as c_requested_at,
-       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
-       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
-       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
-       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
-       i.key_path as i_key_path,
-       a.id as a_id, a.cert_id as a_cert_id, a.step as a_step, a.reason as a_reason, a.names as a_names,
-       a.provider as a_provider, a.issuer as a_issuer, a.directory as a_directory, a.key_type as a_key_type,
-       a.profile as a_profile, a.order_url as a_order_url,
-       a.spki_sha256 as a_spki_sha256, a.starts as a_starts, a.started_at as a_started_at, a.serial as a_serial,
+select {spec of c as c_},
+       {issued of i as i_},
+       {attempt of a as a_}, a.serial as a_serial,
        a.ari_id as a_ari_id, a.not_before as a_not_before, a.not_after as a_not_after, a.sha256 as a_sha256,
        a.generation as a_generation, a.tries as a_tries,
        exists (select 1 from knit_compromised_keys k where k.spki_sha256 = a.spki_sha256) as compromised
@@ -36,19 +26,14 @@ returning a.id
 -- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune. The certificate is to
 -- be looked at now: the pass that the scheduler asks for because of that plans when this one has to be renewed.
 with published as (
-    select *
-    from jsonb_to_recordset(%(published)s) as p (
-        attempt_id bigint, cert_id bigint, names_key text, issuer text, directory text, key_type text, profile text,
-        serial text, ari_id text, not_before timestamptz, not_after timestamptz, issued_at timestamptz, sha256 text,
-        generation bigint, valkey_key text, cert_path text, key_path text
-    )
+    select * from jsonb_populate_recordset(null::knit_issued, %(published)s)
 ), ended as (
     update knit_attempts a
     set step = 'published', ended_at = now(), updated_at = now(), generation = p.generation, error_class = null,
         error = null, retry_at = null
     from published p
     where a.id = p.attempt_id and a.ended_at is null
-    returning p.*, a.started_at, a.spki_sha256
+    returning {issued of p}, p.attempt_id, a.started_at, a.spki_sha256
 ), unwanted as (
     -- Given up meanwhile, because the certificate was removed or changed: what was written is nobody's.
     select p.valkey_key, p.cert_id, p.names_key
@@ -62,21 +47,13 @@ with published as (
     where i.valkey_key <> e.valkey_key
 ), recorded as (
     insert into knit_issued as i
-        (cert_id, names_key, issuer, directory, key_type, profile, serial, ari_id, not_before, not_after, issued_at,
-         sha256, generation, valkey_key, cert_path, key_path, published_at, attempt_id,
-         spki_sha256)
-    select c.id, e.names_key, e.issuer, e.directory, e.key_type, e.profile, e.serial, e.ari_id, e.not_before,
-           e.not_after, e.issued_at, e.sha256, e.generation, e.valkey_key, e.cert_path, e.key_path, now(), e.attempt_id,
-           e.spki_sha256
+        ({issued}, published_at, attempt_id, spki_sha256)
+    select {issued of e}, now(), e.attempt_id, e.spki_sha256
     from ended e
     join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
-    set names_key = excluded.names_key, issuer = excluded.issuer, directory = excluded.directory,
-        key_type = excluded.key_type, profile = excluded.profile, serial = excluded.serial, ari_id = excluded.ari_id,
-        not_before = excluded.not_before, not_after = excluded.not_after, issued_at = excluded.issued_at,
-        sha256 = excluded.sha256, generation = excluded.generation, valkey_key = excluded.valkey_key,
-        cert_path = excluded.cert_path, key_path = excluded.key_path, published_at = excluded.published_at,
-        attempt_id = excluded.attempt_id, spki_sha256 = excluded.spki_sha256
+    set {issued set from excluded}, published_at = excluded.published_at, attempt_id = excluded.attempt_id,
+        spki_sha256 = excluded.spki_sha256
     where i.generation <= excluded.generation
 ), buried as (
     insert into knit_tombstones (valkey_key, cert_id, names_key)
@@ -112,13 +89,8 @@ set step = 'abandoned', ended_at = now(), updated_at = now(), error = %(why)s
 where id = %(id)s and ended_at is null
 
 -- name: moved
-select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
-       c.profile, c.preferred_chain, c.renew_before, c.requested_at,
-       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
-       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
-       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
-       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
-       i.key_path as i_key_path
+select {spec of c},
+       {issued of i as i_}
 from knit_schedule s
 join knit_issued i on i.cert_id = s.cert_id
 join knit_certs c on c.id = s.cert_id
@@ -127,13 +99,8 @@ where s.moving and c.enabled and c.names_key is not null and i.published_at is n
 order by c.id
 
 -- name: recorded
-select c.id, c.names, c.provider, c.valkey_key, c.cert_path, c.key_path, c.enabled, c.issuer, c.key_type,
-       c.profile, c.preferred_chain, c.renew_before, c.requested_at,
-       i.cert_id as i_cert_id, i.names_key as i_names_key, i.issuer as i_issuer, i.directory as i_directory,
-       i.key_type as i_key_type, i.profile as i_profile, i.serial as i_serial, i.ari_id as i_ari_id,
-       i.not_before as i_not_before, i.not_after as i_not_after, i.issued_at as i_issued_at, i.sha256 as i_sha256,
-       i.generation as i_generation, i.valkey_key as i_valkey_key, i.cert_path as i_cert_path,
-       i.key_path as i_key_path
+select {spec of c},
+       {issued of i as i_}
 from knit_issued i
 join knit_certs c on c.id = i.cert_id
 where i.valkey_key = any(%(keys)s) and c.enabled and c.names_key is not null

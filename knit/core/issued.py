@@ -1,0 +1,45 @@
+"""What is recorded of a certificate that is published."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from knit.core.model.attempt import Attempt
+from knit.core.model.certificate import CertSpec, Issued, Leaf
+from knit.core.names import key_of
+
+
+def recorded(
+    spec: CertSpec,
+    asked: CertSpec | Attempt,
+    leaf: Leaf,
+    *,
+    directory: str,
+    issued_at: datetime,
+    sha256: str,
+    generation: int,
+    cert_path: str,
+    key_path: str,
+) -> Issued:
+    """`asked` is what the CA was asked for, which may differ from what is wanted (`spec`) by now.
+
+    `sha256`, `generation` and the paths are those of the published value.
+    """
+    return Issued(
+        cert_id=spec.id,
+        names_key=key_of(asked.names),
+        issuer=asked.issuer,
+        directory=directory,
+        key_type=asked.key_type,
+        profile=asked.profile,
+        serial=leaf.serial,
+        ari_id=leaf.ari_id,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        issued_at=issued_at,
+        sha256=sha256,
+        generation=generation,
+        valkey_key=spec.valkey_key,
+        cert_path=cert_path,
+        key_path=key_path,
+    )
