@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from knit.core.wanted import Reserved
     from knit.flows.edit_list import EditList
     from knit.ports.centre import Bell, Centre
+    from knit.ports.events import Events
     from knit.ports.issuing import AccountBook, IssuerBook
     from knit.ports.list import Certs
     from knit.settings.central import Central
@@ -73,6 +74,13 @@ class Console:
         from knit.store.accounts.issuers import IssuerMemory
 
         return IssuerMemory(self.database)
+
+    @cached_property
+    def events(self) -> Events:
+        """What has happened."""
+        from knit.store.events.events import EventLog
+
+        return EventLog(self.database)
 
     def compromise(self, cert_id: CertId) -> int:
         """Declare every key of this certificate compromised; gives how many are known. An open attempt is over."""

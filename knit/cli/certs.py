@@ -164,14 +164,18 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
 @click.argument("which", metavar="NAME|ID", shell_complete=complete.names_and_ids)
 @json_flag
 def show_command(*, which: str, as_records: bool) -> None:
-    """Tell one certificate's story: what is wanted, how it is, and what its journal says."""
+    """Tell one certificate's story: what is wanted, how it is, and what has happened to it, and by whom."""
+    from knit.cli import story
+
     with connected(settings()) as console:
         cert = _named(console.certs, which)
-        tries = console.certs.tries(cert.id)
+        tries, events = console.certs.tries(cert.id), story.every(console.events, cert.id)
     if as_records:
-        as_json({**listed.record(cert), "attempts": [asdict(one) for one in tries]})
+        happened = [story.record(event) for event in reversed(events)]
+        as_json({**listed.record(cert), "attempts": [asdict(one) for one in tries], "events": happened})
     else:
-        click.echo("\n".join(listed.story(cert, tries, datetime.now(UTC))))
+        lines = listed.block(cert, datetime.now(UTC))
+        click.echo("\n".join([*lines, *story.story(tries, events, used=len(lines))]))
 
 
 def _named(certs: Certs, which: str) -> Listed:

@@ -11,7 +11,7 @@ from knit.cli.output import GAP, clean, instant, styled, table, width
 from knit.core import text
 
 if TYPE_CHECKING:
-    from knit.core.model.listing import Listed, Try
+    from knit.core.model.listing import Listed
 
 COLUMNS = (
     "ID", "ENABLED", "DOMAINS", "PROVIDER", "VALKEY_KEY", "CERT_PATH", "KEY_PATH", "NOT_AFTER", "LAST_RENEWED",
@@ -214,18 +214,8 @@ def matches(cert: Listed, wanted: Sequence[str]) -> bool:
     )
 
 
-def story(cert: Listed, tries: Sequence[Try], now: datetime) -> list[str]:
-    """One certificate: what is wanted, how it is, and what its journal says, the newest first."""
-    lines = _block(cert, now)
-    for one in tries:
-        end = f", {one.step} at {instant(one.ended_at)}" if one.ended_at else f", now at {one.step}"
-        lines.append(f"   {instant(one.started_at)}  {clean(one.reason)}, from {clean(one.directory)}{end}")
-        if one.error is not None:
-            lines.append(f"      {clean(one.error)}")
-    return lines
-
-
-def _block(cert: Listed, now: datetime) -> list[str]:
+def block(cert: Listed, now: datetime) -> list[str]:
+    """One certificate: what is wanted, and how it is."""
     facts = [
         ("state", state(cert, now)),
         ("CA", authority(cert)),

@@ -60,6 +60,11 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
+def height() -> int:
+    """Lines of the terminal."""
+    return shutil.get_terminal_size().lines
+
+
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Aligned columns, two spaces apart. A cell that is very long makes its own line longer, and no other."""
     widths = [max(min(len(cell), WIDEST) for cell in column) for column in zip(*rows, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import psycopg
@@ -224,6 +225,11 @@ def test_the_list_is_filtered_and_one_certificate_tells_its_story(settings: dict
     record = knit("show", "2", "--json", **settings).records
     assert (record["id"], record["attempts"][0]["error"]) == (2, "the CA said no")
     assert knit("show", "c.example", **settings).code == 1
+    assert knit("set", "--id", "2", "--provider", "ovh", **settings).code == 0
+    shown = knit("show", "b.example", **settings)
+    assert re.search(r"certificate changed by \S+ \(knit \S+@\S+\)\n      provider: desec -> ovh", shown.out), shown.out
+    told = [event["kind"] for event in knit("show", "2", "--json", **settings).records["events"]]
+    assert told == ["certificate changed", "renewal started", "certificate added"]
     assert "LEFT" in knit("list", "--wide", **settings).out
 
 

@@ -161,10 +161,10 @@ def test_a_story_begins_with_all_that_is_wanted() -> None:
     rare = replace(
         CERT, key_type="rsa4096", profile="shortlived", preferred_chain="X2", renew_before=timedelta(days=20)
     )
-    text = "\n".join(listed.story(rare, [], NOW))
+    text = "\n".join(listed.block(rare, NOW))
     for part in ("valkey key tls:b", "/etc/b.crt", "/etc/b.key  (rsa4096)", "shortlived", "X2", "480h left"):
         assert part in text
-    assert "profile" not in "\n".join(listed.story(CERT, [], NOW))
+    assert "profile" not in "\n".join(listed.block(CERT, NOW))
 
 
 def test_one_very_long_cell_makes_no_other_line_longer() -> None:
