@@ -183,7 +183,7 @@ def stage(entered: ExitStack) -> Installation:
         "KNIT_RENEW_CONCURRENCY": "4",
         "KNIT_DNS_RESOLVERS": dns.address,
         "KNIT_DNS_PROPAGATION_WAIT": "0",
-        "EXEC_PATH": str(ROOT / "tests" / "demo" / "set_txt.py"),
+        "EXEC_PATH": str(ROOT / "rig" / "demo" / "set_txt.py"),
         "EXEC_SEQUENCE_INTERVAL": "0",
         "DEMO_DNS": dns.management_url,
     }
