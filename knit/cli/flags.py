@@ -19,17 +19,23 @@ ANSWERS_HELP = {"help_option_names": ["-h", "--help"]}
 class Command(click.Command):
     """A command of knit. Words that are not flags are refused.
 
-    `lenient`: only warned about, where the Go knit ignored them and no row is at stake.
+    `lenient`: only warned about, where the Go knit ignored them and nothing is at stake. `names_by`: the option that a
+    stray word was probably meant for.
     """
 
-    def __init__(self, *args: Any, lenient: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lenient: bool = False, names_by: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.allow_extra_args = lenient
+        self.allow_extra_args = lenient or names_by is not None
+        self._names_by = names_by
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, after rewriting the arguments."""
         with _suggesting(self, ctx):
             rest = super().parse_args(ctx, _rewritten(self, ctx, args))
+        if ctx.args and self._names_by is not None and not ctx.resilient_parsing:
+            word = ctx.args[0]
+            message = f"{word!r} belongs to no option; for one certificate: {self._names_by} {word}"
+            raise click.UsageError(message, ctx)
         if ctx.args and not ctx.resilient_parsing:
             click.echo(f"knit: {ctx.command_path}: ignored: {' '.join(map(repr, ctx.args))}", err=True)
         return rest

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Command,
-    lenient=True,
+    names_by="--domains",
     epilog="Without KNIT_QUEUE_URL everything runs in this process; with it, workers do one certificate's renewal.",
 )
 @click.option("--once", is_flag=True, help="One whole pass, then exit; 1 while any certificate is not as wanted.")

@@ -55,7 +55,7 @@ def parse(text: str) -> Address:
     userinfo, at, hosts = match["authority"].rpartition("@")
     if not USERINFO.fullmatch(userinfo):
         raise ValueError("a character of the user or password must be escaped")
-    if not at and "@" in text:
+    if _may_hold_more_userinfo(text, match["authority"]) or (not at and "@" in text):
         raise ValueError("a character of the user or password must be escaped")
     user, colon, password = userinfo.partition(":")
     return Address(
@@ -66,6 +66,18 @@ def parse(text: str) -> Address:
         path=unquote(match["path"] or ""),
         query=dict(parse_qsl(query, keep_blank_values=True)),
     )
+
+
+def _may_hold_more_userinfo(text: str, authority: str) -> bool:
+    """Whether an `@` comes where only a `/`, `?` or `#` of a password can have brought it.
+
+    What Go's parser takes for the host would then be a piece of that password, to be looked up in the DNS and named in
+    messages. In the words of a query after a path an `@` is at home.
+    """
+    behind = text.partition("://")[2][len(authority) :]
+    path, _, fragment = behind.partition("#")
+    place = path.partition("?")[0] if path.startswith("/") else path
+    return "@" in place or "@" in fragment
 
 
 def _host(text: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[type[KnitError], str]] = {
     "22": (Misconfigured, "PostgreSQL refused a value"),
     "23": (Misconfigured, "PostgreSQL refused a value"),
     "28": (ServerDenied, "PostgreSQL does not accept the login in KNIT_DB_URL"),
-    "3D": (Misconfigured, "KNIT_DB_URL"),
+    "3D": (ServerDenied, "KNIT_DB_URL"),
     "42": (Misconfigured, "the database is not as knit left it"),
     "54": (Misconfigured, "names, keys or paths are too long for PostgreSQL to index"),
 }
@@ -50,12 +50,17 @@ def in_our_words(error: psycopg.Error) -> KnitError:
 
 
 def _connecting(error: psycopg.Error) -> KnitError:
-    """While connecting there is only a text of libpq's: the host, the user, the server's own words."""
+    """While connecting there is only a text of libpq's: the host, the user, the server's own words.
+
+    What the server says (FATAL) may be otherwise tomorrow, for it is set there; what libpq says of the DSN may not.
+    """
     if not isinstance(error, psycopg.OperationalError):
         raise error
     text = _one_line(str(error))
     if any(words in text for words in REJECTED):
         return ServerDenied(f"PostgreSQL does not accept the login in KNIT_DB_URL: {text}")
+    if "FATAL:" in text and any(words in text for words in WRONG):
+        return ServerDenied(f"KNIT_DB_URL: {text}")
     unresolved = text.startswith("failed to resolve host")
     if not unresolved and any(words in text for words in WRONG):
         return Misconfigured(f"KNIT_DB_URL: {text}")

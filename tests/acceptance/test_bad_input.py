@@ -168,7 +168,7 @@ def test_a_wrong_password_of_postgres_is_named_without_it(postgres: Postgres, da
 
 
 def test_a_database_that_does_not_exist_is_named(postgres: Postgres) -> None:
-    check_one_line(knit("list", KNIT_DB_URL=postgres.url_of("nowhere")), 2, 'database "nowhere" does not exist')
+    check_one_line(knit("list", KNIT_DB_URL=postgres.url_of("nowhere")), 1, 'database "nowhere" does not exist')
 
 
 def test_a_user_without_rights_is_told_so(postgres: Postgres, database_url: str) -> None:

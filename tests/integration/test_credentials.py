@@ -119,6 +119,28 @@ def test_a_url_is_read_as_go_reads_it(url: str, user: str | None, password: str 
     assert password is None or password not in repr(found)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:p@zqzq/w@h/db",
+        "postgres://u:p@zqzq?w@h/db",
+        "postgres://u:p@zqzq#w@h/db",
+        "postgres://u:p@zqzq?w=x@h/db",
+        "postgres://u:p@zqzq/w#x@h/db",
+        "redis://:p@zqzq/w@h/0",
+        "amqp://u:p@zqzq,w/x@h:5672",
+    ],
+)
+def test_no_piece_of_a_password_is_taken_for_a_host(url: str) -> None:
+    with pytest.raises(ValueError, match="must be escaped"):
+        address.parse(url)
+    assert "zqzq" not in visit(NAMES[url.partition(":")[0]], url)
+
+
+def test_an_at_sign_in_the_words_of_a_query_is_at_home() -> None:
+    assert address.parse("postgres://u:p@h/db?application_name=me@here").hosts == (("h", ""),)
+
+
 @pytest.mark.parametrize("url", ["postgres://u:a#b@h/db", "postgres://u:a?b@h", "redis://u:a/b@h", "redis://u:a b@h"])
 def test_what_go_refuses_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"port|character|URL"):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from knit.errors import CredentialsRejected, Misconfigured, Unreachable
+from knit.errors import CredentialsRejected, Misconfigured, ServerDenied, Unreachable
 from knit.store.connection import Connection
 from knit.store.database import Database
 from knit.store.dsn import parse
@@ -110,8 +110,8 @@ def test_a_user_without_rights_is_told_so(postgres: Postgres, database_url: str)
         Database.open(postgres.url_of(name, role=f"stranger_{name}", password="right"))
 
 
-def test_an_unknown_database_is_misconfigured(postgres: Postgres) -> None:
-    with pytest.raises(Misconfigured, match="does not exist"):
+def test_an_unknown_database_is_for_the_server_to_have(postgres: Postgres) -> None:
+    with pytest.raises(ServerDenied, match="does not exist"):
         Database.open(postgres.url_of("nowhere"))
 
 
