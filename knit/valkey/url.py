@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -30,6 +31,8 @@ WORDS = (
     "ssl_check_hostname",
     "ssl_keyfile",
 )
+
+WORD = re.compile(r"[a-z_]{1,40}")
 
 # How go-redis keeps its pool and tries again: a connection of ours is made when it is needed.
 POOLING = frozenset(
@@ -75,7 +78,8 @@ def parse(text: str) -> Server:
     credentials = {"username": found.user or None, "password": found.password}
     for key in query:
         if key not in (*SECONDS, *NUMBERS, *WORDS, "db", "skip_verify"):
-            raise _bad(f"{key[:40]!r} is not an option of it")
+            # What is no word may be a part of credentials that were not escaped.
+            raise _bad(f"{key!r} is not an option of it" if WORD.fullmatch(key) else "it has an option that is none")
     if query.get("ssl_cert_reqs", "none") not in ("none", "optional", "required"):
         raise _bad("ssl_cert_reqs must be none, optional or required")
     place = _socket(found) if found.scheme == UNIX else _host(found)

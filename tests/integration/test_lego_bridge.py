@@ -329,7 +329,7 @@ def test_a_stop_of_the_worker_ends_a_hanging_call_within_seconds(make: Make, end
 PARENT = """\
 import logging, os, sys, time
 from datetime import UTC, datetime
-from knit.core.model import Challenge, Record
+from knit.core.model.challenge import Challenge, Record
 from knit.providers.base import Runtime
 from knit.providers.lego.child import Child
 runtime = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)

@@ -14,7 +14,7 @@ create index knit_events_cert on knit_events (cert_id, id);
 create index knit_events_at on knit_events (at);
 
 -- `knit.actor` names a person or key for whom a process acts.
-create function knit_actor() returns text language sql stable as $$
+create or replace function knit_actor() returns text language sql stable as $$
     select coalesce(
         nullif(current_setting('knit.actor', true), ''),
         session_user || coalesce(' (' || nullif(current_setting('application_name'), '') || ')', '')
@@ -22,14 +22,14 @@ create function knit_actor() returns text language sql stable as $$
 $$;
 
 -- The fields in which two records differ: {"field": [before, after]}.
-create function knit_changes(before jsonb, after jsonb) returns jsonb language sql immutable as $$
+create or replace function knit_changes(before jsonb, after jsonb) returns jsonb language sql immutable as $$
     select coalesce(jsonb_object_agg(n.key, jsonb_build_array(before -> n.key, n.value)), '{}')
     from jsonb_each(after) as n
     where before -> n.key is distinct from n.value
 $$;
 
 -- What a row of the list asks for.
-create function knit_asked(c knit_certs) returns jsonb language sql stable as $$
+create or replace function knit_asked(c knit_certs) returns jsonb language sql stable as $$
     select jsonb_build_object(
         'domains', coalesce(c.all_domains, c.domains), 'provider', c.provider, 'valkey_key', c.valkey_key,
         'cert_path', c.cert_path, 'key_path', c.key_path, 'enabled', c.enabled, 'issuer', c.issuer,
@@ -42,7 +42,7 @@ $$;
 do $do$
 begin
     execute format($make$
-create function knit_note() returns trigger language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+create or replace function knit_note() returns trigger language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
 declare
     what text;
     how  text := 'info';
