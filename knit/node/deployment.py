@@ -124,9 +124,9 @@ class Deployment:
         self._memory.settle(move for move in moves if move.key not in self.torn)
 
     def _staged(self, visit: Visit, move: Move, placement: Placement, failures: dict[str, KnitError]) -> Move | None:
-        files = zip(move.parts, placement.outputs, strict=True)
+        both = zip(move.parts, placement.outputs, strict=True)
         try:
-            made = [self._stage(visit, placement, part, output) for part, output in files]
+            made = [self._stage(visit, placement, part, output) for part, output in both]
         except KnitError as error:
             failures[move.key] = error
             return None

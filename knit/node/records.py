@@ -16,8 +16,11 @@ _NONE = -1
 _BETWEEN = "\0"
 """In no path that a value may name."""
 
+_MODES = "\0"
+"""Before a record some of whose files have another mode than the usual one of their number."""
+
 _SPELLED = re.compile(r"([0-7]{1,4})?(/[^\0]*)", re.DOTALL)
-"""A file: its path, behind its mode in octal digits where that is not the usual one of its number."""
+"""A file: its path, behind its mode in octal digits where that is not the usual one."""
 
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 """Seconds of the years 1 and 9999, beyond which there are no instants."""
@@ -55,7 +58,10 @@ class Records(MutableMapping[str, Installed]):
 
     def paths(self, key: str) -> tuple[str, ...]:
         """The files, the key's first, cheaply: polls ask for nothing else."""
-        return tuple([file[file.index("/") :] for file in _spelled(self._packed[key])])
+        text = self._packed[key][_HEAD.size :].decode()
+        if text[0] == _MODES:
+            return unpack(self._packed[key]).paths
+        return tuple(text.split(_BETWEEN))
 
     def fields(self, key: str) -> Fields:
         """The record as JSON."""
@@ -91,7 +97,7 @@ def unpack(packed: bytes) -> Installed:
     digest, not_before, not_after, cert_id, generation = _HEAD.unpack_from(packed)
     return Installed(
         sha256=digest.hex(),
-        files=tuple(_file(number, spelled) for number, spelled in enumerate(_spelled(packed))),
+        files=tuple([_file(number, spelled) for number, spelled in enumerate(_spelled(packed))]),
         not_before=datetime.fromtimestamp(not_before, UTC),
         not_after=datetime.fromtimestamp(not_after, UTC),
         cert_id=None if cert_id == _NONE else CertId(cert_id),
@@ -100,7 +106,7 @@ def unpack(packed: bytes) -> Installed:
 
 
 def _spelled(packed: bytes) -> list[str]:
-    return packed[_HEAD.size :].decode().split(_BETWEEN)
+    return packed[_HEAD.size :].decode().removeprefix(_MODES).split(_BETWEEN)
 
 
 def _spell(number: int, file: File) -> str:
@@ -108,11 +114,8 @@ def _spell(number: int, file: File) -> str:
 
 
 def _file(number: int, spelled: str) -> File:
-    found = _SPELLED.fullmatch(spelled)
-    if found is None:
-        raise ValueError("a path that is none")
-    mode, path = found.groups()
-    return File(path, usual_mode(number) if mode is None else int(mode, 8))
+    mode, slash, path = spelled.partition("/")
+    return File(slash + path, int(mode, 8) if mode else usual_mode(number))
 
 
 def _as_fields(files: list[str]) -> list[list[str] | str]:
@@ -136,7 +139,8 @@ def _packed(fields: object) -> bytes:
         head = _HEAD.pack(_digest(sha256), *dates, _number(cert_id), _number(generation))
     except struct.error as error:
         raise ValueError(f"a number that is none: {error}") from None
-    return head + _BETWEEN.join(files).encode()
+    modes = "" if all(file[0] == "/" for file in files) else _MODES
+    return head + (modes + _BETWEEN.join(files)).encode()
 
 
 def _digest(sha256: str) -> bytes:
