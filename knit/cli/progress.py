@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -16,11 +16,13 @@ import click
 
 from knit.cli.output import clean, instant, styled
 from knit.cli.result import Result
-from knit.cli.waited import Queued, asked_to_wait, lacking, waiting_for
+from knit.cli.steps import Steps
+from knit.cli.waited import DOING, Queued, asked_to_wait, lacking, waiting_for
 from knit.core.model.listing import Listed
 from knit.core.model.presence import Roll, Seen
 from knit.errors import KnitError, Outage
 from knit.ports.centre import Centre
+from knit.ports.events import Events
 from knit.ports.list import Certs
 
 POLL = 0.25
@@ -102,6 +104,7 @@ class Follower:
 
     certs: Certs
     centre: Centre
+    steps: Steps
     before: Listed
     looked_at: datetime | None
     queueing: Queueing = lambda: None
@@ -129,13 +132,16 @@ class Follower:
                 time.sleep(POLL)
 
     def _look(self, line: Shown, seconds: float, alone: Patience) -> Result | None:
+        _say(self.steps, line, seconds)
         now, seen, roll = self.certs.one(self.before.id), self.centre.seen(self.before.id), self.centre.roll()
         if seen is None:
             return None
+        seen = self.steps.at(seen)
         queue, at = self.queueing(), datetime.now(UTC)
         idle = not seen.held and asked_to_wait(seen, at) is None
         result = ended(self.before, now, looked=idle and seen.looked_at != self.looked_at)
         if result is not None:
+            _say(self.steps, line, seconds)
             return result
         line.say(waiting_for(seen, roll, queue, at), seconds)
         return self._given_up(seen, roll, queue, at, alone)
@@ -152,7 +158,7 @@ class Follower:
 
 
 @contextmanager
-def told(centre: Centre, before: Listed | None, *, asked: bool) -> Iterator[None]:
+def told(centre: Centre, events: Events, before: Listed | None, *, asked: bool) -> Iterator[None]:
     """Tell what this process itself is doing inside: to a person at a terminal, and to whoever has `asked` for it.
 
     About one certificate, or without `before` about all of them. The log keeps to warnings meanwhile.
@@ -162,8 +168,9 @@ def told(centre: Centre, before: Listed | None, *, asked: bool) -> Iterator[None
         return
     logging.disable(logging.INFO)
     done = threading.Event()
+    steps = Steps(events, None if before is None else before.id)
     tell = _tell_all if before is None else _tell_one
-    thread = threading.Thread(target=tell, args=(centre, before, done), daemon=True)
+    thread = threading.Thread(target=tell, args=(centre, steps, before, done), daemon=True)
     thread.start()
     try:
         yield
@@ -176,13 +183,15 @@ HERE = Roll(renewing=1, publishing=1, alone=True, scheduled=False)
 """Who works in a process of its own."""
 
 
-def _tell_one(centre: Centre, before: Listed, done: threading.Event) -> None:
+def _tell_one(centre: Centre, steps: Steps, before: Listed, done: threading.Event) -> None:
     began = time.monotonic()
     text = "starting"
     with shown() as line:
         while not done.wait(POLL):
             try:
+                _say(steps, line, time.monotonic() - began)
                 seen = centre.seen(before.id)
+                seen = None if seen is None else steps.at(seen)
                 if seen is not None and (seen.held or seen.step is not None):
                     text = waiting_for(seen, HERE, None, datetime.now(UTC))
                 elif text != "starting":
@@ -190,21 +199,34 @@ def _tell_one(centre: Centre, before: Listed, done: threading.Event) -> None:
             except KnitError as error:
                 text = f"waiting for PostgreSQL: {clean(str(error))}"
             line.say(text, time.monotonic() - began)
+        with suppress(KnitError):
+            _say(steps, line, time.monotonic() - began)
 
 
-def _tell_all(centre: Centre, _: None, done: threading.Event) -> None:
+def _say(steps: Steps, line: Shown, seconds: float) -> None:
+    """What was begun since the last look, though it may be over by now."""
+    for _, step in steps.news():
+        line.say(DOING[step], seconds)
+
+
+def _tell_all(centre: Centre, steps: Steps, _: None, done: threading.Event) -> None:
     began = time.monotonic()
     lines: dict[int, Lines] = {}
-    while not done.wait(POLL):
+    abouts: dict[int, str] = {}
+    over = False
+    while not over:
+        over = done.wait(POLL)
         try:
-            under_way = centre.under_way()
+            news, under_way = list(steps.news()), centre.under_way()
         except KnitError as error:
             lines.setdefault(0, Lines()).say(f"waiting for PostgreSQL: {clean(str(error))}", time.monotonic() - began)
             continue
-        for seen in under_way:
-            text = waiting_for(seen, HERE, None, datetime.now(UTC))
-            about = f"certificate {seen.id} ({clean(seen.domains)})"
-            lines.setdefault(seen.id, Lines()).say(f"{about}: {text}", time.monotonic() - began)
+        abouts |= {seen.id: f"certificate {seen.id} ({clean(seen.domains)})" for seen in under_way}
+        texts = [(cert_id, DOING[step]) for cert_id, step in news]
+        texts += [(seen.id, waiting_for(steps.at(seen), HERE, None, datetime.now(UTC))) for seen in under_way]
+        for cert_id, text in texts:
+            about = abouts.get(cert_id, f"certificate {cert_id}")
+            lines.setdefault(cert_id, Lines()).say(f"{about}: {text}", time.monotonic() - began)
 
 
 def ended(before: Listed, now: Listed, *, looked: bool) -> Result | None:

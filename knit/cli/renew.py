@@ -117,7 +117,7 @@ def _pass(*, wait: bool) -> int:
     with connected(central) as console:
         rules_of(console, central, here=True)
         centre = console.centre
-        with interruptible(centre.roll()), told(centre, None, asked=True) if wait else nullcontext():
+        with interruptible(centre.roll()), told(centre, console.events, None, asked=True) if wait else nullcontext():
             failed = once(worker, env, console)
         astray = console.certs.astray()
     if failed or astray:

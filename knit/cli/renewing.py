@@ -14,6 +14,7 @@ import click
 
 from knit.cli.progress import Follower, not_due, told
 from knit.cli.result import Result
+from knit.cli.steps import Steps
 from knit.cli.waited import PUBLISHERS, RENEWERS, Queued, to_start
 from knit.errors import CredentialsRejected, KnitError, Outage
 from knit.settings.environment import Environment
@@ -81,7 +82,7 @@ class Post:
 def by_workers(post: Post, console: Console, before: Listed, *, wait: bool) -> Result:
     """Ask the workers for it, and follow what they do if asked to. Raises Outage when the queue does not answer."""
     centre = console.centre
-    was = centre.seen(before.id)
+    steps, was = Steps(console.events, before.id), centre.seen(before.id)
     queued, roll = post.look(), centre.roll()
     if queued.error is not None or not roll.renewing:
         # Nobody may get the message: a scheduler, or the pass with which one starts, sees to it.
@@ -89,7 +90,10 @@ def by_workers(post: Post, console: Console, before: Listed, *, wait: bool) -> R
     if wait:
         looked_at = None if was is None else was.looked_at
         return _followed(
-            Follower(certs=console.certs, centre=centre, before=before, looked_at=looked_at, queueing=post.look), before
+            Follower(
+                certs=console.certs, centre=centre, steps=steps, before=before, looked_at=looked_at, queueing=post.look
+            ),
+            before,
         )
     if queued.error is not None:
         raise Outage(f"KNIT_QUEUE_URL: {queued.error}; {_recorded(before.id, roll)}")
@@ -138,7 +142,7 @@ def here(console: Console, before: Listed, *, wait: bool) -> Result:
 
     env = Environment.of_process()
     worker = Worker.read(env, queue_required=False)
-    with interruptible(console.centre.roll()), told(console.centre, before, asked=wait):
+    with interruptible(console.centre.roll()), told(console.centre, console.events, before, asked=wait):
         outcome = local.one(worker, env, before.id)
         while getattr(outcome, "reason", None) == ANOTHER:
             time.sleep(AGAIN)

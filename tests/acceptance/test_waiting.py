@@ -69,7 +69,11 @@ def test_each_step_is_told_with_the_time_off_a_terminal(scripted: Scene, mode: s
         f"waiting until the DNS shows the TXT values of {NAME}",
         f"the CA is checking the proofs of {NAME}",
         "the CA is issuing",
+        "issued; waiting to be published",
+        "publishing",
     )
+    found = [done.err.find(step) for step in steps]
+    assert found == sorted(found), done.err
     assert [step for step in steps if step in done.err] == list(steps), done.err
 
 

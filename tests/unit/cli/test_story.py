@@ -107,7 +107,7 @@ class Pages:
         return [one for one in self._events if one.id > after and one.cert_id == cert_id][:most]
 
     def newest(self) -> int:
-        return self._events[-1].id
+        return max((one.id for one in self._events), default=0)
 
 
 def test_a_program_gets_all_however_much_there_is() -> None:
