@@ -13,7 +13,8 @@ import click
 from knit.cli import complete, listed
 from knit.cli.flags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
-from knit.cli.session import LARGEST_ID, check_selection, connected, selected, selecting, settings
+from knit.cli.selection import LARGEST_ID, check_selection, selected, selecting
+from knit.cli.session import connected, settings
 from knit.cli.waking import changing
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from knit.cli.flags import Command
 from knit.cli.issuers import rules_of
 from knit.cli.output import instant, json_flag
 from knit.cli.result import Result, report
-from knit.cli.session import check_selection, connected, selected, selecting, settings
+from knit.cli.selection import check_selection, selected, selecting
+from knit.cli.session import connected, settings
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
