@@ -62,6 +62,21 @@ def test_waits_between_failed_reloads_grow_up_to_ten_minutes(node: Node) -> None
     assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
+@pytest.mark.parametrize(("reload_in", "least", "most"), [(0.6, 0.5, 5), (-1.0, 0.0, 0.5), (3600.0, 1.9, 8)])
+def test_a_node_that_owes_a_reload_waits_until_it_is_tried_again(
+    node: Node, publisher: Publisher, reload_in: float, least: float, most: float
+) -> None:
+    """Neither longer than the poll, nor not at all."""
+    publisher.pair("cert:a", pki.pair())
+    loop = node.with_settings(reload_cmd="false", watch_interval=timedelta(seconds=2)).start()
+    assert not loop.once()
+    loop._hints.close()
+    began = time.monotonic()
+    loop._reload_at = began + reload_in
+    loop._wait(began)
+    assert least <= time.monotonic() - began <= most
+
+
 def test_an_owed_reload_survives_a_restart_and_comes_first_thing(node: Node, publisher: Publisher) -> None:
     publisher.pair("cert:a", pki.pair())
     assert not node.with_settings(reload_cmd="false").once()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from knit.errors import Transient
 from knit.node import ledger
 from knit.node.memory import Memory
 from knit.node.moves import sha256
@@ -326,6 +328,28 @@ def test_what_is_written_is_as_much_as_what_changed(node: Node, publisher: Publi
     assert loop._pass(sweep=False)
     assert log.stat().st_ino == inode
     assert log.stat().st_size - before < 3000
+
+
+@pytest.mark.parametrize("room", [1, 10, 40])
+def test_a_line_for_which_there_is_no_room_leaves_no_half_of_itself(tmp_path: Path, room: int) -> None:
+    """Whoever reads the file next finds no damage, and need not compare everything."""
+    folder = StateFolder(str(tmp_path / "state"))
+    known: list[list[object]] = [["rev", 1]]
+    book = ledger.Ledger(folder, lambda: known)
+    book.append([["rev", 2]])
+    whole = (tmp_path / "state/state.log").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + room, hard))
+    try:
+        with pytest.raises(Transient):
+            book.append([["put", "x" * 100]])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "state/state.log").read_bytes() == whole
+    book.append([["rev", 3]])
+    assert None not in list(book.entries())
+    book.close()
+    folder.close()
 
 
 def test_history_is_forgotten_in_time(tmp_path: Path) -> None:
