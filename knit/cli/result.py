@@ -13,6 +13,7 @@ from knit.cli import listed
 from knit.cli.edge import DONE, FAILED
 from knit.cli.output import as_json, clean, instant
 from knit.core import text
+from knit.core.events import KEPT
 
 if TYPE_CHECKING:
     from knit.core.model.listing import Listed
@@ -45,11 +46,12 @@ def report(result: Result, cert: Listed, *, as_records: bool) -> int:
         }
         as_json({"result": result.word.replace(" ", "_"), "id": cert.id, "domains": names, **times, **result.more})
     else:
-        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result)}", err=result.failed)
+        click.echo(f"certificate {cert.id} ({clean(', '.join(names))}): {_sentence(result, cert)}", err=result.failed)
     return FAILED if result.failed else DONE
 
 
-def _sentence(result: Result) -> str:
+def _sentence(result: Result, cert: Listed) -> str:
+    kept = "" if cert.published_at is None else f"; {KEPT}"
     match result.word:
         case "published":
             return f"published, valid until {instant(result.not_after)}"
@@ -58,10 +60,10 @@ def _sentence(result: Result) -> str:
         case "not due":
             return f"not due before {instant(result.until)}; --force renews it now"
         case "not done":
-            return f"not done: {clean(result.error or 'see the log')}; what is published stays"
+            return f"not done: {clean(result.error or 'see the log')}{kept}"
         case "failed":
             when = (
                 "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
             )
-            return f"failed: {clean(result.error or 'see the log')}; what is published stays; {when}"
+            return f"failed: {clean(result.error or 'see the log')}{kept}; {when}"
     return clean(result.error or result.word)

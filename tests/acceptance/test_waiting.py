@@ -90,7 +90,7 @@ def test_a_wait_that_nobody_works_for_ends_and_says_what_to_start(
 ) -> None:
     done = waited(added(scripted, *there))
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-1] == f"certificate 1 ({NAME}): not done: {to_start}; what is published stays"
+    assert done.err.splitlines()[-1] == f"certificate 1 ({NAME}): not done: {to_start}"
 
 
 def test_a_worker_that_is_killed_is_missed(scripted: Scene) -> None:
