@@ -44,9 +44,10 @@ class Output:
 
 def outputs_of(bundle: Bundle, *, cert_path: str, key_path: str) -> tuple[Output, ...]:
     """The files that a published pair is installed as: key, chain."""
-    contents = (bundle.privkey, bundle.fullchain)
-    files = files_at(key_path, cert_path)
-    return tuple(Output(path=f.path, content=content, mode=f.mode) for f, content in zip(files, contents, strict=True))
+    return (
+        Output(path=key_path, content=bundle.privkey, mode=KEY_MODE),
+        Output(path=cert_path, content=bundle.fullchain, mode=CHAIN_MODE),
+    )
 
 
 def files_at(*paths: str) -> tuple[File, ...]:

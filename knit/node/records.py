@@ -139,7 +139,7 @@ def _packed(fields: object) -> bytes:
         head = _HEAD.pack(_digest(sha256), *dates, _number(cert_id), _number(generation))
     except struct.error as error:
         raise ValueError(f"a number that is none: {error}") from None
-    modes = "" if all(file[0] == "/" for file in files) else _MODES
+    modes = _MODES if [file for file in files if file[0] != "/"] else ""
     return head + (modes + _BETWEEN.join(files)).encode()
 
 
