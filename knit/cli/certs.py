@@ -187,7 +187,7 @@ def _named(certs: Certs, which: str) -> Listed:
     if which.isascii() and which.isdigit() and 0 < int(which) <= LARGEST_ID:
         return certs.one(int(which))  # type: ignore[arg-type]
     name = normalise_one(which)
-    found = [cert for cert in certs.listing() if name in (one.lower() for one in listed.names(cert))]
+    found = [cert for cert in certs.listing() if name in (one.lower() for one in cert.names)]
     if not found:
         raise NoSuchCertificate(f"no certificate has the name {name}")
     if len(found) > 1:
@@ -241,5 +241,5 @@ def _say(what: str, cert: Listed, *, as_records: bool, **changed: object) -> Non
     if as_records:
         as_json(record)
     else:
-        names = ", ".join(map(clean, listed.names(cert)))
+        names = ", ".join(map(clean, cert.names))
         click.echo(f"{what} certificate {cert.id}: {names} ({clean(cert.valkey_key)})")

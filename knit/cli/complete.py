@@ -53,21 +53,17 @@ def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 def sets_of_names(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """Each certificate's names, as `--domains` takes them."""
-    return _starting(typed, (",".join(_names(cert)) for cert in _listing()))
+    return _starting(typed, (",".join(cert.names) for cert in _listing()))
 
 
 def names(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """Every name of every certificate."""
-    return _starting(typed, (name for cert in _listing() for name in _names(cert)))
+    return _starting(typed, (name for cert in _listing() for name in cert.names))
 
 
 def names_and_ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Whatever names one certificate."""
     return names(ctx, parameter, typed) + (ids(ctx, parameter, typed) if typed else [])
-
-
-def _names(cert: Listed) -> list[str]:
-    return [name.strip() for name in cert.domains.split(",") if name.strip()]
 
 
 def _starting(typed: str, words: Iterable[str]) -> list[str]:

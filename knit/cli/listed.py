@@ -35,7 +35,7 @@ def record(cert: Listed) -> dict[str, object]:
     return {
         "id": cert.id,
         "enabled": cert.enabled,
-        "domains": names(cert),
+        "domains": cert.names,
         "provider": cert.provider,
         "valkey_key": cert.valkey_key,
         "cert_path": cert.cert_path,
@@ -58,11 +58,6 @@ def record(cert: Listed) -> dict[str, object]:
         "step": cert.step,
         "left_out": cert.left_out,
     }
-
-
-def names(cert: Listed) -> list[str]:
-    """The names as stored, first one first."""
-    return [name.strip() for name in cert.domains.split(",") if name.strip()]
 
 
 def duration(value: timedelta) -> str:
@@ -135,7 +130,7 @@ def cut(text: str, size: int) -> str:
 
 
 def _names(cert: Listed, size: int) -> str:
-    first, *others = names(cert) or ["-"]
+    first, *others = cert.names or ["-"]
     every = clean(", ".join((first, *others)))
     more = f" +{len(others)}" if others else ""
     return every if len(every) <= size else f"{cut(clean(first), size - len(more))}{more}"
@@ -209,7 +204,7 @@ def matches(cert: Listed, wanted: Sequence[str]) -> bool:
     """Whether one of its names is one of these, below one of these, or as one of these patterns says."""
     return not wanted or any(
         name == word or name.endswith(f".{word}") or fnmatchcase(name, word)
-        for name in names(cert)
+        for name in cert.names
         for word in (text.lower().removesuffix(".") for text in wanted)
     )
 
@@ -233,7 +228,7 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("next try", None if cert.retry_at is None else instant(cert.retry_at)),
         ("error", None if cert.last_error is None else styled(clean(cert.last_error), fg="red")),
     ]
-    shown = ", ".join(map(clean, names(cert)))
+    shown = ", ".join(map(clean, cert.names))
     head = f"{cert.id}  {styled(shown, bold=True)}{'' if cert.enabled else '  (disabled)'}"
     return [head, *(f"   {name:<10} {value}" for name, value in facts if value is not None)]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knit.cli import listed
 from knit.cli.edge import DONE, FAILED
 from knit.cli.output import as_json, clean, instant
 from knit.core import text
@@ -37,7 +36,7 @@ class Result:
 
 def report(result: Result, cert: Listed, *, as_records: bool) -> int:
     """Print it, and give the exit code."""
-    names = listed.names(cert)
+    names = cert.names
     if as_records:
         times = {
             "not_after": result.not_after,

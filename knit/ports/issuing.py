@@ -15,7 +15,6 @@ class Issuer(Protocol):
     """Turns a CSR into a chain."""
 
     name: str
-    directory: str
     roots: bytes
     """PEM: whose signature alone makes a certificate whole. Empty: a certificate comes with its issuer's."""
 

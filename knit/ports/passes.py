@@ -91,9 +91,6 @@ class Passes(Protocol):
     def passed(self) -> Census:
         """A pass has been done; gives the list in figures."""
 
-    def wanted(self) -> Sequence[CertSpec]:
-        """All enabled, adopted certificates."""
-
     def ready(self, *, begun: bool) -> Sequence[Ready]:
         """What waits to be published (attempts at issued), and what a worker began to publish 15 s ago and did not end.
 

@@ -16,8 +16,6 @@ from knit.settings.table import SETTINGS, refuse_unknown, required
 if TYPE_CHECKING:
     from knit.core.model.decision import Rules
 
-DEFAULT_THRESHOLD_DAYS = 30
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Central:

@@ -68,7 +68,7 @@ def test_a_database_of_the_original_is_adopted_with_its_rows_and_its_account(dat
     with Database.open(database_url) as database:
         passes = Passes(database, reserved)
         assert passes.adopt() == 0
-        assert [spec.names for spec in passes.wanted()] == [("example.org", "*.example.org"), ("b.example.org",)]
+        assert [spec.names for spec in passes.unrecorded()] == [("example.org", "*.example.org"), ("b.example.org",)]
         assert [spec.id for spec in passes.unrecorded()] == [1, 2]
         account = Accounts(database).original()
     assert account is not None
@@ -90,7 +90,10 @@ def test_the_original_can_still_read_and_write_its_tables_afterwards(database_ur
             "delete from knit_certs where domains = 'off.example.org'",
         )
         Passes(database, reserved).adopt()
-        assert [(spec.id, spec.provider) for spec in Passes(database, reserved).wanted()] == [(1, "desec"), (2, "ovh")]
+        assert [(spec.id, spec.provider) for spec in Passes(database, reserved).unrecorded()] == [
+            (1, "desec"),
+            (2, "ovh"),
+        ]
 
 
 @pytest.mark.parametrize("before", ["", ORIGINAL])

@@ -43,6 +43,11 @@ class Listed:
     directory: str | None = None
 
     @property
+    def names(self) -> list[str]:
+        """The names as stored, first one first."""
+        return [name.strip() for name in self.domains.split(",") if name.strip()]
+
+    @property
     def failing(self) -> bool:
         """Whether something is wrong that a person may have to look at."""
         return self.enabled and (self.left_out or self.failures > 0 or self.last_error is not None)

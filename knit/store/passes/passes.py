@@ -126,10 +126,6 @@ class Passes:
         (row,) = self._database.rows(self._sql["passed"])
         return Census(**row)
 
-    def wanted(self) -> Sequence[CertSpec]:
-        """All enabled, adopted certificates."""
-        return tuple(spec_from(row) for row in self._database.rows(self._sql["wanted"]))
-
     def ready(self, *, begun: bool) -> Sequence[Ready]:
         """What waits to be published; with `begun` also what another worker may be publishing now."""
         return tuple(ready_from(row) for row in self._database.rows(self._sql["ready"], {"begun": begun}))

@@ -184,13 +184,6 @@ returning name
 -- A few days, for what was put off; nothing of earlier ones is left.
 select id from knit_attempts where ended_at > now() - interval '4 days'
 
--- name: wanted
-select id, names, provider, valkey_key, cert_path, key_path, enabled, issuer, key_type, profile,
-       preferred_chain, renew_before, requested_at
-from knit_certs
-where enabled and names_key is not null
-order by id
-
 -- name: tidy
 -- A lease row's epoch must only grow while anybody may still write under it: 90 days is long past that.
 with attempts as (

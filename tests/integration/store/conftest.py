@@ -104,6 +104,11 @@ class Store:
         assert spec is not None
         return spec
 
+    def adopted(self) -> list[CertSpec]:
+        """Every enabled certificate that a pass has adopted."""
+        rows = self.database.rows("select id from knit_certs where enabled and names_key is not null order by id")
+        return [self.spec(CertId(row["id"])) for row in rows]
+
     def load(self, cert_id: CertId) -> Known:
         """All that is known."""
         return load(self.database, cert_id)

@@ -154,7 +154,7 @@ def test_long_sets_written_by_the_original_are_adopted_and_written_again_as_the_
             {"domains": ",".join(each), "key": f"k{len(each)}"},
         )
     assert store.passes.adopt() == 0
-    first, second = store.passes.wanted()
+    first, second = store.adopted()
     assert (first.names, first.provider) == (names, "again")
     assert (second.names, second.provider) == (others, "desec")
     store.database.write("update knit_certs set domains = 'short.example.org' where id = %(id)s", {"id": first.id})

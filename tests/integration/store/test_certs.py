@@ -136,7 +136,7 @@ def test_a_certificate_is_found_by_its_names_in_any_order_adopted_or_not(store: 
 def test_rows_of_the_original_are_adopted_with_normalised_names(store: Store) -> None:
     go_add(store, " B.example.org,a.example.org, b.example.org", "k1")
     assert store.passes.adopt() == 0
-    (spec,) = store.passes.wanted()
+    (spec,) = store.adopted()
     assert spec.names == ("b.example.org", "a.example.org")
     assert store.candidate_ids() == [spec.id]
 
@@ -165,7 +165,7 @@ def test_a_row_that_clashes_is_left_out_and_says_with_what(store: Store, domains
     good, bad = store.certs.listing()
     assert (good.adopted, good.last_error, bad.adopted) == (True, None, False)
     assert words in (bad.last_error or "")
-    assert [spec.id for spec in store.passes.wanted()] == [good.id]
+    assert [spec.id for spec in store.adopted()] == [good.id]
     assert key in store.passes.wanted_keys()
 
 
@@ -275,7 +275,7 @@ def test_an_adopted_row_edited_into_a_clash_leaves_the_passes_but_what_it_publis
     store.publish(second)
     store.database.write("update knit_certs set domains = 'HOST1.example.org' where id = 2")
     assert store.passes.adopt() == 1
-    assert [spec.id for spec in store.passes.wanted()] == [first.id]
+    assert [spec.id for spec in store.adopted()] == [first.id]
     assert store.passes.published_keys() == {"certs/2"}
     assert store.passes.removals().keys == frozenset()
 
@@ -285,7 +285,7 @@ def test_a_row_switched_off_never_keeps_an_enabled_one_with_the_same_names_out(s
     store.database.write(f"{row} values ('b.example,a.example', 'exec', 'k', '/c', '/k', false)")
     store.database.write(f"{row} values ('a.example,b.example', 'exec', 'k', '/c', '/k', true)")
     assert store.passes.adopt() == 0
-    assert [spec.id for spec in store.passes.wanted()] == [2]
+    assert [spec.id for spec in store.adopted()] == [2]
     assert "same names" in (store.certs.one(CertId(1)).last_error or "")
 
 
@@ -294,7 +294,7 @@ def test_a_key_type_that_knit_does_not_know_leaves_out_that_row_alone(store: Sto
     store.add(2)
     store.database.write("update knit_certs set key_type = 'ed448' where id = 1")
     assert store.passes.adopt() == 1
-    assert [spec.id for spec in store.passes.wanted()] == [2]
+    assert [spec.id for spec in store.adopted()] == [2]
     assert "'ed448': must be one of" in (store.certs.one(CertId(1)).last_error or "")
 
 
