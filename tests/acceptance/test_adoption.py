@@ -20,6 +20,12 @@ begin
     for found in select tablename from pg_tables where schemaname = 'public' and tablename like 'knit\\_%' loop
         execute 'drop table ' || quote_ident(found.tablename) || ' cascade';
     end loop;
+    for found in
+        select oid::regprocedure as name from pg_proc
+        where pronamespace = 'public'::regnamespace and proname like 'knit\\_%'
+    loop
+        execute 'drop function if exists ' || found.name || ' cascade';
+    end loop;
 end $$
 """
 LEGO_ROW = """
