@@ -33,6 +33,8 @@ class Step(StrEnum):
 BEFORE_FINALIZE = frozenset({Step.PLANNED, Step.KEY_STAGED, Step.ORDERED})
 """No certificate can have been issued yet."""
 
+ENDED = frozenset({Step.PUBLISHED, Step.FAILED, Step.ABANDONED})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
