@@ -79,12 +79,12 @@ def _trouble(one: Try, events: Sequence[Event]) -> Iterator[str]:
     """What it ended with, and what it met before, each once, the newest first."""
     if one.error is not None:
         yield f"      {clean(one.error)}"
-    met = [event for event in reversed(events) if event.kind is Kind.RENEWAL_POSTPONED]
+    met = [event for event in reversed(events) if event.kind in (Kind.RENEWAL_FAILED, Kind.RENEWAL_POSTPONED)]
     for error, same in groupby(met, lambda event: str(event.detail.get("error"))):
         times = list(same)
         if error != one.error:
             often = f" ({len(times)} times since {instant(times[-1].at)})" if len(times) > 1 else ""
-            yield f"      {instant(times[0].at)}  postponed: {clean(error)}{often}"
+            yield f"      {instant(times[0].at)}  failed: {clean(error)}{often}"
 
 
 def _edit(event: Event) -> Entry:

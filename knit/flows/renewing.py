@@ -186,9 +186,11 @@ class Renewing:
         return replace(self, known=replace(self.known, newest=attempt.id)).begin(Reason.UNFINISHED)
 
     def _postponed(self, attempt: Attempt, error: Transient | BundleMismatch, at: datetime) -> Failed:
-        """The attempt stays open."""
+        """The attempt stays open, and a failure is one all the same; being asked to wait is none."""
         self.ports.store.postpone(self.lease, attempt, error=error, retry_at=at)
-        return self._failed(attempt, error, at, Kind.RENEWAL_POSTPONED, Severity.WARNING)
+        if isinstance(error, RateLimited):
+            return self._failed(attempt, error, at, Kind.RENEWAL_POSTPONED, Severity.WARNING)
+        return self._failed(attempt, error, at)
 
     def _given_up(self, attempt: Attempt, error: Exception, at: datetime) -> Failed:
         self.ports.store.fail(self.lease, attempt, error=error, retry_at=at)

@@ -101,8 +101,9 @@ begin
             what := 'renewal resumed';
             told := jsonb_build_object('step', new.step, 'starts', new.starts);
         else
-            what := 'renewal postponed';
-            how := 'warning';
+            -- Being asked to wait is no failure.
+            what := case when new.error_class in ('RateLimited', 'AccountLimited') then 'renewal postponed' else 'renewal failed' end;
+            how := case when new.error_class in ('RateLimited', 'AccountLimited') then 'warning' else 'error' end;
             told := jsonb_strip_nulls(jsonb_build_object('step', new.step, 'class', new.error_class, 'error', new.error,
                                                          'next_try', new.retry_at));
         end if;

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from knit.core.events import Event, Kind, Severity
 from knit.core.model.issuer import Account
-from knit.errors import LeaseLost, RateLimited, Transient
+from knit.errors import AccountLimited, LeaseLost, RateLimited, Transient
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Database
@@ -53,9 +53,16 @@ def test_a_failure_is_an_error_with_its_class_text_and_next_try(store: Store) ->
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         assert lease is not None
-        store.attempts.postpone(lease, attempt, error=Transient("no answer"), retry_at=LATER)
+        assert RateLimited.__subclasses__() == [AccountLimited]
+        limits: list[type[RateLimited]] = [RateLimited, AccountLimited]
+        for limited in limits:
+            store.attempts.postpone(lease, attempt, error=limited("too many"), retry_at=LATER + timedelta(days=1))
+            last = told(store)[-1]
+            assert (last.kind, last.detail["class"]) == (Kind.RENEWAL_POSTPONED, limited.__name__)
+            store.attempts.postpone(lease, attempt, error=Transient("no answer"), retry_at=LATER)
         store.attempts.fail(lease, attempt, error=RateLimited("too many"), retry_at=LATER)
-    *_, postponed, failed = told(store)
+    *_, postponed, kept, failed = told(store)
+    assert (kept.kind, kept.severity) == (Kind.RENEWAL_FAILED, Severity.ERROR)
     assert (postponed.kind, postponed.severity) == (Kind.RENEWAL_POSTPONED, Severity.WARNING)
     assert (failed.kind, failed.severity) == (Kind.RENEWAL_FAILED, Severity.ERROR)
     assert {name: failed.detail[name] for name in ("class", "error")} == {"class": "RateLimited", "error": "too many"}

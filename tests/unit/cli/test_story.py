@@ -56,9 +56,9 @@ def test_renewals_and_edits_are_told_the_newest_first_with_steps_failures_and_wh
         event(1, Kind.CERTIFICATE_ADDED, provider="desec"),
         event(2, Kind.RENEWAL_STARTED, attempt=2),
         event(3, Kind.KEY_STAGED, attempt=2),
-        event(4, Kind.RENEWAL_POSTPONED, attempt=2, error="the CA is away"),
+        event(4, Kind.RENEWAL_FAILED, attempt=2, error="the CA is away"),
         event(5, Kind.RENEWAL_RESUMED, attempt=2),
-        event(6, Kind.RENEWAL_POSTPONED, attempt=2, error="the CA is away"),
+        event(6, Kind.RENEWAL_FAILED, attempt=2, error="the CA is away"),
         event(7, Kind.ORDER_PLACED, attempt=2),
         event(8, Kind.RENEWAL_FAILED, attempt=2, error="the CA said no"),
         event(9, Kind.CERTIFICATE_CHANGED, provider=["desec", "ovh"], enabled=[False, True], profile=[None, "short"]),
@@ -72,7 +72,7 @@ def test_renewals_and_edits_are_told_the_newest_first_with_steps_failures_and_wh
         "   2026-03-01T00:02:00Z  never issued, from https://ca.example/dir, failed at 2026-03-01T00:08:00Z",
         "      key staged 00:03:00, ordered 00:07:00",
         "      the CA said no",
-        "      2026-03-01T00:06:00Z  postponed: the CA is away (2 times since 2026-03-01T00:04:00Z)",
+        "      2026-03-01T00:06:00Z  failed: the CA is away (2 times since 2026-03-01T00:04:00Z)",
         "   2026-03-01T00:01:00Z  certificate added by ada (knit ada@admin)",
     ]
 
