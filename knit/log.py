@@ -24,7 +24,8 @@ _CREDENTIALS = re.compile(r"(?<=://)[^\s\"'<>]*@")
 _LONGEST = 16 * 1024
 """Characters of one value: more than any traceback has that is worth reading."""
 
-_OURS = frozenset({"knit", "workers", "scheduler", "root", "tests"})
+_OURS = frozenset({"knit", "workers", "scheduler", "root", "tests", "__main__"})
+"""Whose lines are printed as they are. A file that is run as a program logs as `__main__`."""
 
 # What these have to say that matters, knit says itself, once, in its own words; their own lines come every second while
 # a server is away, or tell what they do all day.

@@ -114,6 +114,16 @@ def test_libraries_speak_only_through_knit(root: logging.Logger, capsys: pytest.
     assert root.handlers
 
 
+@pytest.mark.parametrize("name", ["__main__", "scheduler.main", "workers.later", "knit.flows.tick"])
+def test_what_a_process_of_ours_says_is_printed_each_time(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    setup("info")
+    for _ in range(2):
+        logging.getLogger(name).warning("the clock was set back")
+    assert capsys.readouterr().err.count("the clock was set back") == 2
+
+
 def test_an_error_of_an_unknown_library_is_heard_once(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     setup("info")
     for number in range(5):

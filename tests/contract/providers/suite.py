@@ -1,7 +1,7 @@
 """The contract every solver with an HTTP API passes. How to add a provider, `acme` as the example:
 
 1. `knit/providers/acme.py` exposes `PROVIDER` and one solver class (model: `knit/providers/desec.py`).
-   - Variables by lego's names and Go defaults (`facts/lego-providers.json`); `knobs(...)` makes the usual four.
+   - Variables by lego's names and defaults (docs/howto/add-a-provider.md); `knobs(...)` makes the usual four.
    - The class derives from `Paced`, takes credentials, `timing`, `runtime` and `url=` (the API's base URL, so that
      tests can point it at a fake), builds one `Api(url, Account(...), runtime, timeout=timing.http)`.
      Put every secret into `Account.secrets`; say in `rights` what the credential must be allowed to do.
