@@ -15,8 +15,8 @@ from bench import processes
 from bench.centre import median
 from bench.figures import Figure
 from bench.many import listed
+from knit.app.listeners import to_log
 from knit.app.published import published_side
-from knit.app.telling import to_log
 from knit.core.model.decision import Rules
 from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.reconcile import Reconcile

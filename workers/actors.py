@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import dramatiq
 
-from knit.app.telling import to_log
+from knit.app.listeners import to_log
 from knit.core import retry
 from knit.core.events import KEPT
 from knit.core.model.attempt import Failed, Renewed, Skipped

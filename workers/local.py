@@ -12,9 +12,9 @@ from typing import cast
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
+from knit.app.listeners import to_all, to_log
 from knit.app.names import WORKER, person
 from knit.app.queue import open_queue, queue_in_memory
-from knit.app.telling import to_all, to_log
 from knit.core.events import Told
 from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from knit.app.clock import now
+from knit.app.listeners import to_log
 from knit.app.names import WORKER
-from knit.app.telling import to_log
 from knit.app.worker import Worker, open_worker
 from knit.outages import Outages
 from knit.ports.events import Listener

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from knit.app.listeners import to_log
 from knit.app.names import person
-from knit.app.telling import to_log
 from knit.errors import KnitError, Misconfigured
 from knit.flows.belonging import Belonging
 from knit.flows.prune import Prune

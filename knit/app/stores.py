@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from knit.app.listeners import to_log
 from knit.app.published import PublishedSide, check_server, published_side
-from knit.app.telling import to_log
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from knit.app.clock import now
 from knit.app.issuing import acme
+from knit.app.listeners import to_log
 from knit.app.locks import LeasedLocks
 from knit.app.names import WORKER
 from knit.app.proving import proving
 from knit.app.stores import open_stores
-from knit.app.telling import to_log
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
-from knit.issuers.registry import Registry as Issuers
+from knit.issuers.configured import Registry as Issuers
 from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings

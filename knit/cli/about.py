@@ -9,7 +9,7 @@ import click
 
 from knit import __version__
 from knit.cli import complete
-from knit.cli.flags import Command, no_such
+from knit.cli.goflags import Command, no_such
 from knit.cli.output import as_json, json_flag
 
 SHELLS = ("bash", "zsh", "fish")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from knit.cli.flags import ANSWERS_HELP, Command, Group
+from knit.cli.goflags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, json_flag
 from knit.cli.session import connected, settings
 

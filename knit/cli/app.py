@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from knit.cli.flags import ANSWERS_HELP, no_such
+from knit.cli.goflags import ANSWERS_HELP, no_such
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "add": ("certs", "Add a certificate to the list, or change the one with these names."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from knit.cli import complete, listed
-from knit.cli.flags import Command
+from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
 from knit.cli.selection import LARGEST_ID, check_selection, selected, selecting
 from knit.cli.session import connected, settings
@@ -67,7 +67,7 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
 @json_flag
 def add_command(*, as_records: bool, **given: str | None) -> None:
     """Add a certificate to the list, or change the one with these names; this also enables it."""
-    from knit.cli.wanted import change_from
+    from knit.cli.change import change_from
 
     typed = {name: text.strip() for name, text in given.items() if text is not None and text.strip()}
     missing = [f"--{name.replace('_', '-')}" for name in REQUIRED if name not in typed]
@@ -94,7 +94,7 @@ def add_command(*, as_records: bool, **given: str | None) -> None:
 @json_flag
 def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, **given: str | None) -> None:
     """Change what is given about a certificate, and nothing else."""
-    from knit.cli.wanted import change_from
+    from knit.cli.change import change_from
 
     check_selection(cert_id, domains)
     typed = {name: text.strip() for name, text in given.items() if text is not None}

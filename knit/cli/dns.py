@@ -12,7 +12,7 @@ import click
 
 from knit.cli import complete
 from knit.cli.edge import DONE, FAILED
-from knit.cli.flags import ANSWERS_HELP, Command, Group
+from knit.cli.goflags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, json_flag, styled
 from knit.settings.environment import Environment
 

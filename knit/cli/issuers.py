@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli import complete
-from knit.cli.flags import ANSWERS_HELP, Command, Group
+from knit.cli.goflags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, instant, json_flag, table
 from knit.cli.session import connected, settings
 from knit.settings.environment import Environment

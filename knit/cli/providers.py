@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli import complete
-from knit.cli.flags import Command
+from knit.cli.goflags import Command
 from knit.cli.output import as_json, for_people, json_flag, styled, table, width
 from knit.settings.environment import Environment
 

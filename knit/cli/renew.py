@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli.edge import DONE, FAILED
-from knit.cli.flags import Command
+from knit.cli.goflags import Command
 from knit.cli.issuers import rules_of
 from knit.cli.output import instant, json_flag
 from knit.cli.result import Result, report

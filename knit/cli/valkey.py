@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli.edge import DONE, FAILED
-from knit.cli.flags import Command
+from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, instant, json_flag
 from knit.settings.environment import Environment
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from knit.cli.flags import Command
+from knit.cli.goflags import Command
 from knit.node import start
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from knit.core import lost
@@ -194,13 +194,18 @@ def adopted(
         spec,
         leaf,
         directory=_directory(value, terms, account_host),
-        issued_at=leaf.not_before if value.mark is None else value.mark.issued_at,
+        issued_at=_issued_at(value, leaf),
         sha256=value.sha256,
         generation=value.generation_by(clock()) or 0,
         cert_path=value.cert_path,
         key_path=value.key_path,
     )
     return issued, leaf
+
+
+def _issued_at(value: Value, leaf: Leaf) -> datetime:
+    """A value tells whole seconds: it answers what was asked for within that second, before the attempt began."""
+    return leaf.not_before if value.mark is None else value.mark.issued_at + timedelta(seconds=1)
 
 
 def _directory(value: Value, terms: Terms | None, account_host: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Asks the process of `knit.node.pairs` about pairs; it lives as long as one pass needs it."""
+"""Asks the process of `knit.node.inspector_child` about pairs; it lives as long as one pass needs it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Inspector:
         with theirs, ExitStack() as undo:
             undo.callback(ours.close)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "knit.node.pairs"],
+                [sys.executable, "-m", "knit.node.inspector_child"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 # What it has to say, it says in its answers.

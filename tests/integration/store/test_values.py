@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from knit.app.telling import to_log
+from knit.app.listeners import to_log
 from knit.flows.values import PORTION, Values
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout

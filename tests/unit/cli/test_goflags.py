@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from knit.cli.flags import Command, as_click_takes
+from knit.cli.goflags import Command, as_click_takes
 
 
 def rewritten(*args: str) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import click
 import pytest
 
-from knit.cli.wanted import change_from
-from knit.core.wanted import Change
+from knit.cli.app import app
+from knit.cli.change import change_from
+from knit.core.wanted import OPTIONS, Change
 from knit.errors import Misconfigured
 
 
@@ -43,3 +45,10 @@ def test_an_empty_text_takes_a_time_away() -> None:
 def test_a_time_that_is_none_is_named() -> None:
     with pytest.raises(Misconfigured, match="renew_before '30 days': must be a positive duration"):
         change_from({"renew_before": "30 days"})
+
+
+def test_add_has_a_flag_for_every_option_of_the_list_and_no_flag_is_left_out() -> None:
+    command = app.get_command(click.Context(app), "add")
+    assert command is not None
+    flags = {parameter.name for parameter in command.params}
+    assert flags - {"domains", "as_records"} == set(OPTIONS)

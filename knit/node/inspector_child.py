@@ -1,4 +1,4 @@
-"""Looks into certificates and keys: a short-lived process of its own, `python -m knit.node.pairs`.
+"""Looks into certificates and keys: a short-lived process of its own, `python -m knit.node.inspector_child`.
 
 A node looks into a pair a few times a year, and the library that can do it takes 10 MiB. One line of JSON says that
 the process is ready, or why it cannot be; then one line in with fullchain and privkey, one line out with the facts or

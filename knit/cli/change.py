@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from knit.core.wanted import Change
+from knit.core.wanted import OPTIONS, Change
 from knit.core.words import duration
 from knit.errors import Misconfigured
 
-TEXTS = ("provider", "valkey_key", "cert_path", "key_path", "issuer", "key_type", "profile", "preferred_chain")
+TEXTS = tuple(name for name in OPTIONS if name != "renew_before")
 
 
 def change_from(typed: Mapping[str, str]) -> Change:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from knit.app.telling import LEVELS, to_all, to_log
+from knit.app.listeners import LEVELS, to_all, to_log
 from knit.core.events import Kind, Severity, Told
 from knit.core.model.attempt import AttemptId, Failed, Renewed, Skipped
 from knit.core.model.certificate import CertId
