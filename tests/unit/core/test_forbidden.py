@@ -30,7 +30,7 @@ ROOT = pki.authority()
         "/etc/kubernetes/pki/etcd/ca.key", "/etc/pki/akmods/certs/public_key.pem", "/etc/pki/CA/cacert.pem",
         "/etc/ipa/ca.crt", "/var/lib/shim-signed/mok/MOK.priv", "/var/lib/sbctl/keys/db/db.pem",
         "/var/lib/docker/overlay2/0a/merged/etc/ssl/x.pem", "/opt/venv/lib/python3.11/site-packages/certifi/x.pem",
-        "/opt/app/certifi/cacert.pem", "/root/.postgresql/root.crt", "/etc/nginx/modules-enabled/x.pem",
+        "/opt/app/certifi/cacert.pem", "/home/alice/.postgresql/root.crt", "/etc/nginx/modules-enabled/x.pem",
     ],
 )  # fmt: skip
 def test_what_a_system_trusts_starts_or_admits_by_is_never_written(path: str) -> None:
