@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from knit.core import x509
@@ -65,7 +66,7 @@ class Order:
         if leaf is None:
             staged, leftovers = self._obtained(key, issuer)
             with _keeping():
-                leaf = self._received(staged, key, issuer)
+                leaf = self._checked(staged, key, issuer)
         with _keeping():
             self.ports.store.hand_over(self.lease, self.attempt, leaf, pair_digest(staged, key.pem))
         return self._issued(leaf, leftovers=leftovers)
@@ -113,13 +114,13 @@ class Order:
             if not request.finalized:
                 # Credentials that are missing are found before the CA is asked for anything.
                 prover.open()
-            return issuer.issue(request, journal, prover), journal.leaves_records()
+            return issuer.issue(request, journal, prover, partial(self._keep, key)), journal.leaves_records()
 
-    def _received(self, chain: bytes, key: x509.Key, issuer: Issuer) -> Leaf:
-        """Keep what the CA has issued, whatever it is: it has cost one of the few that the CA gives for these names."""
-        self.lease.check()
-        self.ports.staging.put(self.attempt.id, Bundle(fullchain=chain, privkey=key.pem))
-        return self._checked(chain, key, issuer)
+    def _keep(self, key: x509.Key, chain: bytes) -> None:
+        """What the CA has issued, whatever it is: it has cost one of the few that the CA gives for these names."""
+        with _keeping():
+            self.lease.check()
+            self.ports.staging.put(self.attempt.id, Bundle(fullchain=chain, privkey=key.pem))
 
     def _checked(self, chain: bytes, key: x509.Key, issuer: Issuer) -> Leaf:
         """Raises BundleMismatch, for a person to look at; Refused for a chain that has run out while it was kept."""

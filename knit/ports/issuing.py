@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.issuer import Account, Remembered, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
+
+Keep = Callable[[bytes], None]
+"""Puts a chain where it outlives this process."""
 
 
 class Issuer(Protocol):
@@ -18,8 +21,8 @@ class Issuer(Protocol):
     roots: bytes
     """PEM: whose signature alone makes a certificate whole. Empty: a certificate comes with its issuer's."""
 
-    def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
-        """Return the full chain, leaf first, PEM.
+    def issue(self, request: IssueRequest, journal: Journal, prover: Prover, keep: Keep) -> bytes:
+        """Return the full chain, leaf first, PEM. `keep` has it before the order's proofs are given up.
 
         Goes on with `request.order_url` when given (and makes a new order, journalled, only when the CA no
         longer knows that order or says it is invalid). At most one finalize per order.

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from knit.core.model.attempt import Renewed
+from knit.issuers.acme import AcmeIssuer
+from knit.issuers.acme.authorizations import deactivate
+from knit.issuers.acme.session import Session
+from knit.issuers.acme.wire import Order
 from knit.settings.environment import Environment
 from rig.scripted_ca.client import ScriptedCA
-from tests.integration.test_flows import Stage
+from tests.integration.test_flows import KilledError, Life, Stage
 from tests.integration.test_kept_orders import ca, stage, tried
 
 __all__ = ["ca", "stage"]
@@ -44,3 +48,29 @@ def test_a_ca_that_does_not_go_along_costs_nothing(stage: Stage, ca: ScriptedCA,
     ca.fault("authz", nth=3, times=0, **fault)
     assert issued_twice(stage, ca) >= 1
     assert stage.sql("select * from knit_pauses") == []
+
+
+def test_a_worker_that_dies_once_it_has_given_proofs_up_has_kept_what_was_issued(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+
+    def dies_afterwards(session: Session, order: Order) -> None:
+        deactivate(session, order)
+        raise KilledError
+
+    monkeypatch.setattr("knit.issuers.acme.orders.deactivate", dies_afterwards)
+    with stage.process(Life()) as flows, pytest.raises(KilledError):
+        flows.renew.run(cert_id)
+    monkeypatch.undo()
+    with stage.process(Life()) as flows:
+        # As many CAs have it: an order without its proofs is invalid, whatever came of it.
+        monkeypatch.setattr(AcmeIssuer, "issue", not_again)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    ca = stage.servers.ca
+    assert isinstance(ca, ScriptedCA)
+    assert ca.counts()["names"][name]["finalized"] == 1
+
+
+def not_again(*_: object) -> bytes:
+    raise AssertionError("the CA is asked for nothing: the chain is there")

@@ -25,7 +25,7 @@ from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection
 from knit.issuers.acme.wire import Directory
-from knit.ports.issuing import Accounts
+from knit.ports.issuing import Accounts, Keep
 from knit.ports.journal import Journal
 from knit.ports.leases import Leases
 from knit.ports.process import Clock, Sleep
@@ -107,12 +107,12 @@ class AcmeIssuer:
         self._lock = threading.Lock()
         self._shared: _Shared | None = None
 
-    def issue(self, request: IssueRequest, journal: Journal, prover: Prover) -> bytes:
+    def issue(self, request: IssueRequest, journal: Journal, prover: Prover, keep: Keep = lambda _: None) -> bytes:
         """See ports.Issuer. Besides what is listed there, Refused for a CSR or a profile the CA will not have."""
         with self._network() as network:
             session = self._ready(network, request)
             try:
-                return Issuance(session, request, journal, prover).run()
+                return Issuance(session, request, journal, prover, keep).run()
             except ProblemReply as refused:
                 raise self._error(refused.problem, request) from None
             except OrderKept:

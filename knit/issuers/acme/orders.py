@@ -26,6 +26,7 @@ from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, STATUSES, VALID, Order
+from knit.ports.issuing import Keep
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
 
@@ -48,12 +49,15 @@ class Issuance:
     request: IssueRequest
     journal: Journal
     prover: Prover
+    keep: Keep
 
     def run(self) -> bytes:
         """The chain, PEM. Raises ProblemReply besides what the port allows."""
         order = self._ready(self._resumed() or self._ordered())
         with _keeping():
             chain = self._collected(self._finalized(order))
+        # First, for there are CAs that call an order invalid once its proofs are given up.
+        self.keep(chain)
         if self.session.deactivates:
             deactivate(self.session, order)
         return chain
