@@ -40,9 +40,9 @@ _GO_ESCAPES = str.maketrans(
 class Mark:
     """knit's own member: which certificate, a generation that only grows, and where it came from.
 
-    `installation` is the id of the database that the certificate is listed in; an earlier knit wrote none. With
-    `directory` (the ACME directory URL) the facts about a value can be taken from the value itself when the
-    database has lost them.
+    `issued_at` is when the attempt began; an earlier knit cut it to whole seconds. `installation` is the id of the
+    database that the certificate is listed in; an earlier knit wrote none. With `directory` (the ACME directory URL)
+    the facts about a value can be taken from the value itself when the database has lost them.
     """
 
     cert_id: CertId
@@ -144,7 +144,7 @@ class Value:
                 "v": VERSION,
                 "id": self.mark.cert_id,
                 "generation": self.mark.generation,
-                "issued_at": _go_time(self.mark.issued_at),
+                "issued_at": _exact_time(self.mark.issued_at),
                 "directory": self.mark.directory,
                 **owner,
             }
@@ -296,6 +296,11 @@ def _go_json(members: dict[str, object]) -> str:
 
 def _go_time(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _exact_time(when: datetime) -> str:
+    """With the fraction: whether a request came before or after is told by less than a second."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _refuse(why: str) -> NoReturn:

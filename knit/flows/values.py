@@ -204,8 +204,14 @@ def adopted(
 
 
 def _issued_at(value: Value, leaf: Leaf) -> datetime:
-    """A value tells whole seconds: it answers what was asked for within that second, before the attempt began."""
-    return leaf.not_before if value.mark is None else value.mark.issued_at + timedelta(seconds=1)
+    """When its attempt began: it answers what was asked for before that.
+
+    Of one that tells only whole seconds, as an earlier knit wrote them, that is taken to be the end of its second.
+    """
+    if value.mark is None:
+        return leaf.not_before
+    began = value.mark.issued_at
+    return began if began.microsecond else began + timedelta(seconds=1)
 
 
 def _directory(value: Value, terms: Terms | None, account_host: str | None) -> str:

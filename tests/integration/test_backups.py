@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -104,6 +105,26 @@ def test_a_request_that_was_answered_after_the_backup_is_not_answered_again(stag
         flows.publish.everything()
     passed(stage, cert_id)
     assert finalized(stage, name) == 2
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_request_within_the_second_of_a_newer_value_is_answered_by_it_only_where_it_came_before(
+    stage: Stage, postgres: Postgres, later: bool
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    renewed(stage, cert_id)
+    with restored_after(stage, postgres):
+        renewed(stage, cert_id)
+        ((began,),) = stage.sql("select max(started_at) from knit_attempts")
+    apart = timedelta(microseconds=1 if later else -1)
+    stage.sql("update knit_certs set requested_at = %s where id = %s", began + apart, cert_id)
+    before = published(stage, name)["knit"]["generation"]
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Renewed if later else Skipped)
+        flows.publish.everything()
+    assert finalized(stage, name) == 2 + later
+    assert (published(stage, name)["knit"]["generation"] > before) is later
+    assert recorded(stage, cert_id) == as_published(published(stage, name))
 
 
 def test_a_newer_value_with_a_compromised_key_is_not_taken(stage: Stage, postgres: Postgres) -> None:
