@@ -52,7 +52,7 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
         shell_complete=complete.key_types,
     ),
     click.option("--profile", metavar="NAME", help="Certificate profile of the CA."),
-    click.option("--renew-before", metavar="DURATION", help="Renew with so much life left, for example 30d or 720h."),
+    click.option("--renew-before", metavar="DURATION", help="Renew with so much life left, for example 30d or 36h."),
     click.option("--preferred-chain", metavar="CN", help="Of several chains, the one whose root has this common name."),
 )
 
@@ -221,7 +221,7 @@ def _plain(value: object) -> object:
 
 
 def _shown(value: object) -> str:
-    plain = _plain(value)
+    plain = listed.spelled(value) if isinstance(value, timedelta) else _plain(value)
     if isinstance(plain, list):
         return clean(", ".join(plain))
     return str(plain).lower() if isinstance(plain, bool) else "-" if plain is None else clean(str(plain))

@@ -61,9 +61,18 @@ def record(cert: Listed) -> dict[str, object]:
 
 
 def duration(value: timedelta) -> str:
-    """As Go writes it, in the largest unit that is exact."""
+    """For programs: as Go writes it, which has no days, in the largest unit that is exact."""
+    return _in_units(value, {"h": 3600, "m": 60})
+
+
+def spelled(value: timedelta) -> str:
+    """For people: the same, whole days in days."""
+    return _in_units(value, {"d": 86400, "h": 3600, "m": 60})
+
+
+def _in_units(value: timedelta, units: Mapping[str, int]) -> str:
     seconds = int(value.total_seconds())
-    unit, size = next(((u, s) for u, s in (("h", 3600), ("m", 60)) if seconds % s == 0), ("s", 1))
+    unit, size = next(((unit, size) for unit, size in units.items() if seconds % size == 0), ("s", 1))
     return f"{seconds // size}{unit}"
 
 
@@ -220,7 +229,7 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("key", f"{clean(cert.key_path)}  ({clean(cert.key_type)})"),
         ("profile", None if cert.profile is None else clean(cert.profile)),
         ("root", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
-        ("renew", None if cert.renew_before is None else f"with {duration(cert.renew_before)} left"),
+        ("renew", None if cert.renew_before is None else f"with {spelled(cert.renew_before)} left"),
         ("expires", _expiry(cert, now)),
         ("renewed", instant(cert.last_renewed)),
         ("working on", cert.step),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from knit.cli.listed import cut
+from knit.cli.listed import cut, spelled
 from knit.cli.output import clean, for_people, height, instant, width
 from knit.core.events import Event, Kind
 
@@ -25,6 +26,9 @@ STEPS = {
     Kind.CERTIFICATE_PUBLISHED: "published",
 }
 """What a renewal gets done, in the order in which it does."""
+
+_INTERVAL = re.compile(r"(?:(\d+) days?)? ?(?:(\d+):(\d\d):(\d\d))?")
+"""As PostgreSQL writes one that knit has set, with any of its parts left out."""
 
 LEAST = 5
 """Lines of the story, however much else there is to say."""
@@ -92,9 +96,18 @@ def _edit(event: Event) -> Entry:
     if event.kind is Kind.CERTIFICATE_CHANGED:
         for name, change in sorted(event.detail.items()):
             before, after = change if isinstance(change, list) else (None, change)
-            lines.append(f"      {clean(name)}: {_shown(before)} -> {_shown(after)}")
+            shown = _time_shown if name == "renew_before" else _shown
+            lines.append(f"      {clean(name)}: {shown(before)} -> {shown(after)}")
     return event.at, lines
 
 
 def _shown(value: object) -> str:
     return "-" if value is None else str(value).lower() if isinstance(value, bool) else clean(str(value))
+
+
+def _time_shown(value: object) -> str:
+    found = _INTERVAL.fullmatch(str(value)) if value else None
+    if found is None:
+        return _shown(value)
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return spelled(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))

@@ -149,7 +149,7 @@ def test_set_changes_what_is_named_and_nothing_else(settings: dict[str, str]) ->
     before = only(settings)
     done = knit("set", "--id", "1", "--renew-before", "10d", **settings)
     assert (done.code, done.err) == (0, NOBODY)
-    assert done.out.splitlines()[1:] == ["  renew_before: - -> 240h"]
+    assert done.out.splitlines()[1:] == ["  renew_before: - -> 10d"]
     assert only(settings) == {**before, "renew_before": "240h"}
 
     moved = knit("set", "--domains", "a.example", "--valkey-key", "tls:new", "--profile=", "--json", **settings)

@@ -12,6 +12,7 @@ from knit.cli import listed
 from knit.cli.output import as_json, clean, instant, table
 from knit.core.model.certificate import CertId
 from knit.core.model.listing import Listed
+from knit.core.words import duration
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CERT = Listed(
@@ -81,6 +82,14 @@ def test_json_has_names_as_a_list_and_times_as_text(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(("seconds", "text"), [(7200, "2h"), (5400, "90m"), (61, "61s")])
 def test_a_duration_is_written_as_go_reads_it(seconds: int, text: str) -> None:
     assert listed.duration(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("480h", "20d"), ("36h", "36h"), ("90m", "90m"), ("86400", "1d"), ("7", "7s")]
+)
+def test_people_are_told_days_where_they_are_whole_and_what_they_are_told_they_can_type(text: str, said: str) -> None:
+    assert listed.spelled(duration(text)) == said
+    assert duration(said) == duration(text)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 250])
@@ -162,7 +171,7 @@ def test_a_story_begins_with_all_that_is_wanted() -> None:
         CERT, key_type="rsa4096", profile="shortlived", preferred_chain="X2", renew_before=timedelta(days=20)
     )
     text = "\n".join(listed.block(rare, NOW))
-    for part in ("valkey key tls:b", "/etc/b.crt", "/etc/b.key  (rsa4096)", "shortlived", "X2", "480h left"):
+    for part in ("valkey key tls:b", "/etc/b.crt", "/etc/b.key  (rsa4096)", "shortlived", "X2", "20d left"):
         assert part in text
     assert "profile" not in "\n".join(listed.block(CERT, NOW))
 

@@ -77,6 +77,15 @@ def test_renewals_and_edits_are_told_the_newest_first_with_steps_failures_and_wh
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("20 days", "20d"), ("1 day 12:00:00", "36h"), ("00:00:09", "9s"), ("1 mon", "1 mon"), ("1 day", "1d")],
+)
+def test_a_time_is_told_as_people_type_it(written: str, said: str) -> None:
+    told = story([], [event(1, Kind.CERTIFICATE_CHANGED, renew_before=[None, written])], used=1)
+    assert told[1:] == [f"      renew_before: - -> {said}"]
+
+
 @pytest.mark.parametrize(("lines", "shown"), [("24", 13), ("40", 29), ("5", LEAST)])
 def test_it_fills_at_most_the_screen_and_says_what_is_left_out(
     monkeypatch: pytest.MonkeyPatch, lines: str, shown: int
