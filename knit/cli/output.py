@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +18,10 @@ from knit.settings.environment import Environment
 
 F = TypeVar("F", bound=Callable[..., Any])
 GAP = "  "
+BELOW = "    "
+LEAST = 10
+"""Columns of the narrowest terminal that lines are wrapped for."""
+
 WIDEST = 256
 """Columns that a cell may make the lines of others longer by."""
 
@@ -57,7 +63,7 @@ def styled(words: str, **style: Any) -> str:
 
 def width() -> int:
     """Columns of the terminal."""
-    return shutil.get_terminal_size().columns
+    return max(shutil.get_terminal_size().columns, LEAST)
 
 
 def height() -> int:
@@ -69,3 +75,42 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Aligned columns, two spaces apart. A cell that is very long makes its own line longer, and no other."""
     widths = [max(min(len(cell), WIDEST) for cell in column) for column in zip(*rows, strict=True)]
     return [GAP.join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def wrapped(written: str, size: int, indent: str = "") -> list[str]:
+    """The text in lines of so many columns, the later ones indented. A word that no line can hold stays whole."""
+    wrapper = textwrap.TextWrapper(size, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return wrapper.wrap(written) or [""]
+
+
+def fitted(rows: Sequence[Sequence[str]], size: int) -> list[str]:
+    """The table in so many columns: long cells go on below their beginning, and nothing of them is left out.
+
+    Where the longest words of all columns do not fit side by side, the last columns go below their rows.
+    """
+    return [line for lines in _fitted(rows, size) for line in lines]
+
+
+def _fitted(rows: Sequence[Sequence[str]], size: int) -> list[list[str]]:
+    columns = list(zip(*rows, strict=True))
+    least = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    spare = size - sum(least) - len(GAP) * (len(least) - 1)
+    if spare < 0 and len(columns) > 1:
+        above = _fitted([row[:-1] for row in rows], size)
+        return [lines + _below(row[-1], size) for lines, row in zip(above, rows, strict=True)]
+    widths = []
+    for narrow, column in zip(least, columns, strict=True):
+        more = min(max(map(len, column)) - narrow, max(spare, 0))
+        spare -= more
+        widths.append(narrow + more)
+    return [_row(row, widths, size) for row in rows]
+
+
+def _row(row: Sequence[str], widths: Sequence[int], size: int) -> list[str]:
+    cells = [wrapped(cell, min(width, size)) for cell, width in zip(row, widths, strict=True)]
+    lines = zip_longest(*cells, fillvalue="")
+    return [GAP.join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _below(cell: str, size: int) -> list[str]:
+    return [] if cell == "-" else [f"{BELOW}{line}" for line in wrapped(cell, size - len(BELOW))]

@@ -9,7 +9,7 @@ import click
 
 from knit.cli import complete
 from knit.cli.goflags import Command
-from knit.cli.output import as_json, for_people, json_flag, styled, table, width
+from knit.cli.output import as_json, fitted, for_people, json_flag, styled, table, width, wrapped
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
@@ -48,26 +48,35 @@ def _print(said: object, *, as_records: bool) -> None:
 
 def _list(every: Sequence[Service], env: Mapping[str, str]) -> list[str]:
     rows = [(one.code, one.driver, one.title, ", ".join(one.set_names(env)) or "-") for one in every]
-    lines = table([COLUMNS, *rows])
-    return [styled(lines[0], bold=True), *(line[: width()] for line in lines[1:])] if for_people() else lines
+    lines = _table([COLUMNS, *rows])
+    return [styled(lines[0], bold=True), *lines[1:]]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """In the width that a terminal has."""
+    return fitted(rows, width()) if for_people() else table(rows)
+
+
+def _text(written: str) -> list[str]:
+    return wrapped(written, width(), "  ") if for_people() else [written]
 
 
 def _one(service: Service, env: Mapping[str, str], account: str) -> list[str]:
     head = f"{styled(service.code, bold=True)}  {service.title}"
-    also = [f"also called {', '.join(service.aliases)}"] if service.aliases else []
+    also = _text(f"also called {', '.join(service.aliases)}") if service.aliases else []
     if service.provider is None:
-        return [head, *also, f"not served: {service.reason}"]
+        return [head, *also, *_text(f"not served: {service.reason}")]
     found = service.provider
     return [
         head,
         *also,
-        f"served by {service.driver}; see {found.url}",
-        f"the credential needs {found.rights}",
-        *([found.note] if found.note else []),
+        *_text(f"served by {service.driver}; see {found.url}"),
+        *_text(f"the credential needs {found.rights}"),
+        *(_text(found.note) if found.note else []),
         "",
         *_variables(found, service.set_names(env, account)),
         "",
-        f"required: {_required(found)}",
+        *_text(f"required: {_required(found)}"),
     ]
 
 
@@ -81,7 +90,7 @@ def _variables(found: Described, known: Sequence[str]) -> list[str]:
         )
         for variable in found.settings
     ]
-    return table([("VARIABLE", "DEFAULT", "SET", "MEANING"), *rows])
+    return _table([("VARIABLE", "DEFAULT", "SET", "MEANING"), *rows])
 
 
 def _required(found: Described) -> str:

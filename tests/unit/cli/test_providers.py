@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from knit.app import catalog
+from knit.cli import output, providers
 from knit.cli.app import app
 
 runner = CliRunner()
@@ -62,6 +66,47 @@ def test_an_unknown_code_is_misuse() -> None:
     result = runner.invoke(app, ["providers", "qqqqqqqqqqqq"])
     assert result.exception is not None
     assert "unknown DNS provider" in str(result.exception)
+
+
+WIDTHS = pytest.mark.parametrize("columns", [40, 60, 80, 120, 250])
+
+
+@pytest.fixture
+def terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for part in (output, providers):
+        monkeypatch.setattr(part, "for_people", lambda: True)
+    return columns
+
+
+def words(text: str) -> Counter[str]:
+    """But for the sign that there is nothing."""
+    return Counter(word for word in text.split() if word != "-")
+
+
+def fits(lines: list[str], columns: int) -> bool:
+    """Whether all do, but those with a word that no line could hold."""
+    return all(len(line) <= columns or len(max(line.split(), key=len)) > columns - 4 for line in lines)
+
+
+@WIDTHS
+def test_at_a_terminal_each_code_begins_a_line_and_everything_set_can_be_read(terminal: int) -> None:
+    given = {"ALICLOUD_ACCESS_KEY": "k", "ALICLOUD_SECRET_KEY": "s"}
+    lines = click.unstyle(said(**given)).splitlines()
+    assert fits(lines, terminal)
+    assert {line.split()[0] for line in lines if line[0] != " "} >= {one.code for one in catalog.services()}
+    assert {"ALICLOUD_ACCESS_KEY,", "ALICLOUD_SECRET_KEY"} <= words("\n".join(lines)).keys()
+
+
+@WIDTHS
+@pytest.mark.parametrize("code", ["cloudflare", "azuredns", "dnspod", "exec", "route53", "edgedns"])
+def test_at_a_terminal_no_word_about_a_provider_is_lost_or_cut(
+    code: str, terminal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = click.unstyle(said(code))
+    assert fits(shown.splitlines(), terminal)
+    monkeypatch.setattr(providers, "for_people", lambda: False)
+    assert words(shown) == words(said(code))
 
 
 @pytest.mark.parametrize("code", ["desec", "abion"])
