@@ -15,12 +15,14 @@ from dramatiq.brokers.stub import StubBroker
 from knit.app.listeners import to_all, to_log
 from knit.app.names import WORKER, person
 from knit.app.queue import open_queue, queue_in_memory
-from knit.core.events import Told
+from knit.core.events import Kind, Told
 from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
 from knit.core.model.results import GivenUp, PassPlan, Publishing, Result
+from knit.errors import KnitError
 from knit.flows.tick import Ticker
 from knit.outages import Outages
+from knit.ports.events import Listener
 from knit.queue import messages
 from knit.queue.base import Queue
 from knit.settings.central import Scheduling, Worker
@@ -91,10 +93,24 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     """Renew one certificate and publish it; None when a bug stopped the actor."""
     heard = Heard()
     queue = queue_in_memory()
-    with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
+    with _working(settings, env, queue, outages=Outages(), heard=heard, to_log=_but_its_end(cert_id)) as working:
         queue.send(messages.renew(cert_id))
         _drain(queue, working.later)
     return heard.outcome()
+
+
+def _but_its_end(cert_id: CertId) -> Listener:
+    """The log, without how this certificate's renewal has failed: whoever asked for it is told that."""
+
+    def tell(told: Told | Result) -> None:
+        match told:
+            case Told(kind=Kind.RENEWAL_FAILED | Kind.RENEWAL_POSTPONED, cert_id=about) if about == cert_id:
+                return
+            case GivenUp(error=KnitError()):
+                return
+        to_log(told)
+
+    return tell
 
 
 Serve = Callable[[Ticker, timedelta, Outages], None]
@@ -122,7 +138,13 @@ class Working:
 
 @contextmanager
 def _working(
-    settings: Worker, env: Environment, queue: Queue, *, outages: Outages, heard: Heard | None = None
+    settings: Worker,
+    env: Environment,
+    queue: Queue,
+    *,
+    outages: Outages,
+    heard: Heard | None = None,
+    to_log: Listener = to_log,
 ) -> Iterator[Working]:
     keep_memory_private()
     stopping = Stopping()

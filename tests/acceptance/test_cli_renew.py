@@ -77,6 +77,20 @@ def test_without_a_queue_the_renewal_happens_here(scene: Scene) -> None:
     assert (again.code, again.json["result"]) == (0, "not_due")
 
 
+def test_a_failure_here_is_said_once(scene: Scene) -> None:
+    """Whoever asked is told it; the log tells what else happened."""
+    one = str(scene.knit.add("www.knit.example", provider="desec"))
+    for more in ([], ["--force", "--wait"]):
+        failed = scene.knit.knit("renew", "--id", one, *more, env=HERE)
+        assert (failed.code, failed.err.count("DESEC_TOKEN")) == (1, 1), failed.err
+    record = scene.knit.knit("renew", "--id", one, "--force", "--json", env=HERE)
+    assert (record.code, record.out.count("DESEC_TOKEN"), record.err.count("DESEC_TOKEN")) == (1, 1, 0), record.err
+    whole = scene.once()
+    assert (whole.code, whole.err.count("DESEC_TOKEN")) == (1, 0), "a pass in which nothing was tried"
+    away = scene.knit.knit("renew", "--id", one, "--force", env={**HERE, "KNIT_VALKEY_URL": "redis://127.0.0.1:1"})
+    assert (away.code, away.err.count("knit: "), away.err.count("level=ERROR")) == (1, 1, 0), away.err
+
+
 def test_the_daemon_issues_and_stops_on_sigterm(scene: Scene) -> None:
     scene.add("www.knit.example")
     daemon = scene.knit.run("renew", ["knit", "renew"], **HERE)
