@@ -21,7 +21,7 @@ from knit.core import x509
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle, KeyType
 from knit.core.model.challenge import Challenge, ChallengeId, Record
-from knit.core.model.issuer import Account
+from knit.core.model.issuer import UNNAMED, Account
 from knit.issuers.acme import AcmeIssuer, Site
 from rig.pebble import Pebble, PebbleOptions
 
@@ -36,7 +36,7 @@ class Ours:
     """The issuer as a worker uses it."""
 
     def __init__(self, pebble: Pebble) -> None:
-        site = Site(directory=pebble.directory_url, ca_files=(str(pebble.ca_file),))
+        site = Site(name=UNNAMED, directory=pebble.directory_url, ca_files=(str(pebble.ca_file),))
         party = Party()
         self._issuer = AcmeIssuer(site, party, party, lambda: datetime.now(UTC), time.sleep)
         self._party = party

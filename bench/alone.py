@@ -16,6 +16,7 @@ from knit.app.locks import KeyedLocks
 from knit.core import x509
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle, KeyType
+from knit.core.model.issuer import UNNAMED
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.prover import Dns01, Shared
 from knit.issuers.acme import AcmeIssuer, Site
@@ -39,7 +40,7 @@ class Alone:
     _party: Party = field(default_factory=Party)
 
     def __post_init__(self) -> None:
-        site = Site(directory=self.pebble.directory_url, ca_files=(str(self.pebble.ca_file),))
+        site = Site(name=UNNAMED, directory=self.pebble.directory_url, ca_files=(str(self.pebble.ca_file),))
         self._issuer = AcmeIssuer(site, self._party, self._party, _now, time.sleep)
         looking = Looking(resolvers=(self.knot.address,), wait=0)
         delegation = DnsDelegation(looking, time.sleep)

@@ -14,14 +14,12 @@ import redis
 from bench import processes
 from bench.centre import median
 from bench.figures import Figure
-from bench.many import listed
+from bench.many import ALLOWED, TERMS, listed
 from knit.app.listeners import to_log
 from knit.app.published import published_side
 from knit.core.model.decision import Rules
-from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
-from knit.settings.table import LETS_ENCRYPT
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.clock import ServerClock
 from knit.store.database import Database
@@ -76,10 +74,10 @@ def _round(postgres: Postgres, valkey: Valkey, name: str) -> tuple[float, float,
 
 
 def _pass(url: str, valkey_url: str) -> None:
-    layout, rules = Layout(), Rules(issuers=(Terms(name=PLAIN, directory=LETS_ENCRYPT),))
+    layout, rules = Layout(), Rules(issuers=(TERMS,))
     with Database.open(url, connections=2) as database:
         link = connect(valkey_url, name="knit-bench")
-        passes, clock = Passes(database, layout.reserved), ServerClock(database)
+        passes, clock = Passes(database, ALLOWED), ServerClock(database)
         side = published_side(link, layout, passes, Installations(database))
         here: dict[str, Any] = {"store": passes, "publication": side.publication, "rules": rules, "clock": clock}
         values = Values(home=side.belonging.home, tell=to_log, **here)

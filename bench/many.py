@@ -14,11 +14,15 @@ from cryptography.x509.oid import NameOID
 
 from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle, CertId
+from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.value import Mark, Value
+from knit.core.wanted import Allowed
 from knit.settings.table import LETS_ENCRYPT
 from knit.valkey.layout import Layout
 
 MANY = 10_000
+TERMS = Terms(name=UNNAMED, directory=LETS_ENCRYPT)
+ALLOWED = Allowed(issuers=(TERMS.name,), reserved=Layout().reserved)
 LIFE = timedelta(days=90)
 CHUNK = 500
 COLUMNS = (

@@ -20,16 +20,14 @@ import redis
 from bench import processes
 from bench.centre import median
 from bench.figures import Figure
-from bench.many import MANY, issued, listed, published
+from bench.many import ALLOWED, MANY, TERMS, issued, listed, published
 from knit.app.listeners import to_log
 from knit.app.published import published_side
 from knit.core.model.decision import Rules
-from knit.core.model.issuer import PLAIN, Terms
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.values import Values
-from knit.settings.table import LETS_ENCRYPT
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Cursor, Database, Source
 from knit.store.leases.leases import Leases
@@ -70,7 +68,7 @@ def _of(count: int) -> list[Figure]:
         a_pass = _pass(database, valkey.url, opened)
         listed(connection, count)
         published(valkey.url, count, "/tls")
-        Passes(database, Layout().reserved).adopt()
+        Passes(database, ALLOWED).adopt()
         issued(connection)
         assert a_pass(deep=False) == 0
         # As autovacuum leaves the tables within a minute of such a change.
@@ -170,8 +168,8 @@ def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
     link = connect(valkey_url, name="knit-bench")
     opened.callback(link.close)
     layout = Layout()
-    passes, memory = Passes(database, layout.reserved), IssuerMemory(database)
-    rules = Rules(issuers=(Terms(name=PLAIN, directory=LETS_ENCRYPT),))
+    passes, memory = Passes(database, ALLOWED), IssuerMemory(database)
+    rules = Rules(issuers=(TERMS,))
     side = published_side(link, layout, passes, Installations(database))
     publication, belonging = side.publication, side.belonging
     values = Values(store=passes, home=belonging.home, publication=publication, rules=rules, clock=_now, tell=to_log)

@@ -12,10 +12,9 @@ import psycopg
 
 from bench.centre import median
 from bench.figures import Figure
-from bench.many import MANY, issued, listed, published
+from bench.many import ALLOWED, MANY, issued, listed, published
 from knit.store.database import Database
 from knit.store.passes.passes import Passes
-from knit.valkey.layout import Layout
 from rig.installation import BIN, Installation
 from rig.postgres import Postgres
 from rig.process import MissingError
@@ -49,7 +48,7 @@ def _of(count: int, psql: str) -> Figure:
         database = opened.enter_context(Database.open(url))
         with psycopg.connect(url, autocommit=True) as connection:
             listed(connection, count)
-            Passes(database, Layout().reserved).adopt()
+            Passes(database, ALLOWED).adopt()
             issued(connection)
             published(valkey.url, count, "/tls")
             connection.execute("vacuum analyze")

@@ -13,7 +13,6 @@ from knit.app.proving import delegation, solvers
 from knit.core.caa import Authority
 from knit.core.facts import Facts
 from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
-from knit.core.model.issuer import PLAIN
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
 from knit.errors import KnitError
@@ -61,7 +60,7 @@ class Checking:
 
     def _account_uri(self) -> str | None:
         """Our account, where this machine knows the database."""
-        account = None if self.database is None else Accounts(self.database).get(self.acme.directory, PLAIN)
+        account = None if self.database is None else Accounts(self.database).get(self.acme.directory, self.acme.name)
         return None if account is None else account.uri
 
 

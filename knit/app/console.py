@@ -16,7 +16,7 @@ from knit.store.database import Database
 if TYPE_CHECKING:
     from knit.core.model.certificate import CertId
     from knit.core.model.listing import Listed
-    from knit.core.wanted import Reserved
+    from knit.core.wanted import Allowed
     from knit.flows.edit_list import EditList
     from knit.ports.centre import Bell, Centre
     from knit.ports.events import Events
@@ -37,7 +37,7 @@ class Console:
         """The list of certificates."""
         from knit.store.list.certs import Certs
 
-        return Certs(self.database, self._reserved)
+        return Certs(self.database, self._allowed)
 
     @property
     def edit(self) -> EditList:
@@ -45,7 +45,7 @@ class Console:
         from knit.app.catalog import split
         from knit.flows.edit_list import EditList
 
-        return EditList(store=self.certs, known=split, reserved=self._reserved)
+        return EditList(store=self.certs, known=split, allowed=self._allowed)
 
     @cached_property
     def centre(self) -> Centre:
@@ -89,10 +89,10 @@ class Console:
         return Installations(self.database).compromise(cert_id)
 
     @property
-    def _reserved(self) -> Reserved:
-        from knit.valkey.layout import Layout
+    def _allowed(self) -> Allowed:
+        from knit.app.allowed import allowed
 
-        return Layout(self._central.index_key).reserved
+        return allowed(self._central)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from knit.settings.central import Acme
 def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:
     """The CA that the plain variables name."""
     site = Site(
+        name=settings.name,
         directory=settings.directory,
         ca_files=settings.ca_files,
         hosts=settings.hosts,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from knit.app.allowed import allowed
 from knit.app.listeners import to_log
 from knit.app.names import person
 from knit.errors import KnitError, Misconfigured
@@ -44,7 +45,7 @@ def open_published(settings: Worker) -> Iterator[tuple[PublishedSide, Leases]]:
         link = connect(settings.valkey_url, name="knit-cli")
         opened.callback(link.close)
         layout = Layout(settings.index_key)
-        yield published_side(link, layout, Passes(database, layout.reserved), Installations(database)), leases
+        yield published_side(link, layout, Passes(database, allowed(settings)), Installations(database)), leases
 
 
 def published_side(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from knit.app.allowed import allowed
 from knit.app.listeners import to_log
 from knit.app.published import PublishedSide, check_server, published_side
 from knit.flows.move import Move
@@ -90,7 +91,7 @@ def open_stores(settings: Settings, database: Database, opened: ExitStack, tell:
     opened.callback(link.close)
     check_server(link, settings.queue_url)
     layout = Layout(settings.index_key)
-    passes = Passes(database, layout.reserved)
+    passes = Passes(database, allowed(settings))
     published = published_side(link, layout, passes, Installations(database), tell)
     return Stores(
         settings=settings,

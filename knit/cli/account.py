@@ -23,22 +23,22 @@ def forget(*, new_key: bool, as_records: bool) -> None:
     With the same key, so where the CA knows the account all the same, it is that one again. Certificates that waited
     for the account are due at the next pass.
     """
-    from knit.core.model.issuer import PLAIN
     from knit.errors import Refused
 
     central = settings()
+    (issuer,) = central.issuers
     with connected(central) as console:
         accounts = console.accounts
-        known = accounts.get(central.directory, PLAIN)
+        known = accounts.get(issuer.directory, issuer.name)
         if known is None:
-            raise Refused(f"no account is kept for {central.directory}")
+            raise Refused(f"no account is kept for {issuer.directory}")
         due = accounts.forget(known, _made() if new_key else None)
     if as_records:
-        as_json({"result": "forgotten", "directory": central.directory, "account": known.uri, "due": due})
+        as_json({"result": "forgotten", "directory": issuer.directory, "account": known.uri, "due": due})
     else:
         was = "" if known.uri is None else f" ({clean(known.uri)})"
         click.echo(
-            f"the account at {central.directory}{was} is forgotten; the next order registers one; "
+            f"the account at {issuer.directory}{was} is forgotten; the next order registers one; "
             f"certificates due at the next pass because of it: {due}"
         )
 

@@ -40,10 +40,15 @@ def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 
 def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
-    """All that there are."""
-    from knit.core.model.issuer import PLAIN
+    """Those that this shell's variables describe."""
+    from knit.errors import Misconfigured
+    from knit.settings import central
+    from knit.settings.environment import Environment
 
-    return _starting(typed, (PLAIN,))
+    try:
+        return _starting(typed, (terms.name for terms in central.issuers(Environment.of_process())))
+    except Misconfigured:
+        return []
 
 
 def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:

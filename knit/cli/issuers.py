@@ -47,15 +47,15 @@ def accept(*, name: str, as_records: bool) -> None:
     central = settings()
     terms = central.rules.terms(name)
     if terms is None:
-        known = ", ".join(one.name for one in central.rules.issuers)
+        known = ", ".join(one.name for one in central.issuers)
         raise Misconfigured(f"no issuer is called {name!r}; the only one is {known}")
     with connected(central) as console:
         before = console.issuers.recall(name)
         due = console.issuers.accept(terms)
     if as_records:
-        as_json({"result": "accepted", "name": name, "directory": central.directory, "before": before, "due": due})
+        as_json({"result": "accepted", "name": name, "directory": terms.directory, "before": before, "due": due})
     else:
-        click.echo(_sentence(name, before, central.directory, due))
+        click.echo(_sentence(name, before, terms.directory, due))
 
 
 def _sentence(name: str, before: str | None, directory: str, due: int) -> str:
@@ -69,13 +69,14 @@ def _show(*, as_records: bool) -> None:
     from knit.core.issuers import agree
 
     central = settings()
+    here = {terms.name: terms.directory for terms in central.issuers}
     with connected(central) as console:
         found = console.issuers.all()
     if as_records:
         as_json(
             [
                 {"name": one.name, "kind": one.kind, "directory": one.directory, "since": one.since}
-                | {"agrees": agree(one.directory, central.directory)}
+                | {"agrees": one.name in here and agree(one.directory, here[one.name])}
                 for one in found
             ]
         )

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from knit.core.model.certificate import CertId, KeyType
-from knit.core.model.issuer import PLAIN
+from knit.core.model.issuer import UNNAMED
 from knit.core.names import covered, key_of, normalise
 from knit.core.placement import MAX_PATH, spelled, target
 from knit.errors import Misconfigured, Refused
@@ -21,8 +21,16 @@ LONGEST_KEY = 1024
 ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-Reserved = Callable[[str], bool]
-"""Says whether a certificate may not be published under this key, because knit uses it itself."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What an installation allows on its list. `issuers`: whom a certificate may ask for.
+
+    `reserved` says of a Valkey key that no certificate may be published there, because knit uses it itself.
+    """
+
+    issuers: tuple[str, ...]
+    reserved: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,7 @@ class Wanted:
     valkey_key: str
     cert_path: str
     key_path: str
-    issuer: str = PLAIN
+    issuer: str = UNNAMED
     key_type: str = KeyType.EC256.value
     profile: str | None = None
     preferred_chain: str | None = None
@@ -60,7 +68,7 @@ class Change:
 
 
 OPTIONS = tuple(one.name for one in fields(Wanted) if one.name != "names")
-DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": PLAIN, "key_type": "ec256"}
+DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": UNNAMED, "key_type": "ec256"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +115,7 @@ def _names(change: Change, before: tuple[str, ...]) -> tuple[str, ...]:
     return normalise((*(name for name in names if name not in gone), *change.add_names))
 
 
-def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None, issued: bool = False) -> Wanted:
+def judged(wanted: Wanted, allowed: Allowed, *, standing: Wanted | None = None, issued: bool = False) -> Wanted:
     """The entry with its names normalised, and its files as nodes name them.
 
     A file that a node would refuse is refused here, unless it is `standing` already: a node of the Go knit writes it,
@@ -123,10 +131,10 @@ def judged(wanted: Wanted, reserved: Reserved, *, standing: Wanted | None = None
         wanted,
         names=_apart(normalise(wanted.names), issued=issued),
         provider=_provider(wanted.provider),
-        valkey_key=_valkey_key(wanted.valkey_key, reserved),
+        valkey_key=_valkey_key(wanted.valkey_key, allowed),
         cert_path=cert_path,
         key_path=key_path,
-        issuer=_one_of("issuer", wanted.issuer, (PLAIN,)),
+        issuer=_one_of("issuer", wanted.issuer, allowed.issuers),
         key_type=_one_of("key_type", wanted.key_type, tuple(KeyType)),
         profile=_profile(wanted.profile),
         preferred_chain=_chain(wanted.preferred_chain),
@@ -161,12 +169,12 @@ def _provider(text: str) -> str:
     return text
 
 
-def _valkey_key(text: str, reserved: Reserved) -> str:
+def _valkey_key(text: str, allowed: Allowed) -> str:
     if not text.isprintable() or not text:
         raise Misconfigured(f"valkey_key {text[:100]!r}: must be printable text")
     if len(text) > LONGEST_KEY:
         raise Misconfigured(f"valkey_key {text[:20]!r}…: is too long, {LONGEST_KEY} characters are allowed")
-    if reserved(text):
+    if allowed.reserved(text):
         raise Misconfigured(f"valkey_key {text} is used by knit itself")
     return text
 

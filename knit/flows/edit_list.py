@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from knit.core.model.certificate import CertId
 from knit.core.names import normalise
-from knit.core.wanted import Change, Edited, Reserved, Wanted, applied, judged
+from knit.core.wanted import Allowed, Change, Edited, Wanted, applied, judged
 from knit.errors import Misconfigured
 from knit.ports.list import CertList
 
@@ -18,7 +18,7 @@ class EditList:
 
     store: CertList
     known: Callable[[str], object]
-    reserved: Reserved
+    allowed: Allowed
 
     def add(self, change: Change) -> Edited:
         """Put a certificate on the list, or change the one with the same set of names, and enable it.
@@ -34,7 +34,7 @@ class EditList:
         return self.store.edit(cert_id, lambda before: self._decided(change, before), enable=False)
 
     def _decided(self, change: Change, before: Wanted | None) -> Wanted:
-        after = judged(applied(change, before), self.reserved, standing=before)
+        after = judged(applied(change, before), self.allowed, standing=before)
         if before is None or after.provider != before.provider:
             self.known(after.provider)
         return after

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from knit.core import proxy
+from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.proxy import Proxies
 from knit.core.words import flag
 from knit.errors import Misconfigured
@@ -16,6 +17,10 @@ from knit.settings.table import SETTINGS, refuse_unknown, required
 if TYPE_CHECKING:
     from knit.core.model.decision import Rules
 
+PLAIN = UNNAMED
+"""The issuer that the plain variables (KNIT_ACME_...) describe: the one of all rows that were written before issuers
+had names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Central:
@@ -24,7 +29,7 @@ class Central:
     db_url: str = field(repr=False)
     queue_url: str | None = field(repr=False)
     index_key: str
-    directory: str
+    issuers: tuple[Terms, ...]
     threshold: timedelta | None
     log_level: str
 
@@ -36,7 +41,7 @@ class Central:
             db_url=required(env, "KNIT_DB_URL"),
             queue_url=queue_url(env, must=False),
             index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
-            directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
+            issuers=issuers(env),
             threshold=_threshold(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )
@@ -44,7 +49,7 @@ class Central:
     @property
     def rules(self) -> Rules:
         """The part of the settings that decides when a certificate is due."""
-        return _rules(self.directory, self.threshold)
+        return _rules(self.issuers, self.threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,7 @@ class Scheduling:
 class Acme:
     """How to speak to the CA."""
 
+    name: str
     directory: str
     email: str | None
     ca_files: tuple[str, ...]
@@ -89,6 +95,7 @@ class Acme:
             message = "KNIT_ACME_EAB_KID and KNIT_ACME_EAB_HMAC: set both or neither"
             raise Misconfigured(message)
         return cls(
+            name=PLAIN,
             directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
             email=SETTINGS["KNIT_ACME_EMAIL"].read(env),
             ca_files=_ca_files(env),
@@ -158,9 +165,19 @@ class Worker:
         )
 
     @property
+    def issuers(self) -> tuple[Terms, ...]:
+        """Where this worker gets certificates."""
+        return (Terms(name=self.acme.name, directory=self.acme.directory),)
+
+    @property
     def rules(self) -> Rules:
         """The part of the settings that decides when a certificate is due."""
-        return _rules(self.acme.directory, self.threshold)
+        return _rules(self.issuers, self.threshold)
+
+
+def issuers(env: Environment) -> tuple[Terms, ...]:
+    """The issuers that this environment describes. Raises Misconfigured."""
+    return (Terms(name=PLAIN, directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env)),)
 
 
 def queue_url(env: Environment, *, must: bool) -> str | None:
@@ -175,11 +192,10 @@ def queue_url(env: Environment, *, must: bool) -> str | None:
     return queue
 
 
-def _rules(directory: str, threshold: timedelta | None) -> Rules:
+def _rules(issuers: tuple[Terms, ...], threshold: timedelta | None) -> Rules:
     from knit.core.model.decision import Policy, Rules
-    from knit.core.model.issuer import PLAIN, Terms
 
-    return Rules(issuers=(Terms(name=PLAIN, directory=directory),), policy=Policy(threshold=threshold))
+    return Rules(issuers=issuers, policy=Policy(threshold=threshold))
 
 
 def _threshold(env: Environment) -> timedelta | None:

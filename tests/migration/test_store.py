@@ -9,12 +9,14 @@ import psycopg
 import pytest
 
 from knit.core.model.issuer import Terms
+from knit.core.wanted import Allowed
 from knit.errors import Misconfigured
 from knit.store import schema
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Database
 from knit.store.passes.passes import Passes
+from knit.valkey.layout import Layout
 
 ORIGINAL = """
 CREATE TABLE IF NOT EXISTS knit_certs (
@@ -59,14 +61,13 @@ def execute(url: str, statements: str) -> None:
         connection.execute(statements)
 
 
-def reserved(key: str) -> bool:
-    return key == "knit:index"
+ALLOWED = Allowed(issuers=("acme",), reserved=Layout().reserved)
 
 
 def test_a_database_of_the_original_is_adopted_with_its_rows_and_its_account(database_url: str) -> None:
     execute(database_url, ORIGINAL)
     with Database.open(database_url) as database:
-        passes = Passes(database, reserved)
+        passes = Passes(database, ALLOWED)
         assert passes.adopt() == 0
         assert [spec.names for spec in passes.unrecorded()] == [("example.org", "*.example.org"), ("b.example.org",)]
         assert [spec.id for spec in passes.unrecorded()] == [1, 2]
@@ -78,7 +79,7 @@ def test_a_database_of_the_original_is_adopted_with_its_rows_and_its_account(dat
 def test_the_original_can_still_read_and_write_its_tables_afterwards(database_url: str) -> None:
     execute(database_url, ORIGINAL)
     with Database.open(database_url) as database:
-        Passes(database, reserved).adopt()
+        Passes(database, ALLOWED).adopt()
         execute(database_url, ORIGINAL.split("INSERT", maxsplit=1)[0])
         execute(
             database_url,
@@ -89,8 +90,8 @@ def test_the_original_can_still_read_and_write_its_tables_afterwards(database_ur
             "update knit_certs set not_after = now(), last_renewed = now(), last_error = null where id = 2;"
             "delete from knit_certs where domains = 'off.example.org'",
         )
-        Passes(database, reserved).adopt()
-        assert [(spec.id, spec.provider) for spec in Passes(database, reserved).unrecorded()] == [
+        Passes(database, ALLOWED).adopt()
+        assert [(spec.id, spec.provider) for spec in Passes(database, ALLOWED).unrecorded()] == [
             (1, "desec"),
             (2, "ovh"),
         ]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
-from knit.core.model.issuer import PLAIN
+from knit.core.model.issuer import UNNAMED
 from knit.core.names import key_of
 
 CertId = NewType("CertId", int)
@@ -34,7 +34,7 @@ class CertSpec:
     cert_path: str
     key_path: str
     enabled: bool = True
-    issuer: str = PLAIN
+    issuer: str = UNNAMED
     key_type: KeyType = KeyType.EC256
     profile: str | None = None
     preferred_chain: str | None = None

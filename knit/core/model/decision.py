@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Issued
-from knit.core.model.issuer import PLAIN, Terms
+from knit.core.model.issuer import UNNAMED, Terms
 
 
 class Reason(StrEnum):
@@ -162,5 +162,5 @@ class Rules:
     def fingerprint(self) -> str:
         """Changes whenever stored renewal instants must be worked out anew."""
         threshold = self.policy.threshold
-        known = sorted(("" if one.name == PLAIN else f"{one.name}=") + one.directory for one in self.issuers)
+        known = sorted(("" if one.name == UNNAMED else f"{one.name}=") + one.directory for one in self.issuers)
         return f"{' '.join(known)} {'' if threshold is None else int(threshold.total_seconds())}"

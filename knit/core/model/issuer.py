@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-PLAIN = "acme"
-"""The name of the issuer that the plain variables (KNIT_ACME_...) describe; also in rows that name none."""
+UNNAMED = "acme"
+"""The issuer of a certificate that names none, as all do that the Go knit has written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.issuer import PLAIN, Account
+from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
 from knit.issuers.acme.accounts import Holder, Registrar
@@ -36,14 +36,14 @@ DIRECTORY_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One CA: its directory, the issuer's name, its roots (none: the system's), other hosts that are its own.
+    """One CA: the issuer's name, its directory, its roots (none: the system's), other hosts that are its own.
 
     `holder` says who the account is for. `deactivates`: proofs of control of names are given up once the certificate
     is there.
     """
 
+    name: str
     directory: str
-    name: str = PLAIN
     ca_files: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     holder: Holder = field(default_factory=Holder)

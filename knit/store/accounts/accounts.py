@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-from knit.core.model.issuer import PLAIN, Account
+from knit.core.model.issuer import UNNAMED, Account
 from knit.store.database import Database
 from knit.store.queries import Row, queries
 
@@ -40,7 +40,7 @@ class Accounts:
     def original(self) -> Account | None:
         """The account the original Go knit registered; its table does not tell at which directory."""
         row = self._database.row(self._sql["original"])
-        return None if row is None else _account({**row, "directory": "", "issuer": PLAIN, "uri": None})
+        return None if row is None else _account({**row, "directory": "", "issuer": UNNAMED, "uri": None})
 
     def original_host(self) -> str | None:
         """The host of the CA that knows the original's account, from the account's URI."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from knit.core.issuers import agree, of_host
-from knit.core.model.issuer import PLAIN, Remembered, Terms
+from knit.core.model.issuer import UNNAMED, Remembered, Terms
 from knit.store.database import Database
 from knit.store.queries import queries
 
@@ -51,5 +51,5 @@ class IssuerMemory:
     def _of_the_original(self, name: str) -> str | None:
         from knit.store.accounts.accounts import Accounts  # Seldom asked.
 
-        host = Accounts(self._database).original_host() if name == PLAIN else None
+        host = Accounts(self._database).original_host() if name == UNNAMED else None
         return None if host is None else of_host(host)

@@ -16,8 +16,9 @@ from functools import partial
 import psycopg
 
 from knit.core.adoption import FILE, KEY, NAMES, Claim, Entry, Holder, claims, clash, judge
+from knit.core.model.certificate import KeyType
 from knit.core.names import key_of
-from knit.core.wanted import Reserved, Wanted, judged
+from knit.core.wanted import Allowed, Wanted, judged
 from knit.errors import Misconfigured
 from knit.store.connection import Connection
 from knit.store.database import Database
@@ -49,30 +50,30 @@ class Portion:
     left_out: int
 
 
-def adopt(database: Database, reserved: Reserved) -> int:
+def adopt(database: Database, allowed: Allowed) -> int:
     """Adopt all that is new; give the number of enabled rows left out. One query when nothing is new.
 
     Of certificates that clash the first is adopted: one that is switched off never stands in the way.
     """
     if not database.rows(queries("list/certs")["any_unseen"])[0]["found"]:
         return 0
-    left_out = _all(database, reserved, enabled=True)
-    _all(database, reserved, enabled=False)
+    left_out = _all(database, allowed, enabled=True)
+    _all(database, allowed, enabled=False)
     return left_out
 
 
-def _all(database: Database, reserved: Reserved, *, enabled: bool) -> int:
+def _all(database: Database, allowed: Allowed, *, enabled: bool) -> int:
     left_out, last = 0, SMALLEST_ID
     while True:
-        done = database.together(partial(_portion, reserved=reserved, after=last, enabled=enabled))
+        done = database.together(partial(_portion, allowed=allowed, after=last, enabled=enabled))
         left_out += done.left_out
         if done.last is None:
             return left_out
         last = done.last
 
 
-def _portion(connection: Connection, *, reserved: Reserved, after: int, enabled: bool) -> Portion:
-    return Adopter(connection, reserved).portion(after, enabled=enabled)
+def _portion(connection: Connection, *, allowed: Allowed, after: int, enabled: bool) -> Portion:
+    return Adopter(connection, allowed).portion(after, enabled=enabled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Adopter:
     """Works inside one transaction on one connection."""
 
     connection: Connection
-    reserved: Reserved
+    allowed: Allowed
 
     def portion(self, after: int, *, enabled: bool) -> Portion:
         """Adopt, or leave out, the next rows that are new, by id."""
@@ -94,18 +95,22 @@ class Adopter:
         All or none: which of two that clash comes first is then for one judgement to say.
         """
         with suppress(psycopg.errors.UniqueViolation), self.connection.transaction() as attempt:
-            done = self._execute("adopt_ordinary", asked).fetchone()
+            done = self._execute("adopt_ordinary", {**asked, **self._known}).fetchone()
             assert done is not None
             if not done["count"]:
                 return Portion(last=None, left_out=0)
-            if done["ordinary"] and not any(map(self.reserved, done["keys"].split("\n"))):
+            if done["ordinary"] and not any(map(self.allowed.reserved, done["keys"].split("\n"))):
                 return Portion(last=done["last"] if done["count"] == PORTION else None, left_out=0)
             raise psycopg.Rollback(attempt)
         return None
 
+    @property
+    def _known(self) -> Mapping[str, object]:
+        return {"issuers": list(self.allowed.issuers), "key_types": [str(one) for one in KeyType]}
+
     def _odd(self, asked: Mapping[str, object]) -> Portion:
         rows = self._execute("unseen", asked).fetchall()
-        entries, bad = _sorted(rows, self.reserved)
+        entries, bad = _sorted(rows, self.allowed)
         verdict = judge(entries, self._holders(claim for entry in entries for claim in claims(entry.wanted)))
         self._leave_out({**bad, **verdict.clashing})
         self._adopt({row["id"]: row for row in rows}, verdict.good)
@@ -151,19 +156,19 @@ class Adopter:
         return self.connection.execute(queries("list/certs")[name], parameters)
 
 
-def _sorted(rows: Sequence[Row], reserved: Reserved) -> tuple[list[Entry], dict[int, str]]:
+def _sorted(rows: Sequence[Row], allowed: Allowed) -> tuple[list[Entry], dict[int, str]]:
     """The rows that are good by themselves, and what is wrong with the others."""
     good: list[Entry] = []
     bad: dict[int, str] = {}
     for row in rows:
         try:
-            good.append(_entry(row, reserved))
+            good.append(_entry(row, allowed))
         except Misconfigured as e:
             bad[row["id"]] = str(e)
     return good, bad
 
 
-def _entry(row: Row, reserved: Reserved) -> Entry:
+def _entry(row: Row, allowed: Allowed) -> Entry:
     if row["ahead"]:
         message = "requested_at is in the future: a request for renewal is made with the present time"
         raise Misconfigured(message)
@@ -175,7 +180,7 @@ def _entry(row: Row, reserved: Reserved) -> Entry:
         message = "domains hold a control character"
         raise Misconfigured(message)
     standing = wanted_from(row)
-    wanted = judged(standing, reserved, standing=standing, issued=row["issued"])
+    wanted = judged(standing, allowed, standing=standing, issued=row["issued"])
     return Entry(id=row["id"], domains=row["domains"], wanted=wanted)
 
 

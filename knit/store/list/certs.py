@@ -19,23 +19,23 @@ from knit.store.queries import Row, queries
 if TYPE_CHECKING:
     # A tenth of the time of `knit list` would be spent on making the model's classes, and it needs none of them.
     from knit.core.model.certificate import CertId
-    from knit.core.wanted import Edited, Reserved, Wanted
+    from knit.core.wanted import Allowed, Edited, Wanted
     from knit.store.list.adoption import Adopter
 
 
 class Certs:
-    """What the command line does to the list. `reserved` says which Valkey keys knit uses itself."""
+    """What the command line does to the list."""
 
-    def __init__(self, database: Database, reserved: Reserved) -> None:
+    def __init__(self, database: Database, allowed: Allowed) -> None:
         self._database = database
-        self._reserved = reserved
+        self._allowed = allowed
         self._sql = queries("list/certs")
 
     def edit(self, which: CertId | Sequence[str], decide: Callable[[Wanted | None], Wanted], *, enable: bool) -> Edited:
         """See the port `CertList`. Enabled, if asked for, and with the key's tombstone lifted."""
         from knit.store.list.adoption import adopt  # It needs the model: see above.
 
-        adopt(self._database, self._reserved)
+        adopt(self._database, self._allowed)
         return self._database.together(lambda connection: self._edited(connection, which, decide, enable=enable))
 
     def _edited(
@@ -50,7 +50,7 @@ class Certs:
         from knit.store.list.adoption import Adopter
         from knit.store.rows import wanted_from
 
-        adopter = Adopter(connection, self._reserved)
+        adopter = Adopter(connection, self._allowed)
         adopter.lock()
         row = self._entry(connection, which)
         before = None if row is None else wanted_from(row)

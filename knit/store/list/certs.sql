@@ -23,8 +23,7 @@ limit %(limit)s
 with rows as materialized (
     select c.id, c.domains, c.wanted, c.valkey_key, c.cert_file, c.key_file,
            c.names_key is null and c.all_domains is null and c.requested_at is null and c.profile is null
-           and c.preferred_chain is null and c.renew_before is null and c.issuer = 'acme'
-           and c.key_type in ('ec256', 'ec384', 'rsa2048', 'rsa3072', 'rsa4096')
+           and c.preferred_chain is null and c.renew_before is null and c.issuer = any(%(issuers)s) and c.key_type = any(%(key_types)s)
            and length(c.domains) <= 237
            and (length(c.domains) <= 63 or c.domains !~ '[^.,]{64}')
            and c.domains ~ (

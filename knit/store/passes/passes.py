@@ -13,7 +13,7 @@ from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Rules
 from knit.core.value import FARTHEST, Parcel
-from knit.core.wanted import Reserved
+from knit.core.wanted import Allowed
 from knit.ports.passes import Mended, Removals
 from knit.ports.publication import Holder
 from knit.store.accounts.accounts import Accounts
@@ -32,11 +32,11 @@ PORTION = 1000
 
 
 class Passes:
-    """The port `Passes`. `reserved` says which Valkey keys knit uses itself."""
+    """The port `Passes`. `allowed` is what rows may ask for that other software wrote."""
 
-    def __init__(self, database: Database, reserved: Reserved) -> None:
+    def __init__(self, database: Database, allowed: Allowed) -> None:
         self._database = database
-        self._reserved = reserved
+        self._allowed = allowed
         self._sql = {
             **queries("passes/passes"),
             **queries("passes/mending"),
@@ -50,7 +50,7 @@ class Passes:
 
     def adopt(self) -> int:
         """Normalise rows that other software wrote; give the number left out."""
-        return adopt(self._database, self._reserved)
+        return adopt(self._database, self._allowed)
 
     def unrecorded(self) -> Iterator[CertSpec]:
         """Enabled certificates about whose published value nothing is recorded, and no attempt is open."""

@@ -196,7 +196,7 @@ class Worker:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        site = Site(directory=self.ca.directory_url, ca_files=(str(self.ca.ca_file),), holder=self.holder)
+        site = Site(name="acme", directory=self.ca.directory_url, ca_files=(str(self.ca.ca_file),), holder=self.holder)
         self.issuer = AcmeIssuer(site, self.memory, self.memory, now, self.sleep)
 
     def issue(self, wanted: Wanted, notes: Notes, prover: Prover, order_url: str | None = None) -> bytes:

@@ -70,7 +70,7 @@ def test_an_order_may_lead_to_a_host_that_the_settings_name_and_else_the_sentenc
     memory = Memory()
     for hosts in ((), (other,)):
         ca.script(other_host="")
-        site = Site(directory=ca.directory_url, ca_files=(str(ca.ca_file),), hosts=hosts)
+        site = Site(name="acme", directory=ca.directory_url, ca_files=(str(ca.ca_file),), hosts=hosts)
         issuer, wanted = AcmeIssuer(site, memory, memory, now, time.sleep), Wanted(names=NAMES)
         wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
         # What the directory said is remembered for a while: its orders now lead elsewhere.
@@ -131,7 +131,7 @@ def test_a_ca_is_reached_behind_any_number_of_addresses_of_a_family_that_leads_n
     monkeypatch.setattr(socket, "getaddrinfo", many)
     ca.script(other_host="localhost")
     memory = Memory()
-    site = Site(directory=ca.directory_url.replace("127.0.0.1", "localhost"), ca_files=(str(ca.ca_file),))
+    site = Site(name="acme", directory=ca.directory_url.replace("127.0.0.1", "localhost"), ca_files=(str(ca.ca_file),))
     issuer, wanted = AcmeIssuer(site, memory, memory, now, time.sleep), Wanted(names=NAMES)
     wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
     issuer.close()

@@ -35,7 +35,7 @@ def ca(running: ScriptedCA) -> ScriptedCA:
 def issuer(ca: ScriptedCA, through: str, spared: str = "") -> AcmeIssuer:
     directory = ca.directory_url.replace("127.0.0.1", "ca.test")
     memory, proxies = Memory(), proxy.parse(through, spared)
-    site = Site(directory=directory, ca_files=(str(ca.ca_file),), proxies=proxies)
+    site = Site(name="acme", directory=directory, ca_files=(str(ca.ca_file),), proxies=proxies)
     return AcmeIssuer(site, memory, memory, now, time.sleep)
 
 
@@ -89,7 +89,7 @@ def test_a_ca_that_is_spared_is_reached_without_it(ca: ScriptedCA) -> None:
     with closing(Tunnels()) as tunnels:
         memory = Memory()
         proxies = proxy.parse(f"http://127.0.0.1:{tunnels.port}", "")
-        site = Site(directory=ca.directory_url, ca_files=(str(ca.ca_file),), proxies=proxies)
+        site = Site(name="acme", directory=ca.directory_url, ca_files=(str(ca.ca_file),), proxies=proxies)
         with closing(AcmeIssuer(site, memory, memory, now, time.sleep)) as direct:
             WANTED.check(direct.issue(WANTED.request(), Notes(), TrustingProver()))
         with pytest.raises(Unreachable, match="cannot be reached"):

@@ -14,7 +14,7 @@ from knit.core.model.decision import Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.renewal import NOT_DUE
 from knit.core.value import Parcel
-from knit.core.wanted import Change
+from knit.core.wanted import Allowed, Change
 from knit.flows.edit_list import EditList
 from knit.ports.leases import Lease
 from knit.store.database import Database
@@ -23,12 +23,14 @@ from knit.store.leases.leases import Leases
 from knit.store.list.certs import Certs
 from knit.store.passes.passes import Passes
 from knit.store.publications.installation import Installations
+from knit.valkey.layout import Layout
 from rig.postgres import Postgres
 
 DIRECTORY = "https://ca.example/directory"
 TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"
 TERMS = Terms(name="acme", directory=DIRECTORY)
 RULES = Rules(issuers=(TERMS,))
+ALLOWED = Allowed(issuers=(TERMS.name,), reserved=Layout().reserved)
 BUNDLE = Bundle(fullchain=b"chain", privkey=b"key")
 SHA256 = pair_digest(BUNDLE.fullchain, BUNDLE.privkey)
 LEAF = Leaf(
@@ -39,11 +41,6 @@ LEAF = Leaf(
     ari_id="a.b",
     spki_sha256="ab",
 )
-
-
-def reserved(key: str) -> bool:
-    """Keys that the tests' knit keeps for itself."""
-    return key.startswith("knit:index")
 
 
 def new_cert(number: int = 1, *names: str) -> Change:
@@ -85,9 +82,9 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.certs = Certs(database, reserved)
-        self.list = EditList(store=self.certs, known=str, reserved=reserved)
-        self.passes = Passes(database, reserved)
+        self.certs = Certs(database, ALLOWED)
+        self.list = EditList(store=self.certs, known=str, allowed=ALLOWED)
+        self.passes = Passes(database, ALLOWED)
         self.home = Installations(database)
         self.leases = Leases(database)
         self.attempts = Attempts(database, self.leases)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model.certificate import CertId
+from knit.core.model.certificate import CertId, KeyType
 from knit.core.wanted import Change
 from knit.errors import Misconfigured
 from knit.store.list import adoption
@@ -294,6 +294,10 @@ def test_ordinary_rows_never_leave_postgresql(store: Store, monkeypatch: pytest.
 
     monkeypatch.setattr(adoption, "_entry", looked_at)
     load(store, 5_000)
+    store.database.write(
+        "update knit_certs set key_type = (%(types)s::text[])[1 + id %% cardinality(%(types)s::text[])]",
+        {"types": [str(one) for one in KeyType]},
+    )
     assert store.passes.adopt() == 0
     assert len(store.candidate_ids()) == 5_000
     store.database.write(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from knit.core.model.certificate import CertId
 from knit.core.placement import spelled, target
-from knit.core.wanted import DEFAULTS, OPTIONS, Change, Edited, Wanted, applied, judged
+from knit.core.wanted import DEFAULTS, OPTIONS, Allowed, Change, Edited, Wanted, applied, judged
 from knit.errors import Misconfigured, Refused
 
 ENTRY = Wanted(
@@ -39,8 +39,7 @@ OTHERS: dict[str, Any] = {
 }
 
 
-def reserved(key: str) -> bool:
-    return key == "knit:index"
+ALLOWED = Allowed(issuers=("acme",), reserved={"knit:index"}.__contains__)
 
 
 @given(st.sets(st.sampled_from(sorted(OTHERS))))
@@ -60,7 +59,7 @@ def test_an_empty_text_goes_back_to_the_default(name: str) -> None:
 @pytest.mark.parametrize("name", ["provider", "valkey_key", "cert_path", "key_path"])
 def test_what_a_certificate_must_have_cannot_be_taken_away(name: str) -> None:
     with pytest.raises(Misconfigured, match=name):
-        judged(applied(Change(**{name: ""}), ENTRY), reserved)  # type: ignore[arg-type]
+        judged(applied(Change(**{name: ""}), ENTRY), ALLOWED)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -117,13 +116,20 @@ def test_a_change_that_nobody_means_is_refused(change: Change, said: str) -> Non
 )
 def test_what_cannot_stand_on_the_list_is_named_with_what_is_allowed(field: str, value: object, said: str) -> None:
     with pytest.raises(Misconfigured) as refused:
-        judged(replace(ENTRY, **{field: value}), reserved)  # type: ignore[arg-type]
+        judged(replace(ENTRY, **{field: value}), ALLOWED)  # type: ignore[arg-type]
     assert said in str(refused.value)
     assert len(str(refused.value)) < 300
 
 
+def test_a_certificate_may_ask_for_the_issuers_of_its_installation_and_no_other() -> None:
+    two = replace(ALLOWED, issuers=("first", "second"))
+    assert judged(replace(ENTRY, issuer="second"), two).issuer == "second"
+    with pytest.raises(Misconfigured, match="issuer 'acme': must be one of first, second"):
+        judged(ENTRY, two)
+
+
 def test_files_are_stored_as_nodes_name_them() -> None:
-    assert judged(replace(ENTRY, cert_path="//etc/./tls//b.crt"), reserved).cert_path == "/etc/tls/b.crt"
+    assert judged(replace(ENTRY, cert_path="//etc/./tls//b.crt"), ALLOWED).cert_path == "/etc/tls/b.crt"
 
 
 @given(st.text("/.ab", min_size=1, max_size=12))
@@ -136,9 +142,9 @@ def test_two_spellings_of_a_path_are_one_file_here_and_on_nodes(path: str) -> No
 
 def test_a_file_that_stands_on_the_list_stays_whatever_nodes_say_of_it() -> None:
     standing = replace(ENTRY, cert_path="tls//a.crt")
-    assert judged(standing, reserved, standing=standing) == standing
+    assert judged(standing, ALLOWED, standing=standing) == standing
     with pytest.raises(Misconfigured, match="absolute path"):
-        judged(standing, reserved, standing=ENTRY)
+        judged(standing, ALLOWED, standing=ENTRY)
 
 
 def test_every_field_can_be_changed() -> None:
@@ -155,11 +161,11 @@ def test_every_field_can_be_changed() -> None:
 )
 def test_a_name_beside_the_wildcard_that_covers_it_is_refused_in_one_sentence(change: Change) -> None:
     with pytest.raises(Misconfigured, match=r"^\*\.\S+ covers \S+: leave \S+ out, for Let's Encrypt refuses"):
-        judged(applied(change, ENTRY), reserved)
+        judged(applied(change, ENTRY), ALLOWED)
 
 
 def test_where_its_ca_has_issued_it_a_covered_name_stays() -> None:
     both = replace(ENTRY, names=("www.a.example", "*.a.example"))
-    assert judged(both, reserved, standing=both, issued=True).names == both.names
+    assert judged(both, ALLOWED, standing=both, issued=True).names == both.names
     with pytest.raises(Misconfigured, match="covers"):
-        judged(both, reserved, standing=both)
+        judged(both, ALLOWED, standing=both)

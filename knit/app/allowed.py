@@ -1,0 +1,13 @@
+"""What the settings of a process allow on the list."""
+
+from __future__ import annotations
+
+from knit.core.wanted import Allowed
+from knit.settings.central import Central, Worker
+from knit.valkey.layout import Layout
+
+
+def allowed(settings: Central | Worker) -> Allowed:
+    """Issuers that this process knows, and keys beside those that knit uses itself."""
+    names = tuple(terms.name for terms in settings.issuers)
+    return Allowed(issuers=names, reserved=Layout(settings.index_key).reserved)
