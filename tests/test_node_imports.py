@@ -13,6 +13,7 @@ CENTRE = (
     "pydantic",
     "requests",
     "tenacity",
+    "publicsuffixlist",
 )
 HEAVY = ("cryptography.x509", "click", "rich")
 
@@ -39,3 +40,9 @@ def test_a_pass_that_finds_nothing_due_imports_no_queue_no_acme_and_no_dns() -> 
     loaded = modules_after("import knit.cli.renew, workers.once")
     assert {"redis", "psycopg"} <= loaded
     assert not loaded & {*CENTRE, "cryptography.x509"} - {"psycopg"}
+
+
+def test_a_command_does_not_load_the_list_of_public_suffixes_before_it_needs_it() -> None:
+    assert "publicsuffixlist" not in modules_after(
+        "import knit.cli.app, knit.cli.listed, knit.core.budget, workers.once"
+    )
