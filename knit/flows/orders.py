@@ -64,7 +64,8 @@ class Order:
             issuer = self.ports.issuers.issuer(self.attempt.issuer)
         leaf, leftovers = self._fit(staged, key, issuer), False
         if leaf is None:
-            staged, leftovers = self._obtained(key, issuer)
+            with self._had(staged, key, issuer):
+                staged, leftovers = self._obtained(key, issuer)
             with _keeping():
                 leaf = self._checked(staged, key, issuer)
         with _keeping():
@@ -96,6 +97,16 @@ class Order:
             return self._checked(chain, key, issuer) if chain else None
         except BundleMismatch:
             return None
+
+    @contextmanager
+    def _had(self, chain: bytes, key: x509.Key, issuer: Issuer) -> Iterator[None]:
+        """A certificate that is there, though it is not fit for use, is not ordered again once its order is over."""
+        try:
+            yield
+        except Refused:
+            if chain:
+                self._checked(chain, key, issuer)
+            raise
 
     def _obtained(self, key: x509.Key, issuer: Issuer) -> tuple[bytes, bool]:
         """The chain, and whether challenge records are left to remove."""

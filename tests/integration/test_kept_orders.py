@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -192,6 +193,63 @@ def test_an_order_that_is_invalid_without_a_reason_is_given_up_once_the_limits_c
     ca.clear_faults()
     assert isinstance(tried(stage, cert_id), Renewed)
     assert ca.counts_of(name)["orders"] == 2
+
+
+def shown_invalid(ca: ScriptedCA, name: str) -> None:
+    """From now on the order is invalid without a reason, whatever became of it; its authorizations are its own."""
+    body = json.dumps({"status": "invalid", "authorizations": [authz_of(ca, name)]})
+    ca.fault("order", act="answer", times=0, body=body)
+
+
+def authz_of(ca: ScriptedCA, name: str) -> str:
+    path = next(one["path"] for one in ca.journal() if one["kind"] == "authz" and one["names"] == name)
+    return urljoin(ca.directory_url, str(path))
+
+
+@pytest.mark.parametrize("status", ["deactivated", "expired", "revoked", "invalid", "valid", "pending", None])
+@pytest.mark.usefixtures("hasty")
+def test_an_order_that_is_invalid_without_a_reason_is_over_at_once_where_a_proof_of_it_is(
+    stage: Stage, ca: ScriptedCA, status: str | None
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.fault("certificate", **HTML)
+    tried(stage, cert_id)
+    ca.clear_faults()
+    shown_invalid(ca, name)
+    answer = HTML if status is None else {"act": "answer", "times": 0, "body": json.dumps({"status": status})}
+    ca.fault("authz", **answer)
+    failed = tried(stage, cert_id)
+    assert isinstance(failed, Failed)
+    is_over = status not in ("valid", "pending", None)
+    assert stage.sql("select step, error_class from knit_attempts") == [
+        ("failed", "IdentifierRejected") if is_over else ("finalizing", "OrderKept")
+    ]
+    assert (f"authorization {status}" in failed.error) is is_over
+    ca.clear_faults()
+    assert isinstance(tried(stage, cert_id), Renewed)
+    assert ca.counts_of(name)["orders"] == 1 + is_over
+
+
+@pytest.mark.parametrize("answer", ["gone", "invalid", "deactivated"])
+@pytest.mark.usefixtures("hasty")
+def test_a_bundle_that_is_refused_is_never_ordered_again_because_its_order_is_over(
+    stage: Stage, ca: ScriptedCA, answer: str
+) -> None:
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.behave(certificate="missing_san", validation="dns")
+    tried(stage, cert_id)
+    if answer == "gone":
+        ca.fault("order", times=0, status=404, type="malformed")
+    elif answer == "invalid":
+        ca.fault("order", act="answer", times=0, body=json.dumps({"status": "invalid", "error": {"detail": "no more"}}))
+    else:
+        shown_invalid(ca, name)
+    for _ in range(4):
+        failed = tried(stage, cert_id)
+        assert isinstance(failed, Failed)
+        assert "renew --force" in failed.error
+    assert stage.sql("select step, error_class from knit_attempts") == [("finalizing", "BundleMismatch")]
+    assert ca.counts_of(name)["orders"] == 1
 
 
 @pytest.mark.timeout(180)

@@ -7,20 +7,22 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from knit.core.model.challenge import Challenge
-from knit.errors import IdentifierRejected, Transient
+from knit.errors import IdentifierRejected, Transient, Unreachable
 from knit.issuers.acme.hosts import Garbled
-from knit.issuers.acme.polling import GIVING_UP, VALIDATION, Waiting
+from knit.issuers.acme.polling import ANSWER, GIVING_UP, VALIDATION, Waiting
 from knit.issuers.acme.problems import ProblemReply, rejection
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer, txt_value
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import PENDING, VALID, Authorization, DnsChallenge, Order
+from knit.issuers.acme.wire import INVALID, PENDING, VALID, Authorization, DnsChallenge, Order
 from knit.ports.solving import Prover
 
 log = logging.getLogger(__name__)
 
 EMPTY: Final = b"{}"
 DEACTIVATED: Final = b'{"status":"deactivated"}'
+OVER: Final = frozenset({INVALID, "deactivated", "expired", "revoked"})
+"""What an authorization never comes back from (RFC 8555 section 7.1.6)."""
 
 
 def prove(session: Session, order: Order, names: Collection[str], prover: Prover) -> None:
@@ -52,6 +54,21 @@ def deactivate(session: Session, order: Order) -> None:
             session.network.post_once(url, DEACTIVATED)
     except (ProblemReply, Transient) as error:
         log.debug("authorizations left to expire", extra={"order": order.url, "reason": str(error)})
+
+
+def lost_proof(session: Session, order: Order) -> str | None:
+    """Which proof of the order is over, and why; None where the CA shows none that is."""
+    waiting = session.poller.begin(ANSWER, "the state of its proofs")
+    try:
+        for url in order.authorizations():
+            found = session.authorization(url)
+            if found.status in OVER:
+                return str(_lost(found))
+            if waiting.is_over():
+                break
+    except (ProblemReply, Unreachable) as error:
+        log.debug("proofs of an order not known", extra={"order": order.url, "reason": str(error)})
+    return None
 
 
 def _expected(authorization: Authorization, names: Collection[str]) -> Authorization:

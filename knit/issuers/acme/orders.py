@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from knit.core.chain import NoCertificates
 from knit.core.model.attempt import IssueRequest
 from knit.errors import IdentifierRejected, KnitError, OrderKept, OrderLost, RateLimited, Refused, Unreachable
-from knit.issuers.acme.authorizations import deactivate, prove
+from knit.issuers.acme.authorizations import deactivate, lost_proof, prove
 from knit.issuers.acme.chains import download
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.polling import ANSWER, ISSUANCE
@@ -41,6 +41,14 @@ FORGOTTEN_ORDER: Final = frozenset({400, 404, 410})
 NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
 
 
+class Unexplained(OrderKept):
+    """The CA calls an order that may be a certificate invalid, and does not say why; its proofs may."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(f"the CA calls the order invalid without a reason; {KEPT}")
+        self.order = order
+
+
 @dataclass(frozen=True, slots=True)
 class Issuance:
     """One request on its way through one session."""
@@ -53,14 +61,25 @@ class Issuance:
 
     def run(self) -> bytes:
         """The chain, PEM. Raises ProblemReply besides what the port allows."""
-        order = self._ready(self._resumed() or self._ordered())
-        with _keeping():
-            chain = self._collected(self._finalized(order))
+        try:
+            order, chain = self._issued()
+        except Unexplained as error:
+            raise self._explained(error) from None
         # First, for there are CAs that call an order invalid once its proofs are given up.
         self.keep(chain)
         if self.session.deactivates:
             deactivate(self.session, order)
         return chain
+
+    def _issued(self) -> tuple[Order, bytes]:
+        order = self._ready(self._resumed() or self._ordered())
+        with _keeping():
+            return order, self._collected(self._finalized(order))
+
+    def _explained(self, error: Unexplained) -> KnitError:
+        """An order is over for certain where one of its proofs is."""
+        lost = lost_proof(self.session, error.order)
+        return OrderKept(str(error)) if lost is None else IdentifierRejected(f"the CA calls the order invalid; {lost}")
 
     def _ready(self, order: Order) -> Order:
         """With its names proved, and that in the journal, unless the CSR has been taken already."""
@@ -123,7 +142,7 @@ class Issuance:
     def _shown(self, reply: Reply, url: str, *, refused: bool = False) -> Order:
         """What the CA says of an order that may be a certificate.
 
-        Raises Garbled for what it cannot be: another's order, or one that is over without a reason, unless the CSR has
+        Raises Garbled for another's order, and Unexplained for one that is over without a reason, unless the CSR has
         been refused with one.
         """
         order = Order.from_reply(reply, self.session.hosts, url)
@@ -131,8 +150,7 @@ class Issuance:
             message = "the CA shows the order as one for other names"
             raise Garbled(message)
         if order.status == INVALID and order.problem is None and not (refused or self.request.overdue):
-            message = "the CA calls the order invalid without a reason"
-            raise Garbled(message)
+            raise Unexplained(order)
         return order
 
     def _is_ours(self, order: Order) -> bool:
@@ -281,4 +299,4 @@ def _may_come(error: Exception) -> bool:
     """Whether what the CA did not give may be there a moment later."""
     if isinstance(error, ProblemReply):
         return not error.problem.is_wait
-    return isinstance(error, Garbled | NoCertificates)
+    return isinstance(error, Garbled | NoCertificates | Unexplained)
