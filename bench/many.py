@@ -24,6 +24,7 @@ MANY = 10_000
 TERMS = Terms(name=UNNAMED, directory=LETS_ENCRYPT)
 ALLOWED = Allowed(issuers=(TERMS.name,), reserved=Layout().reserved)
 LIFE = timedelta(days=90)
+BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 CHUNK = 500
 COLUMNS = (
     "cert_id, names_key, issuer, directory, key_type, serial, not_before, not_after, issued_at, sha256, generation, "
@@ -43,11 +44,10 @@ def listed(connection: psycopg.Connection[tuple[object, ...]], count: int, folde
 
 def issued(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     """What the journal knows of them once they are published."""
-    before = datetime.now(UTC) - timedelta(days=1)
     connection.execute(
         f"insert into knit_issued ({COLUMNS}) select id, names_key, issuer, %s, key_type, '01', %s, %s, %s, %s, 1, "  # noqa: S608 -- constants
         "valkey_key, cert_path, key_path, now() from knit_certs",
-        (LETS_ENCRYPT, before, before + LIFE, before, pair_digest(_bundle().fullchain, _bundle().privkey)),
+        (LETS_ENCRYPT, BEGAN, BEGAN + LIFE, BEGAN, pair_digest(_bundle().fullchain, _bundle().privkey)),
     )
     connection.execute("analyze")
 
@@ -68,13 +68,12 @@ def published(url: str, count: int, folder: str) -> None:
 
 
 def _value(bundle: Bundle, number: int, folder: str) -> bytes:
-    now = datetime.now(UTC).replace(microsecond=0)
     return Value.of(
         bundle,
-        not_after=now + LIFE - timedelta(days=1),
+        not_after=BEGAN + LIFE,
         cert_path=f"{folder}/n{number}.crt",
         key_path=f"{folder}/n{number}.key",
-        mark=Mark(cert_id=CertId(number + 1), generation=1, issued_at=now, directory=LETS_ENCRYPT),
+        mark=Mark(cert_id=CertId(number + 1), generation=1, issued_at=BEGAN, directory=LETS_ENCRYPT),
     ).to_wire()
 
 

@@ -43,6 +43,9 @@ from knit.store.rows import attempt_from, known_from, leftover_from
 
 T = TypeVar("T")
 
+PORTION = 1000
+"""Rows of one statement at most: it has a deadline, and what is done is done if it dies there."""
+
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -288,9 +291,15 @@ class AttemptJournal:
 
 
 def plan_checks(database: Database, untils: Mapping[CertId, datetime], rules: Rules) -> None:
-    """Nothing to decide before then; does nothing where what is wanted has changed since it was adopted."""
-    planned = {"ids": list(untils), "untils": list(untils.values()), "policy": rules.fingerprint}
-    database.write(queries("journal/attempts")["plan_checks"], planned)
+    """Nothing to decide before then; does nothing where what is wanted has changed since it was adopted.
+
+    A portion at a time: after a change of policy these are all there are, and a statement has a deadline.
+    """
+    planned = tuple(untils.items())
+    for start in range(0, len(planned), PORTION):
+        ids, instants = zip(*planned[start : start + PORTION], strict=True)
+        portion = {"ids": list(ids), "untils": list(instants), "policy": rules.fingerprint}
+        database.write(queries("journal/attempts")["plan_checks"], portion)
 
 
 def fenced(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> Row:

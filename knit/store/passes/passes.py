@@ -19,7 +19,7 @@ from knit.ports.publication import Holder
 from knit.store.accounts.accounts import Accounts
 from knit.store.columns import ISSUED
 from knit.store.database import Database
-from knit.store.journal.attempts import plan_checks, told
+from knit.store.journal.attempts import PORTION, plan_checks, told
 from knit.store.list.adoption import SMALLEST_ID, adopt
 from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
@@ -28,7 +28,6 @@ _as_json = partial(json.dumps, default=datetime.isoformat)
 
 DEEP_CHECK = "deep check"
 TIDYING = "tidying of staging"
-PORTION = 1000
 
 
 class Passes:
@@ -118,8 +117,8 @@ class Passes:
 
     def asked(self, cert_ids: Sequence[CertId]) -> None:
         """Workers have been sent a message about each of these."""
-        if cert_ids:
-            self._database.write(self._sql["asked"], {"ids": list(cert_ids)})
+        for start in range(0, len(cert_ids), PORTION):
+            self._database.write(self._sql["asked"], {"ids": list(cert_ids[start : start + PORTION])})
 
     def passed(self) -> Census:
         """A pass has been done; gives the list in figures."""
@@ -160,7 +159,11 @@ class Passes:
 
     def complain(self, cert_ids: Sequence[CertId], error: BaseException) -> None:
         """Show why these certificates are not published."""
-        told(error, lambda words: self._database.write(self._sql["complain"], {"ids": list(cert_ids), **words}))
+        for start in range(0, len(cert_ids), PORTION):
+            told(error, partial(self._complain, cert_ids[start : start + PORTION]))
+
+    def _complain(self, cert_ids: Sequence[CertId], words: Mapping[str, str]) -> None:
+        self._database.write(self._sql["complain"], {"ids": list(cert_ids), **words})
 
     def recorded(self, keys: Iterable[str]) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates that count as published under one of these keys."""
