@@ -6,12 +6,20 @@ import os
 import stat
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from knit.core.digest import pair_digest
+from knit.core.outputs import outputs_of
+from knit.core.placement import Installed, Placement
 from knit.node import deployment
+from knit.node.disk import Disk
+from knit.node.folders import Folders
+from knit.node.state import StateFolder
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher
 
@@ -236,6 +244,37 @@ def test_a_certificate_that_is_no_longer_published_is_forgotten_and_said_so_once
     assert list(node.start()._disk.installed) == ["cert:b"]
 
 
+def test_nothing_of_a_certificate_that_is_no_longer_published_stays_in_memory(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    publisher.pair("cert:b", pki.pair(), name="other")
+    loop = node.start()
+    for _ in range(2):
+        assert loop.once()
+    publisher.prune("cert:a")
+    assert loop.once()
+    assert {*loop._disk.installed, *loop._disk._signatures, *loop._watch._settled} == {"cert:b"}
+
+
+def test_what_changes_while_the_files_are_compared_is_looked_at_again(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    loop = node.start()
+    assert loop.once()
+    disk, key = loop._disk, node.folder / "www.key"
+    read = disk.read
+
+    def and_then_damaged(paths: Sequence[str]) -> tuple[bytes, ...] | None:
+        found = read(paths)
+        key.write_bytes(b"damaged")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disk, "read", and_then_damaged)
+        assert disk.holds("cert:a")
+    assert disk.drifted(["cert:a"]) == {"cert:a"}
+    assert loop._pass(sweep=False)
+    assert key.read_bytes() != b"damaged"
+
+
 def test_between_the_two_renames_nothing_waits_for_a_disk(node: Node, publisher: Publisher) -> None:
     publisher.pair("cert:a", pki.pair(age=30))
     assert node.once()
@@ -256,3 +295,49 @@ def test_between_the_two_renames_nothing_waits_for_a_disk(node: Node, publisher:
         assert node.once()
     first = steps.index("rename")
     assert steps[first : first + 3] == ["rename", "rename", "fsync"]
+
+
+def test_nothing_is_renamed_or_noted_before_what_it_relies_on_is_on_disk(tmp_path: Path) -> None:
+    state, steps = StateFolder(str(tmp_path / "state")), []
+    keys, chains = tmp_path / "keys", tmp_path / "chains"
+    for folder in (keys, chains):
+        folder.mkdir()
+    real = {name: getattr(os, name) for name in ("rename", "fsync", "write")}
+
+    def noted(name: str) -> Callable[..., object]:
+        def step(*args: Any, **kwargs: Any) -> object:
+            steps.append((name, args[1] if name == "rename" else Path(f"/proc/self/fd/{args[0]}").readlink().name))
+            return real[name](*args, **kwargs)
+
+        return step
+
+    disk = Disk(Folders((str(tmp_path),), str(tmp_path / "state")), state, nullcontext)
+    for generation in (1, 2):
+        bundle = pki.pair(age=1 / generation)
+        outputs = outputs_of(bundle, cert_path=f"{chains}/www.pem", key_path=f"{keys}/www.key")
+        files = tuple(output.file for output in outputs)
+        digest = pair_digest(bundle.fullchain, bundle.privkey)
+        record = Installed(sha256=digest, files=files, not_before=pki.NOW, not_after=pki.NOW, generation=generation)
+        disk.recover()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in real:
+                patch.setattr(os, name, noted(name))
+            steps.clear()
+            assert disk.install([Placement(key="cert:a", outputs=outputs, record=record)]) == {}
+    disk.close()
+    state.close()
+    synced = [("fsync", "keys"), ("fsync", "chains")]
+    named = [(what, where.rpartition("-")[2]) for what, where in steps]
+    assert named == [
+        ("write", "state.log"),
+        ("fsync", "key.new.tmp"),
+        ("fsync", "chain.new.tmp"),
+        *synced,
+        ("write", "state.log"),
+        ("fsync", "state.log"),
+        ("rename", "www.key"),
+        ("rename", "www.pem"),
+        *synced,
+        ("write", "state.log"),
+        ("write", "state.log"),
+    ]

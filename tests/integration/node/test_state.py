@@ -16,7 +16,7 @@ import pytest
 from knit.errors import Transient
 from knit.node import ledger
 from knit.node.memory import Memory
-from knit.node.moves import sha256
+from knit.node.moves import Move, sha256
 from knit.node.state import StateFolder
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, small_disk
@@ -360,6 +360,37 @@ def test_history_is_forgotten_in_time(tmp_path: Path) -> None:
     assert (tmp_path / "state/state.log").stat().st_size < 2**21
     with machine.started() as disk:
         assert disk.revision == 99_999
+
+
+def remembered(memory: Memory) -> tuple[object, ...]:
+    installed = dict(memory.installed.items())
+    return memory.node, memory.revision, installed, memory.unloaded, memory.moves, memory.leftovers
+
+
+def test_all_that_is_remembered_is_read_again_from_lines_and_from_the_file_written_anew(tmp_path: Path) -> None:
+    machine, folder = Machine(tmp_path), StateFolder(str(tmp_path / "state"))
+    memory = Memory(folder)
+    moves = [Move.of(machine.placement(number, OLD[0], 1), memory.node) for number in range(5)]
+    memory.begin(moves)
+    memory.put([(move.key, move.record) for move in moves[:2]], loaded=True)
+    memory.put([(move.key, move.record) for move in moves[2:4]], loaded=False)
+    memory.drop([moves[0].key, moves[2].key])
+    memory.settle(moves[:2])
+    memory.proceed([moves[2].found(True, False)])
+    stays, gone = (f"/etc/ssl/.knit-{memory.node}-{'0' * 16}-{kind}.old.tmp" for kind in ("key", "chain"))
+    for path in (stays, gone):
+        memory.left(path, there=True)
+    memory.left(gone, there=False)
+    memory.reached(7)
+    before = remembered(memory)
+    assert before[3:] == ({moves[2].key, moves[3].key}, memory.moves, {stays})
+    for _ in range(3):
+        memory.close()
+        memory = Memory(folder)
+        assert remembered(memory) == before
+        memory._ledger.rewrite()
+    memory.close()
+    folder.close()
 
 
 @pytest.mark.parametrize("owed", [True, False])

@@ -225,6 +225,26 @@ def test_a_temporary_file_that_stays_is_named_by_the_next_process_too(
         subprocess.run(["chattr", "-a", node.folder], check=True)  # noqa: S607
 
 
+def test_a_temporary_file_that_cannot_be_reached_is_named_once_and_tried_again(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.pair("cert:a", PAIR)
+    loop = node.start()
+    assert loop.once()
+    folder = node.folder / "away"
+    path = folder / f".knit-{'0' * 16}-key.old.tmp"
+    loop._disk._memory.left(str(path), there=True)
+    for _ in range(3):
+        assert loop._pass(sweep=False)
+    (line,) = said(caplog)
+    assert (line.getMessage()[:37], line.__dict__["path"]) == ("a temporary file cannot be removed, t", str(path))
+    folder.mkdir()
+    path.write_text("x")
+    assert loop._pass(sweep=False)
+    assert not path.exists()
+    assert not loop._disk._memory.leftovers
+
+
 def test_what_lasts_is_said_again_only_after_a_turn_without_it(caplog: pytest.LogCaptureFixture) -> None:
     once = Once(logging.getLogger("knit.test"))
     for words in ("a", "a", "b", "", "a"):
