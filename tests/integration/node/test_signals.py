@@ -174,6 +174,21 @@ def test_as_process_1_a_node_buries_what_reloads_leave_behind(node: Node, publis
         process.communicate()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes needs root")
+def test_as_process_1_a_node_that_is_killed_ends_with_the_code_of_a_shell(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    process = _in_a_namespace(node)
+    try:
+        until(lambda: node.reload_count == 1)
+        (first,) = _children(process.pid)
+        (child,) = _children(first)
+        os.kill(child, signal.SIGKILL)
+        assert process.wait(10) == 128 + signal.SIGKILL
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def _children(pid: int) -> list[int]:
     """Dead ones too."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
