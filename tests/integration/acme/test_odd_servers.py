@@ -13,6 +13,7 @@ import pytest
 
 from knit.errors import Transient, Unreachable
 from knit.issuers.acme import AcmeIssuer, Site
+from knit.issuers.acme.dial import reach
 from knit.issuers.acme.polling import VALIDATION
 from rig.scripted_ca import ScriptedCA
 from rig.scripted_ca.http11 import FLOODS
@@ -57,6 +58,26 @@ def test_one_that_begins_to_end_them_between_two_certificates_costs_none(ca: Scr
         wanted = Wanted(names=(f"a{number}.example",))
         wanted.check(worker.issuer.issue(wanted.request(), Notes(), TrustingProver()))
         assert ca.counts_of(*wanted.names)["finalized"] == 1
+    worker.issuer.close()
+
+
+def test_a_connection_that_was_left_alone_for_long_is_not_used_again(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, real = [], reach
+
+    def counted(host: str, port: int, *rest: Any, **more: Any) -> socket.socket:
+        opened.append(port)
+        return real(host, port, *rest, **more)
+
+    monkeypatch.setattr("knit.issuers.acme.transport.reach", counted)
+    monkeypatch.setattr("knit.issuers.acme.transport.IDLE_SECONDS", 0.5)
+    worker = Worker(ca, Memory())
+    for number, expected in enumerate((1, 1, 2)):
+        wanted = Wanted(names=(f"a{number}.example",))
+        time.sleep(0.7 if number == 2 else 0)
+        wanted.check(worker.issuer.issue(wanted.request(), Notes(), TrustingProver()))
+        assert len(opened) == expected
     worker.issuer.close()
 
 

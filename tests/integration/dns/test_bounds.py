@@ -225,6 +225,9 @@ def as_they_were(rcode: dns.rcode.Rcode, *, bare: bool) -> Callable[..., Answer]
         refusal.set_opcode(dns.opcode.QUERY)
         if not bare:
             refusal.question = query.question
+        if rcode is dns.rcode.BADVERS:
+            # Knows another version of it, which it says by it.
+            refusal.use_edns(0)
         refusal.set_rcode(rcode)
         return refusal
 
@@ -232,7 +235,7 @@ def as_they_were(rcode: dns.rcode.Rcode, *, bare: bool) -> Callable[..., Answer]
 
 
 @pytest.mark.parametrize("bare", [True, False])
-@pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.SERVFAIL])
+@pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.SERVFAIL, dns.rcode.BADVERS])
 def test_servers_that_know_no_edns_are_asked_without(
     world: World, delegation: Make, rcode: dns.rcode.Rcode, *, bare: bool
 ) -> None:

@@ -50,6 +50,13 @@ def test_a_file_that_cannot_be_read_names_none(tmp_path: Path) -> None:
     assert system_resolvers(tmp_path / "absent") == LAST_RESORT
 
 
+def test_of_a_file_without_an_end_the_beginning_is_read(tmp_path: Path) -> None:
+    conf = tmp_path / "resolv.conf"
+    conf.write_bytes(b"nameserver 192.0.2.7\n" + b"#" * 2**20 + b"\nnameserver 192.0.2.8\n")
+
+    assert system_resolvers(conf) == (Address("192.0.2.7"),)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(held=st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=4), max_size=30).map(b"".join))
 def test_no_bytes_of_the_file_are_an_error(tmp_path: Path, held: bytes) -> None:

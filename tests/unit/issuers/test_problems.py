@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from knit.core.retry import LONGEST_ASKED as LONGEST_WAIT
 from knit.core.text import clean as plain
-from knit.issuers.acme.problems import Problem, rejection, retry_at
+from knit.errors import AccountLimited
+from knit.issuers.acme.problems import PREFIX, Problem, error_of, rejection, retry_at
 from knit.issuers.acme.transport import Reply
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -58,6 +59,13 @@ def test_text_of_the_ca_is_one_printable_line_of_bounded_length(text: str) -> No
     assert len(shown) <= 2000
 
 
+@pytest.mark.parametrize("code", ["\x1b[31m\nred", "x" * 1_000_000, "\ud800"])
+def test_the_word_of_the_ca_for_what_is_wrong_is_bounded_as_its_text_is(code: str) -> None:
+    shown = str(Problem.from_json({"type": PREFIX + code, "detail": "no"}))
+    assert shown.isprintable()
+    assert len(shown) < 100
+
+
 @given(JSON)
 def test_any_json_is_some_problem(document: object) -> None:
     assert str(Problem.from_json(document)).isprintable()
@@ -78,3 +86,27 @@ def test_subproblems_and_links_are_part_of_the_text() -> None:
 
 def test_an_answer_without_a_problem_document_is_named_by_its_status() -> None:
     assert Problem.from_reply(Reply(502, {}, b"<html>"), NOW).text == "HTTP status 502 without a reason"
+
+
+@pytest.mark.parametrize(
+    ("said", "names_only"),
+    [
+        ('too many certificates already issued for "example.org"', True),
+        ("too many certificates (5) already issued for this exact set of domains in the last 168h0m0s", True),
+        ('too many failed authorizations for "A.B.Example.ORG"', True),
+        ("too many new orders (300) from this account in the last 3h0m0s", False),
+        ('too many certificates already issued for "example.com"', False),
+        ('too many certificates already issued for "org"', False),
+    ],
+)
+def test_a_limit_of_these_names_is_told_from_one_of_the_account(said: str, names_only: bool) -> None:
+    error = error_of(Problem(code="rateLimited", text=said, status=429), ["*.a.b.example.org"])
+    assert isinstance(error, AccountLimited)
+    assert error.names_only is names_only
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("rateLimited", 400), ("rateLimited", 503), ("", 429), ("malformed", 429)]
+)
+def test_the_word_or_the_status_alone_says_that_it_is_a_limit(code: str, status: int) -> None:
+    assert isinstance(error_of(Problem(code=code, text="slow down", status=status)), AccountLimited)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.transport import Reply
-from knit.issuers.acme.wire import Authorization, Directory, Order, links
+from knit.issuers.acme.wire import MOST_NAMES, Authorization, Directory, Order, links
 
 CA = Hosts(Origin.of("https://ca.example/dir"))
 
@@ -103,3 +103,15 @@ def test_alternate_links_are_told_from_others() -> None:
     header = '<https://ca.example/dir>;rel="index", <https://ca.example/c/2>; title="x"; rel="alternate"'
     assert links(Reply(200, {"link": header}, b""), "alternate", CA) == ["https://ca.example/c/2"]
     assert links(Reply(200, {"link": '<https://evil.example/c/2>;rel="alternate"'}, b""), "alternate", CA) == []
+
+
+def test_no_more_proofs_are_asked_for_than_an_order_can_have_names() -> None:
+    urls = [f"https://ca.example/authz/{number}" for number in range(MOST_NAMES + 1)]
+    for count, taken in ((MOST_NAMES, True), (MOST_NAMES + 1, False)):
+        document = {"status": "pending", "authorizations": urls[:count]}
+        order = Order.from_reply(reply(document), CA, "https://ca.example/order/1")
+        if taken:
+            assert len(order.authorizations()) == count
+        else:
+            with pytest.raises(Garbled, match="more than"):
+                order.authorizations()
