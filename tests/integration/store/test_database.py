@@ -181,6 +181,34 @@ def test_fifty_threads_live_with_three_connections(postgres: Postgres, database_
     assert max(most) <= 3
 
 
+def test_a_thread_for_which_no_connection_becomes_free_is_told_so_in_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database.open(database_url, connections=2) as database, ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr("knit.store.database.PATIENCE", 0.3)
+        busy = [pool.submit(database.rows, "select pg_sleep(2)") for _ in range(2)]
+        time.sleep(0.3)
+        with pytest.raises(Unreachable, match="have been busy"):
+            database.rows("select 1 as one")
+        for each in busy:
+            each.result()
+        assert database.rows("select 1 as one") == [{"one": 1}]
+
+
+def test_connections_that_could_not_be_opened_are_missed_by_nobody(
+    own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database.open(own_postgres.create_database("x"), connections=2) as database:
+        own_postgres.stop()
+        monkeypatch.setattr("knit.store.database.PATIENCE", 0.3)
+        for _ in range(4):
+            with pytest.raises(Unreachable) as caught:
+                database.rows("select 1 as one")
+            assert "busy" not in str(caught.value)
+        own_postgres.start()
+        assert database.rows("select 1 as one") == [{"one": 1}]
+
+
 def assert_clean(error: BaseException) -> None:
     """One line, no secret, also not in what it was raised from."""
     texts = [str(error), repr(error.__cause__)]

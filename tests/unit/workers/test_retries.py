@@ -46,6 +46,16 @@ def test_turns_come_in_the_order_of_asking_and_only_when_there_is_room() -> None
     assert [share.freed(), share.freed(), share.freed()] == [3, 2, None]
 
 
+def test_one_that_has_found_room_by_itself_has_no_turn_to_come() -> None:
+    share = RetryShare(4)
+    with share.room(CertId(1)), share.room(CertId(2)) as admitted:
+        assert not admitted
+        share.line_up(CertId(2))
+    with share.room(CertId(2)) as admitted:
+        assert admitted
+    assert share.freed() is None
+
+
 class Slow:
     """Renewals of which the first forty fail slowly: of these at most a share runs. In the place of the flow."""
 
