@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import posixpath
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.forbidden import never
-from knit.core.placement import target
+from knit.core.placement import plausible, target
 from knit.errors import Refused
 
 
@@ -71,3 +72,9 @@ def test_whatever_is_taken_is_clean_and_allowed(path: str) -> None:
     assert not {"..", "."} & set(clean.split("/"))
     assert not never(clean)
     assert target(clean) == clean
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(-(10**9), True), (0, True), (60, True), (61, False), (2**40, False)])
+def test_a_generation_is_a_second_that_has_come_by_a_clock_at_most_a_minute_ahead(ahead: int, *, taken: bool) -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    assert plausible(int(now.timestamp()) + ahead, now) is taken
