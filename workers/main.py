@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import dramatiq
 
 from knit import log as logs
@@ -20,8 +18,6 @@ from workers.later import Later
 from workers.presence import Presence
 from workers.stopping import Stopping
 from workers.wiring import wire
-
-log = logging.getLogger(__name__)
 
 
 def setup() -> None:
@@ -45,8 +41,7 @@ def _serve(settings: Worker, env: Environment) -> None:
     outages = Outages()
     wired = wire(settings, env, stopping.sleep, outages)
     stopping.closes(wired.opened.close)
-    if refused := wired.flows.reconcile.refusal():
-        log.error("nothing is issued", extra={"reason": refused})
+    wired.flows.reconcile.refusals()
     queue = open_queue(settings.queue_url or "", outages)
     queue.broker.add_middleware(stopping)
     later = Later(queue, outages)

@@ -44,11 +44,16 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option("--valkey-key", metavar="KEY", help="Valkey key to publish under."),
     click.option("--cert-path", metavar="PATH", help="File of the full chain on the nodes."),
     click.option("--key-path", metavar="PATH", help="File of the private key on the nodes."),
-    click.option("--issuer", metavar="NAME", help="Who issues it.  [default: acme]", shell_complete=complete.issuers),
+    click.option(
+        "--issuer",
+        metavar="A,B",
+        help="Who issues it: the first, unless it is down.  [default: as configured]",
+        shell_complete=complete.issuers,
+    ),
     click.option(
         "--key-type",
         metavar="TYPE",
-        help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: ec256]",
+        help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: the issuer's, else ec256]",
         shell_complete=complete.key_types,
     ),
     click.option("--profile", metavar="NAME", help="Certificate profile of the CA."),

@@ -40,15 +40,17 @@ def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 
 def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
-    """Those that this shell's variables describe."""
+    """All that are configured here; after a comma, what comes next."""
     from knit.errors import Misconfigured
     from knit.settings import central
     from knit.settings.environment import Environment
 
     try:
-        return _starting(typed, (terms.name for terms in central.issuers(Environment.of_process())))
+        known = [terms.name for terms in central.issuers(Environment.of_process())]
     except Misconfigured:
         return []
+    before = typed[: typed.rfind(",") + 1]
+    return _starting(typed, (f"{before}{name}" for name in known))
 
 
 def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:

@@ -47,8 +47,8 @@ def accept(*, name: str, as_records: bool) -> None:
     central = settings()
     terms = central.rules.terms(name)
     if terms is None:
-        known = ", ".join(one.name for one in central.issuers)
-        raise Misconfigured(f"no issuer is called {name!r}; the only one is {known}")
+        known = ", ".join(one.name for one in central.rules.issuers)
+        raise Misconfigured(f"no issuer is called {name!r}; configured: {known}")
     with connected(central) as console:
         before = console.issuers.recall(name)
         due = console.issuers.accept(terms)
@@ -69,14 +69,14 @@ def _show(*, as_records: bool) -> None:
     from knit.core.issuers import agree
 
     central = settings()
-    here = {terms.name: terms.directory for terms in central.issuers}
+    rules = central.rules
     with connected(central) as console:
         found = console.issuers.all()
     if as_records:
         as_json(
             [
                 {"name": one.name, "kind": one.kind, "directory": one.directory, "since": one.since}
-                | {"agrees": one.name in here and agree(one.directory, here[one.name])}
+                | {"agrees": (terms := rules.terms(one.name)) is not None and agree(one.directory, terms.directory)}
                 for one in found
             ]
         )

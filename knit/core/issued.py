@@ -6,32 +6,33 @@ from datetime import datetime
 
 from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertSpec, Issued, Leaf
+from knit.core.model.issuer import Asked
 from knit.core.names import key_of
 
 
 def recorded(
     spec: CertSpec,
-    asked: CertSpec | Attempt,
+    asked: Asked | Attempt,
     leaf: Leaf,
     *,
-    directory: str,
     issued_at: datetime,
     sha256: str,
     generation: int,
     cert_path: str,
     key_path: str,
 ) -> Issued:
-    """`asked` is what the CA was asked for, which may differ from what is wanted (`spec`) by now.
+    """`asked` is what the CA was asked for, for the names of the leaf: what is wanted (`spec`) may have changed since.
 
     `sha256`, `generation` and the paths are those of the published value.
     """
     return Issued(
         cert_id=spec.id,
-        names_key=key_of(asked.names),
+        names_key=key_of(leaf.names),
         issuer=asked.issuer,
-        directory=directory,
+        directory=asked.directory,
         key_type=asked.key_type,
         profile=asked.profile,
+        preferred_chain=asked.preferred_chain,
         serial=leaf.serial,
         ari_id=leaf.ari_id,
         not_before=leaf.not_before,

@@ -24,6 +24,6 @@ def refusal(terms: Terms, remembered: str | None) -> str | None:
         return None
     name = terms.name
     return (
-        f"KNIT_ACME_DIRECTORY is {terms.directory} here, but the certificates of issuer {name} come from {remembered}: "
-        f"nothing is issued before `knit issuers accept {name}` confirms the switch"
+        f"issuer {name} is {terms.directory} here, but its certificates come from {remembered}: "
+        f"nothing is issued from it before `knit issuers accept {name}` confirms the switch"
     )

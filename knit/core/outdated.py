@@ -20,13 +20,15 @@ def why_outdated(attempt: Attempt, known: Known, rules: Rules) -> str | None:
 
 
 def _answers(attempt: Attempt, spec: CertSpec, rules: Rules) -> bool:
-    """How names are proved matters only until they are."""
-    if attempt.provider != spec.provider and attempt.step in BEFORE_FINALIZE:
+    """How names are proved, and of which chain the certificate is to be, matters only until it may be issued."""
+    asked = rules.asked(spec, attempt.directory)
+    if asked is None:
+        return not rules.terms_of(spec) and sorted(attempt.names) == sorted(spec.names)
+    early = attempt.step in BEFORE_FINALIZE
+    if early and (attempt.provider, attempt.preferred_chain) != (spec.provider, asked.preferred_chain):
         return False
-    asked = (sorted(attempt.names), attempt.issuer, attempt.directory, attempt.key_type, attempt.profile)
-    terms = rules.terms(spec.issuer)
-    directory = attempt.directory if terms is None else terms.directory
-    return asked == (sorted(spec.names), spec.issuer, directory, spec.key_type, spec.profile)
+    wanted = (sorted(spec.names), asked.key_type, asked.profile)
+    return (sorted(attempt.names), attempt.key_type, attempt.profile) == wanted
 
 
 def _asked_since(attempt: Attempt, spec: CertSpec) -> bool:

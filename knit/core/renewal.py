@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from knit.core.model.certificate import CertSpec, Issued
 from knit.core.model.decision import CertState, Due, Policy, Reason, Rules, Wait
-from knit.core.model.issuer import Terms
 from knit.core.retry import fraction
 
 DEFAULT_THRESHOLD = timedelta(days=30)
@@ -21,7 +20,7 @@ URGENT = timedelta(days=3)
 
 
 def decide(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> Due | Wait:
-    """Due with the reason, or Wait with the instant at which to look again, by the terms of this certificate's issuer.
+    """Due with the reason, or Wait with the instant at which to look again, by the terms of this certificate's issuers.
 
     A failed certificate waits for its next try whatever makes it due; a request for renewal has cleared that
     instant before it gets here.
@@ -39,19 +38,30 @@ def _reason(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> Re
         return Reason.UNFINISHED
     if state.issued is None:
         return Reason.NEVER_ISSUED
-    changed = _changed(spec, state.issued, rules.terms(spec.issuer))
+    changed = _changed(spec, state.issued, rules)
     return changed or _timely(spec, state, state.issued, rules.policy, now)
 
 
-def _changed(spec: CertSpec, issued: Issued, terms: Terms | None) -> Reason | None:
+def _changed(spec: CertSpec, issued: Issued, rules: Rules) -> Reason | None:
+    if spec.names_key != issued.names_key:
+        return Reason.NAMES_CHANGED
+    asked = rules.asked(spec, issued.directory)
+    if asked is None:
+        return _elsewhere(spec, issued, rules)
     differences = (
-        (spec.names_key != issued.names_key, Reason.NAMES_CHANGED),
-        (spec.issuer != issued.issuer, Reason.ISSUER_CHANGED),
-        (terms is not None and terms.directory != issued.directory, Reason.DIRECTORY_CHANGED),
-        (spec.key_type != issued.key_type, Reason.KEY_TYPE_CHANGED),
-        (spec.profile != issued.profile, Reason.PROFILE_CHANGED),
+        (asked.key_type != issued.key_type, Reason.KEY_TYPE_CHANGED),
+        (asked.profile != issued.profile, Reason.PROFILE_CHANGED),
+        (asked.preferred_chain != issued.preferred_chain, Reason.CHAIN_CHANGED),
     )
     return next((reason for differs, reason in differences if differs), None)
+
+
+def _elsewhere(spec: CertSpec, issued: Issued, rules: Rules) -> Reason | None:
+    """Why it comes from none of its issuers. Of one that is not known here, nobody can say where it is."""
+    wanted = rules.terms_of(spec)
+    if issued.issuer in (terms.name for terms in wanted):
+        return Reason.DIRECTORY_CHANGED
+    return Reason.ISSUER_CHANGED if wanted or issued.issuer not in spec.issuers else None
 
 
 def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, now: datetime) -> Reason | datetime:

@@ -12,13 +12,15 @@ from datetime import timedelta
 from typing import Any
 
 from knit.core.model.certificate import CertId, KeyType
-from knit.core.model.issuer import UNNAMED
 from knit.core.names import covered, key_of, normalise
+from knit.core.near import near
 from knit.core.placement import MAX_PATH, spelled, target
 from knit.errors import Misconfigured, Refused
 
 LONGEST_KEY = 1024
 ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+ISSUER = re.compile(r"[a-z0-9-]{1,40}")
+ISSUERS = "names of issuers, of a-z, 0-9 and hyphens, separated by commas"
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -42,8 +44,8 @@ class Wanted:
     valkey_key: str
     cert_path: str
     key_path: str
-    issuer: str = UNNAMED
-    key_type: str = KeyType.EC256.value
+    issuer: str = ""
+    key_type: str = ""
     profile: str | None = None
     preferred_chain: str | None = None
     renew_before: timedelta | None = None
@@ -68,7 +70,7 @@ class Change:
 
 
 OPTIONS = tuple(one.name for one in fields(Wanted) if one.name != "names")
-DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": UNNAMED, "key_type": "ec256"}
+DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": "", "key_type": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def applied(change: Change, before: Wanted | None) -> Wanted:
     said = {name: getattr(change, name) for name in OPTIONS if getattr(change, name) is not None}
     options: dict[str, Any] = {name: value or DEFAULTS.get(name) for name, value in said.items()}
     if change.key_type is not None:
-        options["key_type"] = change.key_type.lower() or DEFAULTS["key_type"]
+        options["key_type"] = change.key_type.lower()
     return replace(base, names=_names(change, base.names), **options)
 
 
@@ -134,8 +136,8 @@ def judged(wanted: Wanted, allowed: Allowed, *, standing: Wanted | None = None, 
         valkey_key=_valkey_key(wanted.valkey_key, allowed),
         cert_path=cert_path,
         key_path=key_path,
-        issuer=_one_of("issuer", wanted.issuer, allowed.issuers),
-        key_type=_one_of("key_type", wanted.key_type, tuple(KeyType)),
+        issuer=_issuers(wanted.issuer, allowed, standing),
+        key_type=_key_type(wanted.key_type),
         profile=_profile(wanted.profile),
         preferred_chain=_chain(wanted.preferred_chain),
         renew_before=_renew_before(wanted.renew_before),
@@ -179,10 +181,28 @@ def _valkey_key(text: str, allowed: Allowed) -> str:
     return text
 
 
-def _one_of(field: str, text: str, allowed: tuple[str, ...]) -> str:
-    if text not in allowed:
-        raise Misconfigured(f"{field} {text!r}: must be {'one of ' if len(allowed) > 1 else ''}{', '.join(allowed)}")
-    return str(text)
+def _issuers(text: str, allowed: Allowed, standing: Wanted | None) -> str:
+    """Each once, without the blanks that a person may type. What is `standing` another process may know."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text.strip() else ()
+    if not all(map(ISSUER.fullmatch, names)):
+        raise Misconfigured(f"issuer {text[:100]!r}: must be {ISSUERS}")
+    if standing is None or text != standing.issuer:
+        for name in names:
+            _check_known(name, allowed.issuers)
+    return ",".join(names)
+
+
+def _check_known(name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        meant = near(name, known)
+        hint = f"did you mean {meant[0]}?" if meant else f"configured: {', '.join(known)}"
+        raise Misconfigured(f"issuer {name!r} is not configured here ({hint})")
+
+
+def _key_type(text: str) -> str:
+    if text and text not in tuple(KeyType):
+        raise Misconfigured(f"key_type {text!r}: must be one of {', '.join(KeyType)}")
+    return text
 
 
 def _profile(text: str | None) -> str | None:

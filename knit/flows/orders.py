@@ -17,7 +17,7 @@ from knit.core.model.certificate import Bundle, CertSpec, Leaf
 from knit.errors import BundleMismatch, Misconfigured, OrderKept, OrderLost, Refused, ServerDenied
 from knit.flows.proving import Counted
 from knit.ports.events import Listener
-from knit.ports.issuing import Issuer, Issuers
+from knit.ports.issuing import Issuer
 from knit.ports.journal import Attempts, Journal
 from knit.ports.leases import Lease
 from knit.ports.process import Clock
@@ -39,13 +39,12 @@ class OrderPorts(Protocol):
     @property
     def staging(self) -> Staging: ...
     @property
-    def issuers(self) -> Issuers: ...
-    @property
     def prover(self) -> Callable[[str, Journal], Prover]: ...
     @property
     def clock(self) -> Clock: ...
     @property
     def tell(self) -> Listener: ...
+    def issuer(self, attempt: Attempt) -> Issuer: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ class Order:
         """Go on from wherever the attempt is. `fresh` is a key that is not staged yet, of a new attempt."""
         with nullcontext() if self.attempt.step in BEFORE_FINALIZE else _keeping():
             key, staged = self._staged() if fresh is None else self._stage(fresh)
-            issuer = self.ports.issuers.issuer(self.attempt.issuer)
+            issuer = self.ports.issuer(self.attempt)
         leaf, leftovers = self._fit(staged, key, issuer), False
         if leaf is None:
             with self._had(staged, key, issuer):
@@ -115,7 +114,7 @@ class Order:
             names=attempt.names,
             csr_der=key.csr(attempt.names),
             profile=attempt.profile,
-            preferred_chain=self.spec.preferred_chain,
+            preferred_chain=attempt.preferred_chain,
             order_url=attempt.order_url,
             finalized=attempt.step not in BEFORE_FINALIZE,
             overdue=attempt.started_at < self.ports.clock() - WEEK,

@@ -109,7 +109,6 @@ class Publish:
             spec,
             attempt,
             leaf,
-            directory=attempt.directory,
             issued_at=attempt.started_at,
             sha256=pair_digest(bundle.fullchain, bundle.privkey),
             generation=generation,

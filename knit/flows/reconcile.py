@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -62,9 +62,9 @@ class Reconcile:
         """
         self._mend()
         unadoptable = self.store.adopt()
-        if refused := self.refusal():
-            log.error("nothing is issued", extra={"reason": refused})
-            return PassPlan(renew=(), unadoptable=unadoptable, refused=refused)
+        refused = self.refusals()
+        if len(refused) == len(self.rules.issuers):
+            return PassPlan(renew=(), unadoptable=unadoptable, refused=next(iter(refused.values())))
         self.belonging.check()
         survey = self.publication.survey()
         present = survey.members - survey.missing
@@ -77,10 +77,13 @@ class Reconcile:
             unpublished |= self.values.lost(published - unpublished)
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
-        due = self._decide(self.store.candidates(self.rules, unpublished), published=len(published))
+        candidates = self._of_others(refused, self.store.candidates(self.rules, unpublished))
+        due = self._decide(candidates, published=len(published))
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
         asked = frozenset(one.cert_id for one in due if one.asked)
-        return PassPlan(renew=plan, unadoptable=unadoptable, due=sum(one.due for one in due), asked=asked)
+        first = next(iter(refused.values()), None)
+        count = sum(one.due for one in due)
+        return PassPlan(renew=plan, unadoptable=unadoptable, due=count, asked=asked, refused=first)
 
     def _mend(self) -> None:
         mended = self.store.mend()
@@ -102,9 +105,26 @@ class Reconcile:
             _next_pass(census),
         )
 
-    def refusal(self) -> str | None:
-        """Why this process may not have anything issued, if it may not."""
-        return next((why for terms in self.rules.issuers if (why := self._refusal(terms))), None)
+    def refusals(self) -> Mapping[str, str]:
+        """The issuers that this process may have nothing issued by, and why; told."""
+        refused = {terms.name: why for terms in self.rules.issuers if (why := self._refusal(terms))}
+        for why in refused.values():
+            log.error("nothing is issued", extra={"reason": why})
+        return refused
+
+    def _of_others(
+        self, refused: Mapping[str, str], candidates: Iterable[Candidate | Newcomer]
+    ) -> Iterable[Candidate | Newcomer]:
+        """Without certificates of issuers that are refused: those are for other processes to issue."""
+        if not refused:
+            return candidates
+        return (
+            one
+            for one in candidates
+            if isinstance(one, Newcomer)
+            or not (wanted := self.rules.terms_of(one.spec))
+            or wanted[0].name not in refused
+        )
 
     def _refusal(self, terms: Terms) -> str | None:
         why = issuers.refusal(terms, self.memory.recall(terms.name))
@@ -169,7 +189,8 @@ class Reconcile:
             return
         specs = {spec.valkey_key: spec for spec in self.store.unrecorded() if spec.valkey_key in present}
         if specs:
-            for terms in self.rules.issuers:
+            used = {terms.name: terms for spec in specs.values() for terms in self.rules.terms_of(spec)[:1]}
+            for terms in used.values():
                 self.memory.remember(terms)
             self.values.adopt(specs)
 

@@ -88,18 +88,18 @@ class Looked:
         """Do what is to be done. A process that may have nothing issued touches no attempt of those that may."""
         spec = self.known.spec
         if spec is not None:
-            terms = self.ports.rules.terms(spec.issuer)
-            if terms is None:
+            wanted = self.ports.rules.terms_of(spec)
+            if not wanted:
                 error = Misconfigured(f"issuer {spec.issuer!r} is not configured here")
                 return self._renewing(spec).refused(error)
-            if why := self._refusal(terms):
+            if why := self._refusal(wanted[0]):
                 return Skipped(cert_id=self.cert_id, reason=why, busy=True)
         return self._in_turn()
 
     def _refusal(self, terms: Terms) -> str | None:
         """Remembers an issuer that is used for the first time."""
         memory = self.ports.memory
-        why = issuers.refusal(terms, self.known.directory or memory.remember(terms))
+        why = issuers.refusal(terms, self.known.issuers.get(terms.name) or memory.remember(terms))
         return None if why is None or memory.corrected(terms) else why
 
     def _in_turn(self) -> Outcome:
@@ -150,11 +150,12 @@ class Looked:
         renewing, attempt = self._renewing(spec), self.known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:
             return renewing.resume(attempt)
-        stopped = self.ports.limits.pause(spec, renewing.terms, self.lease) or self._unpublishable(renewing)
+        terms = self.ports.rules.terms_of(spec)[0] if attempt is None else self.ports.terms(attempt)
+        stopped = self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)
         if stopped is not None:
             return stopped
         renewing.check_newest(attempt)
-        return renewing.begin(verdict.reason) if attempt is None else renewing.resume(attempt)
+        return renewing.begin(verdict.reason, terms) if attempt is None else renewing.resume(attempt)
 
     def _unpublishable(self, renewing: Renewing) -> Outcome | None:
         """Nothing is ordered that could not be recorded and published afterwards.

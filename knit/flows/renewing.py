@@ -33,7 +33,7 @@ from knit.flows.limits import Limits
 from knit.flows.orders import Order
 from knit.flows.values import Values
 from knit.ports.events import Listener
-from knit.ports.issuing import IssuerMemory, Issuers
+from knit.ports.issuing import Issuer, IssuerMemory, Issuers
 from knit.ports.journal import Attempts, Journal
 from knit.ports.leases import Lease
 from knit.ports.process import Clock, Retries
@@ -74,6 +74,17 @@ class RenewPorts:
         """The pauses that CAs have asked for."""
         return Limits(store=self.store, clock=self.clock, tell=self.tell)
 
+    def terms(self, attempt: Attempt) -> Terms:
+        """Of an attempt's issuer, whatever it is called here by now. Raises Misconfigured when there is none."""
+        terms = self.rules.at(attempt.directory, attempt.issuer)
+        if terms is None:
+            raise Misconfigured(f"no issuer here has the directory {attempt.directory}")
+        return terms
+
+    def issuer(self, attempt: Attempt) -> Issuer:
+        """Who fills its order. Raises Misconfigured."""
+        return self.issuers.issuer(self.terms(attempt).name)
+
     def abandon(self, lease: Lease, attempt: Attempt, why: str) -> None:
         """End an attempt that nobody needs any more."""
         self.store.abandon(lease, attempt, why=why)
@@ -97,13 +108,6 @@ class Renewing:
     known: Known
     lease: Lease
 
-    @property
-    def terms(self) -> Terms:
-        """Of its issuer, which is known here."""
-        terms = self.ports.rules.terms(self.spec.issuer)
-        assert terms is not None, "looked at before"
-        return terms
-
     def refused(self, error: Refused | Misconfigured) -> Failed:
         """Record that nothing can be begun."""
         at = self._after_a_failure()
@@ -119,11 +123,11 @@ class Renewing:
             self.ports.abandon(self.lease, attempt, why)
         raise Superseded(why)
 
-    def begin(self, reason: Reason) -> Outcome:
-        """Open an attempt, in the journal before any work."""
-        key = x509.Key.new(self.spec.key_type)
-        directory, newest = self.terms.directory, self.known.newest
-        attempt = self.ports.store.begin(self.lease, self.spec, reason, directory, key.spki_sha256, newest=newest)
+    def begin(self, reason: Reason, terms: Terms) -> Outcome:
+        """Open an attempt at the issuer with these terms, in the journal before any work."""
+        asked, newest = terms.asked(self.spec), self.known.newest
+        key = x509.Key.new(asked.key_type)
+        attempt = self.ports.store.begin(self.lease, self.spec, reason, asked, key.spki_sha256, newest=newest)
         return replace(self, known=replace(self.known, tries=0)).go_on(attempt, key)
 
     def resume(self, attempt: Attempt) -> Outcome:
@@ -183,7 +187,8 @@ class Renewing:
             return self._postponed(attempt, kept, at)
         store.lose(self.lease, attempt, error=error)
         self._tell(Kind.RENEWAL_ABANDONED, Severity.WARNING, attempt, reason=str(error), next="another order")
-        return replace(self, known=replace(self.known, newest=attempt.id)).begin(Reason.UNFINISHED)
+        anew = replace(self, known=replace(self.known, newest=attempt.id))
+        return anew.begin(Reason.UNFINISHED, self.ports.terms(attempt))
 
     def _postponed(self, attempt: Attempt, error: Transient | BundleMismatch, at: datetime) -> Failed:
         """The attempt stays open, and a failure is one all the same; being asked to wait is none."""

@@ -15,7 +15,7 @@ from knit.core.issuers import of_host
 from knit.core.lost import Finding
 from knit.core.model.certificate import CertSpec, Issued, Leaf
 from knit.core.model.decision import Rules
-from knit.core.model.issuer import Terms
+from knit.core.model.issuer import Asked, Terms
 from knit.core.publication import readable
 from knit.core.value import Value
 from knit.errors import BundleMismatch
@@ -150,7 +150,7 @@ class Values:
         return finding, (_at(facts, issued.valkey_key), leaf.spki_sha256)
 
     def _checked(self, spec: CertSpec, value: Value, host: str | None) -> tuple[Issued, Leaf]:
-        return adopted(spec, value, self.rules.terms(spec.issuer), host, self.clock)
+        return adopted(spec, value, self.rules, host, self.clock)
 
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -177,9 +177,7 @@ def _sound(raw: bytes) -> Value | None:
     return value if value.privkey and value.fullchain else None
 
 
-def adopted(
-    spec: CertSpec, value: Value, terms: Terms | None, account_host: str | None, clock: Clock
-) -> tuple[Issued, Leaf]:
+def adopted(spec: CertSpec, value: Value, rules: Rules, account_host: str | None, clock: Clock) -> tuple[Issued, Leaf]:
     """Facts about a value found published, checked as strictly as an issued one. Raises BundleMismatch.
 
     Which directory it came from is in knit's own member; for a value of the Go knit it follows from the host of
@@ -191,9 +189,8 @@ def adopted(
     leaf = x509.check(value.bundle, names=spec.names, now=clock())
     issued = recorded(
         spec,
-        spec,
+        _asked(spec, value, rules, account_host),
         leaf,
-        directory=_directory(value, terms, account_host),
         issued_at=_issued_at(value, leaf),
         sha256=value.sha256,
         generation=value.generation_by(clock()) or 0,
@@ -214,10 +211,20 @@ def _issued_at(value: Value, leaf: Leaf) -> datetime:
     return began if began.microsecond else began + timedelta(seconds=1)
 
 
-def _directory(value: Value, terms: Terms | None, account_host: str | None) -> str:
+def _asked(spec: CertSpec, value: Value, rules: Rules, account_host: str | None) -> Asked:
+    """What its issuer must have been asked for: what is wanted now. Raises BundleMismatch where none is known here."""
+    wanted = rules.terms_of(spec)
+    if not wanted:
+        message = f"issuer {spec.issuer!r} is not configured here"
+        raise BundleMismatch(message)
+    directory = _directory(value, wanted[0], account_host)
+    here = rules.at(directory, wanted[0].name) or wanted[0]
+    return replace(here.asked(spec), directory=directory)
+
+
+def _directory(value: Value, terms: Terms, account_host: str | None) -> str:
     if value.mark is not None and value.mark.directory is not None:
         return value.mark.directory
-    directory = "" if terms is None else terms.directory
-    if account_host is None or account_host == urlsplit(directory).hostname:
-        return directory
+    if account_host is None or account_host == urlsplit(terms.directory).hostname:
+        return terms.directory
     return of_host(account_host)

@@ -11,7 +11,7 @@ from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.challenge import ChallengeId, Leftover, Record
 from knit.core.model.decision import Known, Losses, Pause, Reason, Rules, Wait
-from knit.core.model.issuer import Terms
+from knit.core.model.issuer import Asked, Terms
 from knit.errors import AccountLimited, NotPermitted, OrderLost, Transient
 from knit.ports.leases import Lease
 
@@ -84,12 +84,14 @@ class Attempts(Protocol):
         lease: Lease,
         spec: CertSpec,
         reason: Reason,
-        directory: str,
+        asked: Asked,
         spki_sha256: str,
         *,
         newest: AttemptId | None,
     ) -> Attempt:
         """Open a new attempt (step planned), counted before any work is done, for the key with this public half.
+
+        `asked` is what its issuer is asked for.
 
         `newest` is the certificate's last attempt as far as is known; raises LeaseLost when there is another since.
         """

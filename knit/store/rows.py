@@ -22,7 +22,8 @@ WRITTEN = {"1": ESCAPE, "2": "\n"}
 def spec_from(row: Row, prefix: str = "") -> CertSpec:
     """A row of knit_certs that has been adopted, so its names are known to be good."""
     facts = _facts(SPEC, row, prefix)
-    return CertSpec(**{**facts, "names": tuple(facts["names"]), "key_type": key_type(facts["key_type"])})
+    wanted = key_type(facts["key_type"]) if facts["key_type"] else None
+    return CertSpec(**{**facts, "names": tuple(facts["names"]), "key_type": wanted})
 
 
 def wanted_from(row: Row) -> Wanted:
@@ -83,7 +84,7 @@ def known_from(row: Row) -> Known:
         state=state_from(row),
         leftovers=row["leftovers"],
         newest=row["newest"],
-        directory=row["directory"],
+        issuers=row["issuers"],
         tries=row["tries"],
         refused=row["refused"],
     )

@@ -113,7 +113,7 @@ def test_before_the_first_use_any_directory_will_do(scene: Scene, production: Pe
 
 def test_only_an_issuer_that_is_configured_can_be_accepted(scene: Scene) -> None:
     done = scene.knit.knit("issuers", "accept", "acem")
-    assert (done.code, done.err) == (2, "knit: no issuer is called 'acem'; the only one is acme\n")
+    assert (done.code, done.err) == (2, "knit: no issuer is called 'acem'; configured: acme\n")
 
 
 def test_a_directory_that_never_was_one_is_not_remembered(scene: Scene) -> None:

@@ -50,6 +50,7 @@ class Attempt:
     directory: str
     key_type: KeyType
     profile: str | None
+    preferred_chain: str | None = None
     order_url: str | None = None
     spki_sha256: str | None = None
     starts: int = 1

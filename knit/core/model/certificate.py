@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
-from knit.core.model.issuer import UNNAMED
 from knit.core.names import key_of
 
 CertId = NewType("CertId", int)
@@ -25,7 +24,11 @@ class KeyType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertSpec:
-    """One certificate as wanted: a row of knit_certs. `names` are normalised, the first one is primary."""
+    """One certificate as wanted: a row of knit_certs. `names` are normalised, the first one is primary.
+
+    `issuer` has names of issuers, separated by commas, the first to be asked first; "" leaves it to the configuration.
+    A key type, a profile or a preferred chain that is None is whatever its issuer has for its own certificates.
+    """
 
     id: CertId
     names: tuple[str, ...]
@@ -34,8 +37,8 @@ class CertSpec:
     cert_path: str
     key_path: str
     enabled: bool = True
-    issuer: str = UNNAMED
-    key_type: KeyType = KeyType.EC256
+    issuer: str = ""
+    key_type: KeyType | None = None
     profile: str | None = None
     preferred_chain: str | None = None
     renew_before: timedelta | None = None
@@ -45,6 +48,11 @@ class CertSpec:
     def names_key(self) -> str:
         """The set of names as one text: what makes a certificate the same certificate."""
         return key_of(self.names)
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The names of its issuers, in order; none where the configuration says."""
+        return tuple(name for part in self.issuer.split(",") if (name := part.strip()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +69,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """What is published for one certificate, kept apart from what is wanted."""
+    """What is published for one certificate, kept apart from what is wanted.
+
+    Key type, profile and preferred chain are those that its issuer was asked for.
+    """
 
     cert_id: CertId
     names_key: str
@@ -69,6 +80,7 @@ class Issued:
     directory: str
     key_type: str
     profile: str | None
+    preferred_chain: str | None = None
     serial: str
     ari_id: str | None
     not_before: datetime

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Issued
-from knit.core.model.issuer import UNNAMED, Terms
+from knit.core.model.issuer import UNNAMED, Asked, Terms
 
 
 class Reason(StrEnum):
@@ -21,6 +22,7 @@ class Reason(StrEnum):
     DIRECTORY_CHANGED = "ACME directory changed"
     KEY_TYPE_CHANGED = "wanted key type differs"
     PROFILE_CHANGED = "wanted profile differs"
+    CHAIN_CHANGED = "wanted chain differs"
     REQUESTED = "renewal was requested"
     UNFINISHED = "an attempt is unfinished"
     WINDOW = "renewal window has begun"
@@ -90,8 +92,8 @@ class Known:
     """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted.
 
     `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
-    `directory` is where its issuer's certificates come from; None before that issuer's first use. `tries` is how often
-    in a row the open attempt has been put off, from its finalization on; `refused`, that what the CA issued in it was
+    `issuers` says by name where the certificates of each issuer come from that has been used. `tries` is how often in
+    a row the open attempt has been put off, from its finalization on; `refused`, that what the CA issued in it was
     not fit to be published when it was last looked at.
     """
 
@@ -99,7 +101,7 @@ class Known:
     state: CertState
     leftovers: bool
     newest: AttemptId | None
-    directory: str | None = None
+    issuers: Mapping[str, str] = field(default_factory=dict)
     tries: int = 0
     refused: bool = False
 
@@ -149,18 +151,49 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a process decides by: the issuers that it was configured with, and the policy for all certificates."""
+    """What a process decides by: the issuers that it was configured with, and the policy for all certificates.
+
+    `default` names the issuers of certificates that name none; where it is empty, that is the first one.
+    """
 
     issuers: tuple[Terms, ...]
+    default: tuple[str, ...] = ()
     policy: Policy = Policy()
 
     def terms(self, issuer: str) -> Terms | None:
         """Those of the issuer of this name; None when this process knows no such issuer."""
         return next((terms for terms in self.issuers if terms.name == issuer), None)
 
+    def terms_of(self, spec: CertSpec) -> tuple[Terms, ...]:
+        """Of the issuers that this certificate may come from, in order; without those that are not known here."""
+        found = (self.terms(name) for name in self._names(spec))
+        return tuple(terms for terms in found if terms is not None)
+
+    def at(self, directory: str, issuer: str) -> Terms | None:
+        """Of an issuer with this directory, whatever it is called here; of that name, if one of several is."""
+        here = [terms for terms in self.issuers if terms.directory == directory]
+        return next((terms for terms in here if terms.name == issuer), here[0] if here else None)
+
+    def asked(self, spec: CertSpec, directory: str) -> Asked | None:
+        """What is asked at this directory for this certificate; None when it is none that it may come from."""
+        found = next((terms for terms in self.terms_of(spec) if terms.directory == directory), None)
+        return None if found is None else found.asked(spec)
+
+    def _names(self, spec: CertSpec) -> tuple[str, ...]:
+        """Rows from before there were several issuers say UNNAMED; where none is called so, it says no more than ""."""
+        if UNNAMED not in spec.issuers or self.terms(UNNAMED) is not None:
+            return spec.issuers or self._default
+        return tuple(one for name in spec.issuers for one in (self._default if name == UNNAMED else (name,)))
+
+    @property
+    def _default(self) -> tuple[str, ...]:
+        return self.default or tuple(terms.name for terms in self.issuers[:1])
+
     @property
     def fingerprint(self) -> str:
         """Changes whenever stored renewal instants must be worked out anew."""
         threshold = self.policy.threshold
-        known = sorted(("" if one.name == UNNAMED else f"{one.name}=") + one.directory for one in self.issuers)
+        known = sorted(one.fingerprint for one in self.issuers)
+        if len(self.issuers) > 1:
+            known.append(f"default={','.join(self._default)}")
         return f"{' '.join(known)} {'' if threshold is None else int(threshold.total_seconds())}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from knit.core.model.certificate import CertSpec, KeyType
+
 UNNAMED = "acme"
-"""The issuer of a certificate that names none, as all do that the Go knit has written."""
+"""What rows of the list say that were written before there were several issuers. Where no issuer is called so, it means
+what is meant by nothing at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +31,53 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one issuer is asked for: what is wanted of a certificate and, where that says nothing, the issuer's own."""
+
+    issuer: str
+    directory: str
+    key_type: KeyType
+    profile: str | None = None
+    preferred_chain: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Who an issuer is: the name that certificates ask for, what kind it is, and its ACME directory."""
+    """Who an issuer is, and how it issues what says nothing of its own.
+
+    `name` is what certificates ask for. `directory` is where its certificates come from: the URL of an ACME directory,
+    and for other kinds a text that begins with the kind. `concurrency` is how many certificates are in flight, over all
+    workers together; None: no bound but the workers' own. `limits` is the model of its published limits, by name or as
+    a table; None: the one that its directory is known for.
+    """
 
     name: str
     kind: str = "acme"
     directory: str
+    staging: bool = False
+    key_type: KeyType = KeyType.EC256
+    profile: str | None = None
+    preferred_chain: str | None = None
+    concurrency: int | None = None
+    limits: str | Mapping[str, object] | None = None
+
+    def asked(self, spec: CertSpec) -> Asked:
+        """What this issuer is asked for when it issues this certificate."""
+        return Asked(
+            issuer=self.name,
+            directory=self.directory,
+            key_type=spec.key_type or self.key_type,
+            profile=spec.profile or self.profile,
+            preferred_chain=spec.preferred_chain or self.preferred_chain,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with everything that can make a certificate due. Says nothing of what is as it always was."""
+        name = "" if self.name == UNNAMED else f"{self.name}="
+        key_type = "" if self.key_type is KeyType.EC256 else self.key_type
+        own = f"{key_type},{self.profile or ''},{self.preferred_chain or ''}"
+        return f"{name}{self.directory}" + ("" if own == ",," else f"[{own}]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

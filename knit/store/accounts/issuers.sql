@@ -35,4 +35,4 @@ with accepted as (
 select count(*) as elsewhere
 from knit_certs c
 join knit_issued i on i.cert_id = c.id
-where c.enabled and c.issuer = %(name)s and i.directory <> %(directory)s
+where c.enabled and i.issuer = %(name)s and i.directory <> %(directory)s

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
 from knit.core.model.decision import Known, Losses, Pause, Reason, Rules, Wait
-from knit.core.model.issuer import Terms
+from knit.core.model.issuer import Asked, Terms
 from knit.core.renewal import LOST_AGAIN, NOT_DUE
 from knit.core.text import ascii_only, clean
 from knit.errors import (
@@ -109,7 +110,7 @@ class Attempts:
         lease: Lease,
         spec: CertSpec,
         reason: Reason,
-        directory: str,
+        asked: Asked,
         spki_sha256: str,
         *,
         newest: AttemptId | None,
@@ -120,10 +121,8 @@ class Attempts:
             "reason": reason.value,
             "names": list(spec.names),
             "provider": spec.provider,
-            "issuer": spec.issuer,
-            "directory": directory,
-            "key_type": spec.key_type.value,
-            "profile": spec.profile,
+            **asdict(asked),
+            "key_type": asked.key_type.value,
             "spki_sha256": spki_sha256,
             "newest": newest,
         }

@@ -3,11 +3,11 @@
 select {spec of c as c_},
        {issued of i as i_},
        {attempt of a as a_},
-       -- A wait that another CA asked for, and failures there, count for nothing here.
-       case when s.retry_directory <> k.directory then 0 else coalesce(s.failures, 0) end as failures,
+       -- A wait that a CA asked for which is no issuer's any more, and failures there, count for nothing.
+       case when s.retry_directory <> all(k.directories) then 0 else coalesce(s.failures, 0) end as failures,
        greatest(
-           case when s.retry_directory <> k.directory then null else s.retry_at end,
-           case when a.directory <> k.directory then null else a.retry_at end
+           case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
+           case when a.directory <> all(k.directories) then null else a.retry_at end
        ) as retry_at,
        s.ari_at, coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
        i.cert_id is null or i.published_at is not null as published,
@@ -26,13 +26,15 @@ select {spec of c as c_},
            order by last.started_at desc
            limit 1
        ) as newest,
-       k.directory
+       coalesce(k.issuers, '{}') as issuers
 from (select %(id)s::bigint as id) x
 left join knit_certs c on c.id = x.id and c.names_key is not null
 left join knit_issued i on i.cert_id = x.id
 left join knit_attempts a on a.cert_id = x.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = x.id
-left join knit_issuers k on k.name = c.issuer
+cross join (
+    select array_agg(directory) as directories, jsonb_object_agg(name, directory) as issuers from knit_issuers
+) k
 
 -- name: leftovers
 select id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value, state
@@ -42,9 +44,10 @@ order by id
 
 -- name: begin
 insert into knit_attempts
-    (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile, spki_sha256)
+    (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile, preferred_chain,
+     spki_sha256)
 select %(cert_id)s, l.epoch, l.owner, 'planned', %(reason)s, %(names)s, %(provider)s, %(issuer)s, %(directory)s,
-       %(key_type)s, %(profile)s, %(spki_sha256)s
+       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s
 from knit_leases l
 where l.name = %(lease)s and l.epoch = %(epoch)s
   and not exists (

@@ -41,7 +41,12 @@ select c.id, coalesce(c.all_domains, c.domains) as domains, a.step, a.error, a.e
 from knit_certs c
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = c.id
-left join knit_issuers n on n.name = c.issuer
-left join knit_pauses p on p.issuer = c.issuer and p.directory = n.directory and p.until > now()
+left join lateral (
+    select until, said
+    from knit_pauses
+    where directory = coalesce(a.directory, s.retry_directory) and until > now()
+    order by until desc
+    limit 1
+) p on true
 where c.id = %(id)s or (%(id)s::bigint is null and a.id is not null)
 order by c.id

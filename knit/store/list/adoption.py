@@ -17,6 +17,7 @@ import psycopg
 
 from knit.core.adoption import FILE, KEY, NAMES, Claim, Entry, Holder, claims, clash, judge
 from knit.core.model.certificate import KeyType
+from knit.core.model.issuer import UNNAMED
 from knit.core.names import key_of
 from knit.core.wanted import Allowed, Wanted, judged
 from knit.errors import Misconfigured
@@ -106,7 +107,8 @@ class Adopter:
 
     @property
     def _known(self) -> Mapping[str, object]:
-        return {"issuers": list(self.allowed.issuers), "key_types": [str(one) for one in KeyType]}
+        """What an ordinary row says, if anything."""
+        return {"issuers": ["", UNNAMED, *self.allowed.issuers], "key_types": ["", *map(str, KeyType)]}
 
     def _odd(self, asked: Mapping[str, object]) -> Portion:
         rows = self._execute("unseen", asked).fetchall()

@@ -272,8 +272,16 @@ left join knit_schedule s on s.cert_id = c.id
 where c.enabled
   and (
       c.names_key is null or i.published_at is null or s.failures > 0 or c.last_error is not null
-      or (c.names_key, c.issuer, c.key_type, c.profile, c.valkey_key, c.cert_path, c.key_path)
-         is distinct from (i.names_key, i.issuer, i.key_type, i.profile, i.valkey_key, i.cert_path, i.key_path)
+      or (c.names_key, c.valkey_key, c.cert_path, c.key_path)
+         is distinct from (i.names_key, i.valkey_key, i.cert_path, i.key_path)
+      or c.key_type not in ('', i.key_type) or c.profile <> coalesce(i.profile, '')
+      or c.preferred_chain <> coalesce(i.preferred_chain, '')
+      -- What a name stands for, and what an issuer has for its own, only processes know.
+      or c.issuer not in ('', 'acme') and not exists (
+          select
+          from knit_issuers n
+          where n.directory = i.directory and n.name = any(regexp_split_to_array(trim(c.issuer), '\s*,\s*'))
+      )
   )
 
 -- name: listing
@@ -286,15 +294,15 @@ select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as doma
        left(c.preferred_chain, 5000) as preferred_chain,
        c.renew_before, c.requested_at, i.published_at, a.step,
        greatest(
-           case when s.retry_directory <> n.directory then null else s.retry_at end,
-           case when a.directory <> n.directory then null else a.retry_at end
+           case when s.retry_directory <> all(n.directories) then null else s.retry_at end,
+           case when a.directory <> all(n.directories) then null else a.retry_at end
        ) as retry_at,
-       case when s.retry_directory <> n.directory then 0 else coalesce(s.failures, 0) end as failures,
+       case when s.retry_directory <> all(n.directories) then 0 else coalesce(s.failures, 0) end as failures,
        nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_schedule s on s.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
-left join knit_issuers n on n.name = c.issuer
+cross join (select array_agg(directory) as directories from knit_issuers) n
 where %(id)s::bigint is null or c.id = %(id)s
 order by c.id

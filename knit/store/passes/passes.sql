@@ -52,16 +52,11 @@ select array(
     from due
     left join knit_schedule s on s.cert_id = due.cert_id
     left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
+    cross join (select array_agg(directory) as directories from knit_issuers) k
     where (
-        s.retry_at is null or s.retry_at <= now()
-        or s.retry_directory <> (
-            select k.directory from knit_certs c join knit_issuers k on k.name = c.issuer where c.id = due.cert_id
-        )
+        s.retry_at is null or s.retry_at <= now() or s.retry_directory <> all(k.directories)
     ) and (
-        a.retry_at is null or a.retry_at <= now()
-        or a.directory <> (
-            select k.directory from knit_certs c join knit_issuers k on k.name = c.issuer where c.id = due.cert_id
-        )
+        a.retry_at is null or a.retry_at <= now() or a.directory <> all(k.directories)
     )
     union
     select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
@@ -86,10 +81,10 @@ select (
 select {spec of c},
        {issued of i as i_},
        {attempt of a as a_},
-       case when s.retry_directory <> k.directory then 0 else coalesce(s.failures, 0) end as failures,
+       case when s.retry_directory <> all(k.directories) then 0 else coalesce(s.failures, 0) end as failures,
        greatest(
-           case when s.retry_directory <> k.directory then null else s.retry_at end,
-           case when a.directory <> k.directory then null else a.retry_at end
+           case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
+           case when a.directory <> all(k.directories) then null else a.retry_at end
        ) as retry_at,
        s.ari_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
@@ -110,7 +105,7 @@ from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = c.id
-left join knit_issuers k on k.name = c.issuer
+cross join (select array_agg(directory) as directories from knit_issuers) k
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 order by c.id

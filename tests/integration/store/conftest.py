@@ -9,7 +9,7 @@ import pytest
 
 from knit.core.digest import pair_digest
 from knit.core.model.attempt import Attempt, Ready
-from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, KeyType, Leaf
 from knit.core.model.decision import Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.renewal import NOT_DUE
@@ -62,8 +62,9 @@ def issued_for(spec: CertSpec, attempt: Attempt | None = None, *, generation: in
         names_key=spec.names_key,
         issuer=spec.issuer,
         directory=DIRECTORY,
-        key_type=spec.key_type,
+        key_type=spec.key_type or KeyType.EC256,
         profile=spec.profile,
+        preferred_chain=spec.preferred_chain,
         serial="01",
         ari_id="a.b",
         not_before=now,
@@ -114,7 +115,7 @@ class Store:
         """Another attempt."""
         assert lease is not None
         newest = self.load(spec.id).newest
-        return self.attempts.begin(lease, spec, reason, DIRECTORY, "ab", newest=newest)
+        return self.attempts.begin(lease, spec, reason, TERMS.asked(spec), "ab", newest=newest)
 
     def hand_over(self, lease: Lease | None, attempt: Attempt) -> None:
         """Its bundle waits."""

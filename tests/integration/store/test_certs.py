@@ -81,7 +81,10 @@ def test_all_that_was_asked_for_is_kept(store: Store) -> None:
         ({"key_path": "//etc//ssl/.//1.crt"}, "path /etc/ssl/1.crt belongs to certificate 1"),
         ({"cert_path": "/x.crt", "key_path": "/./x.crt"}, "same file, /x.crt"),
         ({"cert_path": "/etc/passwd"}, "/etc/passwd"),
-        ({"names": ("host1.example.org",), "valkey_key": "certs/1", "issuer": "other"}, "must be acme"),
+        (
+            {"names": ("host1.example.org",), "valkey_key": "certs/1", "issuer": "other"},
+            "issuer 'other' is not configured here",
+        ),
         ({"names": ("ex_ample.org",)}, "'ex_ample.org'"),
     ],
 )

@@ -16,7 +16,7 @@ from knit.settings.table import SETTINGS
 from knit.store.database import Database
 from rig.ports import free_port
 from rig.postgres import SUPERUSER, Postgres
-from tests.integration.store.conftest import DIRECTORY, Store, new_cert
+from tests.integration.store.conftest import TERMS, Store, new_cert
 
 QUOTED = "the CA said \u201cno\u201d \u2013 \u00fc \udcff \u4e2d \x1b[31m"
 
@@ -87,7 +87,9 @@ def test_a_database_of_another_encoding_works_and_every_failure_leaves_a_row(enc
             with store.attempts.hold(spec.id) as held:
                 assert held is not None
                 lease, known = held
-                attempt = store.attempts.begin(lease, spec, Reason.NEVER_ISSUED, DIRECTORY, "ab", newest=known.newest)
+                attempt = store.attempts.begin(
+                    lease, spec, Reason.NEVER_ISSUED, TERMS.asked(spec), "ab", newest=known.newest
+                )
                 write = store.attempts.fail if number == 1 else store.attempts.postpone
                 write(lease, attempt, error=error, retry_at=lease.at)
             row = store.certs.one(spec.id)

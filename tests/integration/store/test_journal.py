@@ -14,7 +14,7 @@ from knit.core.model.decision import Losses, Reason, Wait
 from knit.core.renewal import NOT_DUE
 from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, RateLimited, Transient
 from knit.ports.leases import Lease
-from tests.integration.store.conftest import DIRECTORY, RULES, Store
+from tests.integration.store.conftest import RULES, TERMS, Store
 
 Write = Callable[[Store, Lease, Attempt], object]
 
@@ -240,8 +240,8 @@ def test_nothing_is_begun_on_knowledge_that_another_attempt_has_made_old(store: 
         assert held is not None
         lease, fresh = held
         with pytest.raises(LeaseLost):
-            store.attempts.begin(lease, spec, Reason.WINDOW, DIRECTORY, "ab", newest=old.newest)
-        begun = store.attempts.begin(lease, spec, Reason.WINDOW, DIRECTORY, "ab", newest=fresh.newest)
+            store.attempts.begin(lease, spec, Reason.WINDOW, TERMS.asked(spec), "ab", newest=old.newest)
+        begun = store.attempts.begin(lease, spec, Reason.WINDOW, TERMS.asked(spec), "ab", newest=fresh.newest)
         assert fresh.newest is not None
         assert begun.id > fresh.newest
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from knit.core.model.attempt import Step
+from knit.core.model.certificate import CertId
 from knit.core.model.decision import Candidate, Policy
+from knit.core.model.issuer import Terms
 from knit.errors import Transient
-from tests.integration.store.conftest import DIRECTORY, LEAF, RULES, SHA256, TERMS, Store, issued_for, new_cert
+from knit.store.accounts.issuers import IssuerMemory
+from tests.integration.store.conftest import LEAF, RULES, SHA256, TERMS, Store, issued_for, new_cert
 
 
 def test_a_new_certificate_is_a_candidate_until_its_next_check_is_planned(store: Store) -> None:
@@ -301,15 +304,17 @@ def test_what_ended_long_ago_is_forgotten_but_not_a_record_left_in_the_dns(store
     assert [row["name"] for row in kept] == ["left.example", "new.example"]
 
 
-def test_a_wait_counts_only_while_the_certificates_own_issuer_is_the_ca_that_asked_for_it(store: Store) -> None:
-    for number, directory in ((1, DIRECTORY), (2, "https://another.example/dir")):
+def test_a_wait_counts_only_while_the_ca_that_asked_for_it_is_an_issuers(store: Store) -> None:
+    for number in (1, 2):
         spec = store.add(number)
-        store.database.write(f"update knit_certs set issuer = 'issuer{number}' where id = {spec.id}")
-        store.database.write("update knit_certs set seen = wanted")
-        issuer = {"name": f"issuer{number}", "directory": directory}
-        store.database.write("insert into knit_issuers (name, directory) values (%(name)s, %(directory)s)", issuer)
         with store.leases.hold(f"cert:{spec.id}") as lease:
             attempt = store.begin(lease, spec)
             assert lease is not None
             store.attempts.fail(lease, attempt, error=Transient("x"), retry_at=datetime(2100, 1, 1, tzinfo=UTC))
-    assert store.candidate_ids() == [2]
+    memory = IssuerMemory(store.database)
+    memory.remember(TERMS)
+    memory.remember(Terms(name="another", directory="https://another.example/dir"))
+    assert store.candidate_ids() == []
+    memory.accept(replace(TERMS, directory="https://another.example/dir"))
+    assert store.candidate_ids() == [1, 2]
+    assert {store.load(CertId(number)).state.retry_at for number in (1, 2)} == {None}

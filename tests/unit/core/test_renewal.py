@@ -77,10 +77,11 @@ def test_a_fresh_certificate_is_not_due_and_says_until_when() -> None:
     ("changed", "why"),
     [
         ({"names_key": "a.example"}, Reason.NAMES_CHANGED),
-        ({"issuer": "other"}, Reason.ISSUER_CHANGED),
+        ({"issuer": "other", "directory": "https://other.example/dir"}, Reason.ISSUER_CHANGED),
         ({"directory": "https://staging.example/dir"}, Reason.DIRECTORY_CHANGED),
         ({"key_type": "rsa2048"}, Reason.KEY_TYPE_CHANGED),
         ({"profile": "shortlived"}, Reason.PROFILE_CHANGED),
+        ({"preferred_chain": "ISRG Root X2"}, Reason.CHAIN_CHANGED),
     ],
 )
 def test_a_certificate_that_differs_from_what_is_wanted_is_due(changed: dict[str, object], why: Reason) -> None:
@@ -207,3 +208,33 @@ def test_what_has_not_failed_comes_first_then_what_is_urgent_then_what_expires_s
     in_order = [a_day_left, never_issued, a_week_left, a_month_left, failed_and_urgent]
     backwards = in_order[::-1]
     assert sorted(backwards, key=lambda state: renewal.rank(state, NOW)) == in_order
+
+
+OTHER = Terms(name="other", directory="https://other.example/dir", profile="short", key_type=KeyType.RSA2048)
+BOTH = replace(RULES, issuers=(*RULES.issuers, OTHER))
+FROM_OTHER = {"issuer": "other", "directory": OTHER.directory, "key_type": "rsa2048", "profile": "short"}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "issued_by", "why"),
+    [
+        ("acme,other", {}, None),
+        ("acme,other", FROM_OTHER, None),
+        ("other,acme", {}, None),
+        ("other", FROM_OTHER, None),
+        ("other", FROM_OTHER | {"issuer": "renamed"}, None),
+        ("", {"issuer": "renamed"}, None),
+        ("other", {}, Reason.ISSUER_CHANGED),
+        ("", FROM_OTHER, Reason.ISSUER_CHANGED),
+        ("other", FROM_OTHER | {"directory": "https://gone.example/dir"}, Reason.DIRECTORY_CHANGED),
+        ("other", FROM_OTHER | {"key_type": "ec256"}, Reason.KEY_TYPE_CHANGED),
+        ("other", FROM_OTHER | {"profile": None}, Reason.PROFILE_CHANGED),
+        ("unknown", FROM_OTHER, Reason.ISSUER_CHANGED),
+        ("unknown", {"issuer": "unknown"}, None),
+    ],
+)
+def test_a_certificate_is_as_wanted_while_it_comes_from_any_of_its_issuers_as_that_one_issues(
+    issuer: str, issued_by: dict[str, object], why: Reason | None
+) -> None:
+    verdict = renewal.decide(replace(SPEC, issuer=issuer), fresh(**issued_by), BOTH, NOW)
+    assert (verdict.reason if isinstance(verdict, Due) else None) is why

@@ -106,7 +106,9 @@ def test_a_change_that_nobody_means_is_refused(change: Change, said: str) -> Non
         ("cert_path", "/etc/passwd", "knit never writes"),
         ("key_path", "/etc/tls/.//a.crt", "same file, /etc/tls/a.crt"),
         ("key_path", "/home/u/.ssh/authorized_keys", "knit never writes"),
-        ("issuer", "acmee", "issuer 'acmee': must be acme"),
+        ("issuer", "acmee", "issuer 'acmee' is not configured here (did you mean acme?)"),
+        ("issuer", "acme,,acme", "separated by commas"),
+        ("issuer", "Acme", "of a-z, 0-9 and hyphens"),
         ("key_type", "ed25519", "key_type 'ed25519': must be one of ec256, ec384, rsa2048, rsa3072, rsa4096"),
         ("profile", "short lived", "profile 'short lived': must be one word"),
         ("preferred_chain", "a\nb", "must be printable"),
@@ -123,9 +125,12 @@ def test_what_cannot_stand_on_the_list_is_named_with_what_is_allowed(field: str,
 
 def test_a_certificate_may_ask_for_the_issuers_of_its_installation_and_no_other() -> None:
     two = replace(ALLOWED, issuers=("first", "second"))
-    assert judged(replace(ENTRY, issuer="second"), two).issuer == "second"
-    with pytest.raises(Misconfigured, match="issuer 'acme': must be one of first, second"):
-        judged(ENTRY, two)
+    for typed, kept in (("second", "second"), (" second, first,second", "second,first"), ("", "")):
+        assert judged(replace(ENTRY, issuer=typed), two).issuer == kept
+    with pytest.raises(Misconfigured, match="'third' is not configured here"):
+        judged(replace(ENTRY, issuer="first,third"), two)
+    other = replace(ENTRY, issuer="third")
+    assert judged(other, two, standing=other) == other, "another process may know it"
 
 
 def test_files_are_stored_as_nodes_name_them() -> None:
