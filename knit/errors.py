@@ -82,7 +82,11 @@ class NotVisible(Transient):
 
 
 class Busy(Transient):
-    """Another process holds what this needs, for a while; nothing is wrong."""
+    """Another process holds what this needs, for a while; nothing is wrong. `lock` is its name, where it has one."""
+
+    def __init__(self, message: str, *, lock: str | None = None) -> None:
+        super().__init__(message)
+        self.lock = lock
 
 
 class Interrupted(Transient):

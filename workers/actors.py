@@ -174,7 +174,7 @@ class Actors:
         except Busy as error:
             # What a certificate needs is free at the latest when the process that holds it has died.
             if self.flows.follow_up or message.actor_name == messages.RENEW or tries < BUSY_AT_ONCE:
-                self.later.send(again(tries + 1), delay=min(retry.again(tries), BUSY))
+                self.later.send(again(tries + 1), delay=_apart(message, min(retry.again(tries), BUSY), tries))
             else:
                 self._put_off(error, again(tries + 1), tries)
         except KnitError as error:
@@ -199,3 +199,10 @@ class Actors:
         if self.flows.follow_up:
             return True
         return message.actor_name == "publish" and isinstance(error, Transient) and tries < PUBLISH_AT_ONCE
+
+
+def _apart(message: Message, wait: timedelta, tries: int) -> timedelta:
+    match message.args:
+        case (int(cert_id), *_):
+            return retry.scattered(wait, CertId(cert_id), tries)
+    return wait

@@ -14,7 +14,9 @@ from knit.ports.process import Sleep
 _FIRST = 0.01
 _LONGEST = 0.5
 
-_BUSY = "another certificate is using {name!r}"
+
+def _taken(name: str) -> Busy:
+    return Busy(f"another certificate is using {name!r}", lock=name)
 
 
 class KeyedLocks:
@@ -41,7 +43,7 @@ class KeyedLocks:
     def _rest(self, name: str, left: float, patience: float | None) -> None:
         if patience is not None and left > patience:
             self._rests[name] = time.monotonic() + left
-            raise Busy(_BUSY.format(name=name))
+            raise _taken(name)
         time.sleep(left)
 
     @contextmanager
@@ -51,7 +53,7 @@ class KeyedLocks:
             self._locks[name] = (lock, users + 1)
         try:
             if not lock.acquire(timeout=-1 if patience is None else patience):
-                raise Busy(_BUSY.format(name=name))
+                raise _taken(name)
             try:
                 yield
             finally:
@@ -99,6 +101,6 @@ class LeasedLocks:
         pause = _FIRST
         while held.enter_context(self._leases.hold(name, rest=rest)) is None:
             if time.monotonic() >= deadline:
-                raise Busy(_BUSY.format(name=name))
+                raise _taken(name)
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST)

@@ -55,6 +55,11 @@ def again(tries: int) -> timedelta:
     return min(OUTAGE_FIRST * (1 << min(tries, 20)), OUTAGE_LONGEST)
 
 
+def scattered(wait: timedelta, cert_id: CertId, tries: int) -> timedelta:
+    """Half of the wait to all of it: certificates that wait for the same thing do not come back together."""
+    return wait * (1 + fraction(cert_id, f"busy {tries}")) / 2
+
+
 def retry_after(value: str | None, now: datetime) -> datetime | None:
     """Retry-After (RFC 9110 section 10.2.3: seconds or a date) as an instant from now to a week from now.
 

@@ -34,12 +34,11 @@ from knit.ports.solving import (
 
 log = logging.getLogger(__name__)
 
-BRIEF = 1.0
-"""Seconds for which a thread waits for what another certificate mostly has for one call of an API."""
+AT_ONCE = 0.0
+"""Seconds for which a thread waits for what another certificate has: its message waits instead."""
 
-PARTING = 5.0
-"""The same for a removal, which costs a message and a sweep when it is left for later."""
-
+SLOT = "dns slot "
+"""How locks are called that are held from setting to removal."""
 
 Removed = Callable[[ChallengeId], None]
 """Tells the journal that a leftover is gone."""
@@ -85,6 +84,15 @@ class Dns01:
         self._solver = solver
         self._journal = journal
         self._shared = shared
+        self._ahead: dict[str, ExitStack] = {}
+
+    @contextmanager
+    def having(self, lock: str) -> Iterator[None]:
+        """See ports.Prover."""
+        with ExitStack() as ahead:
+            self._hold(ahead, lock)
+            self._ahead[lock] = ahead
+            yield
 
     def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
         """See ports.Prover. Challenges that need the same place, where it holds one value, take turns."""
@@ -104,8 +112,7 @@ class Dns01:
         with ExitStack() as held:
             self._await_turn(held)
             for name in self._slots(records):
-                # Whoever has it may have it for minutes: the message about this certificate waits, and no thread.
-                held.enter_context(self._shared.exclusive(name, patience=0.0, rest=self._pause() or 0.0))
+                self._hold(held, name)
             solver = held.enter_context(session(self._solver))
             with self._replacing(records):
                 states = [self._present(record, solver, held) for record in dict.fromkeys(records)]
@@ -125,8 +132,16 @@ class Dns01:
                 names |= set(replaced(self._code, self._solver, record))
         with ExitStack() as held:
             for name in sorted(names):
-                held.enter_context(self._shared.exclusive(name, patience=BRIEF))
+                self._hold(held, name)
             yield
+
+    def _hold(self, held: ExitStack, name: str) -> None:
+        """Until `held` ends; a place that only one certificate can have rests then for as long as is wanted there."""
+        if (ahead := self._ahead.pop(name, None)) is not None:
+            held.enter_context(ahead.pop_all())
+            return
+        rest = (self._pause() or 0.0) if name.startswith(SLOT) else 0.0
+        held.enter_context(self._shared.exclusive(name, patience=AT_ONCE, rest=rest))
 
     def _present(self, record: Record, solver: Solver, held: ExitStack) -> dict[str, str] | None:
         with explained(record):
@@ -155,7 +170,7 @@ class Dns01:
         """
         try:
             self._journal.check()
-            with writing(self._code, solver, record, self._shared.exclusive, patience=PARTING):
+            with writing(self._code, solver, record, self._shared.exclusive):
                 solver.cleanup(record, state)
             self._journal.removed(challenge)
         except Busy:
@@ -202,7 +217,7 @@ def places(solver: Solver) -> tuple[Allowed, bool]:
 
 def slots(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
     """What this record has to itself from setting to removal, where the provider cannot keep values apart there."""
-    return (f"dns slot {code} {solver.slot(record)}",) if isinstance(solver, TakesTheName) else ()
+    return (f"{SLOT}{code} {solver.slot(record)}",) if isinstance(solver, TakesTheName) else ()
 
 
 def replaced(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
@@ -211,13 +226,11 @@ def replaced(code: str, solver: Solver, record: Record) -> tuple[str, ...]:
 
 
 @contextmanager
-def writing(
-    code: str, solver: Solver, record: Record, exclusive: Exclusive, *, patience: float | None = None
-) -> Iterator[None]:
-    """Hold what this write replaces."""
+def writing(code: str, solver: Solver, record: Record, exclusive: Exclusive) -> Iterator[None]:
+    """Hold what this write replaces. Raises Busy."""
     with ExitStack() as held:
         for name in replaced(code, solver, record):
-            held.enter_context(exclusive(name, patience=patience))
+            held.enter_context(exclusive(name, patience=AT_ONCE))
         yield
 
 
@@ -253,8 +266,8 @@ def _clear(leftover: Leftover, solvers: Solvers, exclusive: Exclusive, gone: Cal
     solver, code = solvers.solver(leftover.provider), solvers.code(leftover.provider)
     with ExitStack() as held:
         for name in slots(code, solver, leftover.record):
-            held.enter_context(exclusive(name, patience=0.0))
-        held.enter_context(writing(code, solver, leftover.record, exclusive, patience=BRIEF))
+            held.enter_context(exclusive(name, patience=AT_ONCE))
+        held.enter_context(writing(code, solver, leftover.record, exclusive))
         try:
             solver.cleanup(leftover.record, leftover.state)
         except Refused:

@@ -121,10 +121,9 @@ class Order:
         )
         with closing(self.ports.store.journal(self.lease, attempt)) as journal:
             prover = Counted(open_prover=lambda: self.ports.prover(attempt.provider, journal), journal=journal)
-            if not request.finalized:
-                # Credentials that are missing are found before the CA is asked for anything.
-                prover.open()
-            return issuer.issue(request, journal, prover, partial(self._keep, key)), journal.leaves_records()
+            with nullcontext() if request.finalized else prover.opened(attempt.waits_for):
+                chain = issuer.issue(request, journal, prover, partial(self._keep, key))
+            return chain, journal.leaves_records()
 
     def _keep(self, key: x509.Key, chain: bytes) -> None:
         """What the CA has issued, whatever it is: it has cost one of the few that the CA gives for these names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -27,9 +27,19 @@ class Counted:
     def _inner(self) -> Prover:
         return self.open_prover()
 
-    def open(self) -> None:
-        """Raises Misconfigured when the DNS provider cannot be opened."""
-        _ = self._inner
+    @contextmanager
+    def opened(self, lock: str | None) -> Iterator[None]:
+        """With what an earlier try met taken, if it did. Raises Busy, Misconfigured.
+
+        So a certificate whose turn has not come costs the CA nothing, nor does one whose credentials are missing.
+        """
+        inner = self._inner
+        with nullcontext() if lock is None else inner.having(lock):
+            yield
+
+    def having(self, lock: str) -> AbstractContextManager[None]:
+        """See the port."""
+        return self._inner.having(lock)
 
     def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
         """See the port. Raises Misconfigured when the DNS provider cannot be opened."""

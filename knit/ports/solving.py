@@ -142,5 +142,11 @@ class Prover(Protocol):
     def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
         """The challenges in groups that can be proved at the same time; usually all in one."""
 
+    def having(self, lock: str) -> AbstractContextManager[None]:
+        """Have what an earlier try met taken, before anything is asked of anybody; the round that needs it gets it.
+
+        Raises Busy while it is another's.
+        """
+
     def proving(self, challenges: Sequence[Challenge]) -> AbstractContextManager[None]:
         """Set all values, wait until all are visible, yield; remove them all by exact value on the way out."""

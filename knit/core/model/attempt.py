@@ -38,7 +38,10 @@ ENDED = frozenset({Step.PUBLISHED, Step.FAILED, Step.ABANDONED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try to get one certificate, from the plan to the published value or the failure."""
+    """One try to get one certificate, from the plan to the published value or the failure.
+
+    `waits_for` is the lock that it met taken when it was last gone on with.
+    """
 
     id: AttemptId
     cert_id: CertId
@@ -55,6 +58,7 @@ class Attempt:
     spki_sha256: str | None = None
     starts: int = 1
     started_at: datetime
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

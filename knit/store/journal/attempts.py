@@ -155,7 +155,8 @@ class Attempts:
         """Leave the attempt open, to be gone on with at `retry_at`."""
         shown = not isinstance(error, Busy | Interrupted | Outage | ServerDenied)
         counts = shown and not isinstance(error, RateLimited)
-        written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts}
+        lock = error.lock if isinstance(error, Busy) else None
+        written = {"retry_at": retry_at if shown else None, "shown": shown, "counts": counts, "waits_for": lock}
         told(error, lambda words: self._write("postpone", lease, {"id": attempt.id, **words, **written}))
 
     def put_off(self, lease: Lease, spec: CertSpec, terms: Terms, *, why: Transient, retry_at: datetime) -> None:

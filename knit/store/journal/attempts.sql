@@ -94,7 +94,8 @@ with gone as (
     where mine.id = %(id)s and v.directory = mine.directory and v.name = any(%(charged)s::text[])
 )
 update knit_attempts a
-set step = 'finalizing', tries = case a.step when 'finalizing' then a.tries else 0 end, updated_at = now()
+set step = 'finalizing', tries = case a.step when 'finalizing' then a.tries else 0 end, waits_for = null,
+    updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
@@ -137,7 +138,7 @@ select id from ended
 with left_open as (
     update knit_attempts a
     set starts = 0, retry_at = %(retry_at)s, tries = a.tries + %(shown)s::int, updated_at = now(),
-        error_class = %(error_class)s, error = %(error)s
+        error_class = %(error_class)s, error = %(error)s, waits_for = %(waits_for)s
     from knit_leases l
     where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
     returning a.id, a.cert_id, a.directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +137,9 @@ class TxtProver:
     def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
         return [challenges]
 
+    def having(self, _lock: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
     @contextmanager
     def proving(self, challenges: Sequence[Challenge]) -> Iterator[None]:
         for challenge in challenges:
@@ -154,6 +157,9 @@ class TrustingProver:
 
     def rounds(self, challenges: Sequence[Challenge]) -> Sequence[Sequence[Challenge]]:
         return [challenges]
+
+    def having(self, _lock: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def proving(self, challenges: Sequence[Challenge]) -> Iterator[None]:

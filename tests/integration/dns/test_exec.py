@@ -24,6 +24,7 @@ from knit.ports.solving import Timing
 from knit.providers import exec as program
 from knit.providers.base import Runtime, Values
 from rig.dns_world import World
+from tests.contract.providers.test_dns01 import in_turn
 from tests.integration.acme.parties import Notes
 from tests.integration.dns.conftest import challenge
 
@@ -200,7 +201,7 @@ def test_two_programs_never_work_on_one_zone_at_once(tmp_path: Path) -> None:
             pass
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(certificate, range(6)))
+        list(pool.map(in_turn(certificate), range(6)))
     assert not (tmp_path / "overlapped").exists()
 
 

@@ -18,6 +18,7 @@ from knit.providers import pdns
 from knit.providers.base import Runtime, Values
 from rig.ports import free_port
 from rig.powerdns import PowerDns
+from tests.contract.providers.test_dns01 import in_turn
 from tests.fix_rig import running
 from tests.integration.dns.conftest import challenge
 
@@ -112,12 +113,12 @@ def test_eight_writers_with_the_lock_lose_no_value(server: PowerDns) -> None:
     assert isinstance(texts, ReplacesWhole)
     records = [record(f"value-{number}", "busy") for number in range(8)]
 
-    def locked(one: Record) -> None:
-        with writing("pdns", texts, one, locks):
-            texts.present(one)
+    def locked(number: int) -> None:
+        with writing("pdns", texts, records[number], locks):
+            texts.present(records[number])
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(locked, records))
+        list(threads.map(in_turn(locked), range(8)))
     assert server.txt(records[0].fqdn) == sorted(one.value for one in records)
 
 

@@ -11,7 +11,7 @@ from knit.app.queue import queue_in_memory
 from knit.core import retry
 from knit.core.model.attempt import AttemptId, Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
-from knit.errors import CredentialsRejected, Interrupted, LeaseLost, Unreachable
+from knit.errors import Busy, CredentialsRejected, Interrupted, LeaseLost, Unreachable
 from knit.queue import messages
 from knit.queue.messages import Message
 from workers.actors import BUSY, Actors, Flows, declare
@@ -132,13 +132,23 @@ def test_a_listener_hears_once_how_each_message_ended() -> None:
 
 
 def test_a_certificate_that_another_worker_is_on_is_looked_at_again() -> None:
-    class Busy:
+    class Elsewhere:
         def run(self, cert_id: CertId) -> Outcome:
             return Skipped(cert_id=cert_id, reason="another worker is on it", busy=True)
 
     noted: Any = Noted()
     nothing: Any = None
-    busy: Any = Busy()
+    busy: Any = Elsewhere()
     flows = Flows(reconcile=nothing, renew=busy, publish=nothing, clock=nothing)
     Actors(queue=nothing, flows=flows, handed_over=nothing, later=noted).renew(CertId(7))
     assert noted.calls == [("renew", (7,), BUSY)]
+
+
+def test_those_that_wait_for_the_same_thing_come_back_one_by_one_and_ever_more_rarely() -> None:
+    taken = Busy("another certificate is using 'x'", lock="x")
+    for tries, longest in ((0, 1), (2, 4), (8, 10)):
+        sent = [sent_after(taken, messages.renew(CertId(number), tries=tries))[0] for number in range(20)]
+        assert {call[1][1] for call in sent} == {tries + 1}
+        delays = {call[2].total_seconds() for call in sent}
+        assert len(delays) == 20
+        assert longest / 2 <= min(delays) < 0.7 * longest < 0.8 * longest < max(delays) <= longest
