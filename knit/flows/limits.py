@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from knit.core import retry
@@ -15,9 +14,6 @@ from knit.ports.events import Listener
 from knit.ports.journal import Attempts
 from knit.ports.leases import Lease
 from knit.ports.process import Clock
-
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -47,4 +43,5 @@ class Limits:
         refusals = self.store.refused(attempt, error)
         until = retry.limited(refusals, self.clock(), None if error.names_only else error.retry_at)
         self.store.pause(attempt, until)
-        log.warning("CA paused", extra={"directory": attempt.directory, "refusals": refusals, "until": until})
+        detail = {"issuer": attempt.issuer, "directory": attempt.directory, "until": until, "refusals": refusals}
+        self.tell(Told(kind=Kind.CA_PAUSED, severity=Severity.WARNING, detail=detail))

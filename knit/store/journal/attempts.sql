@@ -59,7 +59,7 @@ returning {attempt}
 -- name: resume
 -- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more.
 update knit_attempts a
-set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, updated_at = now()
+set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, validating = null, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %(lease)s and l.epoch = %(epoch)s
 returning {attempt of a}
@@ -94,7 +94,7 @@ with gone as (
     where mine.id = %(id)s and v.directory = mine.directory and v.name = any(%(charged)s::text[])
 )
 update knit_attempts a
-set step = 'finalizing', tries = case a.step when 'finalizing' then a.tries else 0 end, waits_for = null,
+set step = 'finalizing', tries = case a.step when 'finalizing' then a.tries else 0 end, waits_for = null, validating = null,
     updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
@@ -199,7 +199,7 @@ where issuer = %(issuer)s and directory = %(directory)s
 -- name: validating
 -- Counted before the CA is asked, so that a hundred at once cannot fail more often than one after the other.
 with fence as (
-    select a.directory
+    select a.id, a.directory
     from knit_attempts a
     join knit_leases l on l.name = %(lease)s and l.epoch = %(epoch)s
     where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null
@@ -214,6 +214,11 @@ with fence as (
     where (select count(*) from unnest(v.tried) as t where t > now() - interval '1 hour')
           + cardinality(excluded.tried) <= %(most)s
     returning name
+), asked as (
+    update knit_attempts a
+    set validating = %(names)s, updated_at = now()
+    from fence
+    where a.id = fence.id and not exists (select 1 from wanted where name not in (select name from charged))
 )
 select now() as at,
        (

@@ -20,7 +20,7 @@ from knit_workers
 where seen_at > now() - %(present)s * interval '1 second'
 
 -- name: seen
--- One certificate, or all with an open attempt. Proofs are charged before the CA is told to look for them.
+-- One certificate, or all with an open attempt.
 select c.id, coalesce(c.all_domains, c.domains) as domains, a.step, a.error, a.error_class,
        nullif(a.retry_at, 'infinity') as retry_at,
        exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id) as held,
@@ -30,13 +30,7 @@ select c.id, coalesce(c.all_domains, c.domains) as domains, a.step, a.error, a.e
            where h.attempt_id = a.id and h.removed_at is null
            order by h.identifier
        ) as proving,
-       exists (
-           select 1
-           from knit_challenges h
-           join knit_validations v on v.directory = a.directory and v.name = h.identifier
-           where h.attempt_id = a.id and h.removed_at is null
-             and (select max(t) from unnest(v.tried) as t) > h.created_at
-       ) as validating,
+       a.validating is not null as validating,
        p.until as paused_until, p.said, s.looked_at
 from knit_certs c
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null

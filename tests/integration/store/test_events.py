@@ -11,11 +11,20 @@ import pytest
 
 from knit.core.events import Event, Kind, Severity
 from knit.core.model.issuer import Account
-from knit.errors import AccountLimited, LeaseLost, RateLimited, Transient
+from knit.errors import (
+    AccountLimited,
+    BundleMismatch,
+    IdentifierRejected,
+    LeaseLost,
+    Misconfigured,
+    RateLimited,
+    Transient,
+)
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Database
 from knit.store.events.events import EventLog
+from knit.store.leases.centre import Centre
 from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -67,6 +76,129 @@ def test_a_failure_is_an_error_with_its_class_text_and_next_try(store: Store) ->
     assert (failed.kind, failed.severity) == (Kind.RENEWAL_FAILED, Severity.ERROR)
     assert {name: failed.detail[name] for name in ("class", "error")} == {"class": "RateLimited", "error": "too many"}
     assert str(failed.detail["next_try"]).startswith("2100-01-01")
+
+
+def test_what_cannot_even_be_begun_is_a_failure_without_an_attempt(store: Store) -> None:
+    spec = store.add()
+    store.attempts.refuse(spec.id, error=Misconfigured("issuer 'x' is not configured here"), retry_at=LATER)
+    store.attempts.refuse(spec.id, error=Misconfigured("issuer 'y' is not configured here"), retry_at=LATER)
+    _, first, second = told(store)
+    assert (first.kind, first.severity, first.cert_id, first.attempt_id) == (
+        Kind.RENEWAL_FAILED,
+        Severity.ERROR,
+        spec.id,
+        None,
+    )
+    assert (first.detail["error"], second.detail["error"]) == tuple(
+        f"issuer {name!r} is not configured here" for name in "xy"
+    )
+    assert str(first.detail["next_try"]).startswith("2100-01-01")
+
+
+def test_a_failure_of_an_attempt_is_told_once(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        store.attempts.postpone(lease, attempt, error=Transient("no answer"), retry_at=LATER)
+        store.attempts.put_off(lease, spec, TERMS, why=RateLimited("too many"), retry_at=LATER)
+        store.attempts.fail(lease, attempt, error=Misconfigured("no token"), retry_at=LATER)
+    assert kinds(store) == [
+        Kind.CERTIFICATE_ADDED,
+        Kind.RENEWAL_STARTED,
+        Kind.RENEWAL_FAILED,
+        Kind.RENEWAL_FAILED,
+    ]
+
+
+def test_proofs_are_told_when_the_ca_is_asked_to_check_them(store: Store) -> None:
+    spec, names, centre = store.add(), ["host1.example.org"], Centre(store.database)
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        journal = store.attempts.journal(lease, attempt)
+        assert not centre.under_way()[0].validating
+        journal.validating(names, 4)
+        assert centre.under_way()[0].validating
+        journal.finalizing()
+        assert not centre.under_way()[0].validating
+    asked, finalizing = told(store)[2:]
+    assert (asked.kind, asked.cert_id, asked.attempt_id) == (Kind.VALIDATION_REQUESTED, spec.id, attempt.id)
+    assert asked.detail == {"names": names, "directory": DIRECTORY}
+    assert finalizing.kind is Kind.ORDER_FINALIZING
+
+
+def test_proofs_that_the_ca_refuses_are_told_before_the_failure_that_they_are(store: Store) -> None:
+    spec, names = store.add(), ["host1.example.org"]
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        store.attempts.journal(lease, attempt).validating(names, 4)
+        store.attempts.fail(lease, attempt, error=IdentifierRejected("the CA says: no TXT record"), retry_at=LATER)
+    refused, failed = told(store)[3:]
+    assert (refused.kind, refused.severity, refused.attempt_id) == (
+        Kind.VALIDATION_FAILED,
+        Severity.ERROR,
+        attempt.id,
+    )
+    assert refused.detail == {"names": names, "directory": DIRECTORY, "error": "the CA says: no TXT record"}
+    assert failed.kind is Kind.RENEWAL_FAILED
+
+
+def test_a_proof_that_is_not_asked_for_and_a_run_that_ends_otherwise_are_no_failed_validation(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        journal = store.attempts.journal(lease, attempt)
+        journal.validating(["host1.example.org"], 1)
+        with pytest.raises(RateLimited):
+            journal.validating(["host2.example.org", "host1.example.org"], 1)
+        attempt = store.attempts.resume(lease, attempt)
+        store.attempts.fail(lease, attempt, error=IdentifierRejected("the CA says: CAA"), retry_at=LATER)
+    assert kinds(store)[2:] == [Kind.VALIDATION_REQUESTED, Kind.RENEWAL_RESUMED, Kind.RENEWAL_FAILED]
+
+
+def test_a_pause_of_a_ca_is_told_with_its_end_and_when_it_is_over(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        assert lease is not None
+        store.attempts.refused(attempt, AccountLimited("too many orders"))
+        store.attempts.pause(attempt, LATER)
+        store.attempts.pause(attempt, LATER)
+        store.database.write("update knit_pauses set until = now()")
+        assert store.attempts.admit(spec.id, TERMS) is None
+        store.attempts.journal(lease, attempt).ordered("https://ca.example/order/1")
+    begun, longer, ordered, over = told(store)[2:]
+    assert [event.kind for event in (begun, longer)] == [Kind.CA_PAUSED] * 2
+    assert (longer.severity, longer.detail["said"], longer.detail["directory"]) == (
+        Severity.WARNING,
+        "too many orders",
+        DIRECTORY,
+    )
+    assert str(longer.detail["until"]).startswith("2100-01-01")
+    assert (over.kind, over.cert_id, over.detail) == (
+        Kind.CA_PAUSE_OVER,
+        spec.id,
+        {"issuer": "acme", "directory": DIRECTORY},
+    )
+    assert ordered.kind is Kind.ORDER_PLACED
+
+
+def test_what_goes_back_to_its_order_says_why(store: Store) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = store.begin(lease, spec)
+        store.hand_over(lease, attempt)
+    store.passes.send_back(attempt, error=BundleMismatch("what waited in staging is gone"), retry_at=LATER)
+    last = told(store)[-1]
+    assert kinds(store).count(Kind.ORDER_FINALIZING) == 1
+    assert (last.kind, last.severity, last.detail["error"]) == (
+        Kind.ORDER_FINALIZING,
+        Severity.ERROR,
+        "what waited in staging is gone",
+    )
 
 
 def test_what_a_worker_without_its_lease_could_not_write_did_not_happen(store: Store) -> None:
