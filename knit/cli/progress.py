@@ -18,6 +18,7 @@ from knit.cli.output import clean, instant, styled
 from knit.cli.result import Result
 from knit.cli.steps import Steps
 from knit.cli.waited import DOING, Queued, asked_to_wait, lacking, waiting_for
+from knit.core.model.certificate import CertId
 from knit.core.model.listing import Listed
 from knit.core.model.presence import Roll, Seen
 from knit.errors import KnitError, Outage
@@ -37,6 +38,8 @@ LONG = timedelta(minutes=15)
 
 REPEAT = 60.0
 """Seconds after which what has not changed is said again."""
+
+STARTING = "starting"
 
 Queueing = Callable[[], Queued | None]
 """Looks at the queue."""
@@ -117,19 +120,20 @@ class Follower:
         """
         began, alone, away = time.monotonic(), Patience(), Patience()
         with shown() as line:
-            while True:
-                seconds = time.monotonic() - began
-                try:
-                    result = self._look(line, seconds, alone)
-                    away.tried(so=False)
-                except Outage as error:
-                    if away.tried(so=True) > AWAY:
-                        raise
-                    line.say(f"waiting for PostgreSQL: {clean(str(error))}", seconds)
-                    result = None
-                if result is not None:
-                    return result
+            while (result := self._look_if_possible(line, time.monotonic() - began, alone, away)) is None:
                 time.sleep(POLL)
+        return result
+
+    def _look_if_possible(self, line: Shown, seconds: float, alone: Patience, away: Patience) -> Result | None:
+        try:
+            result = self._look(line, seconds, alone)
+        except Outage as error:
+            if away.tried(so=True) > AWAY:
+                raise
+            line.say(_outage(error), seconds)
+            return None
+        away.tried(so=False)
+        return result
 
     def _look(self, line: Shown, seconds: float, alone: Patience) -> Result | None:
         _say(self.steps, line, seconds)
@@ -185,22 +189,30 @@ HERE = Roll(renewing=1, publishing=1, alone=True, scheduled=False)
 
 def _tell_one(centre: Centre, steps: Steps, before: Listed, done: threading.Event) -> None:
     began = time.monotonic()
-    text = "starting"
+    text = STARTING
     with shown() as line:
         while not done.wait(POLL):
             try:
                 _say(steps, line, time.monotonic() - began)
-                seen = centre.seen(before.id)
-                seen = None if seen is None else steps.at(seen)
-                if seen is not None and (seen.held or seen.step is not None):
-                    text = waiting_for(seen, HERE, None, datetime.now(UTC))
-                elif text != "starting":
-                    text = "finishing"
+                text = _doing_here(centre, steps, before.id) or (text if text == STARTING else "finishing")
             except KnitError as error:
-                text = f"waiting for PostgreSQL: {clean(str(error))}"
+                text = _outage(error)
             line.say(text, time.monotonic() - began)
         with suppress(KnitError):
             _say(steps, line, time.monotonic() - began)
+
+
+def _doing_here(centre: Centre, steps: Steps, cert_id: CertId) -> str | None:
+    """What this process does about the certificate; None before it has begun and once it has ended."""
+    seen = centre.seen(cert_id)
+    if seen is None:
+        return None
+    seen = steps.at(seen)
+    return waiting_for(seen, HERE, None, datetime.now(UTC)) if seen.held or seen.step is not None else None
+
+
+def _outage(error: KnitError) -> str:
+    return f"waiting for PostgreSQL: {clean(str(error))}"
 
 
 def _say(steps: Steps, line: Shown, seconds: float) -> None:
@@ -219,7 +231,7 @@ def _tell_all(centre: Centre, steps: Steps, _: None, done: threading.Event) -> N
         try:
             news, under_way = list(steps.news()), centre.under_way()
         except KnitError as error:
-            lines.setdefault(0, Lines()).say(f"waiting for PostgreSQL: {clean(str(error))}", time.monotonic() - began)
+            lines.setdefault(0, Lines()).say(_outage(error), time.monotonic() - began)
             continue
         abouts |= {seen.id: f"certificate {seen.id} ({clean(seen.domains)})" for seen in under_way}
         texts = [(cert_id, DOING[step]) for cert_id, step in news]
