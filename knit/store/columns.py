@@ -1,6 +1,7 @@
 """Each field of a record is a column of its table under the same name, and no statement lists them by hand.
 
-In a statement, for the record `issued` (also `spec` of knit_certs and `attempt` of knit_attempts) and a table `i`:
+In a statement, for the record `issued` (also `spec`, and `wanted`: the options of `knit add`, of
+knit_certs, and `attempt` of knit_attempts) and a table `i`:
 
     {issued}                        cert_id, names_key, ...
     {issued given}                  %(cert_id)s, %(names_key)s, ...
@@ -8,6 +9,7 @@ In a statement, for the record `issued` (also `spec` of knit_certs and `attempt`
     {issued of i as i_}             i.cert_id as i_cert_id, i.names_key as i_names_key, ...
     {issued set from i}             names_key = i.names_key, ...: all but the first, which is the key
     {issued set from i but serial}  the same without that one
+    {wanted set given}              provider = %(provider)s, ...
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from dataclasses import fields
 
 from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertSpec, Issued
+from knit.core.wanted import OPTIONS
 
 ISSUED = tuple(field.name for field in fields(Issued))
 SPEC = tuple(field.name for field in fields(CertSpec))
 ATTEMPT = tuple(field.name for field in fields(Attempt))
 
-COLUMNS = {"issued": ISSUED, "spec": SPEC, "attempt": ATTEMPT}
-LIST = re.compile(r"\{(issued|spec|attempt)([a-z_ ]*)\}")
+COLUMNS = {"issued": ISSUED, "spec": SPEC, "wanted": OPTIONS, "attempt": ATTEMPT}
+LIST = re.compile(r"\{(issued|spec|wanted|attempt)([a-z_ ]*)\}")
 
 
 def expanded(statements: str) -> str:
@@ -42,6 +45,8 @@ def _written(found: re.Match[str]) -> str:
             return ", ".join(f"{table}.{name}" for name in columns)
         case ["of", table, "as", prefix]:
             return ", ".join(f"{table}.{name} as {prefix}{name}" for name in columns)
+        case ["set", "given"]:
+            return ", ".join(f"{name} = %({name})s" for name in columns)
         case ["set", "from", table, *but]:
             return ", ".join(f"{name} = {table}.{name}" for name in columns[1:] if name not in but)
     raise AssertionError(found[0])

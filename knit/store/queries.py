@@ -16,7 +16,7 @@ Row = dict[str, Any]
 """What a query gives: columns by name."""
 
 NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-LISTS = ("{issued", "{spec", "{attempt")
+LISTS = ("{issued", "{spec", "{wanted", "{attempt")
 
 
 @cache

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache
+from typing import Any
 
 from knit.core.model.attempt import Attempt, Ready, Step
-from knit.core.model.certificate import CertId, CertSpec, Issued, KeyType, Leaf
-from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
+from knit.core.model.certificate import CertSpec, Issued, KeyType, Leaf
+from knit.core.model.challenge import Challenge, Leftover, Record
 from knit.core.model.decision import CertState, Known
 from knit.core.names import split
 from knit.core.wanted import OPTIONS, Wanted
@@ -59,8 +62,14 @@ def attempt_from(row: Row, prefix: str = "") -> Attempt:
     return Attempt(**{**facts, **words, "names": tuple(facts["names"])})
 
 
-def _facts(columns: Sequence[str], row: Row, prefix: str) -> Row:
+def _facts(columns: Sequence[str], row: Row, prefix: str = "") -> Row:
     return {name: row[f"{prefix}{name}"] for name in columns}
+
+
+@cache
+def _but(record: type[Any], *others: str) -> Sequence[str]:
+    """Fields of a record that are columns of the same name; `others` are put together from several."""
+    return tuple(field.name for field in fields(record) if field.name not in others)
 
 
 def state_from(row: Row) -> CertState:
@@ -68,26 +77,14 @@ def state_from(row: Row) -> CertState:
     return CertState(
         issued=None if row["i_cert_id"] is None else issued_from(row),
         attempt=None if row["a_id"] is None else attempt_from(row, "a_"),
-        failures=row["failures"],
-        retry_at=row["retry_at"],
-        ari_at=row["ari_at"],
-        published=row["published"],
-        reorder_at=row["reorder_at"],
+        **_facts(_but(CertState, "issued", "attempt"), row),
     )
 
 
 def known_from(row: Row) -> Known:
     """The joined columns of `state_from`, and of knit_certs (`c_`)."""
     spec = None if row["c_id"] is None else spec_from(row, "c_")
-    return Known(
-        spec=spec,
-        state=state_from(row),
-        leftovers=row["leftovers"],
-        newest=row["newest"],
-        issuers=row["issuers"],
-        tries=row["tries"],
-        refused=row["refused"],
-    )
+    return Known(spec=spec, state=state_from(row), **_facts(_but(Known, "spec", "state"), row))
 
 
 def ready_from(row: Row) -> Ready:
@@ -97,39 +94,20 @@ def ready_from(row: Row) -> Ready:
         spec=None if row["c_id"] is None else spec_from(row, "c_"),
         issued=None if row["i_cert_id"] is None else issued_from(row),
         leaf=None if row["a_serial"] is None else _leaf_from(row),
-        sha256=row["a_sha256"],
-        generation=row["a_generation"],
         compromised=row["compromised"],
-        tries=row["a_tries"],
+        **_facts(("sha256", "generation", "tries"), row, "a_"),
     )
 
 
 def _leaf_from(row: Row) -> Leaf:
-    return Leaf(
-        names=frozenset(row["a_names"]),
-        not_before=row["a_not_before"],
-        not_after=row["a_not_after"],
-        serial=row["a_serial"],
-        ari_id=row["a_ari_id"],
-        spki_sha256=row["a_spki_sha256"],
-    )
+    return Leaf(names=frozenset(row["a_names"]), **_facts(_but(Leaf, "names"), row, "a_"))
 
 
 def leftover_from(row: Row) -> Leftover:
     """A row of knit_challenges."""
-    challenge = Challenge(
-        identifier=row["identifier"],
-        value=row["value"],
-        token=row["token"],
-        key_authorization=row["key_authorization"],
-    )
-    return Leftover(
-        id=ChallengeId(row["id"]),
-        cert_id=CertId(row["cert_id"]),
-        provider=row["provider"],
-        record=Record(challenge=challenge, fqdn=row["fqdn"], zone=row["zone"]),
-        state=row["state"],
-    )
+    challenge = Challenge(**_facts(_but(Challenge), row))
+    record = Record(challenge=challenge, **_facts(_but(Record, "challenge"), row))
+    return Leftover(record=record, **_facts(_but(Leftover, "record"), row))
 
 
 def keys_from(text: str | None) -> frozenset[str]:

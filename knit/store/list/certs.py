@@ -107,7 +107,7 @@ class Certs:
         cert_id = which if isinstance(which, int) else self._find(connection, key_of(which))
         if cert_id is None:
             return None
-        row = connection.execute(self._sql["entry"], {"id": cert_id}).fetchone()
+        row = connection.execute(queries("list/entries")["entry"], {"id": cert_id}).fetchone()
         if row is None:
             raise _unknown(cert_id)
         return row
@@ -126,7 +126,7 @@ class Certs:
         if row is not None and key_of(wanted.names) == _key_or_none(row["domains"]):
             # As it was typed, or as other software wrote it.
             values["domains"] = row["domains"]
-        made = connection.execute(self._sql["insert" if row is None else "update"], values).fetchall()
+        made = connection.execute(queries("list/entries")["insert" if row is None else "update"], values).fetchall()
         connection.execute(self._sql["adopt_one"], {"id": made[0]["id"]})
         connection.execute(self._sql["forget_tombstone"], values)
         return cast("CertId", made[0]["id"])

@@ -193,27 +193,6 @@ where sha256(decode(names_key, 'escape')) = sha256(decode(%(names_key)s, 'escape
 -- name: left_out
 select id, coalesce(all_domains, domains) as domains from knit_certs where names_key is null order by id
 
--- name: entry
-select id, coalesce(all_domains, domains) as domains, enabled, provider, valkey_key, cert_path, key_path, issuer, key_type, profile, preferred_chain,
-       renew_before
-from knit_certs
-where id = %(id)s
-
--- name: insert
-insert into knit_certs (domains, names, names_key, provider, valkey_key, cert_path, key_path,
-                        issuer, key_type, profile, preferred_chain, renew_before)
-values (%(domains)s, %(names)s, %(names_key)s, %(provider)s, %(valkey_key)s, %(cert_path)s, %(key_path)s,
-        %(issuer)s, %(key_type)s, %(profile)s, %(preferred_chain)s, %(renew_before)s)
-returning id
-
--- name: update
-update knit_certs
-set domains = %(domains)s, names = %(names)s, names_key = %(names_key)s, provider = %(provider)s, valkey_key = %(valkey_key)s, cert_path = %(cert_path)s,
-    key_path = %(key_path)s, issuer = %(issuer)s, key_type = %(key_type)s, profile = %(profile)s,
-    preferred_chain = %(preferred_chain)s, renew_before = %(renew_before)s, enabled = %(enabled)s
-where id = %(id)s
-returning id
-
 -- name: forget_tombstone
 delete from knit_tombstones where valkey_key = %(valkey_key)s
 
