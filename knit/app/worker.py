@@ -24,6 +24,7 @@ from knit.settings.environment import Environment
 from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
 from knit.store.journal.attempts import Attempts
+from knit.store.journal.holding import Holding
 from knit.store.leases.centre import Centre
 from knit.store.leases.leases import Leases
 from knit.store.passes.agenda import Agendas
@@ -56,12 +57,13 @@ def open_worker(
         database = opened.enter_context(Database.open(settings.db_url, connections=CONNECTIONS, name=name))
         stores = open_stores(settings, database, opened, tell)
         leases = stores.leases
-        attempts = Attempts(database, leases)
+        holding = Holding(database, leases)
         issuer = acme(settings.acme, Accounts(database), leases, sleep)
         opened.callback(issuer.close)
-        proofs = proving(env, settings.dns, sleep, LeasedLocks(leases, sleep), attempts.removed)
+        proofs = proving(env, settings.dns, sleep, LeasedLocks(leases, sleep), holding.removed)
         renew = Renew(
-            store=attempts,
+            holding=holding,
+            store=Attempts(database, leases),
             memory=stores.memory,
             staging=stores.staging,
             publication=stores.published.publication,

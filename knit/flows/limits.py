@@ -15,6 +15,7 @@ from knit.ports.journal import Attempts
 from knit.ports.leases import Lease
 from knit.ports.process import Clock
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The pauses that CAs have asked for, as PostgreSQL remembers them for all workers."""

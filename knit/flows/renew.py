@@ -59,7 +59,7 @@ class Renew(RenewPorts):
             return self._held(cert_id)
 
     def _held(self, cert_id: CertId) -> Outcome:
-        with self.store.hold(cert_id) as held:
+        with self.holding.hold(cert_id) as held:
             if held is None:
                 return Skipped(cert_id=cert_id, reason=ANOTHER, busy=True)
             lease, known = held
@@ -112,7 +112,7 @@ class Looked:
 
     def _swept(self) -> Outcome:
         if self.known.leftovers:
-            self.ports.sweep(self.ports.store.leftovers(self.cert_id))
+            self.ports.sweep(self.ports.holding.leftovers(self.cert_id))
         return self._abandon_if_outdated().if_due()
 
     def _abandon_if_outdated(self) -> Looked:
@@ -145,7 +145,7 @@ class Looked:
             return Skipped(cert_id=self.cert_id, reason=GONE)
         verdict = renewal.decide(spec, self.known.state, self.ports.rules, self.ports.clock())
         if not isinstance(verdict, Due):
-            self.ports.store.looked(self.cert_id, self.ports.rules, verdict)
+            self.ports.holding.looked(self.cert_id, self.ports.rules, verdict)
             return Skipped(cert_id=self.cert_id, reason=verdict.reason, until=verdict.until)
         renewing, attempt = self._renewing(spec), self.known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:

@@ -34,7 +34,7 @@ from knit.flows.orders import Order
 from knit.flows.values import Values
 from knit.ports.events import Listener
 from knit.ports.issuing import Issuer, IssuerMemory, Issuers
-from knit.ports.journal import Attempts, Journal
+from knit.ports.journal import Attempts, Holding, Journal
 from knit.ports.leases import Lease
 from knit.ports.process import Clock, Retries
 from knit.ports.publication import Publication
@@ -55,6 +55,7 @@ class Superseded(Transient):
 class RenewPorts:
     """What renewals need. `prover` builds a DNS-01 prover for a provider; `sweep` removes old TXT values."""
 
+    holding: Holding
     store: Attempts
     memory: IssuerMemory
     staging: Staging

@@ -58,8 +58,32 @@ class OpenJournal(Journal, Protocol):
         """Commit what is not committed. Called at the end, however that came about; raises nothing."""
 
 
+class Holding(Protocol):
+    """One certificate while nobody else works on it: what is wanted and known of it."""
+
+    def hold(self, cert_id: CertId) -> AbstractContextManager[tuple[Lease, Known] | None]:
+        """Take the certificate's lease, as `Leases.hold` does, and read what is wanted and known, in one statement.
+
+        None while another worker has it. Raises NoSuchCertificate for an id that is no certificate's and has left
+        nothing behind: nothing is written.
+        """
+
+    def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
+        """TXT values set for this certificate and not removed."""
+
+    def looked(self, cert_id: CertId, rules: Rules, verdict: Wait) -> None:
+        """Nothing to do for this certificate before then, as long as the rules stay the same; and it was looked at.
+
+        Shown as its error where its value is lost and must wait; where nothing is wrong, no error is shown any more.
+        """
+
+
 class Attempts(Protocol):
-    """The journal side of Postgres that flows use. Times are the database's own clock unless passed in."""
+    """Attempts, from their beginning to their end, and the waits that CAs ask for.
+
+    Times are the database's own clock unless passed in. Every write that takes a lease raises LeaseLost, with nothing
+    written, once another worker has taken over.
+    """
 
     def check_rights(self) -> None:
         """Raise NotPermitted, with what is lacking, when our user may not do all that a renewal needs.
@@ -69,15 +93,6 @@ class Attempts(Protocol):
 
     def denied(self, cert_id: CertId, error: NotPermitted) -> None:
         """PostgreSQL has denied us something: shown as this certificate's error, where that can be written."""
-
-    def hold(self, cert_id: CertId) -> AbstractContextManager[tuple[Lease, Known] | None]:
-        """Take the certificate's lease, as `Leases.hold` does, and read what is wanted and known, in one statement.
-
-        Raises NoSuchCertificate for an id that is no certificate's and has left nothing behind: nothing is written.
-        """
-
-    def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
-        """TXT values set for this certificate and not removed."""
 
     def begin(
         self,
@@ -148,9 +163,3 @@ class Attempts(Protocol):
 
     def losses(self, cert_id: CertId, *, most: int) -> Losses:
         """What was lost lately, of this certificate and of all; this one may lose `most` orders in 7 days."""
-
-    def looked(self, cert_id: CertId, rules: Rules, verdict: Wait) -> None:
-        """Nothing to do for this certificate before then, as long as the rules stay the same; and it was looked at.
-
-        Shown as its error where its value is lost and must wait; where nothing is wrong, no error is shown any more.
-        """

@@ -1,33 +1,21 @@
-"""The worker's side of Postgres: one certificate's state, and the journal of its attempts.
-
-Every write is fenced: it is made only while the attempt carries this lease's epoch and the lease row does too.
-"""
+"""Attempts, from their beginning to their end, and the waits that CAs ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TypeVar
-
-from psycopg.types.json import Jsonb
 
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
-from knit.core.model.challenge import Challenge, ChallengeId, Leftover, Record
-from knit.core.model.decision import Known, Losses, Pause, Reason, Rules, Wait
+from knit.core.model.decision import Losses, Pause, Reason
 from knit.core.model.issuer import Asked, Terms
-from knit.core.renewal import LOST_AGAIN, NOT_DUE
-from knit.core.text import ascii_only, clean
 from knit.errors import (
     AccountLimited,
     Busy,
     Interrupted,
     KnitError,
-    LeaseLost,
-    Misconfigured,
-    NoSuchCertificate,
     NotPermitted,
     OrderLost,
     Outage,
@@ -37,37 +25,18 @@ from knit.errors import (
 )
 from knit.ports.leases import Lease
 from knit.store.database import Database
+from knit.store.journal.fencing import fenced, told, write
+from knit.store.journal.open_journal import AttemptJournal
 from knit.store.leases.leases import Leases
 from knit.store.queries import Row, queries
 from knit.store.rights import Rights
-from knit.store.rows import attempt_from, known_from, leftover_from
-
-T = TypeVar("T")
-
-PORTION = 1000
-"""Rows of one statement at most: it has a deadline, and what is done is done if it dies there."""
+from knit.store.rows import attempt_from
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-HOLD = (
-    f"with taken as ({queries('leases/leases')['take']}) "  # noqa: S608 -- both are texts of ours
-    f"select taken.epoch, taken.at, known.* from ({queries('journal/attempts')['load']}) known left join taken on true"
-)
-
-
-def _is_empty(row: Row) -> bool:
-    """Nothing is wanted, nothing is under way and nothing is left behind."""
-    return row["c_id"] is None and row["a_id"] is None and not row["leftovers"]
-
-
-def load(database: Database, cert_id: CertId) -> Known:
-    """What is wanted and known. `state.published` is what Postgres believes; only Valkey knows."""
-    return known_from(database.rows(queries("journal/attempts")["load"], {"id": cert_id})[0])
-
-
 class Attempts:
-    """The port `Store`: what renewing one certificate needs."""
+    """The port `Attempts`."""
 
     def __init__(self, database: Database, leases: Leases) -> None:
         self._database = database
@@ -84,26 +53,6 @@ class Attempts:
         self._rights.doubt()
         with suppress(KnitError):
             told(error, lambda words: self._database.write(self._sql["denied"], {"id": cert_id, **words}))
-
-    @contextmanager
-    def hold(self, cert_id: CertId) -> Iterator[tuple[Lease, Known] | None]:
-        """See the port. What is known may be older than the lease, by the moment both took: see `begin`, `resume`."""
-        if not -(2**63) <= cert_id < 2**63:
-            message = f"no certificate has the id {cert_id}"
-            raise NoSuchCertificate(message)
-        with self._leases.reading(f"cert:{cert_id}", HOLD, {"id": cert_id, "cert": cert_id}) as (lease, row):
-            if lease is None and row is not None and _is_empty(row):
-                message = f"no certificate has the id {cert_id}"
-                raise NoSuchCertificate(message)
-            yield None if lease is None or row is None else (lease, known_from(row))
-
-    def leftovers(self, cert_id: CertId) -> Sequence[Leftover]:
-        """TXT values set, or perhaps set, for this certificate and not removed."""
-        return tuple(leftover_from(row) for row in self._database.rows(self._sql["leftovers"], {"id": cert_id}))
-
-    def removed(self, challenge: ChallengeId) -> None:
-        """A leftover is gone. Written without a lease: nobody else can make it untrue."""
-        self._database.write(self._sql["removed"], {"gone": [challenge]})
 
     def begin(
         self,
@@ -199,139 +148,8 @@ class Attempts:
         (row,) = self._database.rows(self._sql["losses"], {"id": cert_id, "before": most - 1})
         return Losses(**row)
 
-    def looked(self, cert_id: CertId, rules: Rules, verdict: Wait) -> None:
-        """A worker has found nothing to do before then. An error that keeps it waiting is left as it is."""
-        error = verdict.reason if verdict.reason == LOST_AGAIN else None
-        told = {"said": verdict.reason in (NOT_DUE, LOST_AGAIN), "error": error, "until": verdict.until}
-        self._database.write(self._sql["looked"], {"id": cert_id, "policy": rules.fingerprint, **told})
-
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
         return fenced(self._database, self._sql[name], lease, parameters)
 
     def _write(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> None:
         write(self._database, self._sql[name], lease, parameters)
-
-
-class AttemptJournal:
-    """The port `OpenJournal` for one attempt under one lease.
-
-    What is gone from the DNS is noted with the next step, or by `close`: until then it only looks as if it were still
-    there, and whoever removes it again finds nothing.
-    """
-
-    def __init__(self, database: Database, lease: Lease, attempt: Attempt) -> None:
-        self._database = database
-        self._lease = lease
-        self._attempt = attempt
-        self._gone: list[ChallengeId] = []
-        self._set: set[ChallengeId] = set()
-        self._charged: dict[str, datetime] = {}
-        self._sql = queries("journal/attempts")
-
-    def ordered(self, order_url: str) -> None:
-        """The CA has given this order."""
-        self._write("ordered", order_url=order_url)
-
-    def presenting(self, record: Record) -> ChallengeId:
-        """This TXT value is about to be set."""
-        challenge: Challenge = record.challenge
-        parameters = {
-            "identifier": challenge.identifier,
-            "token": challenge.token,
-            "key_authorization": challenge.key_authorization,
-            "fqdn": record.fqdn,
-            "zone": record.zone,
-            "value": record.value,
-        }
-        row = fenced(self._database, self._sql["presenting"], self._lease, {"id": self._attempt.id, **parameters})
-        self._set.add(ChallengeId(row["id"]))
-        return ChallengeId(row["id"])
-
-    def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
-        """It was set."""
-        shown = {"challenge": challenge, "state": None if state is None else Jsonb(state)}
-        write(self._database, self._sql["presented"], self._lease, shown)
-
-    def removed(self, challenge: ChallengeId) -> None:
-        """It was removed."""
-        self._gone.append(challenge)
-        self._set.discard(challenge)
-
-    def leaves_records(self) -> bool:
-        """Whether something was set, or perhaps set, and not removed."""
-        return bool(self._set)
-
-    def close(self) -> None:
-        """Note what has not been noted. Written without a lease: nobody else can make it untrue."""
-        if self._gone:
-            with suppress(KnitError):
-                self._database.write(self._sql["removed"], {"gone": self._gone})
-
-    def check(self) -> None:
-        """Raise LeaseLost when another worker may have taken over."""
-        self._lease.check()
-
-    def finalizing(self) -> None:
-        """The CSR is about to be sent."""
-        self._write("finalizing", gone=self._gone, charged=list(self._charged), at=list(self._charged.values()))
-        self._gone = []
-
-    def validating(self, names: Sequence[str], most: int) -> None:
-        """The CA is about to look for the proofs of these names. Raises RateLimited while one has failed too often."""
-        asked = {"id": self._attempt.id, "names": list(names), "most": most}
-        row = fenced(self._database, self._sql["validating"], self._lease, asked)
-        if row["refused"] is not None:
-            message = f"{row['refused']}: proofs of this name have failed as often as is safe for one hour"
-            raise RateLimited(message, retry_at=row["until"])
-        for name in names:
-            self._charged[name] = row["at"]
-
-    def _write(self, name: str, **parameters: object) -> None:
-        write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
-
-
-def plan_checks(database: Database, untils: Mapping[CertId, datetime], rules: Rules) -> None:
-    """Nothing to decide before then; does nothing where what is wanted has changed since it was adopted.
-
-    A portion at a time: after a change of policy these are all there are, and a statement has a deadline.
-    """
-    planned = tuple(untils.items())
-    for start in range(0, len(planned), PORTION):
-        ids, instants = zip(*planned[start : start + PORTION], strict=True)
-        portion = {"ids": list(ids), "untils": list(instants), "policy": rules.fingerprint}
-        database.write(queries("journal/attempts")["plan_checks"], portion)
-
-
-def fenced(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> Row:
-    """Run a fenced statement and give the row it wrote. Raises LeaseLost when the fence kept it from writing."""
-    lease.check()
-    row = database.row(statement, {**parameters, "lease": lease.name, "epoch": lease.epoch})
-    if row is None:
-        raise _lost(lease)
-    return row
-
-
-def write(database: Database, statement: str, lease: Lease, parameters: Mapping[str, object]) -> None:
-    """Run a fenced statement. Raises LeaseLost when the fence kept it from writing."""
-    lease.check()
-    if not database.write(statement, {**parameters, "lease": lease.name, "epoch": lease.epoch}):
-        raise _lost(lease)
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"the lease {lease.name} or its attempt has passed to another worker")
-
-
-def told(error: BaseException, write: Callable[[dict[str, str]], T]) -> T:
-    """Write an error's class and text, and give what `write` gives.
-
-    Only our own errors are made to be shown: the text of any other may hold anything. A database in another encoding
-    than UTF-8 may refuse a letter, and the failure must be recorded all the same: then it gets plain letters.
-    """
-    text = clean(str(error) if isinstance(error, KnitError) else "unexpected error, see the log")
-    try:
-        return write({"error_class": type(error).__name__, "error": text})
-    except (Misconfigured, UnicodeError):
-        if text.isascii():
-            raise
-        return write({"error_class": type(error).__name__, "error": ascii_only(text)})

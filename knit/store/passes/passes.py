@@ -19,7 +19,8 @@ from knit.ports.publication import Holder
 from knit.store.accounts.accounts import Accounts
 from knit.store.columns import ISSUED
 from knit.store.database import Database
-from knit.store.journal.attempts import PORTION, plan_checks, told
+from knit.store.journal.fencing import told
+from knit.store.journal.holding import PORTION, plan_checks
 from knit.store.list.adoption import SMALLEST_ID, adopt
 from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from

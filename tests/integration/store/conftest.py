@@ -18,7 +18,8 @@ from knit.core.wanted import Allowed, Change
 from knit.flows.edit_list import EditList
 from knit.ports.leases import Lease
 from knit.store.database import Database
-from knit.store.journal.attempts import Attempts, load
+from knit.store.journal.attempts import Attempts
+from knit.store.journal.holding import Holding, load
 from knit.store.leases.leases import Leases
 from knit.store.list.certs import Certs
 from knit.store.passes.passes import Passes
@@ -88,6 +89,7 @@ class Store:
         self.passes = Passes(database, ALLOWED)
         self.home = Installations(database)
         self.leases = Leases(database)
+        self.holding = Holding(database, self.leases)
         self.attempts = Attempts(database, self.leases)
 
     def add(self, number: int = 1, *names: str) -> CertSpec:
@@ -144,7 +146,7 @@ class Store:
 
     def plan(self, spec: CertSpec) -> None:
         """Nothing to do about it for a month."""
-        self.attempts.looked(spec.id, RULES, Wait(until=datetime.now(UTC) + timedelta(days=30), reason=NOT_DUE))
+        self.holding.looked(spec.id, RULES, Wait(until=datetime.now(UTC) + timedelta(days=30), reason=NOT_DUE))
 
     def expire(self, name: str) -> None:
         """Let a lease run out now, as if its owner had gone quiet."""

@@ -199,7 +199,7 @@ def test_a_change_of_a_failing_certificate_is_tried_at_once(store: Store) -> Non
 
 def fail(store: Store, cert_id: CertId) -> None:
     """As a worker does."""
-    with store.attempts.hold(cert_id) as held:
+    with store.holding.hold(cert_id) as held:
         assert held is not None
         lease, _ = held
         attempt = store.begin(lease, store.spec(cert_id))

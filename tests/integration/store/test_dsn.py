@@ -84,7 +84,7 @@ def test_a_database_of_another_encoding_works_and_every_failure_leaves_a_row(enc
         store = Store(database)
         for number, error in enumerate((IdentifierRejected(QUOTED), Transient(QUOTED)), 1):
             spec = store.add(number)
-            with store.attempts.hold(spec.id) as held:
+            with store.holding.hold(spec.id) as held:
                 assert held is not None
                 lease, known = held
                 attempt = store.attempts.begin(

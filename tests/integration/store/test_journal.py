@@ -73,7 +73,7 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(store: Store, write:
             with pytest.raises(LeaseLost):
                 WRITES[write](store, _lease(stale), attempt)
             assert store.database.rows("select * from knit_attempts") == before
-            assert not store.attempts.leftovers(spec.id)
+            assert not store.holding.leftovers(spec.id)
             assert store.load(spec.id).state.failures == 0
 
 
@@ -191,13 +191,13 @@ def test_a_challenge_record_is_a_leftover_from_before_it_is_set_until_it_is_remo
         journal = store.attempts.journal(_lease(lease), store.begin(lease, spec))
         first = journal.presenting(RECORD)
         assert journal.presenting(RECORD) == first
-        assert [leftover.state for leftover in store.attempts.leftovers(spec.id)] == [None]
+        assert [leftover.state for leftover in store.holding.leftovers(spec.id)] == [None]
         journal.presented(first, {"rrset": "7"})
-        (leftover,) = store.attempts.leftovers(spec.id)
+        (leftover,) = store.holding.leftovers(spec.id)
         assert (leftover.record, leftover.state, leftover.provider) == (RECORD, {"rrset": "7"}, "exec")
         journal.removed(first)
         journal.close()
-        assert not store.attempts.leftovers(spec.id)
+        assert not store.holding.leftovers(spec.id)
 
 
 def test_what_is_gone_from_the_dns_is_noted_with_the_next_step(store: Store) -> None:
@@ -205,14 +205,14 @@ def test_what_is_gone_from_the_dns_is_noted_with_the_next_step(store: Store) -> 
     with store.leases.hold("cert:1") as lease:
         journal = store.attempts.journal(_lease(lease), store.begin(lease, spec))
         journal.removed(journal.presenting(RECORD))
-        assert store.attempts.leftovers(spec.id)
+        assert store.holding.leftovers(spec.id)
         journal.finalizing()
-        assert not store.attempts.leftovers(spec.id)
+        assert not store.holding.leftovers(spec.id)
 
 
 def test_a_bundle_handed_over_gives_its_lease_back_for_good(store: Store) -> None:
     spec = store.add()
-    with store.attempts.hold(spec.id) as held:
+    with store.holding.hold(spec.id) as held:
         assert held is not None
         lease, known = held
         assert known.spec == spec
@@ -220,23 +220,23 @@ def test_a_bundle_handed_over_gives_its_lease_back_for_good(store: Store) -> Non
         # A refresh that was on its way when the lease went back.
         store.leases._held[lease.name, lease.epoch] = lease  # type: ignore[assignment]
         store.leases._refresh()
-        with store.attempts.hold(spec.id) as next_one:
+        with store.holding.hold(spec.id) as next_one:
             assert next_one is not None
             assert next_one[0].epoch == lease.epoch + 1
             state = next_one[1].state
             assert state.attempt is not None
             assert (state.attempt.step, state.attempt.starts) == (Step.ISSUED, 0)
-    with store.attempts.hold(spec.id) as free:
+    with store.holding.hold(spec.id) as free:
         assert free is not None
 
 
 def test_nothing_is_begun_on_knowledge_that_another_attempt_has_made_old(store: Store) -> None:
     spec = store.add()
-    with store.attempts.hold(spec.id) as held:
+    with store.holding.hold(spec.id) as held:
         assert held is not None
         lease, old = held
     store.publish(spec)
-    with store.attempts.hold(spec.id) as held:
+    with store.holding.hold(spec.id) as held:
         assert held is not None
         lease, fresh = held
         with pytest.raises(LeaseLost):
@@ -253,7 +253,7 @@ def test_leftovers_of_a_removed_certificate_are_still_known(store: Store) -> Non
         store.certs.remove(spec.id)
         assert store.passes.orphaned_leftovers() == ()
     assert store.passes.orphaned_leftovers() == (spec.id,)
-    assert [leftover.record for leftover in store.attempts.leftovers(spec.id)] == [RECORD]
+    assert [leftover.record for leftover in store.holding.leftovers(spec.id)] == [RECORD]
 
 
 def test_the_state_of_an_unknown_certificate_is_empty(store: Store) -> None:
@@ -269,7 +269,7 @@ def test_a_check_planned_for_later_clears_an_error_that_is_over_but_not_that_of_
         attempt = store.begin(lease, failed, Reason.WINDOW)
         store.attempts.fail(_lease(lease), attempt, error=Transient("no answer"), retry_at=LATER)
     for spec in (fine, failed):
-        store.attempts.looked(spec.id, RULES, Wait(until=datetime.now(UTC) + timedelta(days=1), reason=NOT_DUE))
+        store.holding.looked(spec.id, RULES, Wait(until=datetime.now(UTC) + timedelta(days=1), reason=NOT_DUE))
     assert [row.last_error for row in store.certs.listing()] == [None, "no answer"]
 
 

@@ -16,7 +16,7 @@ from knit.core.model.challenge import Challenge, Record
 from knit.errors import Busy, LeaseLost, NoSuchCertificate, Outage
 from knit.queue.redis import HEARTBEAT
 from knit.store.database import Database
-from knit.store.journal.attempts import Attempts
+from knit.store.journal.holding import Holding
 from knit.store.leases.leases import LIFETIME, REFRESH_EVERY, Leases
 from knit.store.queries import Row
 from rig.postgres import Postgres
@@ -117,7 +117,7 @@ def test_an_attempt_left_open_for_a_hundred_days_is_taken_up_again_at_once(store
     store.database.write(f"update knit_leases set expires_at = {ago} where name = 'cert:1'")
     store.database.write(f"update knit_attempts set started_at = {ago}, updated_at = {ago}")
     store.passes.tidy()
-    with store.attempts.hold(spec.id) as held:
+    with store.holding.hold(spec.id) as held:
         assert held is not None
         assert store.attempts.resume(held[0], attempt).starts == attempt.starts + 1
 
@@ -125,15 +125,15 @@ def test_an_attempt_left_open_for_a_hundred_days_is_taken_up_again_at_once(store
 def test_an_attempt_whose_lease_was_not_restored_is_taken_up_again_at_once(store: Store) -> None:
     spec = store.add()
     for _ in range(3):
-        with store.attempts.hold(spec.id) as held:
+        with store.holding.hold(spec.id) as held:
             assert held is not None
-    with store.attempts.hold(spec.id) as held:
+    with store.holding.hold(spec.id) as held:
         assert held is not None
         attempt = store.begin(held[0], spec)
     store.database.write("truncate knit_leases")
     store.leases.stop()
     again = Leases(store.database)
-    with Attempts(store.database, again).hold(spec.id) as held:
+    with Holding(store.database, again).hold(spec.id) as held:
         assert held is not None
         assert store.attempts.resume(held[0], attempt).starts == attempt.starts + 1
     again.stop()
@@ -243,7 +243,7 @@ def test_a_lease_taken_after_an_idle_time_hangs_on_a_fresh_one_of_its_process(st
 @pytest.mark.parametrize("forged", [range(1, 400), (0, -1), (2**63, 2**200)])
 def test_ids_that_are_no_certificate_leave_nothing_behind(store: Store, forged: Iterable[int]) -> None:
     for number in forged:
-        with pytest.raises(NoSuchCertificate), store.attempts.hold(CertId(number)):
+        with pytest.raises(NoSuchCertificate), store.holding.hold(CertId(number)):
             pass
     assert store.database.rows("select 1 from knit_leases where name like 'cert:%'") == []
 
@@ -255,10 +255,10 @@ def test_a_removed_certificate_that_left_records_in_the_dns_is_still_held_for_th
         assert lease is not None
         store.attempts.journal(lease, attempt).presenting(RECORD)
     store.certs.remove(spec.id)
-    with store.attempts.hold(spec.id) as held:
+    with store.holding.hold(spec.id) as held:
         assert held is not None
         assert held[1].leftovers
-        with store.attempts.hold(spec.id) as other:
+        with store.holding.hold(spec.id) as other:
             assert other is None
 
 

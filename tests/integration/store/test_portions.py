@@ -9,7 +9,7 @@ import pytest
 
 from knit.core.model.certificate import CertId
 from knit.errors import Refused
-from knit.store.journal.attempts import PORTION
+from knit.store.journal.holding import PORTION
 from tests.integration.store.conftest import RULES, Store
 
 MANY = tuple(CertId(number) for number in range(1, 2 * PORTION + 2))

@@ -1,0 +1,95 @@
+"""What the issuer and the solver write of one attempt while they work: its order, its proofs, its TXT values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from knit.core.model.attempt import Attempt
+from knit.core.model.challenge import Challenge, ChallengeId, Record
+from knit.errors import KnitError, RateLimited
+from knit.ports.leases import Lease
+from knit.store.database import Database
+from knit.store.journal.fencing import fenced, write
+from knit.store.queries import queries
+
+
+class AttemptJournal:
+    """The port `OpenJournal` for one attempt under one lease.
+
+    What is gone from the DNS is noted with the next step, or by `close`: until then it only looks as if it were still
+    there, and whoever removes it again finds nothing.
+    """
+
+    def __init__(self, database: Database, lease: Lease, attempt: Attempt) -> None:
+        self._database = database
+        self._lease = lease
+        self._attempt = attempt
+        self._gone: list[ChallengeId] = []
+        self._set: set[ChallengeId] = set()
+        self._charged: dict[str, datetime] = {}
+        self._sql = queries("journal/open_journal")
+
+    def ordered(self, order_url: str) -> None:
+        """The CA has given this order."""
+        self._write("ordered", order_url=order_url)
+
+    def presenting(self, record: Record) -> ChallengeId:
+        """This TXT value is about to be set."""
+        challenge: Challenge = record.challenge
+        parameters = {
+            "identifier": challenge.identifier,
+            "token": challenge.token,
+            "key_authorization": challenge.key_authorization,
+            "fqdn": record.fqdn,
+            "zone": record.zone,
+            "value": record.value,
+        }
+        row = fenced(self._database, self._sql["presenting"], self._lease, {"id": self._attempt.id, **parameters})
+        self._set.add(ChallengeId(row["id"]))
+        return ChallengeId(row["id"])
+
+    def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
+        """It was set."""
+        shown = {"challenge": challenge, "state": None if state is None else Jsonb(state)}
+        write(self._database, self._sql["presented"], self._lease, shown)
+
+    def removed(self, challenge: ChallengeId) -> None:
+        """It was removed."""
+        self._gone.append(challenge)
+        self._set.discard(challenge)
+
+    def leaves_records(self) -> bool:
+        """Whether something was set, or perhaps set, and not removed."""
+        return bool(self._set)
+
+    def close(self) -> None:
+        """Note what has not been noted. Written without a lease: nobody else can make it untrue."""
+        if self._gone:
+            with suppress(KnitError):
+                self._database.write(self._sql["removed"], {"gone": self._gone})
+
+    def check(self) -> None:
+        """Raise LeaseLost when another worker may have taken over."""
+        self._lease.check()
+
+    def finalizing(self) -> None:
+        """The CSR is about to be sent."""
+        self._write("finalizing", gone=self._gone, charged=list(self._charged), at=list(self._charged.values()))
+        self._gone = []
+
+    def validating(self, names: Sequence[str], most: int) -> None:
+        """The CA is about to look for the proofs of these names. Raises RateLimited while one has failed too often."""
+        asked = {"id": self._attempt.id, "names": list(names), "most": most}
+        row = fenced(self._database, self._sql["validating"], self._lease, asked)
+        if row["refused"] is not None:
+            message = f"{row['refused']}: proofs of this name have failed as often as is safe for one hour"
+            raise RateLimited(message, retry_at=row["until"])
+        for name in names:
+            self._charged[name] = row["at"]
+
+    def _write(self, name: str, **parameters: object) -> None:
+        write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
