@@ -26,6 +26,7 @@ from knit.ports.process import Clock, Retries
 from knit.queue import messages
 from knit.queue.base import Queue
 from knit.queue.messages import Message
+from workers.fan_out import fan_out
 from workers.later import Later
 
 log = logging.getLogger(__name__)
@@ -105,18 +106,12 @@ class Actors:
 
     def reconcile(self) -> None:
         """A pass: one message for each certificate that needs a worker."""
-        self.fan_out(self.flows.reconcile.run(deep=self.flows.deep))
+        self.follow(self.flows.reconcile.run(deep=self.flows.deep))
 
-    def fan_out(self, plan: PassPlan) -> None:
+    def follow(self, plan: PassPlan) -> None:
         """Send what follows from a pass."""
         self.flows.tell(plan)
-        # While messages wait on the queue, those of earlier passes are among them; once it is empty, they were lost.
-        asked = plan.asked if self.queue.waiting(messages.RENEW) else frozenset()
-        ask = [cert_id for cert_id in plan.renew if cert_id not in asked]
-        for cert_id in ask:
-            self.later.send(messages.renew(cert_id))
-        self.later.send(messages.publish())
-        self.flows.reconcile.done(plan, ask)
+        fan_out(plan, self.flows.reconcile, self.queue, self.later)
 
     def renew(self, cert_id: CertId) -> None:
         """Renew it if it is due, and say when to look again."""

@@ -84,7 +84,7 @@ def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> in
         if plan is None:
             queue.send(messages.reconcile())
         else:
-            working.actors.fan_out(plan)
+            working.actors.follow(plan)
         _drain(queue, working.later)
     return heard.failed
 
