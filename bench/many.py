@@ -17,7 +17,7 @@ from knit.core.model.certificate import Bundle, CertId
 from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.value import Mark, Value
 from knit.core.wanted import Allowed
-from knit.settings.table import LETS_ENCRYPT
+from knit.settings.variables import LETS_ENCRYPT
 from knit.valkey.layout import Layout
 
 MANY = 10_000

@@ -21,7 +21,7 @@ from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
 from knit.settings.central import Acme, Dns
 from knit.settings.environment import Environment
-from knit.settings.table import SETTINGS
+from knit.settings.variables import SETTINGS
 from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
 from knit.store.leases.leases import Leases

@@ -70,7 +70,7 @@ def _lines(findings: Sequence[Finding]) -> list[str]:
 def _findings(identifier: str, provider: str | None, stop: Event) -> list[Finding]:
     from knit.app.checking import open_checking
     from knit.errors import Interrupted
-    from knit.settings.table import refuse_unknown
+    from knit.settings.variables import refuse_unknown
 
     def sleep(seconds: float) -> None:
         """So that Ctrl-C still takes the probe value away."""

@@ -12,7 +12,7 @@ from knit.core.proxy import Proxies
 from knit.core.words import flag
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment, readable_file
-from knit.settings.table import SETTINGS, refuse_unknown, required
+from knit.settings.variables import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:
     from knit.core.model.decision import Rules

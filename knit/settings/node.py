@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment
-from knit.settings.table import SETTINGS, refuse_unknown, required
+from knit.settings.variables import SETTINGS, refuse_unknown, required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from knit.settings.table import TABLE, Setting
+from knit.settings.variables import TABLE, Setting
 
 HEAD = """\
 # Configuration

@@ -1,4 +1,4 @@
-"""The one table of every KNIT_* variable: the settings are read from it and the reference page is printed from it."""
+"""All KNIT_* variables: the one table that settings are read from and docs/configuration.md is printed from."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ import scheduler.main
 import workers.main
 from knit.cli.app import COMMANDS, app
 from knit.cli.edge import run
-from knit.settings.table import TABLE
+from knit.settings.variables import TABLE
 
 PLACES = "--provider desec --valkey-key k --cert-path /c/a.crt --key-path /c/a.key"
 NODE, SCHEDULER, WORKER = "node --once", "scheduler", "worker"

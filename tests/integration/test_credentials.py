@@ -16,7 +16,7 @@ from knit.errors import KnitError
 from knit.log import Logfmt
 from knit.queue import messages
 from knit.settings.environment import Environment
-from knit.settings.table import SETTINGS
+from knit.settings.variables import SETTINGS
 from knit.store.database import Database
 from knit.store.dsn import parse
 from knit.valkey.connect import connect

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from knit.cli.app import app
-from knit.settings.table import SETTINGS
+from knit.settings.variables import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

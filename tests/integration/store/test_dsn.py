@@ -12,7 +12,7 @@ from knit.core.model.certificate import CertId
 from knit.core.model.decision import Reason
 from knit.errors import IdentifierRejected, Misconfigured, Transient
 from knit.settings.environment import Environment
-from knit.settings.table import SETTINGS
+from knit.settings.variables import SETTINGS
 from knit.store.database import Database
 from rig.ports import free_port
 from rig.postgres import SUPERUSER, Postgres

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from knit.errors import Misconfigured
 from knit.settings.environment import LONGEST_FILE, Environment
-from knit.settings.table import TABLE, Setting
+from knit.settings.variables import TABLE, Setting
 
 FRAGMENTS = (
     *("redis://", "postgres://", "https://", "host", "=", "@", ":", "/", "[", "]", "%", "?", ",", "-", "."),

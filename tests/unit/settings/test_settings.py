@@ -13,7 +13,7 @@ from knit.errors import Misconfigured
 from knit.settings.central import Central, Scheduling, Worker
 from knit.settings.environment import Environment
 from knit.settings.node import NodeSettings
-from knit.settings.table import TABLE, refuse_unknown
+from knit.settings.variables import TABLE, refuse_unknown
 
 SECRET = "s3cr3t-canary"
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}
