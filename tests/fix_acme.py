@@ -12,6 +12,7 @@ from knit.issuers.acme.polling import ANSWER
 from rig.challtestsrv import ChallTestSrv
 from rig.knot import Knot
 from rig.pebble import Pebble, PebbleOptions
+from rig.scripted_ca import ScriptedCA
 from tests.fix_rig import running
 
 
@@ -43,6 +44,27 @@ def knot_pebble(knot: Knot) -> Iterator[Pebble]:
     for server in running(lambda: Pebble(options)):
         yield server
         server.raise_if_wedged()
+
+
+@pytest.fixture(scope="module")
+def running_ca() -> Iterator[ScriptedCA]:
+    """A CA that does as it is told, and believes every proof."""
+    with ScriptedCA() as ca:
+        yield ca
+
+
+@pytest.fixture
+def ca(running_ca: ScriptedCA) -> ScriptedCA:
+    """The same, with nothing asked of it and nothing told to it yet."""
+    running_ca.reset()
+    return running_ca
+
+
+@pytest.fixture
+def scripted_ca(knot: Knot) -> Iterator[ScriptedCA]:
+    """One that looks proofs up in `knot`."""
+    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
+        yield ca
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from knit.valkey.connect import Link, connect
 from rig.valkey import Valkey
 from tests.fix_rig import running
 
@@ -21,6 +22,14 @@ def valkey_url(valkey: Valkey) -> str:
     """The session's server, empty."""
     valkey.flush()
     return valkey.url
+
+
+@pytest.fixture
+def link(valkey_url: str) -> Iterator[Link]:
+    """The centre's way to the session's server."""
+    link = connect(valkey_url, name="knit-test")
+    yield link
+    link.close()
 
 
 @pytest.fixture

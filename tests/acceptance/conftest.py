@@ -51,10 +51,11 @@ def production(knot: Knot) -> Iterator[Pebble]:
 
 
 @pytest.fixture
-def scripted_ca(knot: Knot) -> Iterator[ScriptedCA]:
-    """A CA that can be told what to do, and that looks at the test's own DNS."""
-    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
-        yield ca
+def own_queue_scene(
+    knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, own_valkey: Valkey
+) -> Iterator[Scene]:
+    """A scene whose queue may be stopped."""
+    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=own_valkey))
 
 
 @pytest.fixture

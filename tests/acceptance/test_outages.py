@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from rig.knot import Knot
 from rig.postgres import Postgres
 from rig.process import wait_until
-from rig.scripted_ca.client import ScriptedCA
-from rig.valkey import Valkey
-from tests.acceptance.conftest import on_stage
-from tests.acceptance.scene import ZONE, Scene, Servers
+from tests.acceptance.scene import ZONE, Scene
 
 NAME = f"www.{ZONE}"
 SOON = 40.0
@@ -35,14 +30,6 @@ def said(scene: Scene, words: str) -> int:
 def generation(scene: Scene) -> int:
     found: int = scene.value(f"certs:{NAME}")["knit"]["generation"]
     return found
-
-
-@pytest.fixture
-def own_queue_scene(
-    knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, own_valkey: Valkey
-) -> Iterator[Scene]:
-    """A scene whose queue may be stopped."""
-    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=own_valkey))
 
 
 def test_a_valkey_that_is_away_when_the_pass_begins(own_valkey_scene: Scene) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from knit.core.renewal import LOST_AGAIN
 from rig.installation import Result
-from rig.knot import Knot
 from rig.postgres import Postgres
 from rig.process import Process, wait_until
-from rig.scripted_ca.client import ScriptedCA
-from rig.valkey import Valkey
-from tests.acceptance.conftest import on_stage
-from tests.acceptance.scene import ZONE, Scene, Servers
+from tests.acceptance.scene import ZONE, Scene
 
 NAME = f"www.{ZONE}"
 ALONE = {"KNIT_QUEUE_URL": ""}
@@ -106,14 +101,6 @@ def test_a_worker_that_stops_in_order_is_missed_at_once(scripted: Scene) -> None
     scripted.knit.processes[-1].send(signal.SIGTERM)
     assert scripted.knit.processes[-1].wait(seconds=12) == 0
     there(scripted, 1)
-
-
-@pytest.fixture
-def own_queue_scene(
-    knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, own_valkey: Valkey
-) -> Iterator[Scene]:
-    """A scene whose queue may be stopped."""
-    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=own_valkey))
 
 
 def test_what_is_asked_for_while_the_queue_is_away_is_done_as_soon_as_it_is_back(own_queue_scene: Scene) -> None:

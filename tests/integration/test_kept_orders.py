@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,9 +31,8 @@ pytestmark = pytest.mark.usefixtures("soon")
 
 
 @pytest.fixture
-def ca(knot: Knot) -> Iterator[ScriptedCA]:
-    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
-        yield ca
+def ca(scripted_ca: ScriptedCA) -> ScriptedCA:
+    return scripted_ca
 
 
 @pytest.fixture

@@ -31,18 +31,6 @@ from rig.scripted_ca.jws import b64url
 NAMES = ("a.example.com", "b.example.com", "*.example.com")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedCA]:
-    with ScriptedCA() as ca:
-        yield ca
-
-
-@pytest.fixture
-def ca(running: ScriptedCA) -> ScriptedCA:
-    running.reset()
-    return running
-
-
 class Subscriber:
     """A client of the CA with an account, or without one yet."""
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -20,13 +19,6 @@ from rig.valkey import Valkey
 LAYOUT = Layout()
 OURS = "installation-of-the-test"
 SECRET = b"canary-of-a-private-key"
-
-
-@pytest.fixture
-def link(valkey_url: str) -> Iterator[Link]:
-    link = connect(valkey_url, name="knit-test")
-    yield link
-    link.close()
 
 
 @pytest.fixture

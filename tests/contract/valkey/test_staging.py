@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from knit.core.model.attempt import AttemptId
 from knit.core.model.certificate import Bundle
-from knit.valkey.connect import Link, connect
+from knit.valkey.connect import Link
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
 from knit.valkey.staging import ValkeyStaging
@@ -14,13 +12,6 @@ from knit.valkey.staging import ValkeyStaging
 ONE, TWO = AttemptId(1), AttemptId(2)
 KEY = Bundle(fullchain=b"", privkey=b"key\n")
 WHOLE = Bundle(fullchain=b"chain\xff", privkey=b"key\n")
-
-
-@pytest.fixture
-def link(valkey_url: str) -> Iterator[Link]:
-    link = connect(valkey_url, name="knit-test")
-    yield link
-    link.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -34,18 +33,6 @@ from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted
 NAMES = ("knit.example", "*.knit.example")
 
 pytestmark = pytest.mark.usefixtures("soon")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedCA]:
-    with ScriptedCA() as ca:
-        yield ca
-
-
-@pytest.fixture
-def ca(running: ScriptedCA) -> ScriptedCA:
-    running.reset()
-    return running
 
 
 @pytest.fixture(scope="module")

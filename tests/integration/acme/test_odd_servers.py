@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,18 +19,6 @@ from rig.scripted_ca.http11 import FLOODS
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
 
 NAMES = ("knit.example", "*.knit.example")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedCA]:
-    with ScriptedCA() as ca:
-        yield ca
-
-
-@pytest.fixture
-def ca(running: ScriptedCA) -> ScriptedCA:
-    running.reset()
-    return running
 
 
 def issue(ca: ScriptedCA) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -19,17 +18,10 @@ from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted
 WANTED = Wanted(names=("knit.example", "*.knit.example"))
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedCA]:
-    with ScriptedCA() as ca:
-        yield ca
-
-
 @pytest.fixture
-def ca(running: ScriptedCA) -> ScriptedCA:
-    running.reset()
-    running.script(other_host="ca.test")
-    return running
+def ca(ca: ScriptedCA) -> ScriptedCA:
+    ca.script(other_host="ca.test")
+    return ca
 
 
 def issuer(ca: ScriptedCA, through: str, spared: str = "") -> AcmeIssuer:

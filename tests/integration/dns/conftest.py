@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from knit.core.model.challenge import Challenge
+from knit.core.model.challenge import Challenge, Record
 from knit.dns.delegation import DnsDelegation, Looking
 from rig.dns_world import World
 from rig.ports import free_port
@@ -32,3 +32,8 @@ def delegation(world: World) -> Callable[..., DnsDelegation]:
 
 def challenge(identifier: str, value: str = "wanted") -> Challenge:
     return Challenge(identifier=identifier, value=value, token="token", key_authorization="token.thumb")
+
+
+def record(value: str, label: str = "www", zone: str = "knit.example") -> Record:
+    name = f"{label}.{zone}"
+    return Record(challenge=challenge(name, value), fqdn=f"_acme-challenge.{name}", zone=zone)

@@ -41,18 +41,6 @@ def site(world: World) -> Iterator[Site]:
     assert desec.complaints == []
 
 
-@pytest.fixture(scope="module")
-def one_ca() -> Iterator[ScriptedCA]:
-    with ScriptedCA() as ca:
-        yield ca
-
-
-@pytest.fixture
-def ca(one_ca: ScriptedCA) -> ScriptedCA:
-    one_ca.reset()
-    return one_ca
-
-
 def looking(make: Make, site: Site, broken: Broken) -> DnsDelegation:
     settings = dict(broken.looking)
     if settings.pop("two", False):

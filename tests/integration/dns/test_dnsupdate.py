@@ -31,7 +31,7 @@ from rig.bind import Bind
 from rig.knot import Knot
 from rig.ports import free_port
 from tests.fix_rig import running
-from tests.integration.dns.conftest import challenge
+from tests.integration.dns.conftest import challenge, record
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 
@@ -62,11 +62,6 @@ def settings(server: Server, **changed: str) -> dict[str, str]:
 
 def solver(server: Server, **changed: str) -> Solver:
     return dnsupdate.PROVIDER.solver(Values(settings(server, **changed)), RUNTIME)
-
-
-def record(value: str, label: str = "www", zone: str = "knit.example") -> Record:
-    name = f"{label}.{zone}"
-    return Record(challenge=challenge(name, value), fqdn=f"_acme-challenge.{name}", zone=zone)
 
 
 def test_two_values_at_one_name_live_side_by_side_and_go_one_by_one(server: Server) -> None:

@@ -20,7 +20,7 @@ from rig.ports import free_port
 from rig.powerdns import PowerDns
 from tests.contract.providers.test_dns01 import in_turn
 from tests.fix_rig import running
-from tests.integration.dns.conftest import challenge
+from tests.integration.dns.conftest import challenge, record
 
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 
@@ -33,11 +33,6 @@ def server() -> Iterator[PowerDns]:
 def solver(server: PowerDns, **changed: str) -> Solver:
     given = {"PDNS_API_URL": f"{server.url}/", "PDNS_API_KEY": server.key, **changed}
     return pdns.PROVIDER.solver(Values(given), RUNTIME)
-
-
-def record(value: str, label: str = "www", zone: str = "knit.example") -> Record:
-    name = f"{label}.{zone}"
-    return Record(challenge=challenge(name, value), fqdn=f"_acme-challenge.{name}", zone=zone)
 
 
 def test_two_values_at_one_name_live_side_by_side_and_go_one_by_one(server: PowerDns) -> None:
