@@ -117,6 +117,14 @@ def test_many_lost_values_are_ordered_anew_a_few_at_a_time_the_soonest_to_expire
     assert admitted(lost(count), published=published, begun=begun) == {CertId(number) for number in range(1, most + 1)}
 
 
+def test_what_expires_sooner_comes_first_whatever_its_id() -> None:
+    some = [
+        Lost.of(Candidate(spec=spec(n), state=CertState(issued=issued(n, days=90 - n), published=False)))
+        for n in range(1, 31)
+    ]
+    assert admitted(some, published=30, begun=0) == {CertId(number) for number in range(11, 31)}
+
+
 def test_a_value_lost_again_and_again_waits_until_the_first_time_is_a_week_ago() -> None:
     rules = Rules(issuers=(Terms(name="acme", directory=DIRECTORY),))
     state = CertState(issued=issued(), published=False, reorder_at=NOW + timedelta(days=2))
@@ -131,3 +139,7 @@ def test_what_is_due_for_another_reason_is_not_held_back() -> None:
     assert decide(spec(), braked, rules, NOW) == Due(reason=Reason.WINDOW)
     asked = replace(spec(), requested_at=NOW)
     assert decide(asked, replace(braked, issued=issued()), rules, NOW) == Due(reason=Reason.REQUESTED)
+
+
+def test_what_is_older_damaged_or_compromised_is_lost_and_nothing_else() -> None:
+    assert {finding for finding in Finding if finding.lost} == {Finding.OLDER, Finding.DAMAGED, Finding.COMPROMISED}

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import posixpath
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.forbidden import never
-from knit.core.placement import plausible, target
+from knit.core.model.certificate import CertId
+from knit.core.placement import Facts, Installed, Offer, judge, plausible, target
+from knit.core.value import Mark, Value
 from knit.errors import Refused
 
 
@@ -30,7 +34,21 @@ def test_a_sensible_path_is_taken_without_its_detours(path: str, clean: str) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "a.pem", "./a", "/", "/.", "/a/.", "/etc/ssl/", "/etc/ssl/../passwd", "/..", "/\0b", "/\nb", "/" + "a" * 5000],
+    [
+        "",
+        "a.pem",
+        "./a",
+        "/",
+        "/.",
+        "/a/.",
+        "/etc/ssl/",
+        "/etc/ssl/../passwd",
+        "/..",
+        "/\0b",
+        "/\nb",
+        "/" + "a" * 5000,
+        "/a" * 2049,
+    ],
 )
 def test_what_is_no_absolute_path_of_a_file_is_refused(path: str) -> None:
     with pytest.raises(Refused):
@@ -78,3 +96,119 @@ def test_whatever_is_taken_is_clean_and_allowed(path: str) -> None:
 def test_a_generation_is_a_second_that_has_come_by_a_clock_at_most_a_minute_ahead(ahead: int, *, taken: bool) -> None:
     now = datetime(2026, 5, 1, tzinfo=UTC)
     assert plausible(int(now.timestamp()) + ahead, now) is taken
+
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+SECONDS = int(NOW.timestamp())
+DAY = timedelta(days=1)
+
+
+def offer(generation: int | None, *, cert_id: int = 1, cert_path: str = "/a.crt", key_path: str = "/a.key") -> Offer:
+    mark = None if generation is None else Mark(cert_id=CertId(cert_id), generation=generation, issued_at=NOW)
+    value = Value(
+        fullchain=b"chain",
+        privkey=b"key",
+        not_after=NOW,
+        sha256="0" * 64,
+        cert_path=cert_path,
+        key_path=key_path,
+        mark=mark,
+    )
+    return Offer.of("k", value)
+
+
+def facts(begins: int, ends: int, *names: str, self_issued: bool = False) -> Facts:
+    """From so many days from now, until so many."""
+    return Facts(
+        names=frozenset(names or ("a.example",)),
+        not_before=NOW + begins * DAY,
+        not_after=NOW + ends * DAY,
+        self_issued=self_issued,
+    )
+
+
+def installed(begins: int, ends: int, generation: int | None = 100, cert_id: int = 1) -> Installed:
+    made = offer(generation).record(facts(begins, ends), None, NOW)
+    return replace(made, generation=generation, cert_id=None if generation is None else CertId(cert_id))
+
+
+def refused(new: Facts, generation: int | None, **there: Installed | Facts | None) -> bool:
+    known: Any = there.get("known")
+    found: Any = there.get("found")
+    try:
+        judge(offer(generation), new, known=known, found=found, now=NOW)
+    except Refused:
+        return True
+    return False
+
+
+NEWER, OLDER = facts(-1, 89), facts(-30, 60)
+THERE = installed(-10, 80)
+
+
+@pytest.mark.parametrize(
+    ("new", "generation", "known", "is_refused"),
+    [
+        (NEWER, 101, THERE, False),
+        (NEWER, 99, THERE, True),
+        (NEWER, 99, replace(THERE, cert_id=CertId(2)), False),
+        (OLDER, 101, THERE, False),
+        (OLDER, 100, THERE, True),
+        (OLDER, 99, replace(THERE, cert_id=CertId(2)), True),
+        (OLDER, None, THERE, True),
+        (OLDER, SECONDS + 10**6, THERE, True),
+        (OLDER, 5, replace(THERE, generation=SECONDS + 10**6), False),
+        (NEWER, 5, replace(THERE, generation=SECONDS + 10**6), False),
+        (OLDER, 100, installed(-10, -1), False),
+        (facts(-30, -20), 100, installed(-40, -25), False),
+        (facts(-30, -20), 100, installed(-40, -20), True),
+        (facts(-30, -2), 101, installed(-20, -1), True),
+        (facts(-30, -2), 101, THERE, True),
+        (facts(-30, 60), 100, installed(1, 91), False),
+    ],
+)
+def test_what_is_installed_is_replaced_by_what_is_not_older(
+    new: Facts, generation: int | None, known: Installed, *, is_refused: bool
+) -> None:
+    assert refused(new, generation, known=known) is is_refused
+
+
+@pytest.mark.parametrize(
+    ("found", "is_refused"),
+    [
+        (None, False),
+        (facts(-10, 80), True),
+        (facts(-10, 80, self_issued=True), False),
+        (facts(-10, 80, "b.example"), False),
+        (facts(-40, 50), False),
+    ],
+)
+def test_what_others_put_there_counts_when_it_is_a_newer_pair_of_these_names(
+    found: Facts | None, *, is_refused: bool
+) -> None:
+    assert refused(OLDER, 1, found=found) is is_refused
+
+
+@pytest.mark.parametrize(
+    ("generation", "cert_id", "known", "seen"),
+    [
+        (5, 1, 9, (9, 1)),
+        (12, 1, 9, (12, 1)),
+        (5, 2, 9, (5, 2)),
+        (5, 1, SECONDS + 10**6, (5, 1)),
+        (SECONDS + 10**6, 1, 9, (9, 1)),
+        (SECONDS + 10**6, 1, None, (0, None)),
+        (None, 1, 9, (9, 1)),
+    ],
+)
+def test_a_generation_once_seen_is_not_forgotten(
+    generation: int | None, cert_id: int, known: int | None, seen: tuple[int, int | None]
+) -> None:
+    before = installed(-10, 80, known)
+    record = offer(generation, cert_id=cert_id).record(NEWER, before, NOW)
+    assert (record.generation, record.cert_id) == seen
+
+
+def test_key_and_chain_are_two_files() -> None:
+    with pytest.raises(Refused, match="the same file"):
+        offer(1, cert_path="/etc/ssl//a.pem", key_path="/etc/./ssl/a.pem")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.digest import pair_digest
-from knit.core.publication import Unexplained, guard, is_foreign, ripe, whose
+from knit.core.publication import Unexplained, above, generation_of, guard, is_foreign, ripe, whose
 from knit.errors import UnsafePublish
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -117,3 +117,9 @@ def test_what_the_guard_lets_through_leaves_something(index: set[str], some: set
     except UnsafePublish:
         return
     assert not gone or index - gone
+
+
+def test_a_generation_is_above_the_last_one_and_never_below_the_clock() -> None:
+    now = int(NOW.timestamp())
+    assert [above(last, NOW) for last in (0, now - 1, now, now + 5)] == [now, now, now + 1, now + 6]
+    assert [generation_of(token) for token in ("", "7", "#7")] == [0, 7, 0]
