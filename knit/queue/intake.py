@@ -27,7 +27,7 @@ SIEVE = b"""
 -- before the fetch, and the fetch then gives what there is to say about it instead of messages.
 if ARGV[1] == "fetch" then
     local function sound(id, body)
-        if not body or #body > tonumber(LARGEST) or string.find(body, "[\\128-\\255]") then
+        if not body or string.find(body, "[\\128-\\255]") then
             return false
         end
         local parsed, message = pcall(cjson.decode, body)

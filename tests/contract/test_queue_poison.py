@@ -123,6 +123,21 @@ def test_what_is_too_large_never_leaves_the_server(on_valkey: tuple[str, Put]) -
     queue.close()
 
 
+def test_a_message_kept_under_another_number_than_its_own_is_dropped_and_leaves_nothing(
+    on_valkey: tuple[str, Put], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, _ = on_valkey
+    queue = open_queue(url)
+    with redis.Redis.from_url(url) as client:
+        body = like_ours(options={"redis_message_id": "another"})
+        client.hset(f"dramatiq:{messages.RENEW}.msgs", "its own", body)
+        client.rpush(f"dramatiq:{messages.RENEW}", "its own")
+    consumer = queue.broker.consume(messages.RENEW, prefetch=1)
+    assert [next(consumer), next(consumer)] == [None, None]
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("knit")] == ["message dropped"]
+    queue.close()
+
+
 def test_our_own_messages_fit_many_times_over() -> None:
     largest: list[dramatiq.Message[Any]] = [
         messages.reconcile(10**6),

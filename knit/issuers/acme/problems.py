@@ -23,7 +23,6 @@ from knit.errors import (
 from knit.issuers.acme.transport import Reply
 
 PREFIX: Final = "urn:ietf:params:acme:error:"
-SUBPROBLEMS: Final = 20
 KEPT: Final = "the order and its key are kept"
 UNKNOWN_ACCOUNT: Final = (
     "it has lost the account that was registered there (a test CA that was reset, or another one behind the same URL): "
@@ -169,7 +168,7 @@ def _text(fields: dict[str, Any]) -> str:
         parts.append(f"see {instance}")
     inner = fields.get("subproblems")
     if isinstance(inner, list):
-        parts += [_sub(item) for item in inner[:SUBPROBLEMS] if isinstance(item, dict)]
+        parts += [_sub(item) for item in inner if isinstance(item, dict)]
     return "; ".join(part for part in parts if part)
 
 
