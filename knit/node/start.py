@@ -37,7 +37,7 @@ def prepare() -> None:
     """Make this process one that can be told to stop, and the child of a process 1."""
     hold()
     open_streams()
-    if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+    if sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 -- ourselves
     for number in ENDING:
         signal.signal(number, _end)
