@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from knit.core.placement import Installed, Placement
 from knit.node.disk import Disk
 from knit.node.folders import Folders
 from knit.node.main import run
+from knit.node.moves import Move
 from knit.node.state import StateFolder
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, small_disk
@@ -201,6 +203,37 @@ def test_a_damaged_journal_does_not_stop_the_node(tmp_path: Path, damage: bytes)
     (tmp_path / "machine/state/journal.json").write_bytes(damage)
     machine.install(NEW, 2)
     assert machine.pairs() == NEW
+
+
+def test_a_first_pair_that_cannot_be_put_in_its_place_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, rename = Machine(tmp_path), os.rename
+
+    def failing(source: str, target: str, **folders: int) -> None:
+        if source.endswith("chain.new.tmp"):
+            raise OSError(16, "Device or resource busy")
+        rename(source, target, **folders)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with machine.started() as disk:
+        disk.recover()
+        assert list(disk.install([machine.placement(0, NEW[0], 1)])) == ["cert:0"]
+    assert machine.files() == set()
+
+
+def test_temporary_files_that_an_earlier_try_has_left_are_in_nobody_s_way(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.install(OLD, 1)
+    with machine.started() as disk:
+        disk.recover()
+        placement = machine.placement(0, NEW[0], 2)
+        for part in Move.of(placement, disk._memory.node).parts:
+            for name in (part.new, part.old):
+                (machine.folder / name).write_text("of an earlier try")
+        assert disk.install([placement]) == {}
+    assert machine.pairs() == (NEW[0], OLD[1])
+    assert machine.files() == NAMES
 
 
 def test_when_the_second_rename_fails_the_first_is_taken_back(node: Node, publisher: Publisher) -> None:

@@ -212,6 +212,35 @@ def test_in_a_folder_that_forbids_removal_files_do_not_pile_up_and_go_once_they_
     assert node.files() == {"www.key", "www.pem"}
 
 
+def test_files_that_cannot_be_removed_are_named_once_by_each_process_and_go_once_they_can(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    assert node.once()
+    unlink = os.unlink
+
+    def refusing(name: str, *rest: Any, **more: Any) -> None:
+        if str(name).startswith(".knit-"):
+            raise PermissionError(1, "Operation not permitted")
+        unlink(name, *rest, **more)
+
+    renewed = pki.pair()
+    publisher.pair("cert:a", renewed, generation=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "unlink", refusing)
+        for _ in range(2):
+            caplog.clear()
+            loop = node.start()
+            for _ in range(3):
+                loop._pass(sweep=False)
+            named = [record.__dict__["path"] for record in caplog.records if "cannot be removed" in record.message]
+            assert sorted(named) == sorted(str(path) for path in node.folder.glob(".knit-*.old.tmp"))
+            assert len(named) == 2
+    assert node.pair() == renewed
+    assert node.once()
+    assert node.files() == {"www.key", "www.pem"}
+
+
 def test_what_a_lost_journal_left_is_found_and_what_another_node_works_on_is_not_touched(
     node: Node, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def test_what_was_proved_is_not_counted_and_what_another_asked_for_is(store: Sto
 def test_those_that_are_put_off_come_back_one_after_the_other(store: Store, attempts: list[Attempt]) -> None:
     limits = Limits(store=store.attempts, clock=lambda: datetime.now(UTC), tell=lambda _: None)
     store.attempts.refused(attempts[0], SAID)
+    store.attempts.pause(attempts[0], datetime.now(UTC) + 120 * MINUTE)
     held = {lease.name: lease for lease in store.leases._held.values()}
     at = []
     for attempt in attempts:
