@@ -22,6 +22,7 @@ from knit.node.folders import Folders
 from knit.node.state import StateFolder
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher
+from tests.integration.node.test_crashes import between_renames, crash
 
 AS_ROOT = os.geteuid() == 0
 GROUP, OWNER = 54321, 54322
@@ -370,3 +371,24 @@ def test_nothing_is_renamed_or_noted_before_what_it_relies_on_is_on_disk(tmp_pat
         ("write", "state.log"),
         ("write", "state.log"),
     ]
+
+
+def test_what_was_interrupted_is_on_disk_before_that_is_noted(tmp_path: Path) -> None:
+    machine = crash(tmp_path / "machine", between_renames(tmp_path / "find"), "after")
+    assert machine is not None
+    steps: list[tuple[str, str]] = []
+    real = {name: getattr(os, name) for name in ("rename", "fsync", "write")}
+
+    def noted(name: str) -> Callable[..., object]:
+        def step(*args: Any, **kwargs: Any) -> object:
+            steps.append((name, "" if name == "rename" else Path(f"/proc/self/fd/{args[0]}").readlink().name))
+            return real[name](*args, **kwargs)
+
+        return step
+
+    with machine.started() as disk, pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(os, name, noted(name))
+        disk.recover()
+    last = max(number for number, (name, _) in enumerate(steps) if name == "rename")
+    assert steps[last + 1 : last + 3] == [("fsync", "certs"), ("write", "state.log")]

@@ -163,6 +163,7 @@ THERE = installed(-10, 80)
         (facts(-30, -20), 100, installed(-40, -25), False),
         (facts(-30, -20), 100, installed(-40, -20), True),
         (facts(-30, -2), 101, installed(-20, -1), True),
+        (facts(-30, -2), 100, installed(-20, -5), False),
         (facts(-30, -2), 101, THERE, True),
         (facts(-30, 60), 100, installed(1, 91), False),
     ],

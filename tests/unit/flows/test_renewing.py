@@ -13,7 +13,8 @@ import pytest
 from knit.core.lost import MASS_COUNT
 from knit.core.model.attempt import Attempt, AttemptId, Failed, Renewed
 from knit.core.model.certificate import CertId
-from knit.core.model.decision import CertState, Known, Losses, Reason
+from knit.core.model.decision import CertState, Known, Losses
+from knit.core.model.issuer import Terms
 from knit.errors import (
     AccountLimited,
     BundleMismatch,
@@ -59,7 +60,6 @@ class World:
             newest=BEGUN.id,
             tries=tries,
             refused=False,
-            directory=None,
         )
         return Renewing(ports=self.this, spec=SPEC, known=known, lease=SimpleNamespace(name="l"))
 
@@ -69,8 +69,8 @@ class World:
     def clock(self) -> datetime:
         return NOW
 
-    def terms(self, _: str) -> Any:
-        return SimpleNamespace(directory="https://ca.example/dir")
+    def terms(self, attempt: Attempt) -> Terms:
+        return Terms(name=attempt.issuer, directory=attempt.directory)
 
     def taken(self, *_: object) -> bool:
         self.steps.append(("looked for a newer value", None))
@@ -79,7 +79,7 @@ class World:
     def abandon(self, _: object, attempt: Attempt, why: str) -> None:
         self.steps.append(("abandoned", attempt.id))
 
-    def begin(self, _: object, __: object, reason: Reason, ___: str, ____: str, *, newest: AttemptId) -> Attempt:
+    def begin(self, *_: object, newest: AttemptId) -> Attempt:
         self.steps.append(("begun", newest))
         return replace(BEGUN, id=AttemptId(newest + 1))
 
