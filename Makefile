@@ -24,9 +24,10 @@ demo: $(READY) ## Issue three certificates on this machine and watch them arrive
 	@$(BIN)/python -m rig.provision --quiet PostgreSQL Valkey Pebble
 	@$(BIN)/python -m rig.demo
 
+# Compiled files are kept, whatever this shell says: the tests start some thousand processes.
 test: $(READY) ## Get the servers the tests need, then run every test
 	$(BIN)/python -m rig.provision
-	TMPDIR=$(TESTS_IN) $(BIN)/python -m pytest --numprocesses $(JOBS) $(T)
+	PYTHONDONTWRITEBYTECODE= TMPDIR=$(TESTS_IN) $(BIN)/python -m pytest --numprocesses $(JOBS) $(T)
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .

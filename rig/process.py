@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rig.lifeline import LIFELINE
 
-POLL = 0.01
+POLL, POLL_AT_MOST, SHARE = 0.01, 0.1, 0.1
+"""Seconds between two looks: a share of the time waited so far, for a look may open a connection."""
 TAIL = 2_000
 
 
@@ -37,12 +38,13 @@ class User:
 
 def wait_until(probe: Callable[[], bool], what: str, *, seconds: float = 15.0) -> None:
     """Ask until the probe says yes. Raises RigError that names what did not happen within `seconds`."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not probe():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             message = f"{what}: not within {seconds:g} s"
             raise RigError(message)
-        time.sleep(POLL)
+        time.sleep(min(max(POLL, SHARE * waited), POLL_AT_MOST))
 
 
 def accepts(port: int) -> bool:
