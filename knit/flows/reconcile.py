@@ -197,7 +197,8 @@ class Reconcile:
 
 def _tell_due(cert_id: CertId, names_key: str, reason: Reason, *, asked: bool) -> None:
     level = logging.DEBUG if asked else logging.INFO
-    log.log(level, "certificate due", extra={"cert": cert_id, "names": names_key, "reason": reason})
+    if log.isEnabledFor(level):
+        log.log(level, "certificate due", extra={"cert": cert_id, "names": names_key, "reason": reason})
 
 
 def _held_back_until(again: datetime) -> str:

@@ -83,13 +83,13 @@ class Passes:
 
     def candidates(self, rules: Rules, unpublished: Iterable[str]) -> Iterator[Candidate | Newcomer]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
-        new = set()
-        for row in self._database.rows(self._sql["newcomers"]):
-            new.add(row["id"])
-            yield Newcomer(cert_id=CertId(row["id"]), names_key=row["names_key"], asked=row["asked"])
         lost = {"unpublished": list(unpublished)}
-        due = self._database.rows(self._sql["due"], {**lost, "policy": rules.fingerprint})[0]["ids"]
-        known = [cert_id for cert_id in due if cert_id not in new]
+        known = []
+        for row in self._database.rows(self._sql["due"], {**lost, "policy": rules.fingerprint}):
+            if row["names_key"] is None:
+                known.append(row["id"])
+            else:
+                yield Newcomer(cert_id=CertId(row["id"]), names_key=row["names_key"], asked=row["asked"])
         for start in range(0, len(known), PORTION):
             rows = self._database.rows(self._sql["candidates"], {**lost, "ids": known[start : start + PORTION]})
             for row in rows:

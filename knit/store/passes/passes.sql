@@ -40,14 +40,28 @@ where i.published_at is not null
   and i.cert_id not in (select id from knit_certs where not enabled)
 
 -- name: due
--- Each branch is an index that is empty, or nearly so, while nothing is due: a pass costs what has changed.
-with due as (
-    select cert_id from knit_schedule where check_at <= now()
-    union select cert_id from knit_schedule where policy < %(policy)s
-    union select cert_id from knit_schedule where policy > %(policy)s
-    union select cert_id from knit_attempts where ended_at is null
-)
-select array(
+-- What nothing was ever issued, tried or asked for comes with its names: whatever the policy says, it is due. After an
+-- import these are many, so they are found once. Each other branch is an index that is empty, or nearly so, while
+-- nothing is due: a pass costs what has changed.
+with new as materialized (
+    select c.id, c.names_key, coalesce(s.asked_at > now() - interval '1 day', false) as asked
+    from knit_schedule s
+    join knit_certs c on c.id = s.cert_id
+    where s.check_at <= now() and s.failures = 0 and s.retry_at is null and s.ari_at is null
+      and c.enabled and c.names_key is not null and c.requested_at is null
+      and not exists (select 1 from knit_issued i where i.cert_id = c.id)
+      and not exists (select 1 from knit_attempts a where a.cert_id = c.id)
+      and c.id not in (select cert_id from knit_challenges where removed_at is null)
+      and 'cert:' || c.id not in (select name from knit_leases_live)
+), due as (
+    (
+        select cert_id from knit_schedule where check_at <= now()
+        union all select cert_id from knit_schedule where policy < %(policy)s
+        union all select cert_id from knit_schedule where policy > %(policy)s
+        union all select cert_id from knit_attempts where ended_at is null
+    )
+    except select id from new
+), known as (
     select due.cert_id
     from due
     left join knit_schedule s on s.cert_id = due.cert_id
@@ -62,7 +76,10 @@ select array(
     select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
     union
     select cert_id from knit_challenges where removed_at is null
-) as ids
+)
+select id, names_key, asked from new
+union all
+select cert_id, null, false from known
 
 -- name: published_hashes
 select valkey_key, sha256, generation, not_after from knit_issued where published_at is not null
@@ -109,18 +126,6 @@ cross join (select array_agg(directory) as directories from knit_issuers) k
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 order by c.id
-
--- name: newcomers
--- Nothing was ever issued, tried or asked for: whatever the policy says, they are due.
-select c.id, c.names_key, coalesce(s.asked_at > now() - interval '1 day', false) as asked
-from knit_schedule s
-join knit_certs c on c.id = s.cert_id
-where s.check_at <= now() and s.failures = 0 and s.retry_at is null and s.ari_at is null
-  and c.enabled and c.names_key is not null and c.requested_at is null
-  and not exists (select 1 from knit_issued i where i.cert_id = c.id)
-  and not exists (select 1 from knit_attempts a where a.cert_id = c.id)
-  and not exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null)
-  and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 
 -- name: asked
 update knit_schedule set asked_at = now() where cert_id = any(%(ids)s)
