@@ -29,6 +29,7 @@ from knit.store.schema import lock_key
 from knit.store.texts import Shown
 
 LEFT_OUT = "left out: "
+ALIKE = "PostgreSQL takes its names, its key or one of its paths for another certificate's: change one of them"
 PORTION = 2000
 # Four times a hundred names of the greatest length.
 LONGEST_DOMAINS = 100_000
@@ -115,8 +116,8 @@ class Adopter:
         entries, bad = _sorted(rows, self.allowed)
         verdict = judge(entries, self._holders(claim for entry in entries for claim in claims(entry.wanted)))
         self._leave_out({**bad, **verdict.clashing})
-        self._adopt({row["id"]: row for row in rows}, verdict.good)
-        left_out = len(rows) - len(verdict.good)
+        alike = self._adopt({row["id"]: row for row in rows}, verdict.good)
+        left_out = len(rows) - len(verdict.good) + alike
         return Portion(last=rows[-1]["id"] if len(rows) == PORTION else None, left_out=left_out)
 
     def lock(self) -> None:
@@ -143,16 +144,29 @@ class Adopter:
             errors = [Shown(f"{LEFT_OUT}{why}") for why in bad.values()]
             self._execute("leave_out", {"ids": list(bad), "errors": errors})
 
-    def _adopt(self, rows: Mapping[int, Row], good: Mapping[int, Wanted]) -> None:
-        keys = [key_of(wanted.names) for wanted in good.values()]
-        changed = [i for i, key in zip(good, keys, strict=True) if rows[i]["names_key"] not in (None, key)]
+    def _adopt(self, rows: Mapping[int, Row], good: Mapping[int, Wanted]) -> int:
+        """Adopt them all; where an index takes one for another, each by itself. Gives how many were left out for that.
+
+        The indexes hold numbers made from the texts, and two texts may have the same one.
+        """
+        changed = [i for i, wanted in good.items() if rows[i]["names_key"] not in (None, key_of(wanted.names))]
         if changed:
             # Two of them may have changed names with each other.
             self._execute("unname", {"ids": changed})
-        if good:
-            names = _joined(",".join(wanted.names) for wanted in good.values())
-            seen = _joined(rows[i]["wanted"] for i in good)
-            self._execute("adopt", {"ids": list(good), "names": names, "keys": _joined(keys), "seen": seen})
+        if not good or self._written(rows, good):
+            return 0
+        alike = [i for i, wanted in good.items() if not self._written(rows, {i: wanted})]
+        self._leave_out(dict.fromkeys(alike, ALIKE))
+        return len(alike)
+
+    def _written(self, rows: Mapping[int, Row], good: Mapping[int, Wanted]) -> bool:
+        names = _joined(",".join(wanted.names) for wanted in good.values())
+        keys = _joined(key_of(wanted.names) for wanted in good.values())
+        seen = _joined(rows[i]["wanted"] for i in good)
+        with suppress(psycopg.errors.UniqueViolation), self.connection.transaction():
+            self._execute("adopt", {"ids": list(good), "names": names, "keys": keys, "seen": seen})
+            return True
+        return False
 
     def _execute(self, name: str, parameters: Mapping[str, object] | None = None) -> psycopg.Cursor[Row]:
         return self.connection.execute(queries("list/certs")[name], parameters)

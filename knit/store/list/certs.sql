@@ -51,7 +51,7 @@ with rows as materialized (
     order by c.id
     limit %(limit)s
 ), files as materialized (
-    select id, cert_file as file from rows union all select id, key_file from rows
+    select hashtextextended(cert_file, 0) as file from rows union all select hashtextextended(key_file, 0) from rows
 ), verdict as materialized (
     select count(*) as count, max(id) as last, string_agg(valkey_key, E'\n') as keys,
            bool_and(ordinary)
@@ -61,12 +61,16 @@ with rows as materialized (
            and not exists (
                select 1
                from rows r
-               join knit_certs c on case when c.names_key is not null then md5(c.key_file) end = md5(r.cert_file)
+               join knit_certs c
+                   on case when c.names_key is not null then hashtextextended(c.key_file, 0) end
+                      = hashtextextended(r.cert_file, 0)
            )
            and not exists (
                select 1
                from rows r
-               join knit_certs c on case when c.names_key is not null then md5(c.cert_file) end = md5(r.key_file)
+               join knit_certs c
+                   on case when c.names_key is not null then hashtextextended(c.cert_file, 0) end
+                      = hashtextextended(r.key_file, 0)
            ) as ordinary
     from rows
 ), named as (
@@ -105,26 +109,28 @@ where c.id = any(
     array(
         select id
         from knit_certs
-        where sha256(decode(names_key, 'escape')) = any(
-            array(select sha256(decode(wanted, 'escape')) from unnest(string_to_array(%(names)s, E'\x1e')) as wanted)
+        where hashtextextended(names_key, 0) = any(
+            array(select hashtextextended(wanted, 0) from unnest(string_to_array(%(names)s, E'\x1e')) as wanted)
         )
         union
         select id
         from knit_certs
-        where case when names_key is not null then valkey_key end = any(string_to_array(%(valkey_key)s, E'\x1e'))
+        where case when names_key is not null then hashtextextended(valkey_key, 0) end = any(
+            array(select hashtextextended(wanted, 0) from unnest(string_to_array(%(valkey_key)s, E'\x1e')) as wanted)
+        )
         union
         select cert_id from knit_issued where valkey_key = any(string_to_array(%(valkey_key)s, E'\x1e'))
         union
         select id
         from knit_certs
-        where case when names_key is not null then md5(cert_file) end = any(
-            array(select md5(wanted) from unnest(string_to_array(%(path)s, E'\x1e')) as wanted)
+        where case when names_key is not null then hashtextextended(cert_file, 0) end = any(
+            array(select hashtextextended(wanted, 0) from unnest(string_to_array(%(path)s, E'\x1e')) as wanted)
         )
         union
         select id
         from knit_certs
-        where case when names_key is not null then md5(key_file) end = any(
-            array(select md5(wanted) from unnest(string_to_array(%(path)s, E'\x1e')) as wanted)
+        where case when names_key is not null then hashtextextended(key_file, 0) end = any(
+            array(select hashtextextended(wanted, 0) from unnest(string_to_array(%(path)s, E'\x1e')) as wanted)
         )
     )
 )
@@ -188,7 +194,7 @@ where c.id = rows.id
 -- name: by_names
 select id
 from knit_certs
-where sha256(decode(names_key, 'escape')) = sha256(decode(%(names_key)s, 'escape'))
+where hashtextextended(names_key, 0) = hashtextextended(%(names_key)s, 0) and names_key = %(names_key)s
 
 -- name: left_out
 select id, coalesce(all_domains, domains) as domains from knit_certs where names_key is null order by id

@@ -348,3 +348,16 @@ def test_a_row_that_no_pass_has_seen_is_new_and_not_failing(store: Store) -> Non
     load(store, 1)
     (row,) = store.certs.listing()
     assert (row.adopted, row.left_out, row.failing) == (False, False, False)
+
+
+def test_rows_that_an_index_takes_for_one_another_are_left_out_and_stop_nobody_else(store: Store) -> None:
+    load(store, 4)
+    alike = "case when names_key is not null and valkey_key in ('k2', 'k3') then 1 end"
+    store.database.write(f"create unique index knit_certs_alike on knit_certs (({alike}))")
+    try:
+        assert store.passes.adopt() == 1
+        assert store.passes.adopt() == 1
+    finally:
+        store.database.write("drop index knit_certs_alike")
+    assert [row.left_out for row in store.certs.listing()] == [False, False, True, False]
+    assert store.passes.adopt() == 0
