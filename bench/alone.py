@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bench.acme_cpu import Party
-from bench.centre import BY_DNS_UPDATE, dns, median, name_of
+from bench.centre import BY_DNS_UPDATE, dns, name_of
+from bench.timing import median
 from knit.app.locks import KeyedLocks
 from knit.core import x509
 from knit.core.model.attempt import IssueRequest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 
 from bench import processes
+from bench.timing import started
 from knit.app.queue import open_queue
 from knit.queue import messages
 from knit.queue.base import Queue
@@ -99,11 +100,8 @@ class Authority:
 @contextmanager
 def centre(knot: Knot, authority: Authority, *, in_flight: int, workers: int = 1, **more: str) -> Iterator[Centre]:
     """Start it all, and end it all. So many renewing workers have as many certificates in flight together."""
-    with ExitStack() as opened:
-        postgres, certificates, queue = Postgres(), Valkey(), Valkey()
-        for server in (postgres, certificates, queue):
-            opened.callback(server.close)
-            server.start()
+    postgres, certificates, queue = Postgres(), Valkey(), Valkey()
+    with started(postgres, certificates, queue), ExitStack() as opened:
         settings = {
             "KNIT_DB_URL": postgres.create_database("bench"),
             "KNIT_VALKEY_URL": certificates.url,
@@ -152,8 +150,3 @@ def _is_ready(installation: Installation, queue: Valkey) -> bool:
     """Each worker process has been heard of at the queue, which comes after all else of its start."""
     with queue.client() as client:
         return int(client.zcard(HEARTBEATS)) >= len(installation.processes)
-
-
-def median(numbers: Sequence[float]) -> float:
-    """The middle one; of an even number the lower of the two in the middle."""
-    return sorted(numbers)[(len(numbers) - 1) // 2]

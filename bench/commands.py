@@ -19,8 +19,9 @@ from statistics import mean
 
 from bench import processes
 from bench.alone import Alone
-from bench.centre import ZONES, Authority, Run, centre, median, name_of
+from bench.centre import ZONES, Authority, Run, centre, name_of
 from bench.figures import Figure
+from bench.timing import median
 from rig import debian
 from rig.cache import cache_directory, exclusively
 from rig.knot import Knot

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 HEAD = ("figure", "ours", "baseline", "ratio", "goal", "ok?")
 AS_FRACTION = 0.1
+SHORT = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,11 @@ class Figure:
     goal: float | None = None
     at_least: bool = False
     unit: str = ""
+
+    @classmethod
+    def of_times(cls, what: str, ours: float, baseline: float, goal: float | None = None) -> Figure:
+        """Two times, in seconds, and their ratio."""
+        return cls(what=what, ours=_shown(ours), baseline=_shown(baseline), number=ours / baseline, goal=goal)
 
     @classmethod
     def skipped(cls, what: str, why: str) -> Figure:
@@ -49,6 +55,10 @@ class Figure:
         if self.unit:
             return f"{number:.3g} {self.unit}"
         return f"1/{1 / number:,.0f}" if 0 < number < AS_FRACTION else f"{number:.3g}"
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds >= SHORT else f"{seconds * 1000:.2f} ms"
 
 
 def printed(figures: Sequence[Figure]) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 import redis
 
 from bench import processes
-from bench.centre import median
 from bench.figures import Figure
 from bench.many import ALLOWED, TERMS, listed
+from bench.timing import median, started
 from knit.app.listeners import to_log
 from knit.app.published import published_side
 from knit.core.model.decision import Rules
@@ -36,11 +35,8 @@ ROUNDS = 3
 
 def measure() -> list[Figure]:
     """The pass runs in a process of its own, after statistics were collected over a list that nobody had adopted."""
-    with ExitStack() as opened:
-        postgres, valkey = Postgres(), Valkey()
-        for server in (postgres, valkey):
-            opened.callback(server.close)
-            server.start()
+    postgres, valkey = Postgres(), Valkey()
+    with started(postgres, valkey):
         rounds = [_round(postgres, valkey, f"bench{number}") for number in range(ROUNDS)]
     seconds, reads, memory = (median([each[part] for each in rounds]) for part in range(3))
     return [

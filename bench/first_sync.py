@@ -14,9 +14,9 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.centre import median
 from bench.figures import Figure
 from bench.many import published
+from bench.timing import median
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from knit.node.folders import Folders
@@ -37,16 +37,19 @@ DISK = Path("/var/tmp")  # noqa: S108 -- its folders are made by mkdtemp
 
 def measure() -> list[Figure]:
     """Each size with its own bare files, taken right after it."""
-    figures, spent = [], {}
+    figures: list[Figure] = []
+    spent = {}
     for count in COUNTS:
         rounds = [_round(count) for _ in range(ROUNDS[count])]
         sync, change, bare, bare_change = (median(one) for one in zip(*rounds, strict=True))
         spent[count] = sync
         goal = OF_BARE if count == COUNTS[-1] else None
-        figures.append(_figure(f"first sync of a node, {count:,} pairs / the bare files", sync, bare, goal))
-        figures.append(_figure(f"one change of a node with {count:,} pairs / the bare files", change, bare_change))
+        figures.append(Figure.of_times(f"first sync of a node, {count:,} pairs / the bare files", sync, bare, goal))
+        figures.append(
+            Figure.of_times(f"one change of a node with {count:,} pairs / the bare files", change, bare_change)
+        )
     many, some = spent[COUNTS[2]], spent[COUNTS[1]]
-    figures.append(_figure("first sync, 10,000 pairs / 1,000 pairs", many, some, GROWTH))
+    figures.append(Figure.of_times("first sync, 10,000 pairs / 1,000 pairs", many, some, GROWTH))
     return figures
 
 
@@ -106,13 +109,3 @@ def _bare(home: Path, count: int) -> float:
                 os.fsync(file.fileno())
             new.rename(target / f"n{number}.{end}")
     return time.monotonic() - began
-
-
-def _figure(what: str, ours: float, baseline: float, goal: float | None = None) -> Figure:
-    return Figure(
-        what=what,
-        ours=f"{ours * 1000:.0f} ms",
-        baseline=f"{baseline * 1000:.0f} ms",
-        number=ours / baseline,
-        goal=goal,
-    )

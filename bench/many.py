@@ -18,6 +18,8 @@ from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.value import Mark, Value
 from knit.core.wanted import Allowed
 from knit.settings.variables import LETS_ENCRYPT
+from knit.store.database import Database
+from knit.store.passes.passes import Passes
 from knit.valkey.layout import Layout
 
 MANY = 10_000
@@ -40,6 +42,16 @@ def listed(connection: psycopg.Connection[tuple[object, ...]], count: int, folde
         "%(folder)s || '/' || n || '.key' from (select 'n' || i as n from generate_series(0, %(count)s - 1) i) names",
         {"folder": folder, "count": count},
     )
+
+
+def in_place(
+    database: Database, connection: psycopg.Connection[tuple[object, ...]], valkey_url: str, count: int
+) -> None:
+    """So many certificates, each of them listed, adopted, issued and published."""
+    listed(connection, count)
+    published(valkey_url, count, "/tls")
+    Passes(database, ALLOWED).adopt()
+    issued(connection)
 
 
 def issued(connection: psycopg.Connection[tuple[object, ...]]) -> None:

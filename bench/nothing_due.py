@@ -1,26 +1,22 @@
-"""A pass of which nothing is due, against the bare statements that it needs and one more round trip.
-
-At 10,000 certificates it is also shown beside one read of the list and one GET for each.
-"""
+"""A pass of which nothing is due, against the bare statements that it needs and one more round trip."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 import psycopg
 import redis
 
 from bench import processes
-from bench.centre import median
 from bench.figures import Figure
-from bench.many import ALLOWED, MANY, TERMS, issued, listed, published
+from bench.many import ALLOWED, MANY, TERMS, in_place
+from bench.timing import median, started
 from knit.app.listeners import to_log
 from knit.app.published import published_side
 from knit.core.model.decision import Rules
@@ -44,7 +40,6 @@ ROUNDS = 9
 COUNTS = (MANY, 100_000)
 GOAL = 3
 DEEP_MEMORY = 250
-THRESHOLD = timedelta(days=30)
 
 T = TypeVar("T")
 
@@ -55,27 +50,20 @@ def measure() -> list[Figure]:
 
 
 def _of(count: int) -> list[Figure]:
-    with ExitStack() as opened:
-        postgres, valkey = Postgres(), Valkey()
-        for server in (postgres, valkey):
-            opened.callback(server.close)
-            server.start()
+    postgres, valkey = Postgres(), Valkey()
+    with started(postgres, valkey), ExitStack() as opened:
         url = postgres.create_database("bench")
         database = opened.enter_context(Recording.open(url, connections=2))
         connection = opened.enter_context(psycopg.connect(url, autocommit=True))
         client = redis.Redis.from_url(valkey.url)
         opened.callback(client.close)
         a_pass = _pass(database, valkey.url, opened)
-        listed(connection, count)
-        published(valkey.url, count, "/tls")
-        Passes(database, ALLOWED).adopt()
-        issued(connection)
+        in_place(database, connection, valkey.url, count)
         assert a_pass(deep=False) == 0
         # As autovacuum leaves the tables within a minute of such a change.
         connection.execute("vacuum analyze")
         bare = _bare(database, a_pass, connection, client)
-        figures = _compared(count, a_pass, bare, lambda: _naive(connection, client))
-        return [*figures, _deep_memory(count, url, valkey.url)]
+        return [_compared(count, a_pass, bare), _deep_memory(count, url, valkey.url)]
 
 
 def _deep_memory(count: int, url: str, valkey_url: str) -> Figure:
@@ -109,27 +97,11 @@ class Pass(Protocol):
     def __call__(self, *, deep: bool) -> int: ...
 
 
-def _compared(count: int, ours: Pass, bare: Callable[[], int], naive: Callable[[], int]) -> list[Figure]:
+def _compared(count: int, ours: Pass, bare: Callable[[], int]) -> Figure:
     spent = [(_seconds(lambda: ours(deep=False)), _seconds(bare)) for _ in range(ROUNDS)]
     mine, needed = (median([turn[which] for turn in spent]) for which in (0, 1))
-    what = f"pass with nothing due, {count:,} certificates"
-    figures = [_figure(f"{what} / the bare statements it needs", mine, needed, GOAL)]
-    if count == MANY:
-        theirs = median([_seconds(naive) for _ in range(ROUNDS)])
-        figures.append(_figure(f"{what} / one read and one GET each", mine, theirs))
-        deep = median([_seconds(lambda: ours(deep=True)) for _ in range(ROUNDS)])
-        figures.append(_figure("the same pass with a look at every value (once a day)", deep, theirs))
-    return figures
-
-
-def _figure(what: str, ours: float, baseline: float, goal: float | None = None) -> Figure:
-    return Figure(
-        what=what,
-        ours=f"{ours * 1000:.1f} ms",
-        baseline=f"{baseline * 1000:.1f} ms",
-        number=ours / baseline,
-        goal=goal,
-    )
+    what = f"pass with nothing due, {count:,} certificates / the bare statements it needs"
+    return Figure.of_times(what, mine, needed, GOAL)
 
 
 def _bare(
@@ -200,16 +172,6 @@ def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
         return due + len(report.published) + report.failed + report.pruned
 
     return run
-
-
-def _naive(connection: psycopg.Connection[tuple[object, ...]], client: redis.Redis) -> int:
-    """How many are due by their published value."""
-    soon = _now() + THRESHOLD
-    due = 0
-    for row in connection.execute("select * from knit_certs where enabled").fetchall():
-        value = json.loads(client.get(str(row[3])) or b"{}")
-        due += datetime.fromisoformat(value["not_after"]) < soon
-    return due
 
 
 def _now() -> datetime:

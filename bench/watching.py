@@ -17,9 +17,9 @@ from pathlib import Path
 import redis
 
 from bench import processes
-from bench.centre import median
 from bench.figures import Figure
 from bench.many import MANY, published, written
+from bench.timing import median
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from knit.node.folders import Folders
@@ -128,15 +128,11 @@ def measure() -> list[Figure]:
         spent = [(many.poll(), many.original()) for _ in range(ROUNDS)]
         ours, theirs = (median([turn[which] for turn in spent]) for which in (0, 1))
         return [
-            Figure(
-                what=f"idle poll of `watch`, {MANY:,} pairs / the original's way",
-                ours=f"{ours * 1000:.2f} ms",
-                baseline=f"{theirs * 1000:.0f} ms",
-                number=ours / theirs,
-                goal=1 / 300,
-            ),
+            Figure.of_times(f"idle poll of `watch`, {MANY:,} pairs / the original's way", ours, theirs, 1 / 300),
             _bytes(many.bytes_of_a_poll(), few_bytes),
-            _sweep(many.sweep(), theirs),
+            Figure.of_times(
+                f"a look at everything (every 10 minutes), {MANY:,} pairs / the original's poll", many.sweep(), theirs
+            ),
             few_memory,
             *_at_rest(many),
         ]
@@ -149,15 +145,6 @@ def _bytes(many: float, few: float) -> Figure:
         baseline=f"{few:.0f} bytes",
         number=many / few,
         goal=1,
-    )
-
-
-def _sweep(ours: float, theirs: float) -> Figure:
-    return Figure(
-        what=f"a look at everything (every 10 minutes), {MANY:,} pairs / the original's poll",
-        ours=f"{ours * 1000:.0f} ms",
-        baseline=f"{theirs * 1000:.0f} ms",
-        number=ours / theirs,
     )
 
 

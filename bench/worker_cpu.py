@@ -17,9 +17,10 @@ import dns.rcode
 import dns.tsigkeyring
 import dns.update
 
-from bench.centre import ZONES, Authority, centre, median, name_of
+from bench.centre import ZONES, Authority, centre, name_of
 from bench.figures import Figure
 from bench.plain_acme import Plain, Setting
+from bench.timing import median
 from rig.knot import Knot
 from rig.pebble import Pebble, PebbleOptions
 
