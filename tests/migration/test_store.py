@@ -209,3 +209,22 @@ def test_a_database_of_an_earlier_knit_remembers_where_its_newest_certificate_ca
         memory = IssuerMemory(database)
         assert memory.recall("acme") == "https://ca1.example/dir"
         assert memory.remember(Terms(name="acme", directory="https://other.example/dir")) == "https://ca1.example/dir"
+
+
+@pytest.mark.parametrize(
+    "hand", ["valkey_key = 'certs/1'", "cert_path = '//1.crt'", "key_path = '/./1.key'", "names_key = 'a.example.org'"]
+)
+def test_what_certificates_of_an_earlier_knit_have_for_themselves_stays_theirs(database_url: str, hand: str) -> None:
+    known = schema.migrations()
+    before = next(place for place, migration in enumerate(known) if migration.name == "hashes")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        schema.bring_up_to_date(connection, known[:before])
+    execute(
+        database_url,
+        "insert into knit_certs (domains, names, names_key, provider, valkey_key, cert_path, key_path) "
+        "select n || '.example.org', array[n || '.example.org'], n || '.example.org', 'desec', 'certs/' || i, "
+        "'/' || i || '.crt', '/' || i || '.key' from (values ('a', 1), ('b', 2)) as rows (n, i)",
+    )
+    Database.open(database_url).close()
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        execute(database_url, f"update knit_certs set {hand} where id = 2")
