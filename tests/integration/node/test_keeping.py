@@ -19,10 +19,11 @@ from knit.core.placement import Installed, Placement
 from knit.node import deployment
 from knit.node.disk import Disk
 from knit.node.folders import Folders
+from knit.node.moves import Move
 from knit.node.state import StateFolder
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher
-from tests.integration.node.test_crashes import between_renames, crash
+from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
 
 AS_ROOT = os.geteuid() == 0
 GROUP, OWNER = 54321, 54322
@@ -392,3 +393,63 @@ def test_what_was_interrupted_is_on_disk_before_that_is_noted(tmp_path: Path) ->
         disk.recover()
     last = max(number for number, (name, _) in enumerate(steps) if name == "rename")
     assert steps[last + 1 : last + 3] == [("fsync", "certs"), ("write", "state.log")]
+
+
+def test_a_temporary_file_of_this_node_that_nobody_knows_of_is_removed_at_once(
+    node: Node, publisher: Publisher
+) -> None:
+    publisher.pair("cert:a", pki.pair())
+    loop = node.start()
+    assert loop.once()
+    for name in (loop._disk._memory.node, "0123abcd"):
+        (node.folder / f".knit-{name}-{'0' * 16}-key.old.tmp").write_text("x")
+    assert loop.once()
+    assert node.files() == {"www.key", "www.pem", f".knit-0123abcd-{'0' * 16}-key.old.tmp"}
+
+
+def test_what_a_pair_on_its_way_needs_is_not_tidied_away(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.install(OLD, 1)
+    with machine.started() as disk:
+        disk.recover()
+        move = Move.of(machine.placement(0, NEW[0], 2), disk._memory.node)
+        spare = machine.folder / move.parts[0].old
+        spare.write_text("the old key")
+        disk._memory.begin([move])
+        disk.tidy()
+        assert spare.exists()
+        disk.recover()
+        disk.tidy()
+    assert machine.files() == NAMES
+
+
+def owes_a_reload(disk: Disk) -> bool:
+    """Asked anew each time, whatever was found before."""
+    return disk.reload_owed
+
+
+def test_a_pair_that_can_be_neither_finished_nor_put_back_sees_no_reload_until_it_is_whole(tmp_path: Path) -> None:
+    machine, rename = Machine(tmp_path), os.rename
+    machine.install(OLD, 1)
+
+    def failing(source: str, target: str, **folders: int) -> None:
+        if source.endswith(("chain.new.tmp", ".old.tmp")):
+            raise OSError(16, "Device or resource busy")
+        rename(source, target, **folders)
+
+    with machine.started() as disk:
+        disk.recover()
+        assert owes_a_reload(disk)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "rename", failing)
+            assert list(disk.install([machine.placement(0, NEW[0], 2)])) == ["cert:0"]
+            assert machine.pairs_of(disk)[0] not in {OLD[0], NEW[0]}
+            assert not owes_a_reload(disk)
+            (failure,) = disk.install([machine.placement(0, NEW[0], 2)]).values()
+            assert "still being put back" in str(failure)
+            disk.recover()
+            assert not owes_a_reload(disk)
+        disk.recover()
+        assert machine.pairs_of(disk)[0] in {OLD[0], NEW[0]}
+        assert owes_a_reload(disk)
+    assert machine.files() == NAMES

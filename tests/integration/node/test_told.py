@@ -243,6 +243,10 @@ def test_a_temporary_file_that_cannot_be_reached_is_named_once_and_tried_again(
     assert loop._pass(sweep=False)
     assert not path.exists()
     assert not loop._disk._memory.leftovers
+    folder.rmdir()
+    loop._disk._memory.left(str(path), there=True)
+    assert loop._pass(sweep=False)
+    assert len(said(caplog)) == 2, "it is another trouble"
 
 
 def test_what_lasts_is_said_again_only_after_a_turn_without_it(caplog: pytest.LogCaptureFixture) -> None:
