@@ -453,3 +453,14 @@ def test_a_pair_that_can_be_neither_finished_nor_put_back_sees_no_reload_until_i
         assert machine.pairs_of(disk)[0] in {OLD[0], NEW[0]}
         assert owes_a_reload(disk)
     assert machine.files() == NAMES
+
+
+def test_a_first_pair_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    with machine.started() as disk:
+        move = Move.of(machine.placement(0, NEW[0], 1), disk._memory.node)
+        (machine.folder / move.parts[0].new).write_bytes(NEW[0].privkey)
+        disk._memory.begin([move])
+        disk._memory.proceed([move.found(False, False)])
+        disk.recover()
+    assert machine.files() == set()
