@@ -51,7 +51,7 @@ class Later(dramatiq.Middleware):
         Gives the instant (monotonic seconds) from which on it, or the one that stands for it, may be sent.
         """
         at = time.monotonic() + max(delay, AT_ONCE).total_seconds()
-        if (delay <= AT_ONCE or self._stopping) and not self._vain and self._sent(message):
+        if (delay <= AT_ONCE or self._stopping) and not self._vain and self._send(message):
             return at
         with self._change:
             self._ensure_thread()
@@ -72,7 +72,7 @@ class Later(dramatiq.Middleware):
             self._change.notify_all()
         unsent = 0
         for _, message in owed:
-            unsent += bool(unsent) or not self._sent(message)
+            unsent += bool(unsent) or not self._send(message)
         if unsent:
             log.warning("messages not sent: a pass finds what they were about", extra={"messages": unsent})
 
@@ -97,11 +97,11 @@ class Later(dramatiq.Middleware):
     def _send_forever(self) -> None:
         while (due := self._due()) is not None:
             for owed in due:
-                if not self._sent_off(owed):
+                if not self._send_off(owed):
                     break
 
-    def _sent_off(self, owed: Owed) -> bool:
-        """Send it, unless it is owed no longer; what the queue does not take is owed again.
+    def _send_off(self, owed: Owed) -> bool:
+        """Send what is owed, unless it is owed no longer; what the queue does not take is owed again.
 
         It is taken out before that: what happens from now on is not covered by a message that is on its way already.
         """
@@ -111,7 +111,7 @@ class Later(dramatiq.Middleware):
                 return True
             del self._owed[about]
             self._on_its_way = True
-        done = self._sent(owed[1])
+        done = self._send(owed[1])
         with self._change:
             self._on_its_way = False
             if not done:
@@ -135,7 +135,7 @@ class Later(dramatiq.Middleware):
     def _pause(self) -> timedelta:
         return min(retry.again(self._vain - 1), LONGEST_PAUSE) if self._vain else AT_ONCE
 
-    def _sent(self, message: Message) -> bool:
+    def _send(self, message: Message) -> bool:
         try:
             self._queue.send(message)
         except KnitError as error:

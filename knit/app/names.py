@@ -18,7 +18,7 @@ def person() -> str:
 
 
 def name_of(user: str, host: str) -> str:
-    """In the room there is: a long name of a host is cut, and then one of a user."""
+    """`knit USER@HOST`, as short as PostgreSQL wants it: the end of the host is cut first."""
     start = f"knit {user}"[: LONGEST - 2]
     return f"{start}@{host}"[:LONGEST].encode("ascii", "replace").decode()
 

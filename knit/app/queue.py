@@ -8,7 +8,7 @@ from knit.queue.base import Queue
 
 
 def queue_in_memory() -> Queue:
-    """Inside this process, where nothing else gets to."""
+    """A queue inside this process, which no other can reach."""
     return memory.connect()
 
 

@@ -17,7 +17,7 @@ PATIENCE = 1.5
 
 
 def commands(ctx: click.Context, _: click.Parameter, typed: str) -> list[str]:
-    """All of knit's, to ask for help on."""
+    """All commands, to ask for help on."""
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     return [name for name in root.command.list_commands(root) if name.startswith(typed)]
@@ -33,7 +33,7 @@ def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 
 def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
-    """All of them."""
+    """All types of keys."""
     from knit.core.model.certificate import KeyType
 
     return _starting(typed, map(str, KeyType))
@@ -54,7 +54,7 @@ def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 
 def ids(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
-    """Of the certificates on the list."""
+    """Ids of the certificates on the list."""
     return [number for number in (str(cert.id) for cert in _listing()) if number.startswith(typed)]
 
 
@@ -69,7 +69,7 @@ def names(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 
 def names_and_ids(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    """Whatever names one certificate."""
+    """What may stand for one certificate: its names, and its id once something is typed."""
     return names(ctx, parameter, typed) + (ids(ctx, parameter, typed) if typed else [])
 
 

@@ -103,6 +103,6 @@ def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
         return replace(rules, issuers=tuple(known))
     for terms, was in remembered:
         why = refusal(terms, was)
-        if why is not None and not (here and memory.corrected(terms)):
+        if why is not None and not (here and memory.correct(terms)):
             raise Misconfigured(why)
     return rules

@@ -55,5 +55,5 @@ class Steps:
                 yield event.cert_id, step
 
     def at(self, seen: Seen) -> Seen:
-        """The same at the step that was told last, where one was."""
+        """The same, with the step that the last event told."""
         return replace(seen, step=self._steps.setdefault(seen.id, None if seen.step is None else Step(seen.step)))

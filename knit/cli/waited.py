@@ -73,7 +73,7 @@ def lacking(seen: Seen, roll: Roll, queue: Queued | None) -> str | None:
 
 
 def to_start(absent: list[str]) -> str:
-    """One sentence."""
+    """What to start, in one sentence."""
     runs = "neither runs" if len(absent) > 1 else "it does not run"
     return f"start {' and '.join(absent)}: {runs}"
 

@@ -15,9 +15,9 @@ def pair_digest(fullchain: bytes, privkey: bytes) -> str:
 
 
 def contents_digest(contents: Sequence[bytes]) -> str:
-    """The same for files in any number: of key and chain, in this order, it is the pair's.
+    """Lower-case hex SHA-256 over contents in any number, the key's first; of (key, chain) it is `pair_digest`.
 
-    The first comes last, and each of the others behind its own length.
+    Hashed are the others in their order, each behind its length as in `pair_digest`, and then the key.
     """
     first, *others = contents
     digest = hashlib.sha256()

@@ -32,7 +32,7 @@ class Finding(StrEnum):
 
 
 def judge(value: Value, spki_sha256: str, recorded: Issued, compromised: AbstractSet[str], now: datetime) -> Finding:
-    """A sound value that is live at the key of what is recorded.
+    """What a sound value is that is live at the key where `recorded` was published.
 
     One without a generation is another publisher's (the Go knit): there only the dates tell which is newer.
     """
@@ -58,7 +58,7 @@ class Lost:
 
     @classmethod
     def of(cls, candidate: Candidate) -> Lost:
-        """Of what a pass looks at; a value that was lost had been recorded."""
+        """Of a candidate whose value is lost: so there is a record of it."""
         issued, spec = candidate.state.issued, candidate.spec
         assert issued is not None
         return cls(cert_id=spec.id, names_key=spec.names_key, not_after=issued.not_after)

@@ -28,10 +28,10 @@ class Unexplained:
         return self.since + KEPT if self.valid else self.since
 
 
-def whose(raw: bytes, installation: str, now: datetime) -> bool | None:
-    """Whether a value of this installation is valid; None for what does not say that it is this one's.
+def is_good_of_ours(raw: bytes, installation: str, now: datetime) -> bool | None:
+    """Whether a value that names this installation is good and has not expired; None where it names another or none.
 
-    So it is with another installation's, the Go knit's, and other software's strings: nobody asked for their removal.
+    Values of the Go knit and strings of other software name none: nobody has asked for their removal.
     """
     try:
         value = Value.from_wire(raw)
@@ -93,12 +93,12 @@ def readable(raw: bytes) -> Value | None:
 
 
 def generation_of(token: str) -> int:
-    """Of what is stored, by its token; 0 for what has none."""
+    """The generation of what is stored, by its token; 0 for what has none."""
     return int(token) if token.isdigit() else 0
 
 
 def above(generation: int, now: datetime) -> int:
-    """A greater one, never below the clock's seconds.
+    """A generation greater than this one, and never below the clock's seconds.
 
     When Postgres and Valkey are both lost, what nodes remember must not be greater than what comes after.
     """

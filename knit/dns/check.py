@@ -125,7 +125,7 @@ def _answers_unchecked(resolver: Address, zone: str, timeout: float) -> bool:
 
 
 def _wildcard(servers: tuple[ServerFacts, ...], fqdn: str, timeout: float) -> frozenset[str]:
-    """Which of the values seen any name would show."""
+    """Which of the values seen are a wildcard's, so that any name shows them."""
     showing = next((seen for seen in servers if seen.values), None)
     if showing is None:
         return frozenset()

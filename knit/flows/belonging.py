@@ -41,8 +41,8 @@ class Belonging:
         installation.may_claim(known, valkey, publishes=self.home.publishes())
         self._claim(known)
 
-    def seen(self, revision: int) -> bool:
-        """Note how far the change feed is; gives whether it went back, so that an older Valkey has come back."""
+    def note_revision(self, revision: int) -> bool:
+        """Note how far the change feed is; gives whether it went back, as it does when an older Valkey was restored."""
         known = self.home.known()
         if (known.place, known.revision) != (self.publication.place, revision):
             self.home.settled(self.publication.place, revision)

@@ -41,7 +41,7 @@ class Limits:
 
     def begin_pause(self, attempt: Attempt, error: AccountLimited) -> None:
         """The CA has told one certificate to wait. A limit of its names alone stops the others for the floor only."""
-        refusals = self.store.refused(attempt, error)
+        refusals = self.store.count_refusal(attempt, error)
         until = retry.limited(refusals, self.clock(), None if error.names_only else error.retry_at)
         self.store.pause(attempt, until)
         detail = {"issuer": attempt.issuer, "directory": attempt.directory, "until": until, "refusals": refusals}

@@ -59,19 +59,19 @@ class Order:
     def fill(self, fresh: x509.Key | None) -> Renewed:
         """Go on from wherever the attempt is. `fresh` is a key that is not staged yet, of a new attempt."""
         with nullcontext() if self.attempt.step in BEFORE_FINALIZE else _keeping():
-            key, staged = self._staged() if fresh is None else self._stage(fresh)
+            key, staged = self._find_or_stage_key() if fresh is None else self._stage(fresh)
             issuer = self.ports.issuer(self.attempt)
         leaf, leftovers = self._fit(staged, key, issuer), False
         if leaf is None:
             with self._had(staged, key, issuer):
-                staged, leftovers = self._obtained(key, issuer)
+                staged, leftovers = self._obtain(key, issuer)
             with _keeping():
                 leaf = self._checked(staged, key, issuer)
         with _keeping():
             self.ports.store.hand_over(self.lease, self.attempt, leaf, pair_digest(staged, key.pem))
-        return self._issued(leaf, leftovers=leftovers)
+        return self._tell_issued(leaf, leftovers=leftovers)
 
-    def _staged(self) -> tuple[x509.Key, bytes]:
+    def _find_or_stage_key(self) -> tuple[x509.Key, bytes]:
         """What this attempt staged earlier, or a new key, staged before anything is asked of the CA; and its chain.
 
         A key lost after finalize cannot be had again. Raises OrderLost.
@@ -107,7 +107,7 @@ class Order:
                 self._checked(chain, key, issuer)
             raise
 
-    def _obtained(self, key: x509.Key, issuer: Issuer) -> tuple[bytes, bool]:
+    def _obtain(self, key: x509.Key, issuer: Issuer) -> tuple[bytes, bool]:
         """The chain, and whether challenge records are left to remove."""
         attempt = self.attempt
         request = IssueRequest(
@@ -141,7 +141,7 @@ class Order:
                 raise Refused(f"{error}; it was kept until it ran out") from error
             raise BundleMismatch(f"{error}; {UNFIT}") from error
 
-    def _issued(self, leaf: Leaf, *, leftovers: bool) -> Renewed:
+    def _tell_issued(self, leaf: Leaf, *, leftovers: bool) -> Renewed:
         cert_id, attempt_id = self.spec.id, self.attempt.id
         detail = {"names": self.spec.names_key, "serial": leaf.serial, "not_after": leaf.not_after}
         told = Told(kind=Kind.CERTIFICATE_ISSUED, cert_id=cert_id, attempt_id=attempt_id, detail=detail)

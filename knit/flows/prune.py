@@ -70,7 +70,7 @@ class Prune:
         """What of the index nothing explains, and since when; reported, and remembered."""
         wanted = self.store.wanted_keys()
         stored = self.publication.look(sorted(index - wanted - asked.keys))
-        valid = {key: self._whose(one, asked.at) for key, one in stored.items()}
+        valid = {key: self._is_good_of_ours(one, asked.at) for key, one in stored.items()}
         tokens = {key: one.token for key, one in stored.items() if valid[key] is not None}
         since = self.home.unexplained(tokens) if tokens or asked.noted else {}
         unexplained = {key: Unexplained(since=at, valid=bool(valid[key])) for key, at in since.items()}
@@ -132,9 +132,9 @@ class Prune:
         log.info("pruned", extra={"keys": len(gone), "unexplained": len(gone), "first": _some(gone)})
         return len(gone)
 
-    def _whose(self, stored: Stored, now: datetime) -> bool | None:
-        """A name in the index that holds nothing is nobody's loss."""
-        return publication.whose(stored.raw, self.installation, now) if stored.token else False
+    def _is_good_of_ours(self, stored: Stored, now: datetime) -> bool | None:
+        """As the function; a name in the index that holds nothing is no loss, so it counts as ours and spoilt."""
+        return publication.is_good_of_ours(stored.raw, self.installation, now) if stored.token else False
 
     def _result(self, found: _Found, count: int, refused: str | None = None) -> Pruned:
         return Pruned(

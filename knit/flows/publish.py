@@ -50,7 +50,7 @@ class Publish:
         if ready:
             self.belonging.check()
         for start in range(0, len(ready), TOGETHER):
-            report = self._bundles(report, ready[start : start + TOGETHER])
+            report = self._publish_bundles(report, ready[start : start + TOGETHER])
         return report
 
     def everything(self) -> Publishing:
@@ -77,8 +77,8 @@ class Publish:
             return
         self.staging.discard(self.store.ended())
 
-    def _bundles(self, report: Publishing, waiting: Sequence[Ready]) -> Publishing:
-        """What is not what was handed over is seen to by the next renewal of its certificate."""
+    def _publish_bundles(self, report: Publishing, waiting: Sequence[Ready]) -> Publishing:
+        """Publish these; one that is not what was handed over is left to the next renewal of its certificate."""
         bundles = self.staging.bundles([ready.attempt.id for ready in waiting])
         parcels, failed = [], 0
         for ready in waiting:
@@ -88,7 +88,7 @@ class Publish:
             except BundleMismatch as error:
                 failed += 1
                 self._not_published(ready, error)
-        return self._sent(replace(report, failed=report.failed + failed), parcels)
+        return self._send(replace(report, failed=report.failed + failed), parcels)
 
     def _pack_or_close(self, ready: Ready, bundle: Bundle | None) -> Parcel | None:
         """None when it is no longer wanted. Raises BundleMismatch."""
@@ -103,7 +103,7 @@ class Publish:
         if bundle is None:
             message = "what waited in staging is gone"
             raise BundleMismatch(message)
-        leaf = self._looked_at(ready, bundle)
+        leaf = self._leaf(ready, bundle)
         generation = above(0 if ready.issued is None else ready.issued.generation, self.clock())
         facts = recorded(
             spec,
@@ -122,8 +122,8 @@ class Publish:
             raise BundleMismatch(message)
         return parcel
 
-    def _looked_at(self, ready: Ready, bundle: Bundle) -> Leaf:
-        """What was handed over was checked, and its hash tells whether this is it: but an older knit kept neither."""
+    def _leaf(self, ready: Ready, bundle: Bundle) -> Leaf:
+        """The facts of the leaf: as checked when it was handed over, or looked up where an older knit kept none."""
         if ready.leaf is None or ready.leaf.not_after <= self.clock():
             from knit.core import x509  # Few passes look into a certificate.
 
@@ -131,9 +131,9 @@ class Publish:
         return ready.leaf
 
     def _not_published(self, ready: Ready, error: BundleMismatch) -> None:
-        """What waits has cost one of the CA's few certificates, and the CA still has its chain.
+        """Send the attempt back to its order: it has cost one of the CA's few certificates, and the CA has its chain.
 
-        Only a key that must not be published makes it useless; then the next try is not soon.
+        Only a key that must not be published makes it useless: then it is given up, and the next try is not soon.
         """
         attempt, tries = ready.attempt, len(retry.LADDER) if ready.compromised else ready.tries + 1
         at = retry.next_try(attempt.cert_id, tries, self.clock())
@@ -145,8 +145,8 @@ class Publish:
         kind = Kind.RENEWAL_FAILED if ready.compromised else Kind.PUBLISH_FAILED
         self._tell_failed(kind, attempt.cert_id, attempt.id, {"error": str(error), "kept": KEPT, "next_try": at})
 
-    def _sent(self, report: Publishing, parcels: Sequence[Parcel]) -> Publishing:
-        """All at once; when that is refused, one by one, so that the others need not wait for the one that is."""
+    def _send(self, report: Publishing, parcels: Sequence[Parcel]) -> Publishing:
+        """Publish all at once; when that is refused, one by one, so that no other waits for the one that is."""
         if not parcels:
             return report
         try:
@@ -157,7 +157,7 @@ class Publish:
             if len(parcels) == 1:
                 self._complain(parcels[0].issued.cert_id, error)
                 return replace(report, failed=report.failed + 1)
-            return reduce(self._sent, ([parcel] for parcel in parcels), report)
+            return reduce(self._send, ([parcel] for parcel in parcels), report)
         self._record(sent)
         return replace(report, published=(*report.published, *(parcel.issued.cert_id for parcel in sent)))
 
@@ -203,8 +203,8 @@ class Publish:
     def _over(self, parcel: Parcel, here: Stored) -> Parcel:
         return parcel.over(here.token, generation=max(parcel.issued.generation, generation_of(here.token)) + 1)
 
-    def _recorded_singly(self, parcels: Sequence[Parcel]) -> None:
-        """Of many the one whose row somebody holds is tried again later, by whoever publishes next."""
+    def _record_singly(self, parcels: Sequence[Parcel]) -> None:
+        """One by one: of many, the one whose row somebody holds is tried again by whoever publishes next."""
         held: RowHeld | None = None
         for parcel in parcels:
             try:
@@ -220,7 +220,7 @@ class Publish:
         except RowHeld:
             if len(parcels) == 1:
                 raise
-            self._recorded_singly(parcels)
+            self._record_singly(parcels)
             return
         self.staging.discard([parcel.ready.attempt.id for parcel in parcels])
         for parcel in parcels:
@@ -234,7 +234,7 @@ class Publish:
         return replace(report, refreshed=(*report.refreshed, *moved.done), failed=report.failed + len(moved.failed))
 
     def _prune(self, report: Publishing, lease: Lease) -> Publishing:
-        """And the reverse: values that are there, but that the index has lost, are published again."""
+        """Prune. Values that are there, but that the index has lost, are published again."""
         pruned = self.prune.run(lease)
         if pruned.unseen:
             lost = [(spec, issued) for spec, issued in self.store.recorded(pruned.unseen) if _in_place(spec, issued)]

@@ -68,13 +68,13 @@ class Reconcile:
         self.belonging.check()
         survey = self.publication.survey()
         present = survey.members - survey.missing
-        restored = self.belonging.seen(survey.revision)
+        restored = self.belonging.note_revision(survey.revision)
         self._adopt_values(present)
         published = self.store.published_keys()
         unpublished = published - present
         if self.store.deep_check_due(force=deep or restored):
             self.store.tidy()
-            unpublished |= self.values.lost(published - unpublished)
+            unpublished |= self.values.find_lost(published - unpublished)
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
         candidates = self._of_others(refused, self.store.candidates(self.rules, unpublished))
@@ -128,7 +128,7 @@ class Reconcile:
 
     def _refusal(self, terms: Terms) -> str | None:
         why = issuers.refusal(terms, self.memory.recall(terms.name))
-        return None if why is None or self.memory.corrected(terms) else why
+        return None if why is None or self.memory.correct(terms) else why
 
     def _decide(self, candidates: Iterable[Candidate | Newcomer], *, published: int) -> Sequence[Chosen]:
         now = self.clock()
@@ -207,7 +207,7 @@ def _held_back_until(again: datetime) -> str:
 
 
 def _next_pass(census: Census) -> str:
-    """When the next pass comes: on the day of the line, which begins with it, the time is enough."""
+    """`, next pass …` for the end of the line: without the day where that is the day of the line itself."""
     if census.next_pass is None:
         return ""
     at, now = census.next_pass.astimezone(UTC), census.at.astimezone(UTC)

@@ -45,20 +45,20 @@ class Renew(RenewPorts):
         with nothing done, when the clock here is wrong.
         """
         try:
-            return self._looked_at_anew(cert_id)
+            return self._look(cert_id)
         except NoSuchCertificate:
             return Skipped(cert_id=cert_id, reason=GONE)
         except NotPermitted as error:
             self.store.denied(cert_id, error)
             raise
 
-    def _looked_at_anew(self, cert_id: CertId) -> Outcome:
+    def _look(self, cert_id: CertId) -> Outcome:
         try:
-            return self._held(cert_id)
+            return self._hold_and_look(cert_id)
         except Superseded:
-            return self._held(cert_id)
+            return self._hold_and_look(cert_id)
 
-    def _held(self, cert_id: CertId) -> Outcome:
+    def _hold_and_look(self, cert_id: CertId) -> Outcome:
         with self.holding.hold(cert_id) as held:
             if held is None:
                 return Skipped(cert_id=cert_id, reason=ANOTHER, busy=True)
@@ -91,7 +91,7 @@ class Looked:
             wanted = self.ports.rules.terms_of(spec)
             if not wanted:
                 error = Misconfigured(f"issuer {spec.issuer!r} is not configured here")
-                return self._renewing(spec).refused(error)
+                return self._renewing(spec).refuse(error)
             if why := self._refusal(wanted[0]):
                 return Skipped(cert_id=self.cert_id, reason=why, busy=True)
         return self._in_turn()
@@ -100,23 +100,23 @@ class Looked:
         """Remembers an issuer that is used for the first time."""
         memory = self.ports.memory
         why = issuers.refusal(terms, self.known.issuers.get(terms.name) or memory.remember(terms))
-        return None if why is None or memory.corrected(terms) else why
+        return None if why is None or memory.correct(terms) else why
 
     def _in_turn(self) -> Outcome:
         if not renewal.may_wait(self.known.state, self.ports.clock()):
-            return self._swept()
+            return self._sweep_and_decide()
         with self.ports.retries.room(self.cert_id) as admitted:
             if admitted:
-                return self._swept()
+                return self._sweep_and_decide()
         return Skipped(cert_id=self.cert_id, reason=LATER, queued=True)
 
-    def _swept(self) -> Outcome:
+    def _sweep_and_decide(self) -> Outcome:
         if self.known.leftovers:
             self.ports.sweep(self.ports.holding.leftovers(self.cert_id))
         return self._abandon_if_outdated().if_due()
 
     def _abandon_if_outdated(self) -> Looked:
-        """Without an open attempt that no longer answers what is wanted, and with `published` looked up."""
+        """End an open attempt that no longer answers what is wanted, look `published` up; gives what is then known."""
         spec, state = self.known.spec, self.known.state
         attempt = state.attempt
         if attempt is not None and (why := why_outdated(attempt, self.known, self.ports.rules)) is not None:
@@ -172,7 +172,7 @@ class Looked:
         except (ForeignValkey, ServerDenied):
             raise
         except Refused as error:
-            return renewing.refused(error)
+            return renewing.refuse(error)
         return None
 
     def _renewing(self, spec: CertSpec) -> Renewing:

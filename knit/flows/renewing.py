@@ -109,15 +109,15 @@ class Renewing:
     known: Known
     lease: Lease
 
-    def refused(self, error: Refused | Misconfigured) -> Failed:
+    def refuse(self, error: Refused | Misconfigured) -> Failed:
         """Record that nothing can be begun."""
         at = self._after_a_failure()
         self.ports.store.refuse(self.spec.id, error=error, retry_at=at)
-        return self._failed(None, error, at)
+        return self._tell_failed(None, error, at)
 
     def check_newest(self, attempt: Attempt | None) -> None:
         """Nothing is ordered for what an older database says. Raises Superseded."""
-        if not self.ports.values.taken(self.spec, self.known.state.issued, self.ports.belonging.id):
+        if not self.ports.values.take_newer(self.spec, self.known.state.issued, self.ports.belonging.id):
             return
         why = "a newer certificate than the recorded one is published"
         if attempt is not None:
@@ -151,11 +151,11 @@ class Renewing:
             self.ports.store.postpone(self.lease, attempt, error=error, retry_at=self.ports.clock())
             raise
         except (Transient, BundleMismatch) as error:
-            return self._postponed(attempt, error, self._next_try(attempt, error))
+            return self._postpone(attempt, error, self._next_try(attempt, error))
         except OrderLost as error:
             return self._start_over(attempt, error)
         except (Refused, Misconfigured) as error:
-            return self._given_up(attempt, error, self._after_a_failure())
+            return self._give_up(attempt, error, self._after_a_failure())
 
     def _next_try(self, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
         """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
@@ -181,29 +181,29 @@ class Renewing:
                 f"{error}; that is once more than is safe in 7 days, so no other order is made before then"
             )
             at = max(losses.until, retry.next_try(cert_id, len(retry.LADDER), clock()))
-            return self._given_up(attempt, often, at)
+            return self._give_up(attempt, often, at)
         if not lost.room(published=losses.published, begun=losses.begun):
             at = clock() + HELD_BACK + retry.APART * retry.fraction(cert_id, "lost")
             kept = OrderKept(f"{error}, as are many others: another order is held back", retry_at=at)
-            return self._postponed(attempt, kept, at)
+            return self._postpone(attempt, kept, at)
         store.lose(self.lease, attempt, error=error)
         self._tell(Kind.RENEWAL_ABANDONED, Severity.WARNING, attempt, reason=str(error), next="another order")
         anew = replace(self, known=replace(self.known, newest=attempt.id))
         return anew.begin(Reason.UNFINISHED, self.ports.terms(attempt))
 
-    def _postponed(self, attempt: Attempt, error: Transient | BundleMismatch, at: datetime) -> Failed:
+    def _postpone(self, attempt: Attempt, error: Transient | BundleMismatch, at: datetime) -> Failed:
         """The attempt stays open, and a failure is one all the same; being asked to wait is none."""
         self.ports.store.postpone(self.lease, attempt, error=error, retry_at=at)
         if isinstance(error, RateLimited):
-            return self._failed(attempt, error, at, Kind.RENEWAL_POSTPONED, Severity.WARNING)
-        return self._failed(attempt, error, at)
+            return self._tell_failed(attempt, error, at, Kind.RENEWAL_POSTPONED, Severity.WARNING)
+        return self._tell_failed(attempt, error, at)
 
-    def _given_up(self, attempt: Attempt, error: Exception, at: datetime) -> Failed:
+    def _give_up(self, attempt: Attempt, error: Exception, at: datetime) -> Failed:
         self.ports.store.fail(self.lease, attempt, error=error, retry_at=at)
         self.ports.staging.discard([attempt.id])
-        return self._failed(attempt, error, at)
+        return self._tell_failed(attempt, error, at)
 
-    def _failed(
+    def _tell_failed(
         self,
         attempt: Attempt | None,
         error: Exception,

@@ -56,10 +56,10 @@ class Values:
             detail = {"key": key, "serial": issued.serial, "not_after": issued.not_after}
             self.tell(Told(kind=Kind.VALUE_ADOPTED, cert_id=issued.cert_id, detail=detail))
 
-    def taken(self, spec: CertSpec, issued: Issued | None, installation: str) -> bool:
-        """Whether our value of this certificate is newer than what is recorded of it: then it is recorded.
+    def take_newer(self, spec: CertSpec, issued: Issued | None, installation: str) -> bool:
+        """Record our live value of this certificate where it is newer than what is recorded; gives whether it was.
 
-        So it is after a backup of the database was restored. False for one that could not be served.
+        So it is after a backup of the database was restored. A value that could not be served is not recorded.
         """
         key = spec.valkey_key if issued is None else issued.valkey_key
         value = readable(self.publication.live([key]).get(key, b""))
@@ -68,9 +68,9 @@ class Values:
         generation = value.generation_by(self.clock())
         ours = (value.mark.installation, value.mark.cert_id) == (installation, spec.id)
         newer = generation is not None and generation > (0 if issued is None else issued.generation)
-        return ours and newer and self._take(spec, issued, value, key)
+        return ours and newer and self._record_if_fit(spec, issued, value, key)
 
-    def _take(self, spec: CertSpec, issued: Issued | None, value: Value, key: str) -> bool:
+    def _record_if_fit(self, spec: CertSpec, issued: Issued | None, value: Value, key: str) -> bool:
         try:
             facts, leaf = self._checked(spec, value, self.store.original_account_host())
         except BundleMismatch:
@@ -83,26 +83,26 @@ class Values:
         log.warning("published value is newer than the one recorded: taken as it is", extra=extra)
         return True
 
-    def lost(self, keys: frozenset[str]) -> frozenset[str]:
-        """Keys whose value is damaged or older than what is recorded; a newer one is taken as it is."""
+    def find_lost(self, keys: frozenset[str]) -> frozenset[str]:
+        """Keys whose value is damaged or older than what is recorded. Newer values are recorded as they are."""
         recorded, unknown = self.store.published_hashes(), self.home.without_fingerprint()
         found: set[str] = set()
         for portion in _portions(sorted(keys)):
             live = self.publication.live(portion)
             sound = {key: value for key, raw in live.items() if (value := _sound(raw)) is not None}
-            self._fingerprint({key: sound[key] for key in unknown & sound.keys()})
+            self._record_fingerprints({key: sound[key] for key in unknown & sound.keys()})
             strayed = [key for key, one in sound.items() if _told(one) != recorded.get(key)]
             found.update(key for key in portion if key not in sound)
             if strayed:
-                found |= self._strayed(strayed, live)
+                found |= self._lost_among(strayed, live)
         return frozenset(found)
 
     def _live(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         for portion in _portions(keys):
             yield from self.publication.live(portion).items()
 
-    def _fingerprint(self, unknown: Mapping[str, Value]) -> None:
-        """Record the hashes of public keys that an earlier knit did not."""
+    def _record_fingerprints(self, unknown: Mapping[str, Value]) -> None:
+        """Record the hashes of public keys that an earlier knit did not record."""
         if not unknown:
             return
         from knit.core import x509  # Few passes look into a certificate.
@@ -116,8 +116,8 @@ class Values:
         if found:
             self.home.record_fingerprints(found)
 
-    def _strayed(self, keys: Iterable[str], live: Mapping[str, bytes]) -> frozenset[str]:
-        """Those of the values that are sound, but not the recorded ones, that are lost."""
+    def _lost_among(self, keys: Iterable[str], live: Mapping[str, bytes]) -> frozenset[str]:
+        """Of sound values that are not the recorded ones: the keys of those that are lost. Newer ones are recorded."""
         found, compromised = set(), self.home.compromised()
         host = self.store.original_account_host()
         for spec, issued in self.store.recorded(keys):
@@ -135,7 +135,7 @@ class Values:
     def _judge(
         self, spec: CertSpec, issued: Issued, raw: bytes, host: str | None, compromised: frozenset[str]
     ) -> tuple[Finding, tuple[Issued, str] | None]:
-        """And what to record of it, where it is newer."""
+        """What the live value is, and what to record of it where it is newer."""
         from knit.core import x509
 
         value = Value.from_wire(raw)

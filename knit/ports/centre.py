@@ -39,7 +39,7 @@ class Bell(Protocol):
     """Has a running centre look at the list within seconds."""
 
     def change(self) -> None:
-        """Somebody has changed the list."""
+        """Somebody has changed the list: a running centre looks at it within seconds."""
 
     def scheduled(self) -> bool:
         """Whether a scheduler is there to hear of it."""

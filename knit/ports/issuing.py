@@ -69,8 +69,8 @@ class IssuerMemory(Protocol):
     def remember(self, terms: Terms) -> str:
         """This issuer is about to be used for the first time; gives the directory of whoever was first."""
 
-    def corrected(self, terms: Terms) -> bool:
-        """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
+    def correct(self, terms: Terms) -> bool:
+        """Put this directory in place of one that has failed and never had an account or a certificate; gives whether.
 
         What never was a CA is nothing to hold on to: a typing error, most likely.
         """

@@ -146,7 +146,7 @@ class Attempts(Protocol):
         that one has an order or is refused.
         """
 
-    def refused(self, attempt: Attempt, said: AccountLimited) -> int:
+    def count_refusal(self, attempt: Attempt, said: AccountLimited) -> int:
         """The CA has said "too many requests": all wait a minute at least. Gives how often in a row it has said so."""
 
     def pause(self, attempt: Attempt, until: datetime) -> None:

@@ -67,7 +67,7 @@ class Strict(JSONEncoder):
 
 
 def dropped(queue: str, size: int | None, reason: str) -> None:
-    """Say it."""
+    """Log that a message was dropped, and why."""
     log.warning("message dropped", extra={"queue": queue, "bytes": size, "reason": reason})
 
 

@@ -8,6 +8,6 @@ from knit.queue.base import Queue
 
 
 def connect() -> Queue:
-    """Nothing else gets to it."""
+    """A queue that no other process can reach."""
     broker = StubBroker(middleware=[])
     return Queue(broker, lambda name: broker.queues[name].qsize())

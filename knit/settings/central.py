@@ -48,7 +48,7 @@ class Central:
 
     @property
     def rules(self) -> Rules:
-        """The part of the settings that decides when a certificate is due."""
+        """What decides when a certificate is due."""
         return _rules(self.issuers, self.threshold)
 
 
@@ -171,7 +171,7 @@ class Worker:
 
     @property
     def rules(self) -> Rules:
-        """The part of the settings that decides when a certificate is due."""
+        """What decides when a certificate is due."""
         return _rules(self.issuers, self.threshold)
 
 

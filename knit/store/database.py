@@ -205,7 +205,7 @@ def _lent(source: Source) -> Iterator[Connection]:
 
 @contextmanager
 def _left_if_stale(connection: Connection) -> Iterator[None]:
-    """Another session will do what this one would refuse for as long as it is kept."""
+    """Close a session that would refuse the same again, such as one to a server that is now a standby."""
     try:
         yield
     except psycopg.Error as e:

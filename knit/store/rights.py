@@ -29,7 +29,7 @@ class Rights:
         self._enough = True
 
     def doubt(self) -> None:
-        """Something was denied."""
+        """Ask again at the next check, for something was denied."""
         self._enough = False
 
 

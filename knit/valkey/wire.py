@@ -37,7 +37,7 @@ class Patience:
         return min(self._allowed, LONGEST) - self._spent
 
     def account(self, seconds: float, received: int) -> None:
-        """So long it took until so many bytes had come."""
+        """These seconds were spent until so many more bytes had come: bytes give time, and seconds take it."""
         self._spent += seconds
         self._allowed += received / PACE
 

@@ -109,7 +109,9 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Nothing was done, because; `until` when known. `busy`: it is another worker's, alive or dead.
+    """Nothing was done, for this reason. `until` is when to look again, where that is known.
+
+    `busy`: it is another worker's, alive or dead.
 
     `queued`: there was no room for a retry here, and its turn comes.
     """

@@ -79,7 +79,7 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """The list in figures. `next_pass` is None when no scheduler runs."""
+    """How many certificates there are, and how many fail. `next_pass` is None when no scheduler runs."""
 
     at: datetime
     certificates: int
@@ -129,14 +129,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """Renew now, because."""
+    """Renew now, for this reason."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Do nothing before `until`, because."""
+    """Do nothing before `until`, for this reason."""
 
     until: datetime
     reason: str

@@ -32,8 +32,8 @@ class IssuerMemory:
         (row,) = self._database.rows(self._sql["remember"], asdict(replace(terms, directory=first)))
         return str(row["directory"])
 
-    def corrected(self, terms: Terms) -> bool:
-        """Whether this directory now stands instead of one that has failed and never had an account or a certificate.
+    def correct(self, terms: Terms) -> bool:
+        """Put this directory in place of one that has failed and never had an account or a certificate; gives whether.
 
         What never was a CA is nothing to hold on to: a typing error, most likely.
         """

@@ -119,10 +119,10 @@ class Attempts:
         row = self._database.row(self._sql["admit"], ca)
         return None if row is None else Pause(until=row["until"], said=row["said"])
 
-    def refused(self, attempt: Attempt, said: AccountLimited) -> int:
+    def count_refusal(self, attempt: Attempt, said: AccountLimited) -> int:
         """The CA has said that it is asked too often; gives how often in a row it has."""
         ca = {"issuer": attempt.issuer, "directory": attempt.directory, "cert_id": attempt.cert_id}
-        rows = told(said, lambda words: self._database.rows(self._sql["refused"], {**ca, "said": words["error"]}))
+        rows = told(said, lambda words: self._database.rows(self._sql["count_refusal"], {**ca, "said": words["error"]}))
         return int(rows[0]["refusals"])
 
     def pause(self, attempt: Attempt, until: datetime) -> None:

@@ -110,7 +110,7 @@ select greatest(until, now() + interval '1 minute') as until, said
 from knit_pauses
 where issuer = %(issuer)s and directory = %(directory)s and not exists (select 1 from probe)
 
--- name: refused
+-- name: count_refusal
 -- Many that are told so at once are one refusal; one that came when the pause was over, or tried whether it was, is
 -- another.
 insert into knit_pauses as p (issuer, directory, until, said)

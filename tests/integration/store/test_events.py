@@ -164,7 +164,7 @@ def test_a_pause_of_a_ca_is_told_with_its_end_and_when_it_is_over(store: Store) 
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         assert lease is not None
-        store.attempts.refused(attempt, AccountLimited("too many orders"))
+        store.attempts.count_refusal(attempt, AccountLimited("too many orders"))
         store.attempts.pause(attempt, LATER)
         store.attempts.pause(attempt, LATER)
         store.database.write("update knit_pauses set until = now()")

@@ -43,7 +43,7 @@ def about(found: timedelta | None, wanted: timedelta) -> bool:
 
 def test_many_that_are_told_so_at_once_are_one_refusal(store: Store, attempts: list[Attempt]) -> None:
     assert [waits(store, each) for each in attempts] == [None] * 3
-    assert [store.attempts.refused(each, SAID) for each in attempts] == [1, 1, 1]
+    assert [store.attempts.count_refusal(each, SAID) for each in attempts] == [1, 1, 1]
     pause = store.attempts.admit(attempts[0].cert_id, TERMS)
     assert pause is not None
     assert pause.said == "too many new orders"
@@ -51,13 +51,13 @@ def test_many_that_are_told_so_at_once_are_one_refusal(store: Store, attempts: l
 
 def test_the_longest_of_the_waits_that_were_asked_for_counts(store: Store, attempts: list[Attempt]) -> None:
     for attempt, minutes in zip(attempts, (10, 120, 5), strict=True):
-        store.attempts.refused(attempt, SAID)
+        store.attempts.count_refusal(attempt, SAID)
         store.attempts.pause(attempt, datetime.now(UTC) + minutes * MINUTE)
     assert about(waits(store, attempts[0]), 120 * MINUTE)
 
 
 def test_another_ca_or_issuer_has_pauses_of_its_own(store: Store, attempts: list[Attempt]) -> None:
-    store.attempts.refused(attempts[0], SAID)
+    store.attempts.count_refusal(attempts[0], SAID)
     for terms in (Terms(name="acme", directory="https://other.example/dir"), Terms(name="other", directory=DIRECTORY)):
         assert waits(store, attempts[1], terms) is None
 
@@ -66,7 +66,7 @@ def test_once_a_pause_is_over_one_tries_for_a_minute_and_the_others_wait_for_its
     store: Store, attempts: list[Attempt]
 ) -> None:
     first, second, third = attempts
-    store.attempts.refused(first, SAID)
+    store.attempts.count_refusal(first, SAID)
     pause_is_over(store)
     assert waits(store, second) is None
     assert [about(waits(store, each), MINUTE) for each in (first, third)] == [True, True]
@@ -79,7 +79,7 @@ def test_once_a_pause_is_over_one_tries_for_a_minute_and_the_others_wait_for_its
 def test_whoever_comes_just_before_the_end_waits_a_minute_so_that_one_can_try(
     store: Store, attempts: list[Attempt]
 ) -> None:
-    store.attempts.refused(attempts[0], SAID)
+    store.attempts.count_refusal(attempts[0], SAID)
     store.database.write("update knit_pauses set until = now() + interval '3 seconds'")
     assert about(waits(store, attempts[1]), MINUTE)
 
@@ -88,18 +88,18 @@ def test_refusals_in_a_row_are_those_of_whoever_tried_whether_the_pause_was_over
     store: Store, attempts: list[Attempt]
 ) -> None:
     first, second, third = attempts
-    assert store.attempts.refused(first, SAID) == 1
+    assert store.attempts.count_refusal(first, SAID) == 1
     pause_is_over(store)
     assert waits(store, second) is None
-    assert store.attempts.refused(second, SAID) == 2
-    assert [store.attempts.refused(each, SAID) for each in (second, third)] == [2, 2], "nobody tries now"
+    assert store.attempts.count_refusal(second, SAID) == 2
+    assert [store.attempts.count_refusal(each, SAID) for each in (second, third)] == [2, 2], "nobody tries now"
     pause_is_over(store)
-    assert store.attempts.refused(third, SAID) == 3, "it came when the pause was over"
+    assert store.attempts.count_refusal(third, SAID) == 3, "it came when the pause was over"
 
 
 def test_only_the_order_of_whoever_tried_ends_the_pause(store: Store, attempts: list[Attempt]) -> None:
     first, second, third = attempts
-    store.attempts.refused(first, SAID)
+    store.attempts.count_refusal(first, SAID)
     pause_is_over(store)
     assert waits(store, second) is None
     for attempt, ends in ((third, False), (second, True)):
@@ -156,7 +156,7 @@ def test_what_was_proved_is_not_counted_and_what_another_asked_for_is(store: Sto
 
 def test_those_that_are_put_off_come_back_one_after_the_other(store: Store, attempts: list[Attempt]) -> None:
     limits = Limits(store=store.attempts, clock=lambda: datetime.now(UTC), tell=lambda _: None)
-    store.attempts.refused(attempts[0], SAID)
+    store.attempts.count_refusal(attempts[0], SAID)
     store.attempts.pause(attempts[0], datetime.now(UTC) + 120 * MINUTE)
     held = {lease.name: lease for lease in store.leases._held.values()}
     at = []

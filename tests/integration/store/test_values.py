@@ -44,7 +44,7 @@ def values(store: Store, publication: Counting) -> Values:
 
 def test_values_that_are_looked_into_are_in_memory_a_portion_at_a_time(store: Store, publication: Counting) -> None:
     keys = frozenset(f"k{i}" for i in range(MANY))
-    assert values(store, publication).lost(keys) == keys
+    assert values(store, publication).find_lost(keys) == keys
     assert publication.at_once == [PORTION, PORTION, 500]
 
 

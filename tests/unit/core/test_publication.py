@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.digest import pair_digest
-from knit.core.publication import Unexplained, above, generation_of, guard, is_foreign, ripe, whose
+from knit.core.publication import Unexplained, above, generation_of, guard, is_foreign, is_good_of_ours, ripe
 from knit.errors import UnsafePublish
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def test_a_valid_value_is_kept_for_seven_days_and_one_that_is_not_is_not() -> No
     ],
 )
 def test_a_value_is_ours_when_it_says_so(value: bytes, ours: bool | None) -> None:
-    assert whose(value, OURS, NOW) is ours
+    assert is_good_of_ours(value, OURS, NOW) is ours
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class World:
     def terms(self, attempt: Attempt) -> Terms:
         return Terms(name=attempt.issuer, directory=attempt.directory)
 
-    def taken(self, *_: object) -> bool:
+    def take_newer(self, *_: object) -> bool:
         self.steps.append(("looked for a newer value", None))
         return self.is_newer
 

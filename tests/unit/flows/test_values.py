@@ -124,7 +124,7 @@ BAD = frozenset({KEY.spki_sha256})
 )
 def test_our_own_newer_value_is_taken_and_no_other(live: Value, recorded: Issued | None, *, taken: bool) -> None:
     world = World(live.to_wire())
-    assert world.flow().taken(SPEC, recorded, "ours") is taken
+    assert world.flow().take_newer(SPEC, recorded, "ours") is taken
     assert len(world.written) == int(taken)
     if taken:
         ((facts, spki, before),) = world.written
@@ -135,7 +135,7 @@ def test_our_own_newer_value_is_taken_and_no_other(live: Value, recorded: Issued
 
 def test_a_value_with_a_compromised_key_is_neither_taken_nor_adopted() -> None:
     world = World(value(6).to_wire(), bad_keys=BAD)
-    assert not world.flow().taken(SPEC, issued(5), "ours")
+    assert not world.flow().take_newer(SPEC, issued(5), "ours")
     world.flow().adopt({"k": SPEC})
     assert world.written == []
 
@@ -170,11 +170,11 @@ def test_what_is_damaged_or_older_is_lost_and_what_is_newer_is_recorded(
     raw: bytes, *, is_lost: bool, is_recorded: bool
 ) -> None:
     world = World(raw, issued(5))
-    assert world.flow().lost(frozenset({"k"})) == (frozenset({"k"}) if is_lost else frozenset())
+    assert world.flow().find_lost(frozenset({"k"})) == (frozenset({"k"}) if is_lost else frozenset())
     assert len(world.written) == int(is_recorded)
 
 
 def test_keys_that_an_earlier_knit_did_not_fingerprint_are_looked_at() -> None:
     world = World(value(5).to_wire(), issued(5), unknown=frozenset({"k", "elsewhere"}))
-    world.flow().lost(frozenset({"k"}))
+    world.flow().find_lost(frozenset({"k"}))
     assert world.fingerprints == {value(5).sha256: KEY.spki_sha256}
