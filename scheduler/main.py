@@ -22,6 +22,7 @@ from knit.queue import messages
 from knit.queue.base import Queue
 from knit.settings.central import Scheduling
 from knit.settings.environment import Environment
+from knit.signals import ENDING, leave, pass_over
 from knit.undumpable import keep_memory_private
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ def serve(ticker: Ticker, interval: timedelta, outages: Outages) -> None:
     defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BlockingScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_safe(ticker.look, outages, pause), Pause(pause), id="look")
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
+    for number in ENDING:
+        signal.signal(number, lambda *_: scheduler.shutdown(wait=False) if scheduler.running else sys.exit(0))
     signal.signal(signal.SIGHUP, lambda *_: ticker.ask())
     over = threading.Event()
     threading.Thread(target=_keep_time, args=(scheduler, pause, over), daemon=True).start()
@@ -96,7 +97,8 @@ def _safe(look: Callable[[], None], outages: Outages, pause: timedelta) -> Calla
 def main() -> int:
     """Exit code 0 after a signal, 1 when Postgres or the queue is away at the start, 2 for a wrong setting."""
     # A start asks for a pass anyway.
-    signal.signal(signal.SIGHUP, lambda *_: None)
+    pass_over(signal.SIGHUP)
+    leave()
     keep_memory_private()
     try:
         settings = Scheduling.read(Environment.of_process(), queue_required=True)

@@ -1,4 +1,4 @@
-"""The worker process: `dramatiq workers.main:setup --queues control` (or `renew`)."""
+"""A worker process of `python -m workers --queues control` (or `renew`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.actors import declare
 from workers.handing_over import HandingOver
 from workers.later import Later
 from workers.presence import Presence
-from workers.stopping import Stopping
+from workers.stopping import Stopping, answer_signals
 from workers.wiring import wire
 
 
@@ -26,6 +26,7 @@ def setup() -> None:
     Ends the process with code 2 for a wrong setting and 1 when Postgres or the queue is away.
     """
     keep_memory_private()
+    answer_signals()
     try:
         env = Environment.of_process()
         settings = Worker.read(env, queue_required=True)

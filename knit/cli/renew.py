@@ -18,6 +18,7 @@ from knit.cli.result import Result, report
 from knit.cli.selection import check_selection, selected, selecting
 from knit.cli.session import connected, settings
 from knit.settings.environment import Environment
+from knit.signals import leave, pass_over
 
 if TYPE_CHECKING:
     from knit.app.console import Console
@@ -129,7 +130,8 @@ def _pass(*, wait: bool) -> int:
 
 def _daemon() -> int:
     # A start makes a pass anyway.
-    signal.signal(signal.SIGHUP, lambda *_: None)
+    pass_over(signal.SIGHUP)
+    leave()
     from knit.log import setup
     from knit.settings.central import Scheduling, Worker
     from scheduler.main import serve

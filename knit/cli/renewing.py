@@ -18,6 +18,7 @@ from knit.cli.steps import Steps
 from knit.cli.waited import PUBLISHERS, RENEWERS, Queued, to_start
 from knit.errors import CredentialsRejected, KnitError, Outage
 from knit.settings.environment import Environment
+from knit.signals import ENDING
 
 if TYPE_CHECKING:
     from knit.app.console import Console
@@ -152,16 +153,19 @@ def here(console: Console, before: Listed, *, wait: bool) -> Result:
 
 @contextmanager
 def interruptible(roll: Roll) -> Iterator[None]:
-    """Ctrl-C and SIGTERM are answered at once, and what is under way stops in order; a second one ends everything."""
+    """Ctrl-C, SIGTERM and SIGQUIT are answered at once, and what is under way stops in order.
+
+    A second one ends everything.
+    """
     later = "the running centre goes on" if roll.alone or roll.renewing else "the next `knit renew` goes on"
 
     def answer(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
         _say_interrupted(f"what is under way stops in order, within 10 s, and {later} with the same order")
         raise KeyboardInterrupt
 
-    before = [(number, signal.signal(number, answer)) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [(number, signal.signal(number, answer)) for number in ENDING]
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from knit.node import start
+from knit.signals import ENDING, pass_over
 
 
 class Woken(BaseException):
@@ -28,10 +29,9 @@ class Signals:
 
     def install(self) -> None:
         """Answer the signals from now on; only the main thread may call this."""
-        for number in start.ENDING:
+        for number in ENDING:
             signal.signal(number, self._received)
-        for number in start.MEANINGLESS:
-            signal.signal(number, start.passed_over)
+        pass_over()
         signal.signal(signal.SIGHUP, self._hung_up)
 
     def stopping(self) -> bool:

@@ -11,9 +11,7 @@ import signal
 import sys
 from types import FrameType
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGPOLL)
-"""To a node. What the system does at them, end the process wherever it is, nobody can have meant."""
+from knit.signals import ENDING, MEANINGLESS, pass_over
 
 TOLD = (*ENDING, signal.SIGHUP, *MEANINGLESS)
 
@@ -42,18 +40,12 @@ def prepare() -> None:
     for number in ENDING:
         signal.signal(number, _end)
     # A start looks at everything anyway.
-    for number in (signal.SIGHUP, *MEANINGLESS):
-        signal.signal(number, passed_over)
+    pass_over(signal.SIGHUP)
     if os.getpid() == 1:
         child = os.fork()
         if child:
             os._exit(_mind(child))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
-
-
-def passed_over(number: int, frame: FrameType | None) -> None:
-    """Do nothing. Unlike a signal that is ignored, this is not left to the programs that a node starts."""
-    del number, frame
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -70,8 +70,8 @@ def test_a_worker_is_started_as_in_the_procfile(service: str) -> None:
     line = re.search(rf"^{service}: (.*)$", PROCFILE, flags=re.MULTILINE)
     assert line is not None
     in_procfile = [re.sub(r"\$\{.*\}", "N", word) for word in line[1].split()]
-    assert in_compose == in_procfile[in_procfile.index("dramatiq") :]
-    settings = [word.partition("=")[0] for word in in_procfile[: in_procfile.index("dramatiq")]]
+    assert in_compose == in_procfile[in_procfile.index("python") :]
+    settings = [word.partition("=")[0] for word in in_procfile[: in_procfile.index("python")]]
     assert all(setting in COMPOSE for setting in settings)
 
 
