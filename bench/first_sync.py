@@ -77,7 +77,7 @@ def _synced(home: Path, count: int) -> tuple[float, float]:
     link = connect(valkey.url, name="knit-bench-sync")
     try:
         published(valkey.url, count, str(folder))
-        source, disk = ValkeyReader(link, Layout()), Disk(Folders((str(folder),), "/nowhere"), state, nullcontext)
+        source, disk = ValkeyReader(link.site, Layout()), Disk(Folders((str(folder),), "/nowhere"), state, nullcontext)
         watch = Watch(source=source, disk=disk, inspector=Inspector({}), clock=lambda: datetime.now(UTC))
         sync = _timed(watch, sweep=True, written=count)
         (folder / "n0.key").unlink()

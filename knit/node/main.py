@@ -16,10 +16,10 @@ from knit.node.signals import Signals
 from knit.node.state import StateFolder
 from knit.settings.node import NodeSettings
 from knit.undumpable import refuse_dumps
-from knit.valkey.connect import connect
 from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
 from knit.valkey.reader import ValkeyReader
+from knit.valkey.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,8 @@ def run(settings: NodeSettings, *, once: bool) -> int:
 
 
 def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
-    link = connect(settings.valkey_url, name="knit-watch")
-    opened.callback(link.close)
-    layout = Layout(index=settings.index_key)
-    hints, source = Hints(link, layout), ValkeyReader(link, layout)
+    site, layout = Site.of(settings.valkey_url, name="knit-watch"), Layout(index=settings.index_key)
+    hints, source = Hints(site, layout), ValkeyReader(site, layout)
     opened.callback(hints.close)
     opened.callback(source.close)
     state_folder = StateFolder(settings.state_dir)

@@ -24,34 +24,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from knit.errors import ForeignValkey, KnitError, Misconfigured, Outage, Refused, ServerDenied
+from knit.errors import KnitError, Misconfigured, Outage
 from knit.valkey.replies import NO_DATABASE, OUT_OF_RANGE
-from knit.valkey.url import parse
-
-FOREIGN = "FOREIGN"
-"""The code by which our scripts say that the server belongs to another installation."""
-
-TIMEOUT = 5.0
-"""Seconds to connect, and to wait for any reply."""
-
-_PASSING = frozenset(
-    {
-        "BUSY",
-        "LOADING",
-        "MASTERDOWN",
-        "MISCONF",
-        "NOREPLICAS",
-        "OOM",
-        "READONLY",
-        "TRYAGAIN",
-        "UNKILLABLE",
-    },
-)
-"""Replies of a server that will serve again once it is repaired, filled up or failed over."""
-
-_DENIED = frozenset({"DENIED", "NOAUTH", "NOPERM", "WRONGPASS"})
-
-_CLUSTER = frozenset({"ASK", "CLUSTERDOWN", "CROSSSLOT", "MOVED"})
+from knit.valkey.site import KNOWN, TIMEOUT, Site
 
 _COMMAND = re.compile(r"permissions to run the '([a-z|_-]{1,40})' command|unknown command '([A-Za-z|_-]{1,40})'")
 """The only part of an error's text that is looked at: the name of a command."""
@@ -59,14 +34,20 @@ _COMMAND = re.compile(r"permissions to run the '([a-z|_-]{1,40})' command|unknow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One client and how to call its server in messages (host and port, no credentials). Threads may share it.
-
-    `place` also has the number of the database.
-    """
+    """One client of a server. Threads may share it."""
 
     client: redis.Redis
-    where: str
-    place: str
+    site: Site
+
+    @property
+    def where(self) -> str:
+        """The server in messages."""
+        return self.site.where
+
+    @property
+    def place(self) -> str:
+        """The same with the number of the database."""
+        return self.site.place
 
     @contextmanager
     def talking(self) -> Iterator[redis.Redis]:
@@ -96,25 +77,12 @@ class Link:
 
     def answered(self, code: str, command: str | None = None) -> KnitError:
         """The knit error for a reply that is an error of this code, about this command."""
-        if code in _DENIED:
-            named = code if command is None else f"{code}: {command}"
-            return ServerDenied(f"Valkey at {self.where} does not accept our user, password or rights ({named})")
-        if code in _CLUSTER:
-            needs = "knit changes several keys in one transaction, which needs a server without cluster mode"
-            return Refused(f"Valkey at {self.where} is in cluster mode ({code}): {needs}")
-        if code in _PASSING:
-            return Outage(f"Valkey at {self.where} cannot serve now ({code})")
-        if code == FOREIGN:
-            return ForeignValkey(f"the Valkey at {self.where} no longer belongs to this installation")
-        what = f"refused a command ({code})" if command is None else f"does not know the command {command.upper()}"
-        if code == NO_DATABASE:
-            what = f"has no database {self.place.rpartition('/')[2]}"
-        return Refused(f"Valkey at {self.where} {what}")
+        return self.site.answered(code, command)
 
     def _silent(self, error: BaseException) -> KnitError:
         # A failing connect may wrap the password error or LOADING of its own handshake.
         cause = getattr(error, "status_code", None)
-        if isinstance(cause, str) and cause in _DENIED | _PASSING | _CLUSTER:
+        if isinstance(cause, str) and cause in KNOWN:
             return self.answered(cause)
         return Outage(f"Valkey at {self.where} does not answer ({_system_said(error) or type(error).__name__})")
 
@@ -128,10 +96,8 @@ def connect(url: str, *, name: str, retries: int = 2, setting: str = "KNIT_VALKE
 
     Retries are for lost connections: every command knit sends may be sent twice.
     """
-    try:
-        server = parse(url)
-    except Misconfigured as error:
-        raise Misconfigured(f"{setting}: {error}") from None
+    site = Site.of(url, name=name, setting=setting)
+    server = site.server
     arguments: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, **server.arguments}
     try:
         client = redis.Redis.from_url(
@@ -146,7 +112,7 @@ def connect(url: str, *, name: str, retries: int = 2, setting: str = "KNIT_VALKE
     except (ValueError, TypeError, RedisError):
         # The text may quote the URL.
         raise Misconfigured(f"{setting}: the URL is not valid: an option of it has no such value") from None
-    return Link(client=client, where=server.where, place=f"{server.where}/{server.arguments['db']}")
+    return Link(client=client, site=site)
 
 
 def server_run_id(link: Link) -> str:

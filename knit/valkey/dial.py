@@ -1,4 +1,4 @@
-"""Where a node's server is, as redis-py reads it out of the URL, and how a connection to it begins."""
+"""How a node's connection to its server begins. redis-py is not asked: it would be a third of a node's memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.connection import SSLConnection
-
-from knit.errors import CredentialsRejected, KnitError, Misconfigured, Unreachable
-from knit.valkey.connect import TIMEOUT, Link
+from knit.errors import CredentialsRejected, KnitError, Unreachable
 from knit.valkey.replies import Nonsense, ServerError
+from knit.valkey.site import TIMEOUT, Site
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence, seconds between questions, and questions without an answer until a connection is given up."""
@@ -26,28 +24,21 @@ class _Unusable(Exception):
     """A file that the URL names is not what it should be."""
 
 
-_NO_OPTIONS = ("ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
+_NO = {"0", "F", "FALSE", "N", "NO"}
+"""redis-py's, in capital letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One server, and how to log in there."""
+    """One server, and how to log in there. `options` are as redis-py calls them."""
 
-    link: Link
+    site: Site
     options: Mapping[str, Any] = field(repr=False)
-    secure: bool
 
     @classmethod
-    def of(cls, link: Link) -> Endpoint:
-        """Raises Misconfigured for what a node cannot do."""
-        pool = link.client.connection_pool
-        options: Mapping[str, Any] = pool.connection_kwargs
-        if str(options.get("ssl_cert_reqs", "required")).lower() not in _VERIFY:
-            raise Misconfigured(f"the option ssl_cert_reqs of the Valkey URL must be one of {', '.join(_VERIFY)}")
-        for name in _NO_OPTIONS:
-            if options.get(name):
-                raise Misconfigured(f"a node does not know the option {name} of the Valkey URL")
-        return cls(link=link, options=options, secure=issubclass(pool.connection_class, SSLConnection))
+    def of(cls, site: Site) -> Endpoint:
+        """The same that a client of redis-py would take from the URL."""
+        return cls(site=site, options={**site.server.words, **site.server.arguments})
 
     @property
     def timeout(self) -> float:
@@ -62,7 +53,7 @@ class Endpoint:
             said.append(("AUTH", user, password) if user else ("AUTH", password))
         if database := int(self.options.get("db") or 0):
             said.append(("SELECT", str(database)))
-        return [*said, ("CLIENT", "SETINFO", "LIB-NAME", self.options["driver_info"].formatted_name)]
+        return [*said, ("CLIENT", "SETINFO", "LIB-NAME", self.site.name)]
 
     def dial(self, seconds: float) -> socket.socket:
         """A new connection, within these seconds. Raises OSError."""
@@ -72,7 +63,7 @@ class Endpoint:
         host = str(self.options.get("host", "localhost"))
         found = socket.getaddrinfo(host, int(self.options.get("port", 6379)), type=socket.SOCK_STREAM)
         plain = _first([(family, address) for family, _, _, _, address in found], until)
-        return self._secured(plain, host, until) if self.secure else plain
+        return self._secured(plain, host, until) if self.site.server.secure else plain
 
     def _secured(self, plain: socket.socket, host: str, until: float) -> socket.socket:
         with ExitStack() as undo:
@@ -94,9 +85,9 @@ class Endpoint:
 
     def failure(self, error: Exception) -> KnitError:
         """The knit error for one that has to do with a connection."""
-        where = f"Valkey at {self.link.where}"
+        where = f"Valkey at {self.site.where}"
         if isinstance(error, ServerError):
-            return self.link.answered(error.code)
+            return self.site.answered(error.code)
         if isinstance(error, Nonsense):
             return Unreachable(f"{where} gives answers that no Valkey server gives, or far too large ones")
         if isinstance(error, _Unusable):
@@ -163,23 +154,14 @@ def _named(what: str) -> Iterator[None]:
 def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     mode = _VERIFY[str(options.get("ssl_cert_reqs", "required")).lower()]
-    context.check_hostname = bool(options.get("ssl_check_hostname", True)) and mode != ssl.CERT_NONE
+    named = str(options.get("ssl_check_hostname", True)).upper() not in _NO
+    context.check_hostname = named and mode != ssl.CERT_NONE
     context.verify_mode = mode
-    for flag in options.get("ssl_include_verify_flags") or ():
-        context.verify_flags |= flag
-    for flag in options.get("ssl_exclude_verify_flags") or ():
-        context.verify_flags &= ~flag
     if options.get("ssl_certfile") or options.get("ssl_keyfile"):
         with _named("certificate and key in ssl_certfile and ssl_keyfile"):
-            context.load_cert_chain(
-                options.get("ssl_certfile", ""), options.get("ssl_keyfile"), options.get("ssl_password")
-            )
-    roots = [options.get(f"ssl_ca_{name}") for name in ("certs", "path", "data")]
+            context.load_cert_chain(options.get("ssl_certfile", ""), options.get("ssl_keyfile"))
+    roots = [options.get(f"ssl_ca_{name}") for name in ("certs", "path")]
     if any(roots):
         with _named("roots in ssl_ca_certs or ssl_ca_path"):
             context.load_verify_locations(*roots)
-    if options.get("ssl_min_version") is not None:
-        context.minimum_version = options["ssl_min_version"]
-    if options.get("ssl_ciphers"):
-        context.set_ciphers(options["ssl_ciphers"])
     return context

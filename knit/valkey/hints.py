@@ -6,10 +6,10 @@ import time
 from functools import partial
 
 from knit.errors import Unreachable
-from knit.valkey.connect import Link
 from knit.valkey.dial import Endpoint
 from knit.valkey.layout import Layout
 from knit.valkey.replies import LINE, ServerError, push
+from knit.valkey.site import Site
 from knit.valkey.wire import Patience, Wire
 
 QUIET = 15.0
@@ -24,11 +24,11 @@ _MESSAGE = partial(push, longest=LINE)
 class Hints:
     """A connection of its own that hears what is announced. It may lose any hint."""
 
-    def __init__(self, link: Link, layout: Layout) -> None:
-        self._link = link
+    def __init__(self, site: Site, layout: Layout) -> None:
+        self._site = site
         self._channel = layout.channel
-        self._wire = Wire(Endpoint.of(link))
-        self._timeout = Endpoint.of(link).timeout
+        self._wire = Wire(Endpoint.of(site))
+        self._timeout = Endpoint.of(site).timeout
         self._heard_at = 0.0
         self._asked = False
         self.proven = False
@@ -61,10 +61,10 @@ class Hints:
         self._heard_at, self._asked, self.proven = time.monotonic(), False, False
         if isinstance(answer, ServerError):
             self._wire.close()
-            raise self._link.answered(answer.code)
+            raise self._site.answered(answer.code)
         if not answer or answer[0] != b"subscribe":
             self._wire.close()
-            raise Unreachable(f"Valkey at {self._link.where} does not answer a subscription")
+            raise Unreachable(f"Valkey at {self._site.where} does not answer a subscription")
 
     def _bearable(self) -> float:
         """Seconds until something must be done about the silence."""
@@ -87,6 +87,6 @@ class Hints:
     def _ask_for_life(self) -> None:
         if self._asked:
             self._wire.close()
-            raise Unreachable(f"Valkey at {self._link.where} went silent")
+            raise Unreachable(f"Valkey at {self._site.where} went silent")
         self._asked = True
         self._wire.say(("PING",))

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from knit.core.value import MAX_BYTES
 from knit.errors import Elsewhere, KnitError, Refused
-from knit.valkey.connect import Link
 from knit.valkey.dial import Endpoint
 from knit.valkey.layout import Layout
 from knit.valkey.replies import Incoming, ServerError, text, texts
+from knit.valkey.site import Site
 from knit.valkey.wire import Patience, Wire
 
 LONGEST_REVISION = 16
@@ -34,10 +34,10 @@ T = TypeVar("T")
 class ValkeyReader:
     """The source of a node that reads Valkey itself: values, index and change feed, each as the server has it now."""
 
-    def __init__(self, link: Link, layout: Layout) -> None:
-        self._link = link
+    def __init__(self, site: Site, layout: Layout) -> None:
+        self._site = site
         self._layout = layout
-        self._wire = Wire(Endpoint.of(link))
+        self._wire = Wire(Endpoint.of(site))
         self._patience = Patience(PASS)
 
     def revision(self) -> int | None:
@@ -71,7 +71,7 @@ class ValkeyReader:
     def _ask(self, *command: str, read: Callable[[Incoming], T]) -> T:
         (answer,) = self._wire.ask([command], read, self._patience)
         if isinstance(answer, ServerError):
-            raise self._link.answered(answer.code)
+            raise self._site.answered(answer.code)
         return answer
 
     def _reading(self, answer: bytes | ServerError) -> bytes | KnitError:
@@ -79,7 +79,7 @@ class ValkeyReader:
             return answer
         if answer.code == "NOPERM":
             return Elsewhere("this node's user has no right to read it")
-        failure = self._link.answered(answer.code)
+        failure = self._site.answered(answer.code)
         return Refused("its key holds something else than a text") if isinstance(failure, Refused) else failure
 
 

@@ -57,11 +57,27 @@ POOLING = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What redis-py needs. `where` is for messages."""
+    """Where it is and how to connect. `where` is for messages; `words` are options as redis-py calls and reads them."""
 
     where: str
-    url: str
+    scheme: str
+    words: dict[str, str]
     arguments: dict[str, object] = field(repr=False)
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.scheme == "rediss"
+
+    @property
+    def database(self) -> object:
+        """The number of the database."""
+        return self.arguments["db"]
+
+    @property
+    def url(self) -> str:
+        """For redis-py: without whatever is secret."""
+        return f"{self.scheme}://{'?' if self.words else ''}{urlencode(self.words)}"
 
 
 def parse(text: str) -> Server:
@@ -85,17 +101,17 @@ def parse(text: str) -> Server:
     place = _socket(found) if found.scheme == UNIX else _host(found)
     return Server(
         where=found.path if found.scheme == UNIX else f"{place['host']}:{place['port']}",
-        url=_bare(found, query),
+        scheme=TCP.get(found.scheme, UNIX),
+        words=_words(query),
         arguments={**place, **options, **numbers, **credentials, "db": _database(found, query)},
     )
 
 
-def _bare(found: Address, query: dict[str, str]) -> str:
-    """Without whatever is secret. redis-py reads the words from here, each in its own way."""
+def _words(query: dict[str, str]) -> dict[str, str]:
     words = {key: value for key, value in query.items() if key in WORDS}
     if query.get("skip_verify") in ("true", "1"):
         words |= {"ssl_cert_reqs": "none", "ssl_check_hostname": "False"}
-    return f"{TCP.get(found.scheme, UNIX)}://{'?' if words else ''}{urlencode(words)}"
+    return words
 
 
 def _host(found: Address) -> dict[str, object]:

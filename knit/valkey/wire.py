@@ -1,7 +1,6 @@
 """A node's connection to its server: nothing that a server does can hold it for long or make it take much.
 
-redis-py reads the URL. It does not read the answers: it takes whatever comes, of any kind, size and slowness, and a
-node must go on whatever its server is.
+redis-py takes whatever comes, of any kind, size and slowness, and a node must go on whatever its server is.
 """
 
 from __future__ import annotations

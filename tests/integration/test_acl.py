@@ -164,7 +164,7 @@ def test_the_publisher_may_ask_what_a_worker_checks_at_its_start(primary: Server
 def test_the_watcher_reads_and_hears_on_a_replica(primary: Server, replica: Server) -> None:
     with ExitStack() as opened:
         link = opened.enter_context(closing(connect(replica.url("node"), name="knit-test")))
-        reader, hints = ValkeyReader(link, LAYOUT), Hints(link, LAYOUT)
+        reader, hints = ValkeyReader(link.site, LAYOUT), Hints(link.site, LAYOUT)
         opened.callback(hints.close)
         opened.callback(reader.close)
         published(primary, "certs:zero")
@@ -181,7 +181,10 @@ def test_the_watcher_reads_and_hears_on_a_replica(primary: Server, replica: Serv
 
 def test_a_watcher_may_also_read_the_primary(primary: Server) -> None:
     published(primary, "certs:three")
-    with closing(connect(primary.url("node"), name="knit-test")) as link, closing(ValkeyReader(link, LAYOUT)) as reader:
+    with (
+        closing(connect(primary.url("node"), name="knit-test")) as link,
+        closing(ValkeyReader(link.site, LAYOUT)) as reader,
+    ):
         assert "certs:three" in reader.index()
 
 

@@ -84,13 +84,13 @@ class World:
     def reader(self, answer: Callable[[bytes], Iterable[bytes]], options: str = "") -> ValkeyReader:
         server = HostileServer(greeted(answer))
         link = connect(server.url + options, name="knit-test")
-        reader = ValkeyReader(link, LAYOUT)
+        reader = ValkeyReader(link.site, LAYOUT)
         self.opened += [reader.close, link.close, server.close]
         return reader
 
     def hints(self, url: str) -> Hints:
         link = connect(url, name="knit-test")
-        hints = Hints(link, LAYOUT)
+        hints = Hints(link.site, LAYOUT)
         self.opened += [hints.close, link.close]
         return hints
 
@@ -196,7 +196,7 @@ def test_a_slow_line_is_no_fault(world: World) -> None:
 
 
 def test_a_huge_revision_is_no_revision_and_is_not_fetched(valkey: Valkey, world: World) -> None:
-    with closing(connect(valkey.url, name="knit-test")) as link, closing(ValkeyReader(link, LAYOUT)) as reader:
+    with closing(connect(valkey.url, name="knit-test")) as link, closing(ValkeyReader(link.site, LAYOUT)) as reader:
         link.client.set(LAYOUT.revision, b"1" * 50 * MIB)
         tracemalloc.start()
         try:
@@ -210,7 +210,11 @@ def test_a_huge_revision_is_no_revision_and_is_not_fetched(valkey: Valkey, world
 def test_an_idle_connection_that_was_forgotten_is_opened_anew(valkey: Valkey, world: World) -> None:
     proxy = FaultProxy(valkey.port)
     url = valkey.url.replace(str(valkey.port), str(proxy.port)) + "?socket_timeout=0.5"
-    with closing(proxy), closing(connect(url, name="knit-test")) as link, closing(ValkeyReader(link, LAYOUT)) as reader:
+    with (
+        closing(proxy),
+        closing(connect(url, name="knit-test")) as link,
+        closing(ValkeyReader(link.site, LAYOUT)) as reader,
+    ):
         reader.index()
         proxy.drop()
         assert reader.index() is not None
@@ -282,7 +286,7 @@ def test_an_endless_flood_of_hints_is_drained_in_portions(world: World) -> None:
 def test_a_login_that_is_answered_oddly_is_told(world: World, answer: bytes) -> None:
     server = HostileServer(lambda _: [answer])
     link = connect(server.url.replace("//", "//user:s3cret@") + "?socket_timeout=0.3", name="knit-test")
-    with closing(server), closing(link), closing(ValkeyReader(link, LAYOUT)) as reader:
+    with closing(server), closing(link), closing(ValkeyReader(link.site, LAYOUT)) as reader:
         with pytest.raises(CredentialsRejected if answer[:1] == b"-" else Unreachable) as caught:
             reader.revision()
         assert "s3cret" not in str(caught.value)
@@ -294,7 +298,7 @@ def test_each_cause_of_silence_has_its_own_words(world: World) -> None:
     told = {}
     for name, url in {"refused": closed.url, "unknown": "redis://no-such-host.invalid:1/0"}.items():
         with closing(connect(url, name="knit-test")) as link, pytest.raises(Unreachable) as caught:
-            ValkeyReader(link, LAYOUT).revision()
+            ValkeyReader(link.site, LAYOUT).revision()
         told[name] = str(caught.value)
     assert "Connection refused" in told["refused"]
     assert "resolved" in told["unknown"]
@@ -316,7 +320,7 @@ def test_a_file_of_the_url_that_is_none_is_not_told_as_the_server_s_silence(
     server = HostileServer(lambda _: [])
     url = server.url.replace("redis", "rediss") + "?" + options.format(junk=tmp_path / "junk")
     with closing(server), closing(connect(url, name="knit-test")) as link, pytest.raises(Unreachable) as caught:
-        ValkeyReader(link, LAYOUT).revision()
+        ValkeyReader(link.site, LAYOUT).revision()
     assert named in str(caught.value)
     assert "reached" not in str(caught.value)
 
@@ -324,7 +328,7 @@ def test_a_file_of_the_url_that_is_none_is_not_told_as_the_server_s_silence(
 @pytest.mark.parametrize("option", ["ssl_validate_ocsp=1", "ssl_cert_reqs=perhaps"])
 def test_what_a_node_cannot_do_is_refused_at_its_start(option: str) -> None:
     with pytest.raises(Misconfigured), closing(connect(f"rediss://h:1/0?{option}", name="knit-test")) as link:
-        ValkeyReader(link, LAYOUT)
+        ValkeyReader(link.site, LAYOUT)
 
 
 @pytest.mark.parametrize("raw", ODD, ids=range(len(ODD)))

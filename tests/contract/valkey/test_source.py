@@ -56,7 +56,7 @@ def centre(own_valkey: Valkey) -> Iterator[Centre]:
 @pytest.fixture
 def source(own_valkey: Valkey, centre: Centre) -> Iterator[Source]:
     link = connect(own_valkey.url_of(user="node", password="pass"), name="knit-test")
-    source = ValkeyReader(link, LAYOUT)
+    source = ValkeyReader(link.site, LAYOUT)
     yield source
     source.close()
     link.close()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from knit.errors import CredentialsRejected
-from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.reader import ValkeyReader
+from knit.valkey.site import Site
 from rig.valkey import Valkey
 from tests.integration.node import pki
 
@@ -82,7 +82,7 @@ def behind(valkey: Valkey, tmp_path: Path) -> Iterator[Behind]:
 
 
 def revision(url: str) -> int | None:
-    with closing(connect(url, name="knit-test")) as link, closing(ValkeyReader(link, Layout())) as reader:
+    with closing(ValkeyReader(Site.of(url, name="knit-test"), Layout())) as reader:
         return reader.revision()
 
 
