@@ -141,14 +141,19 @@ class Deployment:
             if old is None:
                 return False, self._made(folder, part, output, None)
             traits = Traits.of(folder, name, old, output.mode)
+            self._memory.given({part.path: traits.unusual(output.mode)})
             stamp = self._made(folder, part, output, traits)
             return _anew(folder, part.old, lambda: files.keep(folder, name, part.old, traits.give)), stamp
         except OSError as error:
             raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
 
     def _made(self, folder: int, part: Part, output: Output, there: Traits | None) -> files.Stamp:
-        """The new file, with owner and rights of the one that is there, but for what the output names."""
-        traits = there
+        """The new file, with owner and rights of the one that is there, but for what the output names.
+
+        Where none is there, with those that the last one had there.
+        """
+        kept = self._memory.rights.get(part.path) if there is None else None
+        traits = there if kept is None else kept.fit(output.mode)
         if output.owner is not None or output.group is not None:
             new = Traits(uid=None, gid=None, mode=output.mode, lists={})
             traits = (there or new).owned(output.owner, output.group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
@@ -16,7 +17,7 @@ from knit.node.deployment import Deployment
 from knit.node.folders import Folders
 from knit.node.memory import Memory
 from knit.node.state import StateFolder
-from knit.node.traits import is_too_wide, narrow
+from knit.node.traits import Traits, is_too_wide, narrow
 
 
 class Shield(Protocol):
@@ -83,8 +84,9 @@ class Disk:
         """Whether the key's files are as installed, byte for byte; what others may do with them is set right."""
         record = self._memory.installed[key]
         # The key's last: of what is found, it is what is told.
-        for path, mode in reversed(record.files):
-            self._narrow(key, path, mode)
+        given = [self._narrowed(key, path, mode) for path, mode in reversed(record.files)]
+        with self._shield():
+            self._memory.given({path: traits for found in given for path, traits in found.items()})
         # Taken before the bytes are read, so that a change in between shows up as drift.
         signature = _signature(record.paths)
         with suppress(Refused):
@@ -151,17 +153,21 @@ class Disk:
         with self._shield():
             self._memory.loaded()
 
-    def _narrow(self, key: str, path: str, mode: int) -> None:
+    def _narrowed(self, key: str, path: str, mode: int) -> dict[str, Traits | None]:
+        """The file's rights as they are to be remembered, without what others may not have; nothing of no file."""
         with suppress(KnitError), self._folders.visit() as visit:
             folder, name = visit.place(path)
             try:
                 about = files.about(folder, name)
-                if about is None or not is_too_wide(about, mode):
-                    return
-                narrow(folder, name, about, mode)
-                self.rights[key] = (WIDE, "whatever the default rights do not give is taken away")
+                if about is None or not stat.S_ISREG(about.st_mode):
+                    return {}
+                if is_too_wide(about, mode):
+                    narrow(folder, name, about, mode)
+                    self.rights[key] = (WIDE, "whatever the default rights do not give is taken away")
+                return {path: Traits.of(folder, name, about, mode).unusual(mode)}
             except OSError as error:
                 self.rights[key] = (WIDE, f"this cannot be taken away ({error.strerror}): {path!r}")
+        return {}
 
 
 def _signature(paths: tuple[str, ...], made: Sequence[files.Stamp] | None = None) -> int:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from knit.core.placement import Installed
 from knit.errors import Transient
 from knit.node import legacy
 from knit.node.ledger import Entry, Ledger
 from knit.node.moves import Move, is_temporary
-from knit.node.records import Records
+from knit.node.records import Records, from_fields
 from knit.node.state import StateFolder
+from knit.node.traits import Traits
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ class Memory:
 
     `node` is a name for this node's temporary files; `installed` what is in the files, by Valkey key, `unloaded` those
     of them that no successful reload has followed; `moves` the pairs on their way; `leftovers` paths of temporary
-    files that could not be removed; `revision` that of the change feed up to which everything has been looked at.
+    files that could not be removed; `rights` what the operator has given to files, by path, where a new file would not
+    have them; `revision` that of the change feed up to which everything has been looked at.
     """
 
     def __init__(self, folder: StateFolder) -> None:
@@ -37,6 +39,7 @@ class Memory:
         self.unloaded: set[str] = set()
         self.moves: dict[str, Move] = {}
         self.leftovers: set[str] = set()
+        self.rights: dict[str, Traits] = {}
         self.revision: int | None = None
         self._folder = folder
         self._ledger = Ledger(folder, self._everything)
@@ -88,6 +91,7 @@ class Memory:
         """These are installed; unless `loaded`, a reload is owed."""
         keys = []
         for key, record in records:
+            self._left_behind(key, record.paths)
             self.installed[key] = record
             if not loaded:
                 self.unloaded.add(key)
@@ -104,7 +108,10 @@ class Memory:
 
     def drop(self, keys: Iterable[str]) -> None:
         """These are no longer this node's affair; their reload, if one is owed, still is."""
-        gone = [key for key in keys if self.installed.pop(key, None)]
+        gone = [key for key in keys if key in self.installed]
+        for key in gone:
+            self._left_behind(key)
+            del self.installed[key]
         self._note(["drop", key] for key in gone)
 
     def loaded(self) -> None:
@@ -117,6 +124,14 @@ class Memory:
         if self.revision != revision:
             self.revision = revision
             self._note([["revision", revision]])
+
+    def given(self, rights: Mapping[str, Traits | None]) -> None:
+        """These files have these rights; None: those of a new file."""
+        new = {path: traits for path, traits in rights.items() if self.rights.get(path) != traits}
+        for path, traits in new.items():
+            self._give(path, traits)
+        if new:
+            self._note([_rights(path, traits) for path, traits in new.items()])
 
     def left(self, path: str, *, there: bool) -> None:
         """A temporary file could not be removed, or is gone at last."""
@@ -145,6 +160,21 @@ class Memory:
             yield _going(move) if move.is_going else ["move", *move.to_json()]
         for path in self.leftovers:
             yield ["left", path]
+        for path, traits in self.rights.items():
+            yield _rights(path, traits)
+
+    def _left_behind(self, key: str, paths: Sequence[str] = ()) -> None:
+        """What this key's files are given is forgotten, but for these paths."""
+        if self.rights and key in self.installed:
+            for path in self.installed.paths(key):
+                if path not in paths:
+                    self.rights.pop(path, None)
+
+    def _give(self, path: str, traits: Traits | None) -> None:
+        if traits is None:
+            self.rights.pop(path, None)
+        else:
+            self.rights[path] = traits
 
     def _put(self, key: str) -> Entry:
         return ["put", key, self.installed.fields(key), int(key not in self.unloaded)]
@@ -180,10 +210,14 @@ class Memory:
     def _apply(self, entry: Entry) -> None:
         match entry:
             case ["put", str(key), fields, 0 | 1 as loaded]:
+                self._left_behind(key, from_fields(fields).paths if self.rights else ())
                 self.installed.take(key, fields)
                 (self.unloaded.discard if loaded else self.unloaded.add)(key)
             case ["drop", str(key)]:
+                self._left_behind(key)
                 self.installed.pop(key, None)
+            case ["rights", str(path), fields] if path.startswith("/"):
+                self._give(path, None if fields is None else Traits.from_json(fields))
             case ["owed", str(key)]:
                 self.unloaded.add(key)
             case ["loaded"]:
@@ -207,6 +241,10 @@ class Memory:
                 (self.leftovers.add if what == "left" else self.leftovers.discard)(path)
             case _:
                 raise ValueError("no entry of this version")
+
+
+def _rights(path: str, traits: Traits | None) -> Entry:
+    return ["rights", path, None if traits is None else traits.to_json()]
 
 
 def _going(move: Move) -> Entry:

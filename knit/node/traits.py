@@ -12,6 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 _ACCESS_LIST = "system.posix_acl_access"
+_NOBODY = 2**32 - 1
+"""To the system: leave it as it is."""
+
 _KEPT = (_ACCESS_LIST, "security.selinux")
 
 
@@ -28,12 +31,41 @@ class Traits:
     def of(cls, folder: int, name: str, about: os.stat_result, default: int) -> Traits:
         """Those of the file that lies there, with its mode made no wider than is good for a file with this default."""
         lists = {}
-        for attribute in _KEPT:
-            with suppress(OSError):
-                path = f"/proc/self/fd/{folder}/{name}"
-                lists[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
+        with suppress(OSError):
+            path = f"/proc/self/fd/{folder}/{name}"
+            for attribute in os.listxattr(path, follow_symlinks=False):
+                if attribute in _KEPT:
+                    lists[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
         mode = _good(about, default, listed=_ACCESS_LIST in lists)
         return cls(uid=about.st_uid, gid=about.st_gid, mode=mode, lists=lists)
+
+    def unusual(self, default: int) -> Traits | None:
+        """What of them is to be remembered; None when a new file of this default mode would have them anyway.
+
+        How a file is labelled is left to the system.
+        """
+        lists = {name: value for name, value in self.lists.items() if name == _ACCESS_LIST}
+        if not lists and (self.uid, self.gid, self.mode) == (os.geteuid(), os.getegid(), default):
+            return None
+        return replace(self, lists=lists)
+
+    def fit(self, default: int) -> Traits:
+        """The same for a new file with this default: no wider for others."""
+        return replace(self, mode=narrowed(self.mode, default, singled=True))
+
+    def to_json(self) -> list[object]:
+        """For the node's ledger."""
+        access = self.lists.get(_ACCESS_LIST)
+        return [self.uid, self.gid, self.mode, None if access is None else access.hex()]
+
+    @classmethod
+    def from_json(cls, fields: object) -> Traits:
+        """Raises ValueError when they are none."""
+        match fields:
+            case [int(uid), int(gid), int(mode), str() | None as access] if _are_ids(uid, gid) and 0 <= mode <= 0o777:
+                lists = {} if access is None else {_ACCESS_LIST: bytes.fromhex(access)}
+                return cls(uid=uid, gid=gid, mode=mode, lists=lists)
+        raise ValueError("not the rights of a file")
 
     def owned(self, owner: int | None, group: int | None) -> Traits:
         """The same with this owner and group, where they are not None."""
@@ -48,6 +80,10 @@ class Traits:
         # Last, for the others change it.
         os.fchmod(opened, self.mode & ~0o070 if lost == "group" else self.mode)
         return lost
+
+
+def _are_ids(*numbers: int) -> bool:
+    return all(0 <= number < _NOBODY for number in numbers)
 
 
 def narrowed(mode: int, default: int, *, singled: bool) -> int:

@@ -114,6 +114,76 @@ def test_an_access_list_outlives_a_renewal_and_none_is_inherited(node: Node, pub
     assert mode(chain) == before
 
 
+@pytest.mark.parametrize(("given", "comes_back"), [(0o640, 0o640), (0o440, 0o440), (0o644, 0o640), (0o600, 0o600)])
+@pytest.mark.parametrize("noticed", ["at a poll", "at a start", "at a renewal"])
+def test_a_key_that_was_deleted_comes_back_with_its_owner_group_and_mode(
+    node: Node, publisher: Publisher, given: int, comes_back: int, noticed: str
+) -> None:
+    publisher.pair("cert:a", pki.pair(age=30))
+    loop = node.start()
+    assert loop.once()
+    key = node.folder / "www.key"
+    if AS_ROOT:
+        os.chown(key, OWNER, GROUP)
+    key.chmod(given)
+    if noticed == "at a poll":
+        assert loop._pass(sweep=False)
+    elif noticed == "at a start":
+        assert node.once()
+    else:
+        renew(node, publisher)
+    key.unlink()
+    assert node.once()
+    about = key.stat()
+    assert mode(key) == (comes_back if AS_ROOT or given != 0o644 else 0o600)
+    assert not AS_ROOT or (about.st_uid, about.st_gid) == (OWNER, GROUP)
+    assert mode(node.folder / "www.pem") == 0o644
+    # What has come back is what it was: at the next time, too.
+    key.unlink()
+    assert node.once()
+    assert mode(key) == (comes_back if AS_ROOT or given != 0o644 else 0o600)
+
+
+def test_what_a_file_was_given_is_taken_back_by_giving_it_something_else(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    key = node.folder / "www.key"
+    for given in (0o640, 0o600):
+        assert node.once()
+        key.chmod(given)
+        assert node.once()
+        key.unlink()
+        assert node.once()
+        assert mode(key) == given
+
+
+def test_what_a_file_was_given_is_forgotten_when_its_pair_moves_or_is_no_longer_published(
+    node: Node, publisher: Publisher
+) -> None:
+    for generation, name in enumerate(("www", "other"), 1):
+        publisher.pair("cert:a", pki.pair(age=1 / generation), generation=generation, name=name)
+        assert node.once()
+        (node.folder / f"{name}.key").chmod(0o640)
+        assert node.once()
+    publisher.pair("cert:b", pki.pair(), name="third")
+    publisher.prune("cert:a")
+    assert node.once()
+    assert node.start()._disk._memory.rights == {}
+
+
+def test_a_deleted_file_s_access_list_comes_back(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    assert node.once()
+    key, wanted = node.folder / "www.key", access_list(user=GROUP, rights=4)
+    try:
+        os.setxattr(key, ACCESS_LIST, wanted)
+    except OSError:
+        pytest.skip("no access lists on this file system")
+    assert node.once()
+    key.unlink()
+    assert node.once()
+    assert os.getxattr(key, ACCESS_LIST) == wanted
+
+
 @pytest.mark.parametrize(
     ("name", "wide", "right"), [("www.key", 0o644, 0o600), ("www.key", 0o606, 0o600), ("www.pem", 0o666, 0o644)]
 )
