@@ -27,6 +27,9 @@ CHUNK = 50
 NAMED = 10
 """Keys that one line names; of more it tells how many."""
 
+CLAIMS = 4
+"""Places remembered for each pair, at most: of those that it once had, too."""
+
 PATROL = 200
 """Pairs whose files are looked at in one poll, in turn; a look at everything covers them all."""
 
@@ -60,6 +63,7 @@ class Watch:
         self._missing: set[str] = set()
         self._crossed: set[str] = set()
         self._claims: dict[int, str] | None = None
+        self._claiming: set[str] = set()
         self._later: set[str] | None = None
         self._written: list[str] = []
         self._remarks: dict[str, tuple[str, str]] = {}
@@ -80,7 +84,7 @@ class Watch:
             self._look_at_all(keys)
         finally:
             self._inspector.close()
-            self._claims = None
+            self._claiming.clear()
         if sweep:
             self._disk.tidy()
         self._disk.remember(revision)
@@ -115,6 +119,8 @@ class Watch:
             self._forget(self._disk.installed.keys() - index)
         self._index = index
         self._crossed = set()
+        if len(self._claims or ()) > CLAIMS * len(self._disk.installed) + CHUNK:
+            self._claims = None
         self._missing &= index
         for key in self._complaints.keys() - index:
             del self._complaints[key]
@@ -146,9 +152,12 @@ class Watch:
         return patrol
 
     def _claimed(self) -> dict[int, str]:
-        """Which key has which file, by its place's hash: those that are installed and still published."""
+        """Which key has which file, by its place's hash.
+
+        It is kept, so that a change costs no look at all others; `_has` tells whether it still is so.
+        """
         claims: dict[int, str] = {}
-        for key in sorted(self._index & self._disk.installed.keys()):
+        for key in sorted(self._disk.installed):
             for path in self._disk.installed[key].paths:
                 place = hash(self._disk.place(path))
                 owner = claims.setdefault(place, key)
@@ -215,6 +224,7 @@ class Watch:
         record = offer.seen(known, self._clock())
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             self._check_claims(offer)
+            self._claim(offer)
             self._remark(offer, "files differ from what was installed", "somebody has changed or removed them")
             return Placement(key=offer.key, outputs=offer.outputs, record=record, known=known)
         self._disk.adopt(offer.key, record)
@@ -265,14 +275,22 @@ class Watch:
             self._claims = self._claimed()
         for path, place in places.items():
             owner = self._claims.get(hash(place), offer.key)
-            if owner != offer.key:
+            if owner != offer.key and self._has(owner, place):
                 # The owner may have moved away or be gone: a look at everything tells.
                 if offer.key not in self._complaints:
                     self._crossed.add(offer.key)
                 raise Transient(f"{path!r} belongs to {owner!r} already: {offer.key!r} must name another file")
 
+    def _has(self, key: str, place: object) -> bool:
+        """Whether this is, or is going to be, one of the files of this key, which is published."""
+        if key in self._claiming:
+            return True
+        known = self._disk.installed.get(key)
+        return known is not None and key in self._index and any(self._disk.place(path) == place for path in known.paths)
+
     def _claim(self, offer: Offer) -> None:
         assert self._claims is not None
+        self._claiming.add(offer.key)
         for path in offer.paths:
             self._claims[hash(self._disk.place(path))] = offer.key
 
@@ -281,7 +299,8 @@ class Watch:
 
         Also without a memory a newcomer then takes no pair's files while their value is still published.
         """
-        if self._later is None or self._claims is None or hash(self._disk.place(offer.paths[-1])) in self._claims:
+        assert self._claims is not None
+        if self._later is None or self._claims.get(hash(self._disk.place(offer.paths[-1]))) == offer.key:
             return False
         there = None if offer.equals(found) else self._facts_of(found)
         if there is None or there.names == facts.names:

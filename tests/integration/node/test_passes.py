@@ -12,6 +12,7 @@ import pytest
 
 from knit.core.model.certificate import Bundle
 from knit.flows.watch import PATROL
+from knit.node.disk import Disk
 from rig.valkey import Valkey
 from tests.integration.node import pki
 from tests.integration.node.conftest import LAYOUT, Node, Publisher
@@ -261,6 +262,48 @@ def test_a_file_that_its_key_has_given_up_can_be_taken_over(node: Node, publishe
     loop._pass(sweep=False)
     assert loop._pass(sweep=False)
     assert node.pair() == renewed
+
+
+def test_a_change_looks_at_the_files_of_no_other_pair(
+    node: Node, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        publisher.pair(f"cert:{number}", pki.pair(age=30), name=f"n{number}")
+    loop = node.start()
+    assert loop.once()
+    asked: list[str] = []
+    real = Disk.place
+
+    def place(disk: Disk, path: str) -> object:
+        asked.append(path)
+        return real(disk, path)
+
+    monkeypatch.setattr(Disk, "place", place)
+    publisher.pair("cert:7", pki.pair(), generation=2, name="n7")
+    assert loop._pass(sweep=False)
+    assert {Path(path).name for path in asked} == {"n7.key", "n7.pem"}
+    # And a newcomer that wants another's files is still found out.
+    asked.clear()
+    publisher.pair("cert:new", pki.pair(), name="n9")
+    assert not loop._pass(sweep=False)
+    assert {Path(path).name for path in asked} == {"n9.key", "n9.pem"}
+
+
+def test_a_file_whose_owner_was_given_another_folder_can_be_taken(node: Node, publisher: Publisher) -> None:
+    """What a node remembers of places is no more than a hint."""
+    old, new = node.folder / "old", node.folder / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    publisher.publish("cert:a", pki.value(pki.pair(age=30), old, "www", generation=1))
+    loop = node.start()
+    assert loop.once()
+    old.rename(node.folder / "moved")
+    old.mkdir()
+    assert loop._pass(sweep=False)
+    publisher.publish("cert:b", pki.value(pki.pair(), node.folder / "moved", "www", generation=1))
+    loop._pass(sweep=False)
+    assert loop._pass(sweep=False)
+    assert (node.folder / "moved/www.key").read_bytes() != (old / "www.key").read_bytes()
 
 
 def test_two_keys_may_swap_their_files(node: Node, publisher: Publisher) -> None:
