@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -136,3 +138,94 @@ def test_what_is_no_reply_or_has_no_end_is_told_as_such(raw: bytes, said: str) -
 def test_names_of_headers_are_lower_case_and_repeated_ones_are_joined() -> None:
     reply, _ = read(OK + b"LINK: <a>\r\nLink:<b> \r\nContent-Length: 0\r\nOdd\r\n\r\n")
     assert reply.headers == {"link": "<a>, <b>", "content-length": "0", "odd": ""}
+
+
+class Kept(Fed):
+    """One whose requests go nowhere, with a socket that only ends."""
+
+    def __init__(self, *replies: bytes) -> None:
+        super().__init__(iter(()))
+        self._replies = list(replies)
+        self.opened = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    def _open(self) -> Any:
+        self.opened += 1
+        return SimpleNamespace(close=lambda: None)
+
+    def _send(self, stream: object, data: bytes) -> None:
+        assert data.startswith(b"POST /x HTTP/1.1\r\nHost: ca.example\r\n")
+        self._fed = iter([self._replies.pop(0)])
+
+    def ask(self) -> bytes:
+        return self.exchange("POST", "/x", "").body
+
+
+def whole(header: bytes = b"", more: bytes = b"") -> bytes:
+    return OK + header + b"Content-Length: 2\r\n\r\nok" + more
+
+
+@pytest.mark.parametrize(
+    ("reply", "stays"),
+    [
+        (whole(), True),
+        (whole(b"Connection: close\r\n"), False),
+        (whole().replace(b"1.1", b"1.0"), False),
+        (whole(more=OK + b"Content-Length: 4\r\n\r\nfake"), False),
+        (whole(more=b"\n"), False),
+    ],
+    ids=["kept", "ended by the CA", "HTTP/1.0", "with another reply", "with a byte more"],
+)
+def test_a_connection_is_used_again_only_after_a_reply_that_leaves_nothing(reply: bytes, *, stays: bool) -> None:
+    connection = Kept(reply, whole())
+    assert connection.ask() == b"ok"
+    assert connection.is_open is stays
+    assert connection.ask() == b"ok", "nothing is left of the first reply"
+    assert connection.opened == (1 if stays else 2)
+
+
+def test_a_ca_that_ends_each_connection_after_one_reply_gets_one_for_each_request() -> None:
+    connection = Kept(whole(), b"", whole(), whole(), whole())
+    assert connection.ask() == b"ok"
+    with pytest.raises(Unreachable):
+        connection.ask()
+    for _ in range(3):
+        assert connection.ask() == b"ok"
+        assert not connection.is_open
+
+
+@pytest.mark.parametrize("replies", [0, 2, 5])
+def test_one_that_breaks_off_at_another_time_is_used_as_before(replies: int) -> None:
+    connection = Kept(*[whole()] * replies, b"", whole())
+    for _ in range(replies):
+        connection.ask()
+    with pytest.raises(Unreachable):
+        connection.ask()
+    connection.ask()
+    assert connection.is_open
+
+
+@pytest.mark.parametrize(
+    ("replies", "idle", "doubtful"), [(1, 0.0, True), (2, 0.0, False), (2, 0.9, False), (2, 1.1, True)]
+)
+def test_a_connection_may_have_been_ended_after_its_first_reply_or_a_while(
+    replies: int, idle: float, *, doubtful: bool
+) -> None:
+    connection = Kept(*[whole()] * replies)
+    for _ in range(replies):
+        connection.ask()
+    assert connection._is_doubtful(idle) is doubtful
+
+
+def test_replies_are_counted_anew_for_each_connection() -> None:
+    connection = Kept(whole(), whole(), b"", whole(), b"", whole())
+    connection.ask()
+    connection.ask()
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            connection.ask()
+        connection.ask()
+    assert not connection.is_open

@@ -61,3 +61,13 @@ def test_a_subscription_that_was_woken_in_mid_reply_is_begun_anew(monkeypatch: p
     with pytest.raises(SystemExit):
         loop.forever()
     assert (passes, closed) == ([True, True], [True])
+
+
+def test_whoever_was_told_to_stop_is_told_no_more_while_it_puts_things_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+    monkeypatch.setattr("knit.node.signals.start.hold", lambda: held.append(True))
+    signals = Signals()
+    with pytest.raises(SystemExit) as ended, signals.shield():
+        signals._received(signal.SIGTERM, None)
+        assert (signals.stopping(), held) == (True, [])
+    assert (ended.value.code, held) == (0, [True])

@@ -19,7 +19,7 @@ from knit.core.model.decision import CertState
 from knit.errors import Busy
 from knit.outages import Outages
 from knit.queue import messages
-from workers.actors import Flows, declare
+from workers.actors import PARKED, Flows, declare
 from workers.later import Later
 from workers.retries import RetryShare
 
@@ -140,6 +140,28 @@ def test_what_another_certificate_holds_is_asked_for_again_soon_however_often(tr
         queue.broker.get_actor("renew").fn(7, tries)
     assert [args for args, _ in calls] == [(7, tries + 1)] * 2
     assert all(delay <= timedelta(seconds=10) for _, delay in calls)
+
+
+def test_one_that_found_no_room_is_looked_at_in_time_though_its_turn_were_lost() -> None:
+    class Full:
+        def run(self, cert_id: CertId) -> Outcome:
+            return Skipped(cert_id=cert_id, reason="later", queued=True)
+
+    class Noted:
+        def send(self, message: messages.Message, *, delay: timedelta) -> None:
+            calls.append((tuple(message.args), delay))
+
+    calls: list[tuple[Any, timedelta]] = []
+    full: Any = Full()
+    noted: Any = Noted()
+    share = RetryShare(4)
+    queue = queue_in_memory()
+    with share.room(CertId(1)):
+        flows = Flows(reconcile=full, renew=full, publish=full, clock=full, retries=share)
+        declare(queue, flows, full, noted)
+        queue.broker.get_actor("renew").fn(7)
+    assert calls == [((7,), PARKED)]
+    assert share.freed() == CertId(7)
 
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
