@@ -19,8 +19,9 @@ from knit.errors import KnitError
 from knit.issuers.acme.identities import caa_identities
 from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
-from knit.settings.central import Acme, Dns
+from knit.settings.central import Dns
 from knit.settings.environment import Environment
+from knit.settings.issuers import Acme, described
 from knit.settings.variables import SETTINGS
 from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
@@ -50,18 +51,26 @@ class Checking:
     def findings(self, facts: Facts) -> list[Finding]:
         """What they mean; where the CA does not say who it is, CAA records are shown instead of judged."""
         try:
-            identities = caa_identities(self.acme.directory, self.acme.ca_files, now, self.sleep, self.acme.proxies)
+            directory, files = self.acme.terms.directory, self.acme.ca_files
+            identities = caa_identities(directory, files, now, self.sleep, self.acme.proxies)
         except KnitError as error:
             return of_silent_ca(facts, str(error))
         findings = judge(facts, Authority(identities=identities, account_uri=self._account_uri()))
         if identities or facts.caa.problem is not None or not facts.caa.records:
             return findings
-        return of_unnamed_ca(facts, findings, self.acme.directory)
+        return of_unnamed_ca(facts, findings, self.acme.terms.directory)
 
     def _account_uri(self) -> str | None:
         """Our account, where this machine knows the database."""
-        account = None if self.database is None else Accounts(self.database).get(self.acme.directory, self.acme.name)
+        terms = self.acme.terms
+        account = None if self.database is None else Accounts(self.database).get(terms.directory, terms.name)
         return None if account is None else account.uri
+
+
+def _first(env: Environment) -> Acme:
+    """Whom a certificate that names nobody is ordered from."""
+    who = described(env)
+    return next(acme for acme in who.openable() if acme.terms.name == who.default[0])
 
 
 @contextmanager
@@ -71,7 +80,7 @@ def open_checking(env: Environment, sleep: Sleep) -> Iterator[Checking]:
 
     def over(exclusive: Exclusive, database: Database | None) -> Checking:
         return Checking(
-            acme=Acme.read(env),
+            acme=_first(env),
             delegation=delegation(dns, sleep),
             solvers=solvers(env, dns, sleep),
             exclusive=exclusive,

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from knit.app.clock import now
-from knit.app.issuing import acme
+from knit.app.issuing import open_issuers
 from knit.app.listeners import to_log
 from knit.app.locks import LeasedLocks
 from knit.app.names import WORKER
@@ -16,7 +16,6 @@ from knit.app.stores import open_stores
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
-from knit.issuers.configured import Registry as Issuers
 from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
@@ -58,8 +57,8 @@ def open_worker(
         stores = open_stores(settings, database, opened, tell)
         leases = stores.leases
         holding = Holding(database, leases)
-        issuer = acme(settings.acme, Accounts(database), leases, sleep)
-        opened.callback(issuer.close)
+        issuers = open_issuers(settings.acme, Accounts(database), leases, sleep)
+        opened.callback(issuers.close)
         proofs = proving(env, settings.dns, sleep, LeasedLocks(leases, sleep), holding.removed)
         renew = Renew(
             holding=holding,
@@ -69,7 +68,7 @@ def open_worker(
             publication=stores.published.publication,
             belonging=stores.published.belonging,
             values=stores.values(),
-            issuers=Issuers([issuer]),
+            issuers=issuers,
             prover=proofs.prover,
             sweep=proofs.sweep,
             rules=settings.rules,

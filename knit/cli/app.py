@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adopt-valkey": ("valkey", "Make the certificate Valkey this database's."),
     "issuers": ("issuers", "Show where certificates come from, or confirm a switch to another CA."),
     "account": ("account", "Mend the account at the CA."),
+    "config": ("config", "Check what is set, and what each process would do with it."),
     "providers": ("providers", "List the DNS providers and the variables they read."),
     "dns": ("dns", "Check whether an order for a name would succeed."),
     "version": ("about", "Print the version."),

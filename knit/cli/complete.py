@@ -42,11 +42,11 @@ def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 def issuers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """All that are configured here; after a comma, what comes next."""
     from knit.errors import Misconfigured
-    from knit.settings import central
     from knit.settings.environment import Environment
+    from knit.settings.issuers import described
 
     try:
-        known = [terms.name for terms in central.issuers(Environment.of_process())]
+        known = [terms.name for terms in described(Environment.of_process()).terms]
     except Misconfigured:
         return []
     before = typed[: typed.rfind(",") + 1]

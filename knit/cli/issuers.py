@@ -42,13 +42,8 @@ def accept(*, name: str, as_records: bool) -> None:
 
     Certificates from another directory are due at the next pass, and stay published until their successors are.
     """
-    from knit.errors import Misconfigured
-
     central = settings()
-    terms = central.rules.terms(name)
-    if terms is None:
-        known = ", ".join(one.name for one in central.rules.issuers)
-        raise Misconfigured(f"no issuer is called {name!r}; configured: {known}")
+    terms = central.rules.named(name)
     with connected(central) as console:
         before = console.issuers.recall(name)
         due = console.issuers.accept(terms)

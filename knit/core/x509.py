@@ -217,7 +217,7 @@ def _check_chain(chain: Sequence[x509.Certificate], roots: bytes) -> None:
         signer = chain[0].issuer.rfc4514_string()[:200]
         message = (
             f"the CA sent the certificate without its issuer's ({signer!r}); if that root signs certificates directly, "
-            "add it to KNIT_ACME_CA_FILE"
+            "add it to KNIT_ACME_CA_FILE (or ca_file)"
         )
         raise BundleMismatch(message)
     for place, (issued, issuer) in enumerate(pairwise(chain), start=1):

@@ -30,6 +30,9 @@ class Issuer(Protocol):
         CSR may have been sent, what does not say in the CA's own words that the order is over is OrderKept.
         """
 
+    def close(self) -> None:
+        """End what it keeps open."""
+
 
 class Issuers(Protocol):
     """Finds the issuer a certificate asks for."""
@@ -41,7 +44,8 @@ class Issuers(Protocol):
 class Accounts(Protocol):
     """The ACME accounts in Postgres, one for each directory and issuer."""
 
-    def get(self, directory: str, issuer: str) -> Account | None: ...
+    def get(self, directory: str, issuer: str) -> Account | None:
+        """That of this issuer; else that of the issuer of the plain variables, if it has one at this directory."""
 
     def save(self, account: Account) -> None:
         """Insert it, or replace the one of the same directory and issuer. Called with the account's lease held."""

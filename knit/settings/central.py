@@ -6,20 +6,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from knit.core import proxy
-from knit.core.model.issuer import UNNAMED, Terms
-from knit.core.proxy import Proxies
+from knit.core.model.issuer import Terms
 from knit.core.words import flag
 from knit.errors import Misconfigured
-from knit.settings.environment import Environment, readable_file
+from knit.settings.environment import Environment
+from knit.settings.issuers import Acme, described
 from knit.settings.variables import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:
     from knit.core.model.decision import Rules
-
-PLAIN = UNNAMED
-"""The issuer that the plain variables (KNIT_ACME_...) describe: the one of all rows that were written before issuers
-had names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +25,7 @@ class Central:
     queue_url: str | None = field(repr=False)
     index_key: str
     issuers: tuple[Terms, ...]
+    default: tuple[str, ...]
     threshold: timedelta | None
     log_level: str
 
@@ -37,11 +33,13 @@ class Central:
     def read(cls, env: Environment) -> Central:
         """Raises Misconfigured with one line."""
         refuse_unknown(env)
+        who = described(env)
         return cls(
             db_url=required(env, "KNIT_DB_URL"),
             queue_url=queue_url(env, must=False),
             index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
-            issuers=issuers(env),
+            issuers=who.terms,
+            default=who.default,
             threshold=_threshold(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )
@@ -49,7 +47,7 @@ class Central:
     @property
     def rules(self) -> Rules:
         """What decides when a certificate is due."""
-        return _rules(self.issuers, self.threshold)
+        return _rules(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,40 +68,6 @@ class Scheduling:
             queue_url=queue_url(env, must=queue_required),
             interval=SETTINGS["KNIT_RENEW_INTERVAL"].read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acme:
-    """How to speak to the CA."""
-
-    name: str
-    directory: str
-    email: str | None
-    ca_files: tuple[str, ...]
-    hosts: tuple[str, ...]
-    deactivates: bool
-    proxies: Proxies
-    eab_kid: str | None
-    eab_hmac: str | None = field(repr=False)
-
-    @classmethod
-    def read(cls, env: Environment) -> Acme:
-        """Raises Misconfigured with one line."""
-        kid, hmac = (SETTINGS[f"KNIT_ACME_EAB_{part}"].read(env) for part in ("KID", "HMAC"))
-        if (kid is None) != (hmac is None):
-            message = "KNIT_ACME_EAB_KID and KNIT_ACME_EAB_HMAC: set both or neither"
-            raise Misconfigured(message)
-        return cls(
-            name=PLAIN,
-            directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env),
-            email=SETTINGS["KNIT_ACME_EMAIL"].read(env),
-            ca_files=_ca_files(env),
-            hosts=SETTINGS["KNIT_ACME_HOSTS"].read(env) or (),
-            deactivates=SETTINGS["KNIT_ACME_DEACTIVATE"].read(env),
-            proxies=_proxies(env),
-            eab_kid=kid,
-            eab_hmac=hmac,
         )
 
 
@@ -144,7 +108,9 @@ class Worker:
     index_key: str
     threshold: timedelta | None
     concurrency: int
-    acme: Acme
+    issuers: tuple[Terms, ...]
+    default: tuple[str, ...]
+    acme: tuple[Acme, ...]
     dns: Dns
     log_level: str
 
@@ -152,6 +118,7 @@ class Worker:
     def read(cls, env: Environment, *, queue_required: bool) -> Worker:
         """Raises Misconfigured with one line."""
         refuse_unknown(env)
+        who = described(env)
         return cls(
             db_url=required(env, "KNIT_DB_URL"),
             valkey_url=required(env, "KNIT_VALKEY_URL"),
@@ -159,25 +126,17 @@ class Worker:
             index_key=SETTINGS["KNIT_INDEX_KEY"].read(env),
             threshold=_threshold(env),
             concurrency=SETTINGS["KNIT_RENEW_CONCURRENCY"].read(env),
-            acme=Acme.read(env),
+            issuers=who.terms,
+            default=who.default,
+            acme=who.openable(),
             dns=Dns.read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )
 
     @property
-    def issuers(self) -> tuple[Terms, ...]:
-        """Where this worker gets certificates."""
-        return (Terms(name=self.acme.name, directory=self.acme.directory),)
-
-    @property
     def rules(self) -> Rules:
         """What decides when a certificate is due."""
-        return _rules(self.issuers, self.threshold)
-
-
-def issuers(env: Environment) -> tuple[Terms, ...]:
-    """The issuers that this environment describes. Raises Misconfigured."""
-    return (Terms(name=PLAIN, directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env)),)
+        return _rules(self)
 
 
 def queue_url(env: Environment, *, must: bool) -> str | None:
@@ -192,39 +151,16 @@ def queue_url(env: Environment, *, must: bool) -> str | None:
     return queue
 
 
-def _rules(issuers: tuple[Terms, ...], threshold: timedelta | None) -> Rules:
+def _rules(settings: Central | Worker) -> Rules:
     from knit.core.model.decision import Policy, Rules
 
-    return Rules(issuers=issuers, policy=Policy(threshold=threshold))
+    policy = Policy(threshold=settings.threshold)
+    return Rules(issuers=settings.issuers, default=settings.default, policy=policy)
 
 
 def _threshold(env: Environment) -> timedelta | None:
     days = SETTINGS["KNIT_RENEW_THRESHOLD_DAYS"].read(env)
     return None if days is None else timedelta(days=days)
-
-
-def _ca_files(env: Environment) -> tuple[str, ...]:
-    own = SETTINGS["KNIT_ACME_CA_FILE"].read(env)
-    if own is not None:
-        return (own,)
-    files = tuple(path for path in env.get("LEGO_CA_CERTIFICATES", "").split(":") if path)
-    for path in files:
-        try:
-            readable_file(path)
-        except ValueError as error:
-            message = f"LEGO_CA_CERTIFICATES={path!r}: must be {error}"
-            raise Misconfigured(message) from None
-    return files
-
-
-def _proxies(env: Environment) -> Proxies:
-    """Upper case goes before lower case, as in Go."""
-    through, spared = (env.get(name) or env.get(name.lower()) or "" for name in ("HTTPS_PROXY", "NO_PROXY"))
-    try:
-        return proxy.parse(through, spared)
-    except ValueError as error:
-        message = f"HTTPS_PROXY: {error}"
-        raise Misconfigured(message) from None
 
 
 def _cname_disabled(env: Environment) -> bool:

@@ -61,6 +61,10 @@ class Environment(Mapping[str, str]):
     def __contains__(self, name: object) -> bool:
         return name in self._variables or f"{name}_FILE" in self._variables
 
+    def origin(self, name: str) -> str:
+        """Where the value of NAME comes from: its name, or the path of its file."""
+        return name if name in self._variables else self._variables[f"{name}_FILE"]
+
     def child(self, *, without: str) -> dict[str, str]:
         """The variables for a child process, leaving out those whose names start with `without`."""
         return {name: value for name, value in self._variables.items() if not name.startswith(without)}

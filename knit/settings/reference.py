@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from knit.settings.document import Key
+from knit.settings.issuer_keys import ACME, SSLCOM, TOP, WELL_KNOWN
 from knit.settings.variables import TABLE, Setting
 
 HEAD = """\
@@ -11,10 +13,11 @@ HEAD = """\
 
 <!-- Printed by `python -m knit.settings.reference`; a test holds this page against the code. -->
 
-All settings are environment variables. An empty one counts as unset. `NAME_FILE` names a file that holds the value of
-`NAME` (trailing newlines are cut; `NAME` itself wins), which is how secrets are best passed. A bad value, a missing
-required one and a `KNIT_` name that is not on this page stop the process at its start: exit code 2, and one line that
-names the variable, the value (unless it is a secret) and what is allowed.
+All settings are environment variables; one of them can name [a file of issuers](#the-file-of-issuers). An empty one
+counts as unset. `NAME_FILE` names a file that holds the value of `NAME` (trailing newlines are cut; `NAME` itself
+wins), which is how secrets are best passed. A bad value, a missing required one and a `KNIT_` name that is not on this
+page stop the process at its start: exit code 2, and one line that names the variable, the value (unless it is a secret)
+and what is allowed. `knit config check` says what each process would do with what is set.
 
 Durations are written as in Go, `90s`, `5m`, `1h30m`, also with days, `30d`, or as bare seconds.
 
@@ -39,9 +42,51 @@ A second account of a provider, `--provider desec@west`, reads `DESEC_TOKEN__WES
 """
 
 
+SSLCOM_HAS_TWO = f"""
+For RSA keys that of `sslcom` is `{SSLCOM[True]}`.
+"""
+
+ISSUERS = """
+## The file of issuers
+
+With `KNIT_ISSUERS_FILE`, a TOML file describes who issues. A key or table that is not on this page is refused, with the
+file, the line and the nearest name; secrets are in files of their own, named by keys that end in `_file`.
+`knit config check` reads it as every process would. [Several issuers](howto/several-issuers.md) shows how to go there.
+
+| key | meaning | default |
+|---|---|---|
+"""
+
+ISSUER = """
+A table `[issuer.NAME]` for each; a name is 1 to 40 of a-z, 0-9 and hyphens.
+
+| key | meaning | default |
+|---|---|---|
+"""
+
+DIRECTORIES = """
+Issuers of these names need no directory:
+
+| name | directory |
+|---|---|
+"""
+
+
 def page() -> str:
     """The whole page."""
-    return HEAD + "".join(map(_row, TABLE)) + TAIL
+    return HEAD + "".join(map(_row, TABLE)) + TAIL + _issuers()
+
+
+def _issuers() -> str:
+    """The keys of the file, as it is read by them."""
+    top = "".join(_key(key) for key in TOP if key.name != "issuer")
+    known = "".join(f"| `{name}` | `{directory}` |\n" for name, directory in WELL_KNOWN.items())
+    return ISSUERS + top + ISSUER + "".join(map(_key, ACME)) + DIRECTORIES + known + SSLCOM_HAS_TWO
+
+
+def _key(key: Key) -> str:
+    cells = (f"`{key.name}`", key.help, "needed" if key.needed else key.otherwise)
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 
 
 def _row(setting: Setting) -> str:

@@ -91,6 +91,15 @@ TABLE: tuple[Setting, ...] = (
         (LIST, *ISSUING, *NODE),
     ),
     Setting(
+        "KNIT_ISSUERS",
+        parse.text,
+        None,
+        "The text of a file that describes [several issuers](#the-file-of-issuers); mostly `KNIT_ISSUERS_FILE`, its "
+        "path. Then no `KNIT_ACME_` variable may be set.",
+        (LIST, *ISSUING),
+        unset="one issuer, `acme`, by the variables below",
+    ),
+    Setting(
         "KNIT_ACME_DIRECTORY",
         parse.url("https"),
         LETS_ENCRYPT,

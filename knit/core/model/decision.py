@@ -10,6 +10,7 @@ from enum import StrEnum
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.issuer import UNNAMED, Asked, Terms
+from knit.errors import Misconfigured
 
 
 class Reason(StrEnum):
@@ -163,6 +164,17 @@ class Rules:
     def terms(self, issuer: str) -> Terms | None:
         """Those of the issuer of this name; None when this process knows no such issuer."""
         return next((terms for terms in self.issuers if terms.name == issuer), None)
+
+    def named(self, issuer: str | None) -> Terms:
+        """Of the issuer that a person names; without a name, the first that issues what names none.
+
+        Raises Misconfigured.
+        """
+        terms = self.terms(self._default[0] if issuer is None else issuer)
+        if terms is None:
+            known = ", ".join(one.name for one in self.issuers)
+            raise Misconfigured(f"no issuer is called {issuer!r}; configured: {known}")
+        return terms
 
     def terms_of(self, spec: CertSpec) -> tuple[Terms, ...]:
         """Of the issuers that this certificate may come from, in order; without those that are not known here."""

@@ -51,11 +51,12 @@ class Registration(pydantic.BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registrar:
-    """Makes sure that there is an account, once for all workers."""
+    """Makes sure that there is an account, once for all workers. `binding` is what people set to bind it."""
 
     directory_url: str
     issuer: str
     holder: Holder
+    binding: str
     accounts: Accounts
     leases: Leases
     sleep: Sleep
@@ -133,7 +134,7 @@ class Registrar:
         elif directory.account_binding:
             message = (
                 f"the CA at {Origin.of(self.directory_url)} only registers accounts bound to one it knows: "
-                "set KNIT_ACME_EAB_KID and KNIT_ACME_EAB_HMAC to what it gave you"
+                f"set {self.binding} to what it gave you"
             )
             raise CredentialsRejected(message)
         return messages.NewRegistration.from_data(**wanted)

@@ -41,6 +41,7 @@ class Hosts:
 
 def _way_out(url: object) -> str:
     try:
-        return f"; if {Origin.of(url)} is the CA's too, name it in KNIT_ACME_HOSTS" if isinstance(url, str) else ""
+        named = "name it in KNIT_ACME_HOSTS (or hosts)"
+        return f"; if {Origin.of(url)} is the CA's too, {named}" if isinstance(url, str) else ""
     except ValueError:
         return ""

@@ -39,7 +39,7 @@ class Site:
     """One CA: the issuer's name, its directory, its roots (none: the system's), other hosts that are its own.
 
     `holder` says who the account is for. `deactivates`: proofs of control of names are given up once the certificate
-    is there.
+    is there. `plain`: people describe it by variables, and not by a file.
     """
 
     name: str
@@ -49,18 +49,28 @@ class Site:
     holder: Holder = field(default_factory=Holder)
     deactivates: bool = False
     proxies: Proxies = field(default_factory=Proxies)
+    plain: bool = True
+
+    def called(self, key: str) -> str:
+        """What people call one of its settings."""
+        return f"KNIT_ACME_{key.upper()}" if self.plain else f"{key} of issuer {self.name}"
+
+    @property
+    def doubt(self) -> str:
+        """What to look at when there is no CA at its directory."""
+        return "is KNIT_ACME_DIRECTORY right?" if self.plain else f"is directory of issuer {self.name} right?"
 
     def all_hosts(self) -> Hosts:
         """Where requests may go. Raises Misconfigured."""
         try:
             home = Origin.of(self.directory)
         except ValueError:
-            message = f"KNIT_ACME_DIRECTORY: {self.directory!r}: an https URL is needed"
+            message = f"{self.called('directory')}: {self.directory!r}: an https URL is needed"
             raise Misconfigured(message) from None
         try:
             return Hosts(home, frozenset(Origin.of(f"https://{host}") for host in self.hosts))
         except ValueError:
-            message = f"KNIT_ACME_HOSTS: {','.join(self.hosts)!r}: hosts are needed, each with or without a port"
+            message = f"{self.called('hosts')}: {','.join(self.hosts)!r}: hosts are needed, each with or without a port"
             raise Misconfigured(message) from None
 
 
@@ -83,13 +93,8 @@ class AcmeIssuer:
     def __init__(self, site: Site, accounts: Accounts, leases: Leases, clock: Clock, sleep: Sleep) -> None:
         """Raises Misconfigured for a directory that is not https, or roots that cannot be read."""
         self.name, self.directory = site.name, site.directory
-        try:
-            self._hosts = Hosts(
-                Origin.of(site.directory), frozenset(Origin.of(f"https://{host}") for host in site.hosts)
-            )
-        except ValueError:
-            message = f"KNIT_ACME_DIRECTORY: {site.directory!r}: an https URL is needed"
-            raise Misconfigured(message) from None
+        self._site = site
+        self._hosts = site.all_hosts()
         self._context = trust(site.ca_files)
         self._proxies = site.proxies
         self.roots = roots(site.ca_files)
@@ -98,6 +103,7 @@ class AcmeIssuer:
             directory_url=site.directory,
             issuer=self.name,
             holder=site.holder,
+            binding=f"{site.called('eab_kid')} and {site.called('eab_hmac' if site.plain else 'eab_hmac_file')}",
             accounts=accounts,
             leases=leases,
             sleep=sleep,
@@ -188,10 +194,10 @@ class AcmeIssuer:
         except ProblemReply as refused:
             if refused.problem.code or not 300 <= refused.problem.status < 500 or refused.problem.is_limit:
                 raise
-            text = f"{refused.problem.text} at {self.directory}; is KNIT_ACME_DIRECTORY right?"
+            text = f"{refused.problem.text} at {self.directory}; {self._site.doubt}"
             raise ProblemReply(replace(refused.problem, text=text)) from None
         except Garbled as error:
-            raise Garbled(f"{error} ({self.directory}); is KNIT_ACME_DIRECTORY right?") from None
+            raise Garbled(f"{error} ({self.directory}); {self._site.doubt}") from None
 
     def _forget(self) -> None:
         """So that an account mended in Postgres is seen without a restart."""

@@ -112,7 +112,8 @@ class Connection:
             whole = True
         except ssl.SSLCertVerificationError as error:
             reason = (
-                f"its TLS certificate is not trusted ({error.verify_message}); private roots go in KNIT_ACME_CA_FILE"
+                f"its TLS certificate is not trusted ({error.verify_message}); private roots go in KNIT_ACME_CA_FILE "
+                "(or ca_file)"
             )
             raise self._unreachable(reason) from error
         except TimeoutError as error:

@@ -18,8 +18,8 @@ class Accounts:
         self._sql = queries("accounts/accounts")
 
     def get(self, directory: str, issuer: str) -> Account | None:
-        """The account registered, or about to be registered, at this directory."""
-        row = self._database.row(self._sql["get"], {"directory": directory, "issuer": issuer})
+        """The account registered, or about to be registered, at this directory; else the plain issuer's there."""
+        row = self._database.row(self._sql["get"], {"directory": directory, "issuer": issuer, "plain": UNNAMED})
         return None if row is None else _account(row)
 
     def save(self, account: Account) -> None:

@@ -59,6 +59,7 @@ def registrar(world: World, holder: Holder | None = None) -> Registrar:
         directory_url=URL,
         issuer="acme",
         holder=holder or Holder(),
+        binding="the binding",
         accounts=world,
         leases=world,
         sleep=world.sleep,
@@ -131,6 +132,6 @@ def test_the_key_of_a_binding_may_be_written_in_either_alphabet() -> None:
 
 
 def test_a_binding_that_is_missing_is_named_before_the_ca_is_asked() -> None:
-    with pytest.raises(CredentialsRejected, match="KNIT_ACME_EAB_KID"):
+    with pytest.raises(CredentialsRejected, match="set the binding to what it gave you"):
         registrar(World())._message(Signer(KEY), directory(binding=True), "https://ca.example/x")
     registrar(World())._message(Signer(KEY), directory(binding=False), "https://ca.example/x")

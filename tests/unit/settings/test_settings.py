@@ -36,6 +36,15 @@ def central(variables: dict[str, str]) -> Central:
     return Central.read(Environment({**BASE, **variables}))
 
 
+TWO = """
+default = ["own", "letsencrypt"]
+[issuer.letsencrypt]
+kind = "acme"
+[issuer.own]
+kind = "acme"
+directory = "https://own.example/dir"
+"""
+
 Reader = Callable[[dict[str, str]], Any]
 
 FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]] = [
@@ -46,28 +55,30 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
     ("KNIT_INDEX_KEY", "tls:i", lambda v: worker(v).index_key, "knit:index", "tls:i"),
     ("KNIT_INDEX_KEY", "tls:i", lambda v: central(v).index_key, "knit:index", "tls:i"),
     ("KNIT_INDEX_KEY", "tls:i", lambda v: node(v).index_key, "knit:index", "tls:i"),
+    ("KNIT_ISSUERS", TWO, lambda v: [one.name for one in worker(v).issuers], ["acme"], ["letsencrypt", "own"]),
+    ("KNIT_ISSUERS", TWO, lambda v: central(v).default, ("acme",), ("own", "letsencrypt")),
     (
         "KNIT_ACME_DIRECTORY",
         "https://ca.example/dir",
-        lambda v: worker(v).acme.directory,
+        lambda v: worker(v).acme[0].terms.directory,
         "https://acme-v02.api.letsencrypt.org/directory",
         "https://ca.example/dir",
     ),
-    ("KNIT_ACME_EMAIL", "a@b.example", lambda v: worker(v).acme.email, None, "a@b.example"),
-    ("KNIT_ACME_CA_FILE", __file__, lambda v: worker(v).acme.ca_files, (), (__file__,)),
-    ("KNIT_ACME_DEACTIVATE", "false", lambda v: worker(v).acme.deactivates, True, False),
-    ("KNIT_ACME_HOSTS", "a.example, b:14000", lambda v: worker(v).acme.hosts, (), ("a.example", "b:14000")),
+    ("KNIT_ACME_EMAIL", "a@b.example", lambda v: worker(v).acme[0].email, None, "a@b.example"),
+    ("KNIT_ACME_CA_FILE", __file__, lambda v: worker(v).acme[0].ca_files, (), (__file__,)),
+    ("KNIT_ACME_DEACTIVATE", "false", lambda v: worker(v).acme[0].deactivates, True, False),
+    ("KNIT_ACME_HOSTS", "a.example, b:14000", lambda v: worker(v).acme[0].hosts, (), ("a.example", "b:14000")),
     (
         "KNIT_ACME_EAB_KID",
         "kid",
-        lambda v: worker({**v, "KNIT_ACME_EAB_HMAC": "aA"} if v else v).acme.eab_kid,
+        lambda v: worker({**v, "KNIT_ACME_EAB_HMAC": "aA"} if v else v).acme[0].eab_kid,
         None,
         "kid",
     ),
     (
         "KNIT_ACME_EAB_HMAC",
         "aA",
-        lambda v: worker({**v, "KNIT_ACME_EAB_KID": "k"} if v else v).acme.eab_hmac,
+        lambda v: worker({**v, "KNIT_ACME_EAB_KID": "k"} if v else v).acme[0].eab_hmac,
         None,
         "aA",
     ),
@@ -87,7 +98,7 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
     ("KNIT_STATE_DIR", "/srv/k", lambda v: node(v).state_dir != "/srv/k", True, False),
     ("KNIT_LOG_LEVEL", "debug", lambda v: worker(v).log_level, "info", "debug"),
     ("KNIT_LOG_LEVEL", "warn", lambda v: node(v).log_level, "info", "warn"),
-    ("LEGO_CA_CERTIFICATES", __file__, lambda v: worker(v).acme.ca_files, (), (__file__,)),
+    ("LEGO_CA_CERTIFICATES", __file__, lambda v: worker(v).acme[0].ca_files, (), (__file__,)),
     ("LEGO_DISABLE_CNAME_SUPPORT", "true", lambda v: worker(v).dns.follow_cname, True, False),
 ]
 
@@ -124,7 +135,7 @@ REFUSED: list[tuple[str, str, Reader, str]] = [
     ("LEGO_DISABLE_CNAME_SUPPORT", "maybe", worker, "true or false"),
 ]
 
-ANYTHING_GOES = {"KNIT_INDEX_KEY", "KNIT_ACME_EMAIL", "KNIT_ACME_EAB_KID", "KNIT_RELOAD_CMD"}
+ANYTHING_GOES = {"KNIT_ISSUERS", "KNIT_INDEX_KEY", "KNIT_ACME_EMAIL", "KNIT_ACME_EAB_KID", "KNIT_RELOAD_CMD"}
 
 
 def _plain(value: object) -> str:
@@ -288,7 +299,7 @@ def test_a_variable_loses_the_newline_at_its_end_as_a_file_does(end: str) -> Non
     ],
 )
 def test_the_proxy_of_the_environment_leads_to_the_ca(given: dict[str, str], through: str | None) -> None:
-    found = worker(given).acme.proxies.of("acme-v02.api.letsencrypt.org", 443)
+    found = worker(given).acme[0].proxies.of("acme-v02.api.letsencrypt.org", 443)
     assert (None if found is None else str(found)) == through
 
 

@@ -1,0 +1,117 @@
+"""What each process would do with what is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from knit.core.model.issuer import Terms
+from knit.errors import Misconfigured
+from knit.settings.central import Central, Scheduling, Worker
+from knit.settings.environment import Environment
+from knit.settings.issuers import described
+from knit.settings.node import NodeSettings
+from knit.settings.variables import LIST, SETTINGS, Setting, refuse_unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One that is set. `value` is None where it is secret; `error` is why processes would not start with it."""
+
+    name: str
+    value: str | None
+    readers: tuple[str, ...]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """All that is set here. `issuers_from` says where the issuers are described, `error` what is wrong with that.
+
+    `processes` says of each why it would not start here; None of one that would.
+    """
+
+    variables: tuple[Variable, ...]
+    issuers_from: str
+    default: tuple[str, ...]
+    issuers: tuple[Terms, ...]
+    error: str | None
+    processes: Mapping[str, str | None]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something is set that cannot be. What is not set is a process's of another machine, perhaps."""
+        return self.error is not None or any(one.error for one in self.variables)
+
+
+PROCESSES: Final[Mapping[str, Callable[[Environment], object]]] = MappingProxyType(
+    {
+        LIST: Central.read,
+        "knit renew": lambda env: Worker.read(env, queue_required=False),
+        "scheduler": lambda env: Scheduling.read(env, queue_required=True),
+        "worker": lambda env: Worker.read(env, queue_required=True),
+        "knit watch": NodeSettings.read,
+    }
+)
+
+
+def checked(env: Environment) -> Found:
+    """Raises nothing."""
+    from_ = env.origin("KNIT_ISSUERS") if "KNIT_ISSUERS" in env else "the KNIT_ACME_ variables"
+    default: tuple[str, ...] = ()
+    issuers: tuple[Terms, ...] = ()
+    try:
+        who = described(env)
+        default, issuers, error = who.default, who.terms, None
+        who.openable()
+    except Misconfigured as wrong:
+        error = str(wrong)
+    processes = {name: _why_not(read, env) for name, read in PROCESSES.items()}
+    return Found(
+        variables=(*_known(env), *_unknown(env)),
+        issuers_from=from_,
+        default=default,
+        issuers=issuers,
+        error=error,
+        processes=processes,
+    )
+
+
+def _known(env: Environment) -> Iterator[Variable]:
+    for setting in SETTINGS.values():
+        if setting.name in env:
+            error, value = _error(setting, env), None
+            if error is None and not setting.secret:
+                value = _value(setting, env)
+            yield Variable(name=setting.name, value=value, readers=setting.readers, error=error)
+
+
+def _value(setting: Setting, env: Environment) -> str:
+    text = env[setting.name]
+    return text if "\n" not in text else env.origin(setting.name)
+
+
+def _error(setting: Setting, env: Environment) -> str | None:
+    try:
+        setting.read(env)
+    except Misconfigured as wrong:
+        return str(wrong)
+    return None
+
+
+def _unknown(env: Environment) -> Iterator[Variable]:
+    for name in sorted(env):
+        try:
+            refuse_unknown(Environment({name: env[name]}))
+        except Misconfigured as wrong:
+            yield Variable(name=name, value=None, readers=(), error=str(wrong))
+
+
+def _why_not(read: Callable[[Environment], object], env: Environment) -> str | None:
+    try:
+        read(env)
+    except Misconfigured as wrong:
+        return str(wrong)
+    return None
