@@ -56,10 +56,11 @@ def in_place(
 
 def issued(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     """What the journal knows of them once they are published."""
+    sha256 = pair_digest(_bundle().fullchain, _bundle().privkey)
     connection.execute(
-        f"insert into knit_issued ({COLUMNS}) select id, names_key, issuer, %s, key_type, '01', %s, %s, %s, %s, 1, "  # noqa: S608 -- constants
+        f"insert into knit_issued ({COLUMNS}) select id, names_key, %s, %s, %s, '01', %s, %s, %s, %s, 1, "  # noqa: S608 -- constants
         "valkey_key, cert_path, key_path, now() from knit_certs",
-        (LETS_ENCRYPT, BEGAN, BEGAN + LIFE, BEGAN, pair_digest(_bundle().fullchain, _bundle().privkey)),
+        [TERMS.name, TERMS.directory, TERMS.key_type, BEGAN, BEGAN + LIFE, BEGAN, sha256],
     )
     connection.execute("analyze")
 
