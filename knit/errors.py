@@ -106,7 +106,11 @@ class IdentifierRejected(Refused):
 
 
 class CredentialsRejected(Refused):
-    """The other side does not accept who we are."""
+    """The other side does not accept who we are. `forbidden`: it knows us, and this very thing is not for us."""
+
+    def __init__(self, message: str, *, forbidden: bool = False) -> None:
+        super().__init__(message)
+        self.forbidden = forbidden
 
 
 class ServerDenied(CredentialsRejected):

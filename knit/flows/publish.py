@@ -10,8 +10,8 @@ from knit.core import retry
 from knit.core.digest import pair_digest
 from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.issued import recorded
-from knit.core.model.attempt import AttemptId, Ready
-from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model.attempt import Ready
+from knit.core.model.certificate import Bundle, CertSpec, Issued, Leaf
 from knit.core.model.results import Publishing
 from knit.core.publication import above, generation_of, readable
 from knit.core.value import Parcel
@@ -143,7 +143,7 @@ class Publish:
         else:
             self.store.send_back(attempt, error=error, retry_at=at)
         kind = Kind.RENEWAL_FAILED if ready.compromised else Kind.PUBLISH_FAILED
-        self._tell_failed(kind, attempt.cert_id, attempt.id, {"error": str(error), "kept": KEPT, "next_try": at})
+        self._tell_failed(kind, ready, error, {"next_try": at})
 
     def _send(self, report: Publishing, parcels: Sequence[Parcel]) -> Publishing:
         """Publish all at once; when that is refused, one by one, so that no other waits for the one that is."""
@@ -155,22 +155,23 @@ class Publish:
             raise
         except Refused as error:
             if len(parcels) == 1:
-                self._complain(parcels[0].issued.cert_id, error)
+                self._complain(parcels[0].ready, error)
                 return replace(report, failed=report.failed + 1)
             return reduce(self._send, ([parcel] for parcel in parcels), report)
         self._record(sent)
         return replace(report, published=(*report.published, *(parcel.issued.cert_id for parcel in sent)))
 
-    def _complain(self, cert_id: CertId, error: Refused) -> None:
+    def _complain(self, ready: Ready, error: Refused) -> None:
         """Its bundle keeps: the next pass tries again."""
-        self.store.complain([cert_id], error)
-        self._tell_failed(Kind.PUBLISH_FAILED, cert_id, None, {"error": str(error), "kept": KEPT})
+        self.store.complain([ready.attempt.cert_id], error)
+        self._tell_failed(Kind.PUBLISH_FAILED, ready, error, {})
 
-    def _tell_failed(
-        self, kind: Kind, cert_id: CertId, attempt_id: AttemptId | None, detail: Mapping[str, object]
-    ) -> None:
-        error = Severity.ERROR
-        self.tell(Told(kind=kind, severity=error, cert_id=cert_id, attempt_id=attempt_id, detail=detail))
+    def _tell_failed(self, kind: Kind, ready: Ready, error: Refused, more: Mapping[str, object]) -> None:
+        """Where nothing is published yet, nothing stays."""
+        kept = {} if ready.issued is None else {"kept": KEPT}
+        cert_id, attempt_id = ready.attempt.cert_id, ready.attempt.id
+        detail = {"error": str(error), **kept, **more}
+        self.tell(Told(kind=kind, severity=Severity.ERROR, cert_id=cert_id, attempt_id=attempt_id, detail=detail))
 
     def _set(self, parcels: Sequence[Parcel], *, again: bool = True) -> Sequence[Parcel]:
         """Publish in place of what is recorded; where something else is, look at it, and publish above it.

@@ -212,7 +212,9 @@ class Renewing:
         severity: Severity = Severity.ERROR,
     ) -> Failed:
         """Tell which certificate it is, what happened, what is kept, and when the next try is."""
-        self._tell(kind, severity, attempt, names=self.spec.names_key, error=str(error), kept=KEPT, next_try=at)
+        state = self.known.state
+        kept = {"kept": KEPT} if state.issued is not None and state.published else {}
+        self._tell(kind, severity, attempt, names=self.spec.names_key, error=str(error), **kept, next_try=at)
         return Failed(cert_id=self.spec.id, error=str(error), retry_at=at)
 
     def _tell(self, kind: Kind, severity: Severity, attempt: Attempt | None, **detail: object) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import dns.entropy
 import dns.exception
@@ -73,8 +74,13 @@ _NO_ERROR = struct.pack("!HH", 0, 0)
 """The TSIG error field, and the length of what might follow it."""
 _LARGEST = 2 + 65535
 _SENDINGS = 3
+_ADDRESSES = 4
+"""Of one server that are tried, each for as long as one update may take."""
 _KEPT = 10_000
 _BROKEN = (dns.exception.DNSException, OSError, EOFError, ValueError, struct.error)
+
+Address = tuple[socket.AddressFamily, Any]
+"""Family, and the socket address in that family's own form."""
 
 
 class DnsUpdate(Paced):
@@ -89,7 +95,7 @@ class DnsUpdate(Paced):
         self._key = key
         self._zones = zones
         self._timeout = timing.http
-        self._by_udp = False
+        self._by_udp: set[Address] = set()
         self._told: dict[str, str] = {}
 
     def present(self, record: Record) -> None:
@@ -127,36 +133,44 @@ class DnsUpdate(Paced):
         return Unreachable(f"dnsupdate: {self._server}: {why}")
 
     def _talk(self, sent: bytes) -> bytes:
-        """Bytes out, bytes in; ValueError when it answers another question.
+        """Bytes out, bytes in, with the first of the server's addresses that answers; ValueError for another question.
 
-        By TCP, or by UDP (lego's way) where the server or what stands before it takes no TCP connections.
+        An update that arrives twice, at two of them perhaps, changes nothing more.
         """
-        address = host_and_port(self._server)
-        answer = None if self._by_udp else self._tcp(address, sent)
+        *others, last = socket.getaddrinfo(*host_and_port(self._server), type=socket.SOCK_STREAM)[:_ADDRESSES]
+        for each in others:
+            with suppress(OSError, ValueError):
+                return self._asked_at((each[0], each[4]), sent)
+        return self._asked_at((last[0], last[4]), sent)
+
+    def _asked_at(self, address: Address, sent: bytes) -> bytes:
+        """By TCP, or by UDP (lego's way) where the server or what stands before it takes no TCP connections."""
+        answer = None if address in self._by_udp else self._tcp(address, sent)
         if answer is None:
-            self._by_udp = False
+            self._by_udp.discard(address)
             answer = self._udp(address, sent)
-            self._by_udp = True
+            self._by_udp.add(address)
         if len(answer) < _HEADER or answer[:2] != sent[:2]:
             raise ValueError
         return answer
 
-    def _tcp(self, address: tuple[str, int], sent: bytes) -> bytes | None:
+    def _tcp(self, address: Address, sent: bytes) -> bytes | None:
         """The answer, or None when no connection was made."""
-        try:
-            connection = socket.create_connection(address, self._timeout)
-        except OSError:
-            return None
-        with connection:
+        family, place = address
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
             connection.settimeout(self._timeout)
+            try:
+                connection.connect(place)
+            except OSError:
+                return None
             connection.sendall(struct.pack("!H", len(sent)) + sent)
             return _answer(connection)
 
-    def _udp(self, address: tuple[str, int], sent: bytes) -> bytes:
-        """The answer. Sent more than once, for it may be lost; an update that arrives twice changes nothing more."""
-        family = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0][0]
+    def _udp(self, address: Address, sent: bytes) -> bytes:
+        """The answer. Sent more than once, for it may be lost."""
+        family, place = address
         with socket.socket(family, socket.SOCK_DGRAM) as connection:
-            connection.connect(address)
+            connection.connect(place)
             connection.settimeout(self._timeout / _SENDINGS)
             for _ in range(_SENDINGS):
                 connection.send(sent)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from knit.core.model.challenge import Record
-from knit.errors import Refused
+from knit.errors import CredentialsRejected, Refused
 from knit.ports.process import Clock
 
 Z = TypeVar("Z")
@@ -45,11 +45,24 @@ class Zones(Generic[Z]):
         self._lock = threading.Lock()
 
     def of(self, record: Record) -> tuple[str, Z]:
-        """The zone's name and what `lookup` gave for it; Refused when the account has none that fits."""
+        """The zone's name and what `lookup` gave for it; Refused when the account has none that fits.
+
+        Some APIs say of a name that is none of the account's zones that it is forbidden: that is raised only where none
+        of the others is to be had either.
+        """
+        forbidden: CredentialsRejected | None = None
         for name in candidates(record):
-            found = self._zone(name)
+            try:
+                found = self._zone(name)
+            except CredentialsRejected as error:
+                if not error.forbidden:
+                    raise
+                forbidden = forbidden or error
+                continue
             if found is not None:
                 return name, found
+        if forbidden is not None:
+            raise forbidden
         said = f"{self._provider}: this account has no zone for {record.fqdn} (looked for {record.zone} first)"
         raise Refused(said + self._hint)
 

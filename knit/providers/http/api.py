@@ -110,8 +110,8 @@ class Api:
         """The error for an answer that says no; for APIs that say so with status 200, too."""
         account, said = self._account, f" (HTTP {reply.status}): {reply.said}"
         if reply.status in _CREDENTIAL:
-            needs = f"; it needs {account.rights}"
-            return CredentialsRejected(f"{account.provider} does not accept the credential{said}{needs}")
+            text = f"{account.provider} does not accept the credential{said}; it needs {account.rights}"
+            return CredentialsRejected(text, forbidden=reply.status == HTTPStatus.FORBIDDEN)
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             retry_at = self._retry_at(reply)
             return RateLimited(f"{account.provider} asks to slow down{said}", retry_at=retry_at)

@@ -190,6 +190,39 @@ def test_a_server_that_takes_datagrams_only_is_served(server: Server, loses: int
         assert server.txt(record("v", "datagrams").fqdn) == []
 
 
+def two_addresses(monkeypatch: pytest.MonkeyPatch, first: str, second: str) -> str:
+    """A server's name that has two addresses, both at the port of the second."""
+    host, port = second.rsplit(":", 1)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (each, int(port))) for each in (first, host)]
+    real = socket.getaddrinfo
+
+    def answer(name: str, *more: object, **other: object) -> object:
+        return found if name == "two.test" else real(name, *more, **other)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    return f"two.test:{port}"
+
+
+def test_datagrams_are_sent_to_each_address_of_a_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with only_udp(server) as address:
+        updates = solver(server, DNSUPDATE_NAMESERVER=two_addresses(monkeypatch, "127.0.0.2", address))
+        updates.present(record("v", "second"))
+        assert server.txt(record("v", "second").fqdn) == ["v"]
+        updates.cleanup(record("v", "second"), None)
+
+
+def test_an_address_that_takes_connections_and_says_nothing_leaves_the_next_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(server.address.rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.2", port)):
+        named = two_addresses(monkeypatch, "127.0.0.2", server.address)
+        updates = solver(server, DNSUPDATE_NAMESERVER=named, DNSUPDATE_DNS_TIMEOUT="1")
+        updates.present(record("v", "silent"))
+        assert server.txt(record("v", "silent").fqdn) == ["v"]
+        updates.cleanup(record("v", "silent"), None)
+
+
 def test_names_are_proved_one_by_one_only_when_the_user_says_so(server: Server) -> None:
     def pause(**changed: str) -> float | None:
         made = solver(server, **changed)

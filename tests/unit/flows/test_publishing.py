@@ -13,7 +13,7 @@ import pytest
 
 from knit.core import x509
 from knit.core.digest import pair_digest
-from knit.core.events import Kind
+from knit.core.events import KEPT, Kind
 from knit.core.model.attempt import Attempt, AttemptId, Ready, Step
 from knit.core.model.certificate import Bundle, CertId, CertSpec
 from knit.core.value import Parcel, Value
@@ -301,3 +301,14 @@ def test_a_pass_takes_what_another_began_tidies_and_indexes_what_the_index_has_l
     assert world.flow().everything().refreshed == (SPEC.id,)
     assert world.said("begun too") == [True]
     assert [1] in world.said("discarded")
+
+
+@pytest.mark.parametrize("was_published", [False, True])
+def test_that_what_is_published_stays_is_said_only_where_something_is(was_published: bool) -> None:
+    issued = SimpleNamespace(valkey_key="k7", generation=1) if was_published else None
+    heard: list[Any] = []
+    for world in (World([ready(issued=issued)], {8: BUNDLE}), World([ready(issued=issued)])):
+        world.refuses = lambda _: Refused("no room")
+        replace(world.flow(), tell=heard.append).waiting()
+    assert [told.kind for told in heard] == [Kind.PUBLISH_FAILED] * 2
+    assert [KEPT in told.detail.values() for told in heard] == [was_published] * 2

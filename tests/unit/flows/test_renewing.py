@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from knit.core.events import KEPT
 from knit.core.lost import MASS_COUNT
 from knit.core.model.attempt import Attempt, AttemptId, Failed, Renewed
 from knit.core.model.certificate import CertId
@@ -237,3 +238,16 @@ def test_orders_that_are_lost_in_masses_are_held_back_with_what_is_kept(world: M
     assert isinstance(ports.renewing().resume(FINALIZED), Failed)
     assert (ports.said("begun"), ports.said("lost"), ports.said("discarded")) == ([], [], [])
     assert HELD_BACK <= ports.said("postponed")[0] <= HELD_BACK + MINUTE
+
+
+@pytest.mark.parametrize(("issued", "published"), [(False, True), (True, False), (True, True)])
+def test_that_what_is_published_stays_is_said_only_where_something_is(
+    world: Make, monkeypatch: pytest.MonkeyPatch, issued: bool, published: bool
+) -> None:
+    heard: list[Any] = []
+    made = world(IdentifierRejected("the CA will not"))
+    monkeypatch.setattr(made, "tell", heard.append)
+    renewing = made.renewing()
+    state = CertState(issued=cast("Any", object()) if issued else None, published=published)
+    replace(renewing, known=replace(renewing.known, state=state)).resume(BEGUN)
+    assert [KEPT in told.detail.values() for told in heard] == [issued and published]
