@@ -18,8 +18,10 @@ from knit.app.listeners import to_log
 from knit.app.published import published_side
 from knit.core.model.decision import Rules
 from knit.flows.reconcile import Reconcile
+from knit.flows.room import Room
 from knit.flows.values import Values
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.budget.budgets import Budgets
 from knit.store.clock import ServerClock
 from knit.store.database import Database
 from knit.store.passes.passes import Passes
@@ -77,8 +79,8 @@ def _pass(url: str, valkey_url: str) -> None:
         side = published_side(link, layout, passes, Installations(database))
         here: dict[str, Any] = {"store": passes, "publication": side.publication, "rules": rules, "clock": clock}
         values = Values(home=side.belonging.home, tell=to_log, **here)
-        memory = IssuerMemory(database)
-        reconcile = Reconcile(memory=memory, belonging=side.belonging, values=values, **here)
+        memory, room = IssuerMemory(database), Room(store=Budgets(database), clock=clock)
+        reconcile = Reconcile(memory=memory, belonging=side.belonging, values=values, room=room, **here)
         began = time.monotonic()
         assert len(reconcile.run().renew) == COUNT
         sys.stdout.write(f"{time.monotonic() - began} {processes.highest()}\n")

@@ -23,8 +23,10 @@ from knit.core.model.decision import Rules
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
+from knit.flows.room import Room
 from knit.flows.values import Values
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.budget.budgets import Budgets
 from knit.store.database import Cursor, Database, Source
 from knit.store.leases.leases import Leases
 from knit.store.passes.passes import Passes
@@ -151,6 +153,7 @@ def _pass(database: Database, valkey_url: str, opened: ExitStack) -> Pass:
         publication=publication,
         belonging=belonging,
         values=values,
+        room=Room(store=Budgets(database), clock=_now),
         rules=rules,
         clock=_now,
     )

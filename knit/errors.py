@@ -9,6 +9,7 @@ KnitError
 │   │   └── OrderKept        a certificate may have been issued already: its order and key are kept and asked for again
 │   ├── RateLimited          the CA or the DNS provider asked to wait
 │   │   └── AccountLimited   the CA asked the account to wait, so all its certificates
+│   ├── OverBudget           the CA's limits leave no room for an order now: nothing was begun, and nothing has failed
 │   ├── NotVisible           a TXT record was not seen on every server before the deadline
 │   ├── Busy                 another process holds what this needs; nothing is wrong
 │   ├── Interrupted          this process is stopping; the journal says where to go on
@@ -75,6 +76,10 @@ class AccountLimited(RateLimited):
     def __init__(self, message: str, *, retry_at: datetime | None = None, names_only: bool = False) -> None:
         super().__init__(message, retry_at=retry_at)
         self.names_only = names_only
+
+
+class OverBudget(Transient):
+    """The CA's limits leave no room for an order before `retry_at`. Nothing was begun, and nothing has failed."""
 
 
 class NotVisible(Transient):

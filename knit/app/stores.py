@@ -11,11 +11,13 @@ from knit.app.published import PublishedSide, check_server, published_side
 from knit.flows.move import Move
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
+from knit.flows.room import Room
 from knit.flows.values import Values
 from knit.ports.events import Listener
 from knit.ports.process import Clock
 from knit.settings.central import Worker as Settings
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.budget.budgets import Budgets
 from knit.store.clock import ServerClock
 from knit.store.database import Database
 from knit.store.leases.leases import Leases
@@ -33,6 +35,7 @@ class Stores:
     settings: Settings
     leases: Leases
     passes: Passes
+    budgets: Budgets
     memory: IssuerMemory
     staging: ValkeyStaging
     published: PublishedSide
@@ -50,6 +53,11 @@ class Stores:
             tell=self.tell,
         )
 
+    @property
+    def room(self) -> Room:
+        """What the limits of CAs leave."""
+        return Room(store=self.budgets, clock=self.clock)
+
     def reconcile(self) -> Reconcile:
         """A pass."""
         return Reconcile(
@@ -58,6 +66,7 @@ class Stores:
             publication=self.published.publication,
             belonging=self.published.belonging,
             values=self.values(),
+            room=self.room,
             rules=self.settings.rules,
             clock=self.clock,
         )
@@ -97,6 +106,7 @@ def open_stores(settings: Settings, database: Database, opened: ExitStack, tell:
         settings=settings,
         leases=leases,
         passes=passes,
+        budgets=Budgets(database),
         memory=IssuerMemory(database),
         staging=ValkeyStaging(link, layout, published.belonging.id),
         published=published,

@@ -71,6 +71,7 @@ def open_worker(
             issuers=issuers,
             prover=proofs.prover,
             sweep=proofs.sweep,
+            room=stores.room,
             rules=settings.rules,
             clock=now,
             retries=retries,

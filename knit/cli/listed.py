@@ -54,6 +54,7 @@ def record(cert: Listed) -> dict[str, object]:
         "failures": cert.failures,
         "next_try": cert.retry_at,
         "next_check": cert.check_at,
+        "waits_for": cert.waits_for,
         "requested_at": cert.requested_at,
         "step": cert.step,
         "left_out": cert.left_out,
@@ -164,6 +165,13 @@ def state(cert: Listed, now: datetime) -> str:
         return f"in progress: {cert.step}"
     if cert.failing:
         return clean(f"failing: {cert.last_error or 'see the log'}")
+    return _calm(cert, now)
+
+
+def _calm(cert: Listed, now: datetime) -> str:
+    """Nothing is wrong with it, and nobody is at it."""
+    if cert.waits_for is not None:
+        return clean(f"waiting: {cert.waits_for}")
     if not cert.adopted:
         return "new: the next pass looks at it"
     if cert.published_at is None:
@@ -236,6 +244,7 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("working on", cert.step),
         ("next look", None if cert.check_at is None or _fresh(cert) else instant(cert.check_at)),
         ("next try", None if cert.retry_at is None else instant(cert.retry_at)),
+        ("waits for", None if cert.waits_for is None else clean(cert.waits_for)),
         ("error", None if cert.last_error is None else styled(clean(cert.last_error), fg="red")),
     ]
     shown = ", ".join(map(clean, cert.names))

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 )
 @click.option("--again", is_flag=True, help="With --force: though it was renewed within the last day.")
 @click.option(
+    "--confirm-mass",
+    is_flag=True,
+    help="Let all certificates go that are held back because many are due at once; also with --once.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Tell each step until the end; with --id or --domains, until it is published or has failed.",
@@ -56,6 +61,7 @@ def renew_command(
     force: bool,
     again: bool,
     key_compromised: bool,
+    confirm_mass: bool,
     wait: bool,
     as_records: bool,
 ) -> int:
@@ -71,9 +77,13 @@ def renew_command(
             "with --id or --domains",
         )
         _refuse({"--wait": wait and not once}, "with --once, --id or --domains")
+        if confirm_mass:
+            _confirm_mass(once=once)
+            if not once:
+                return DONE
         return _pass(wait=wait) if once else _daemon()
     check_selection(cert_id, domains)
-    _refuse({"--once": once}, "without --id and --domains")
+    _refuse({"--once": once, "--confirm-mass": confirm_mass}, "without --id and --domains")
     _refuse({"--again": again and not force}, "with --force")
     central = settings()
     with connected(central) as console:
@@ -88,6 +98,14 @@ def renew_command(
             certs.request_renewal(before.id)
         result = _renewed(central, console, before, wait=wait)
     return report(result, before, as_records=as_records)
+
+
+def _confirm_mass(*, once: bool) -> None:
+    from knit.cli.waking import changing
+
+    with changing(settings(), quiet=once) as console:
+        held_back = console.bell.confirm_mass()
+    click.echo(f"{held_back} held back: all may go, as fast as the CA's limits allow, for a day")
 
 
 def _renewed(central: Central, console: Console, before: Listed, *, wait: bool) -> Result:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from knit.core import domains
-from knit.core.limits import SPENT_BY_ORDERS, Limit, Model, Rate
+from knit.core.limits import Limit, Model, Rate
 from knit.core.model.certificate import Issued
 from knit.core.model.decision import CertState
 from knit.core.names import key_of
@@ -40,15 +40,14 @@ class Key(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """One token of a bucket. `held`: it is held for the order, and spent once that is finalized."""
+    """One token of a bucket. It is held for an attempt, and spent once the CA has given the order or issued."""
 
     key: Key
     rate: Rate
-    held: bool
 
 
 class Level(NamedTuple):
-    """How full a bucket is. `held` tokens are spoken for by orders that are not finalized."""
+    """How full a bucket is. `held` tokens are spoken for by open attempts that have not spent them yet."""
 
     full_at: datetime
     held: int = 0
@@ -66,9 +65,8 @@ def costs(
     counted = {limit: rate for limit, rate in model.rates.items() if not (renewal and limit in model.spared_renewals)}
     found = []
     for limit, rate in counted.items():
-        held = limit not in SPENT_BY_ORDERS
-        found += [Cost(Key(directory, limit, subject), rate, held) for subject in _subjects(limit, names)]
-    return tuple(sorted(found))
+        found += [Cost(Key(directory, limit, subject), rate) for subject in _subjects(limit, names)]
+    return tuple(sorted(found, key=lambda cost: cost.key))
 
 
 def _subjects(limit: Limit, names: Sequence[str]) -> tuple[str, ...]:
@@ -147,3 +145,21 @@ def rounded(at: datetime, now: datetime) -> datetime:
     if at - now <= TOGETHER:
         return at
     return now + TOGETHER * -((now - at) // TOGETHER)
+
+
+def taught(costs: Iterable[Cost], words: str, *, names_only: bool) -> tuple[Cost, ...]:
+    """Which of these buckets the CA means that has refused an order in these words.
+
+    `names_only`: it says that it is because of the names. A guess at its words only ever lets others go.
+    """
+    text = words.lower()
+    if not names_only:
+        return tuple(cost for cost in costs if cost.key.limit is Limit.ORDERS)
+    meant = Limit.SET if "exact set" in text else Limit.DOMAIN
+    return tuple(cost for cost in costs if cost.key.limit is meant and (meant is Limit.SET or cost.key.subject in text))
+
+
+def said(key: Key) -> str:
+    """What is waited for, for a person."""
+    about = f" ({key.subject})" if key.subject else ""
+    return f"the CA's limit of {key.limit.words}{about} leaves no room"

@@ -28,11 +28,15 @@ class Limit(StrEnum):
     @property
     def words(self) -> str:
         """For a sentence: "the limit of ..."."""
-        return self.value.replace("_", " ").replace("per set", "for one set of names")
+        return (
+            self.value.replace("_", " ")
+            .replace("per set", "for one set of names")
+            .replace("domain", "registered domain")
+        )
 
 
 SPENT_BY_ORDERS: Final = frozenset({Limit.ORDERS})
-"""Counted when an order is made. DOMAIN and SET are counted when a certificate is issued."""
+"""Spent when the CA gives an order. DOMAIN and SET are spent when it issues a certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

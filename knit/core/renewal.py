@@ -78,6 +78,14 @@ def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, no
     return min(at for at in (start, state.ari_at, braked) if at is not None)
 
 
+def timely(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> bool:
+    """Whether what was issued is due by its dates, whatever else is said of it."""
+    issued = state.issued
+    if issued is None:
+        return True
+    return window_start(spec, issued, rules.policy) <= now or (state.ari_at is not None and state.ari_at <= now)
+
+
 def held_back(state: CertState, now: datetime) -> bool:
     """Whether its value is lost, and was ordered anew so often lately that it is not now."""
     return not state.published and state.reorder_at is not None and state.reorder_at > now

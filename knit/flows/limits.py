@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from knit.core import retry
+from knit.core.budget import taught
 from knit.core.events import Kind, Severity, Told
 from knit.core.model.attempt import Attempt, Failed
 from knit.core.model.certificate import CertSpec
+from knit.core.model.decision import NOTHING
 from knit.core.model.issuer import Terms
 from knit.errors import AccountLimited, RateLimited
+from knit.flows.room import Room
 from knit.ports.events import Listener
 from knit.ports.journal import Attempts
 from knit.ports.leases import Lease
@@ -21,6 +24,7 @@ class Limits:
     """The pauses that CAs have asked for, as PostgreSQL remembers them for all workers."""
 
     store: Attempts
+    room: Room
     clock: Clock
     tell: Listener
 
@@ -39,8 +43,15 @@ class Limits:
         self.tell(Told(kind=Kind.RENEWAL_POSTPONED, severity=Severity.NOTICE, cert_id=spec.id, detail=detail))
         return Failed(cert_id=spec.id, error=str(why), retry_at=at)
 
-    def begin_pause(self, attempt: Attempt, error: AccountLimited) -> None:
-        """The CA has told one certificate to wait. A limit of its names alone stops the others for the floor only."""
+    def begin_pause(self, attempt: Attempt, terms: Terms, error: AccountLimited) -> None:
+        """The CA has told one certificate to wait. A limit of its names alone stops the others for the floor only.
+
+        The buckets that it speaks of have nothing before it says so, whatever was known here.
+        """
+        if error.retry_at is not None:
+            costs = self.room.costs(attempt.names, NOTHING, terms)
+            for cost in taught(costs, str(error), names_only=error.names_only):
+                self.room.store.exhausted(cost.key, cost.rate, error.retry_at)
         refusals = self.store.count_refusal(attempt, error)
         until = retry.limited(refusals, self.clock(), None if error.names_only else error.retry_at)
         self.store.pause(attempt, until)

@@ -18,7 +18,7 @@ from knit.errors import BundleMismatch, Misconfigured, OrderKept, OrderLost, Ref
 from knit.flows.proving import Counted
 from knit.ports.events import Listener
 from knit.ports.issuing import Issuer
-from knit.ports.journal import Attempts, Journal
+from knit.ports.journal import Attempts, Forgiven, Journal
 from knit.ports.leases import Lease
 from knit.ports.process import Clock
 from knit.ports.solving import Prover
@@ -45,6 +45,7 @@ class OrderPorts(Protocol):
     @property
     def tell(self) -> Listener: ...
     def issuer(self, attempt: Attempt) -> Issuer: ...
+    def failures(self, attempt: Attempt) -> Forgiven: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,11 @@ class Order:
             overdue=attempt.started_at < self.ports.clock() - WEEK,
         )
         with closing(self.ports.store.journal(self.lease, attempt)) as journal:
-            prover = Counted(open_prover=lambda: self.ports.prover(attempt.provider, journal), journal=journal)
+            prover = Counted(
+                open_prover=lambda: self.ports.prover(attempt.provider, journal),
+                journal=journal,
+                forgiven=self.ports.failures(attempt),
+            )
             with nullcontext() if request.finalized else prover.opened(attempt.waits_for):
                 chain = issuer.issue(request, journal, prover, partial(self._keep, key))
             return chain, journal.leaves_records()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
 from knit.core.model.challenge import Challenge
-from knit.ports.journal import OpenJournal
+from knit.ports.journal import Forgiven, OpenJournal
 from knit.ports.solving import Prover
 
-MOST_FAILURES: Final = 4
-"""Proofs of one name that may fail within an hour. Let's Encrypt refuses the account's sixth."""
+FORGIVEN: Final = Forgiven(4, timedelta(hours=1))
+"""Where a CA's limits do not say: Let's Encrypt refuses the account's sixth in an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class Counted:
 
     open_prover: Callable[[], Prover]
     journal: OpenJournal
+    forgiven: Forgiven = FORGIVEN
 
     @cached_property
     def _inner(self) -> Prover:
@@ -49,5 +51,5 @@ class Counted:
     def proving(self, challenges: Sequence[Challenge]) -> Iterator[None]:
         """See the port. Raises RateLimited while a name has failed too often."""
         with self._inner.proving(challenges):
-            self.journal.validating([challenge.identifier for challenge in challenges], MOST_FAILURES)
+            self.journal.validating([challenge.identifier for challenge in challenges], self.forgiven)
             yield

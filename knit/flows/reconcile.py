@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
-from knit.core import issuers, lost, renewal
-from knit.core.lost import Lost
+from knit.core import issuers, renewal
 from knit.core.model.certificate import CertId
-from knit.core.model.decision import Candidate, Census, CertState, Due, Newcomer, Reason, Rules
+from knit.core.model.decision import Candidate, Census, Newcomer, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.model.results import PassPlan
+from knit.core.model.verdict import Act, Verdict
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
+from knit.flows.deciding import Deciding
+from knit.flows.room import Room
 from knit.flows.values import Values
 from knit.ports.issuing import IssuerMemory
 from knit.ports.passes import Passes
@@ -23,23 +25,8 @@ from knit.ports.publication import Publication
 
 log = logging.getLogger(__name__)
 
-HELD_BACK = timedelta(hours=1)
-"""When to look again at lost values that were too many at once."""
-
 NAMED = 10
 """Certificates that one line of the log names."""
-
-LOST = Due(reason=Reason.NOT_PUBLISHED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """What is kept of a due candidate: a list may be long, and most of it due after an import."""
-
-    cert_id: CertId
-    rank: tuple[bool, bool, datetime]
-    due: bool
-    asked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +38,7 @@ class Reconcile:
     publication: Publication
     belonging: Belonging
     values: Values
+    room: Room
     rules: Rules
     clock: Clock
 
@@ -77,12 +65,15 @@ class Reconcile:
             unpublished |= self.values.find_lost(published - unpublished)
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
-        candidates = self._of_others(refused, self.store.candidates(self.rules, unpublished))
-        due = self._decide(candidates, published=len(published))
+        now = self.clock()
+        candidates = self._of_others(refused, self.store.candidates(self.rules, unpublished, now))
+        verdicts = Deciding(store=self.store, room=self.room, rules=self.rules).verdicts(candidates, now)
+        self._apply(verdicts)
+        due = [one for one in verdicts if one.goes]
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
         asked = frozenset(one.cert_id for one in due if one.asked)
         first = next(iter(refused.values()), None)
-        count = sum(one.due for one in due)
+        count = sum(one.act is Act.RENEW for one in due)
         return PassPlan(renew=plan, unadoptable=unadoptable, due=count, asked=asked, refused=first)
 
     def _mend(self) -> None:
@@ -130,59 +121,37 @@ class Reconcile:
         why = issuers.refusal(terms, self.memory.recall(terms.name))
         return None if why is None or self.memory.correct(terms) else why
 
-    def _decide(self, candidates: Iterable[Candidate | Newcomer], *, published: int) -> Sequence[Chosen]:
-        now = self.clock()
-        chosen: list[Chosen] = []
-        missing: list[Lost] = []
-        waiting: dict[CertId, datetime] = {}
-        lost_again: dict[CertId, str] = {}
-        first = renewal.rank(CertState(), now)
-        for candidate in candidates:
-            if isinstance(candidate, Newcomer):
-                _tell_due(candidate.cert_id, candidate.names_key, Reason.NEVER_ISSUED, asked=candidate.asked)
-                chosen.append(Chosen(cert_id=candidate.cert_id, rank=first, due=True, asked=candidate.asked))
-                continue
-            spec = candidate.spec
-            verdict = renewal.decide(spec, candidate.state, self.rules, now)
-            if verdict == LOST:
-                missing.append(Lost.of(candidate))
-            elif isinstance(verdict, Due):
-                _tell_due(spec.id, spec.names_key, verdict.reason, asked=candidate.asked)
-            else:
-                waiting[spec.id] = verdict.until
-                if renewal.held_back(candidate.state, now):
-                    lost_again[spec.id] = spec.names_key
-            if isinstance(verdict, Due) or candidate.leftovers:
-                rank = renewal.rank(candidate.state, now)
-                chosen.append(Chosen(cert_id=spec.id, rank=rank, due=isinstance(verdict, Due), asked=candidate.asked))
-        held_back = self._held_back(missing, published)
-        again = now + HELD_BACK
-        self.store.plan_checks(waiting | dict.fromkeys(held_back, again), self.rules)
-        if held_back:
-            # After the plan, which takes away what was said before.
-            self.store.complain(list(held_back), Refused(_held_back_until(again)))
-        for cert_id, names in lost_again.items():
-            self._complain(cert_id, names, waiting[cert_id])
-        return sorted((one for one in chosen if one.cert_id not in held_back), key=lambda one: one.rank)
+    def _apply(self, verdicts: Sequence[Verdict]) -> None:
+        """Write down what was decided, and tell it."""
+        waits = {one.cert_id: one.until for one in verdicts if one.until is not None and one.act is not Act.OVER_BUDGET}
+        self.store.plan_checks(waits, self.rules)
+        over = {one.cert_id: _wait(one) for one in verdicts if one.act is Act.OVER_BUDGET}
+        if over:
+            self.room.store.wait(over, self.rules)
+        for one in verdicts:
+            if one.act is Act.RENEW and one.reason is not None:
+                _tell_due(one.cert_id, one.names_key, one.reason, asked=one.asked)
+            if one.lost_again:
+                self._complain(one)
+        # After the plan, which takes away what was said before.
+        self._hold_back([one for one in verdicts if one.act is Act.HELD_BACK])
+        _tell_over_budget(over)
 
-    def _complain(self, cert_id: CertId, names: str, until: datetime) -> None:
-        self.store.complain([cert_id], Refused(renewal.LOST_AGAIN))
-        extra = {"cert": cert_id, "names": names, "error": renewal.LOST_AGAIN, "next_try": until}
+    def _complain(self, one: Verdict) -> None:
+        self.store.complain([one.cert_id], Refused(renewal.LOST_AGAIN))
+        extra = {"cert": one.cert_id, "names": one.names_key, "error": renewal.LOST_AGAIN, "next_try": one.until}
         log.error("lost value not issued anew", extra=extra)
 
-    def _held_back(self, missing: Sequence[Lost], published: int) -> frozenset[CertId]:
-        """Of certificates whose values are lost, those that must wait: a lost Valkey must not order everything."""
-        if not missing:
-            return frozenset()
-        admitted = lost.admitted(missing, published=published, begun=self.store.reordered())
-        for one in missing:
-            if one.cert_id in admitted:
-                _tell_due(one.cert_id, one.names_key, Reason.NOT_PUBLISHED, asked=False)
-        held_back = frozenset(one.cert_id for one in missing) - admitted
-        if held_back:
-            extra = {"lost": len(missing), "held_back": len(held_back), "next_try": self.clock() + HELD_BACK}
+    def _hold_back(self, held: Sequence[Verdict]) -> None:
+        by_cause: dict[str, list[CertId]] = {}
+        for one in held:
+            by_cause.setdefault(one.why or "", []).append(one.cert_id)
+        for why, cert_ids in by_cause.items():
+            self.store.complain(cert_ids, Refused(why))
+        if held:
+            reasons = ", ".join(sorted({str(one.reason) for one in held}))
+            extra = {"held_back": len(held), "reasons": reasons, "next_try": held[0].until}
             log.warning("mass renewal held back", extra=extra)
-        return held_back
 
     def _adopt_values(self, present: frozenset[str]) -> None:
         if not present:
@@ -201,9 +170,17 @@ def _tell_due(cert_id: CertId, names_key: str, reason: Reason, *, asked: bool) -
         log.log(level, "certificate due", extra={"cert": cert_id, "names": names_key, "reason": reason})
 
 
-def _held_back_until(again: datetime) -> str:
-    at = again.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"its published value is lost, as are many others: its renewal is held back until {at}"
+def _wait(one: Verdict) -> Wait:
+    assert one.until is not None
+    return Wait(until=one.until, reason=one.why or "")
+
+
+def _tell_over_budget(over: Mapping[CertId, Wait]) -> None:
+    if over:
+        first = min(over.values(), key=lambda wait: wait.until)
+        last = max(wait.until for wait in over.values())
+        extra = {"certificates": len(over), "reason": first.reason, "next_try": first.until, "last": last}
+        log.info("certificates wait for room in the CA's limits", extra=extra)
 
 
 def _next_pass(census: Census) -> str:

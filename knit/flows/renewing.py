@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from knit.core import lost, retry, x509
+from knit.core import brake, budget, retry, x509
 from knit.core.events import KEPT, Kind, Severity, Told
-from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome
+from knit.core.limits import Limit
+from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome, Skipped
 from knit.core.model.certificate import CertSpec
 from knit.core.model.challenge import Leftover
-from knit.core.model.decision import Known, Reason, Rules
+from knit.core.model.decision import Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.errors import (
     AccountLimited,
@@ -23,6 +24,7 @@ from knit.errors import (
     OrderKept,
     OrderLost,
     Outage,
+    OverBudget,
     RateLimited,
     Refused,
     ServerDenied,
@@ -31,10 +33,12 @@ from knit.errors import (
 from knit.flows.belonging import Belonging
 from knit.flows.limits import Limits
 from knit.flows.orders import Order
+from knit.flows.proving import FORGIVEN
+from knit.flows.room import Room, model_of
 from knit.flows.values import Values
 from knit.ports.events import Listener
 from knit.ports.issuing import Issuer, IssuerMemory, Issuers
-from knit.ports.journal import Attempts, Holding, Journal
+from knit.ports.journal import Attempts, Forgiven, Holding, Journal
 from knit.ports.leases import Lease
 from knit.ports.process import Clock, Retries
 from knit.ports.publication import Publication
@@ -65,6 +69,7 @@ class RenewPorts:
     issuers: Issuers
     prover: Callable[[str, Journal], Prover]
     sweep: Callable[[Sequence[Leftover]], None]
+    room: Room
     rules: Rules
     clock: Clock
     retries: Retries
@@ -73,7 +78,7 @@ class RenewPorts:
     @property
     def limits(self) -> Limits:
         """The pauses that CAs have asked for."""
-        return Limits(store=self.store, clock=self.clock, tell=self.tell)
+        return Limits(store=self.store, room=self.room, clock=self.clock, tell=self.tell)
 
     def terms(self, attempt: Attempt) -> Terms:
         """Of an attempt's issuer, whatever it is called here by now. Raises Misconfigured when there is none."""
@@ -85,6 +90,11 @@ class RenewPorts:
     def issuer(self, attempt: Attempt) -> Issuer:
         """Who fills its order. Raises Misconfigured."""
         return self.issuers.issuer(self.terms(attempt).name)
+
+    def failures(self, attempt: Attempt) -> Forgiven:
+        """How often proofs of a name may fail at its CA."""
+        rate = model_of(self.terms(attempt)).rates.get(Limit.FAILURES)
+        return FORGIVEN if rate is None else Forgiven(budget.most(rate, budget.WAITS), rate.every * rate.count)
 
     def abandon(self, lease: Lease, attempt: Attempt, why: str) -> None:
         """End an attempt that nobody needs any more."""
@@ -126,10 +136,25 @@ class Renewing:
 
     def begin(self, reason: Reason, terms: Terms) -> Outcome:
         """Open an attempt at the issuer with these terms, in the journal before any work."""
+        room, state = self.ports.room, self.known.state
+        costs, share = room.costs(self.spec.names, state, terms), budget.share(state, self.ports.clock())
+        if (wait := room.until(costs, share)) is not None:
+            return self._over_budget(wait)
         asked, newest = terms.asked(self.spec), self.known.newest
         key = x509.Key.new(asked.key_type)
-        attempt = self.ports.store.begin(self.lease, self.spec, reason, asked, key.spki_sha256, newest=newest)
+        try:
+            attempt = self.ports.store.begin(
+                self.lease, self.spec, reason, asked, key.spki_sha256, newest=newest, costs=costs, share=share
+            )
+        except OverBudget as error:
+            return self._over_budget(Wait(until=error.retry_at or self.ports.clock(), reason=str(error)))
         return replace(self, known=replace(self.known, tries=0)).go_on(attempt, key)
+
+    def _over_budget(self, wait: Wait) -> Skipped:
+        """Nothing has failed, and nothing was begun."""
+        self.ports.room.store.wait({self.spec.id: wait}, self.ports.rules)
+        self._tell(Kind.RENEWAL_POSTPONED, Severity.NOTICE, None, names=self.spec.names_key, **_told(wait))
+        return Skipped(cert_id=self.spec.id, reason=wait.reason, until=wait.until)
 
     def resume(self, attempt: Attempt) -> Outcome:
         """Go on with an attempt that somebody has begun."""
@@ -161,7 +186,7 @@ class Renewing:
         """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
         clock, known, cert_id = self.ports.clock, self.known, self.spec.id
         if isinstance(error, AccountLimited):
-            self.ports.limits.begin_pause(attempt, error)
+            self.ports.limits.begin_pause(attempt, self.ports.terms(attempt), error)
         if isinstance(error, RateLimited):
             return retry.limited(known.tries + 1, clock(), error.retry_at)
         failures = known.state.failures + 1
@@ -182,7 +207,7 @@ class Renewing:
             )
             at = max(losses.until, retry.next_try(cert_id, len(retry.LADDER), clock()))
             return self._give_up(attempt, often, at)
-        if not lost.room(published=losses.published, begun=losses.begun):
+        if not brake.room(enabled=losses.enabled, begun=losses.begun):
             at = clock() + HELD_BACK + retry.APART * retry.fraction(cert_id, "lost")
             kept = OrderKept(f"{error}, as are many others: another order is held back", retry_at=at)
             return self._postpone(attempt, kept, at)
@@ -224,3 +249,7 @@ class Renewing:
 
     def _after_a_failure(self) -> datetime:
         return retry.next_try(self.spec.id, self.known.state.failures + 1, self.ports.clock())
+
+
+def _told(wait: Wait) -> dict[str, object]:
+    return {"reason": wait.reason, "next_try": wait.until}

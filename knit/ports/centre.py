@@ -41,5 +41,8 @@ class Bell(Protocol):
     def change(self) -> None:
         """Somebody has changed the list: a running centre looks at it within seconds."""
 
+    def confirm_mass(self) -> int:
+        """A person says that all certificates may be ordered anew at once; gives how many were held back."""
+
     def scheduled(self) -> bool:
         """Whether a scheduler is there to hear of it."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
 
+from knit.core.budget import WAITS, Cost
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.challenge import ChallengeId, Leftover, Record
@@ -14,6 +15,13 @@ from knit.core.model.decision import Known, Losses, Pause, Reason, Rules, Wait
 from knit.core.model.issuer import Asked, Terms
 from knit.errors import AccountLimited, NotPermitted, OrderLost, Transient
 from knit.ports.leases import Lease
+
+
+class Forgiven(NamedTuple):
+    """How often proofs of one name may fail within a time."""
+
+    most: int
+    within: timedelta
 
 
 class Journal(Protocol):
@@ -45,10 +53,10 @@ class Journal(Protocol):
 class OpenJournal(Journal, Protocol):
     """A journal as whoever opened it sees it."""
 
-    def validating(self, names: Sequence[str], most: int) -> None:
+    def validating(self, names: Sequence[str], forgiven: Forgiven) -> None:
         """The CA is about to look for proofs of these names: counted as failed until `finalizing` tells otherwise.
 
-        Raises RateLimited while one of them would have failed more than `most` times within an hour.
+        Raises RateLimited while one of them would have failed more often than is forgiven.
         """
 
     def leaves_records(self) -> bool:
@@ -103,10 +111,16 @@ class Attempts(Protocol):
         spki_sha256: str,
         *,
         newest: AttemptId | None,
+        costs: Sequence[Cost] = (),
+        share: float = WAITS,
     ) -> Attempt:
         """Open a new attempt (step planned), counted before any work is done, for the key with this public half.
 
         `asked` is what its issuer is asked for.
+
+        It takes its tokens with it, of which so large a `share` may be out: each of `costs` is held, and spent once the
+        CA has given the order, or issued; what was not spent by its end is given back. Raises OverBudget, with nothing
+        begun, when there is no room for one of them.
 
         `newest` is the certificate's last attempt as far as is known; raises LeaseLost when there is another since.
         """

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from knit.core.agenda import Agenda
+from knit.core.brake import Pace
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Rules
@@ -57,11 +58,18 @@ class Passes(Protocol):
     def occupied(self, keys: Iterable[str]) -> Mapping[str, Holder]:
         """Which enabled certificate, be it left out or not, counts as published under each of these keys."""
 
-    def reordered(self) -> int:
-        """How many orders were begun in the last hour because a value was lost."""
+    def pace(self, reasons: Iterable[str]) -> Pace:
+        """How many orders were begun for one of these reasons in the last hour, or in place of lost ones; of all."""
 
-    def candidates(self, rules: Rules, unpublished: Iterable[str]) -> Iterable[Candidate | Newcomer]:
-        """Certificates that may be due, or have challenge records left to remove; a superset, cheap to ask for.
+    def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
+        """These, whatever their schedule says; without those that somebody is working on."""
+
+    def candidates(
+        self, rules: Rules, unpublished: Iterable[str], at: datetime | None = None
+    ) -> Iterable[Candidate | Newcomer]:
+        """Certificates that may be due at this time (now), or have challenge records left to remove.
+
+        A superset, cheap to ask for.
 
         `unpublished` are valkey_keys whose value is missing: those certificates are always among them, with
         `published` False.

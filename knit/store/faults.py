@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+
 import psycopg
 
-from knit.errors import KnitError, Misconfigured, NotPermitted, Outage, RowHeld, ServerDenied
+from knit.errors import KnitError, Misconfigured, NotPermitted, Outage, OverBudget, RowHeld, ServerDenied
 
 REJECTED = (
     "password authentication failed",
@@ -18,6 +21,9 @@ WRONG = ("does not exist", "invalid", "no such database")
 SLOW = "57014"
 HELD = "55P03"
 NOT_PERMITTED = ("42501", "3F000")
+OVER_BUDGET = "KN001"
+"""Raised by knit's own trigger."""
+
 RIGHTS = (
     "the user needs rights on all knit_ tables, sequences and views, "
     "and to make them at the first start and at upgrades"
@@ -43,10 +49,21 @@ def in_our_words(error: psycopg.Error) -> KnitError:
     text = _server_text(error)
     if state in (SLOW, HELD):
         return (RowHeld if state == HELD else Outage)(f"PostgreSQL did not answer in time ({text})")
+    if state == OVER_BUDGET:
+        return _over_budget(error)
     if state in NOT_PERMITTED:
         return NotPermitted(f"PostgreSQL: {text}; {RIGHTS}")
     kind, words = KINDS.get(state[:2], (Outage, "PostgreSQL"))
     return kind(f"{words}: {text} ({state})")
+
+
+def _over_budget(error: psycopg.Error) -> OverBudget:
+    from knit.core.budget import Key, said
+    from knit.core.limits import Limit
+
+    told = json.loads(error.diag.message_detail or "{}")
+    text = said(Key("", Limit(told["limit"]), told["subject"]))
+    return OverBudget(text, retry_at=datetime.fromisoformat(told["until"]))
 
 
 def _connecting(error: psycopg.Error) -> KnitError:

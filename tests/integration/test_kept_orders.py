@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from knit.core.lost import MASS_COUNT
+from knit.core.brake import MASS_COUNT
 from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
 from knit.errors import Outage

@@ -22,6 +22,11 @@ class KeyType(StrEnum):
     RSA4096 = "rsa4096"
 
 
+def names_in(issuer: str) -> tuple[str, ...]:
+    """The names of issuers in what a row says of them."""
+    return tuple(name for part in issuer.split(",") if (name := part.strip()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertSpec:
     """One certificate as wanted: a row of knit_certs. `names` are normalised, the first one is primary.
@@ -52,7 +57,7 @@ class CertSpec:
     @property
     def issuers(self) -> tuple[str, ...]:
         """The names of its issuers, in order; none where the configuration says."""
-        return tuple(name for part in self.issuer.split(",") if (name := part.strip()))
+        return names_in(self.issuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from knit.core.model.attempt import Attempt, AttemptId
-from knit.core.model.certificate import CertId, CertSpec, Issued
+from knit.core.model.certificate import CertId, CertSpec, Issued, names_in
 from knit.core.model.issuer import UNNAMED, Asked, Terms
 from knit.errors import Misconfigured
 
@@ -48,6 +48,10 @@ class CertState:
     reorder_at: datetime | None = None
 
 
+NOTHING = CertState()
+"""What is known of a certificate that nothing was ever tried for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A certificate that a pass looks at closely. `leftovers`: challenge records of it wait to be removed.
@@ -75,6 +79,7 @@ class Newcomer:
 
     cert_id: CertId
     names_key: str
+    issuer: str = ""
     asked: bool = False
 
 
@@ -111,13 +116,13 @@ class Known:
 class Losses:
     """Finalized orders that were lost. `until`: this certificate has lost as many as it may in a week, and waits.
 
-    `begun` is how many orders of all certificates were begun in the last hour in place of what was lost, `published`
-    how many certificates are published.
+    `begun` is how many orders of all certificates were begun in the last hour in place of what was lost, or because of
+    something else than time; `enabled`, how many certificates there are.
     """
 
     until: datetime | None
     begun: int
-    published: int
+    enabled: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +183,11 @@ class Rules:
 
     def terms_of(self, spec: CertSpec) -> tuple[Terms, ...]:
         """Of the issuers that this certificate may come from, in order; without those that are not known here."""
-        found = (self.terms(name) for name in self._names(spec))
+        return self.terms_named(spec.issuer)
+
+    def terms_named(self, issuer: str) -> tuple[Terms, ...]:
+        """As `terms_of`, of what a row says of its issuers."""
+        found = (self.terms(name) for name in self._names(names_in(issuer)))
         return tuple(terms for terms in found if terms is not None)
 
     def at(self, directory: str, issuer: str) -> Terms | None:
@@ -191,11 +200,11 @@ class Rules:
         found = next((terms for terms in self.terms_of(spec) if terms.directory == directory), None)
         return None if found is None else found.asked(spec)
 
-    def _names(self, spec: CertSpec) -> tuple[str, ...]:
+    def _names(self, named: tuple[str, ...]) -> tuple[str, ...]:
         """Rows from before there were several issuers say UNNAMED; where none is called so, it says no more than ""."""
-        if UNNAMED not in spec.issuers or self.terms(UNNAMED) is not None:
-            return spec.issuers or self._default
-        return tuple(one for name in spec.issuers for one in (self._default if name == UNNAMED else (name,)))
+        if UNNAMED not in named or self.terms(UNNAMED) is not None:
+            return named or self._default
+        return tuple(one for name in named for one in (self._default if name == UNNAMED else (name,)))
 
     @property
     def _default(self) -> tuple[str, ...]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One line of `knit list`. `adopted` is False for a row that is new or left out; `step` is its open attempt's."""
+    """One line of `knit list`. `adopted` is False for a row that is new or left out; `step` is its open attempt's.
+
+    `waits_for` is what leaves no room for its order now.
+    """
 
     id: CertId
     enabled: bool
@@ -41,6 +44,7 @@ class Listed:
     check_at: datetime | None
     not_before: datetime | None = None
     directory: str | None = None
+    waits_for: str | None = None
 
     @property
     def names(self) -> list[str]:

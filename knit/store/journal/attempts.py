@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from psycopg.types.json import Jsonb
+
+from knit.core.brake import MASSED
+from knit.core.budget import WAITS, Cost
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.decision import Losses, Pause, Reason
@@ -24,6 +28,7 @@ from knit.errors import (
     Transient,
 )
 from knit.ports.leases import Lease
+from knit.store.budget.budgets import charged
 from knit.store.database import Database
 from knit.store.journal.fencing import fenced, told, write
 from knit.store.journal.open_journal import AttemptJournal
@@ -63,6 +68,8 @@ class Attempts:
         spki_sha256: str,
         *,
         newest: AttemptId | None,
+        costs: Sequence[Cost] = (),
+        share: float = WAITS,
     ) -> Attempt:
         """Open a new attempt. Raises LeaseLost also when another worker has opened one since `newest`."""
         wanted = {
@@ -74,6 +81,7 @@ class Attempts:
             "key_type": asked.key_type.value,
             "spki_sha256": spki_sha256,
             "newest": newest,
+            "budget": Jsonb(charged(costs, share)),
         }
         return attempt_from(self._fenced("begin", lease, wanted))
 
@@ -145,7 +153,7 @@ class Attempts:
 
     def losses(self, cert_id: CertId, *, most: int) -> Losses:
         """Orders lost by this certificate in 7 days, and by all in an hour."""
-        (row,) = self._database.rows(self._sql["losses"], {"id": cert_id, "before": most - 1})
+        (row,) = self._database.rows(self._sql["losses"], {"id": cert_id, "before": most - 1, "massed": sorted(MASSED)})
         return Losses(**row)
 
     def _fenced(self, name: str, lease: Lease, parameters: Mapping[str, object]) -> Row:

@@ -1,9 +1,10 @@
 -- name: begin
+-- With its tokens, or not at all: a trigger takes them, and undoes this where there are too few.
 insert into knit_attempts
     (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile, preferred_chain,
-     spki_sha256)
+     spki_sha256, budget)
 select %(cert_id)s, l.epoch, l.owner, 'planned', %(reason)s, %(names)s, %(provider)s, %(issuer)s, %(directory)s,
-       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s
+       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s, %(budget)s
 from knit_leases l
 where l.name = %(lease)s and l.epoch = %(epoch)s
   and not exists (
@@ -163,10 +164,10 @@ select (
        (
            select count(*)
            from knit_attempts
-           where reason = 'published value is missing or damaged' and started_at > now() - interval '1 hour'
+           where reason = any(%(massed)s) and started_at > now() - interval '1 hour'
        ) + (
            select count(*)
            from knit_attempts
            where error_class = 'OrderLost' and ended_at > now() - interval '1 hour'
        ) as begun,
-       (select count(*) from knit_issued where published_at is not null) as published
+       (select count(*) from knit_certs where enabled) as enabled

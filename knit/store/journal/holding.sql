@@ -52,7 +52,7 @@ with planned as (
     where c.id = %(id)s
     for key share of c
     on conflict (cert_id) do update
-    set check_at = excluded.check_at, policy = excluded.policy, looked_at = excluded.looked_at
+    set check_at = excluded.check_at, policy = excluded.policy, looked_at = excluded.looked_at, no_room = null
     returning cert_id, failures
 )
 update knit_certs c set last_error = %(error)s
@@ -70,7 +70,8 @@ with planned as (
     join knit_certs c on c.id = planned.id
     where c.seen is not distinct from c.wanted
     for key share of c skip locked
-    on conflict (cert_id) do update set check_at = excluded.check_at, policy = excluded.policy
+    on conflict (cert_id) do update
+    set check_at = excluded.check_at, policy = excluded.policy, no_room = null
     returning cert_id, failures
 )
 update knit_certs c set last_error = null

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
 from knit.core.model.attempt import Attempt
 from knit.core.model.challenge import Challenge, ChallengeId, Record
 from knit.errors import KnitError, RateLimited
+from knit.ports.journal import Forgiven
 from knit.ports.leases import Lease
 from knit.store.database import Database
 from knit.store.journal.fencing import fenced, write
@@ -81,15 +82,21 @@ class AttemptJournal:
         self._write("finalizing", gone=self._gone, charged=list(self._charged), at=list(self._charged.values()))
         self._gone = []
 
-    def validating(self, names: Sequence[str], most: int) -> None:
+    def validating(self, names: Sequence[str], forgiven: Forgiven) -> None:
         """The CA is about to look for the proofs of these names. Raises RateLimited while one has failed too often."""
-        asked = {"id": self._attempt.id, "names": list(names), "most": most}
+        asked = {"id": self._attempt.id, "names": list(names), **forgiven._asdict()}
         row = fenced(self._database, self._sql["validating"], self._lease, asked)
         if row["refused"] is not None:
-            message = f"{row['refused']}: proofs of this name have failed as often as is safe for one hour"
+            within = _hours(forgiven.within)
+            message = f"{row['refused']}: proofs of this name have failed as often as is safe within {within}"
             raise RateLimited(message, retry_at=row["until"])
         for name in names:
             self._charged[name] = row["at"]
 
     def _write(self, name: str, **parameters: object) -> None:
         write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})
+
+
+def _hours(within: timedelta) -> str:
+    hours = within / timedelta(hours=1)
+    return "one hour" if hours == 1 else f"{hours:.1f} hours"

@@ -43,8 +43,8 @@ with fence as (
     select fence.directory, wanted.name, array_fill(now(), array[wanted.proofs])
     from fence cross join wanted
     on conflict (directory, name) do update
-    set tried = array(select t from unnest(v.tried) as t where t > now() - interval '1 hour') || excluded.tried
-    where (select count(*) from unnest(v.tried) as t where t > now() - interval '1 hour')
+    set tried = array(select t from unnest(v.tried) as t where t > now() - %(within)s::interval) || excluded.tried
+    where (select count(*) from unnest(v.tried) as t where t > now() - %(within)s::interval)
           + cardinality(excluded.tried) <= %(most)s
     returning name
 ), asked as (
@@ -55,11 +55,11 @@ with fence as (
 )
 select now() as at,
        (
-           select max((select min(t) from unnest(v.tried) as t where t > now() - interval '1 hour'))
+           select max((select min(t) from unnest(v.tried) as t where t > now() - %(within)s::interval))
            from knit_validations v
            where v.directory = fence.directory and v.name in (select name from wanted)
              and v.name not in (select name from charged)
-       ) + interval '1 hour' as until,
+       ) + %(within)s::interval as until,
        (select min(name) from wanted where name not in (select name from charged)) as refused
 from fence
 

@@ -283,7 +283,8 @@ select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as doma
            case when a.directory <> all(n.directories) then null else a.retry_at end
        ) as retry_at,
        case when s.retry_directory <> all(n.directories) then 0 else coalesce(s.failures, 0) end as failures,
-       nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory
+       nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory,
+       case when s.check_at > now() and a.id is null then s.no_room end as waits_for
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_schedule s on s.cert_id = c.id

@@ -36,6 +36,10 @@ class Agendas:
         """Somebody has changed the list: a running centre has a look at it within seconds."""
         self._database.write(self._sql["change"])
 
+    def confirm_mass(self) -> int:
+        """See the port."""
+        return int(self._database.rows(self._sql["confirm_mass"])[0]["held_back"])
+
     def scheduled(self) -> bool:
         """Whether a scheduler is there."""
         (row,) = self._database.rows(self._sql["scheduled"])

@@ -19,5 +19,18 @@ insert into knit_marks as m (name, done_at)
 values ('list changed', now())
 on conflict (name) do update set done_at = excluded.done_at
 
+-- name: confirm_mass
+with confirmed as (
+    insert into knit_marks as m (name, done_at)
+    values ('mass renewal confirmed', now())
+    on conflict (name) do update set done_at = excluded.done_at
+), freed as (
+    update knit_schedule s set check_at = '-infinity'
+    from knit_certs c
+    where c.id = s.cert_id and c.enabled and c.last_error like '%%: its renewal is held back until %%'
+    returning s.cert_id
+)
+select count(*) as held_back from freed
+
 -- name: scheduled
 select exists (select 1 from knit_leases_live where name = 'scheduler') as scheduled

@@ -9,6 +9,7 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
+from knit.core.brake import CONFIRMED, Pace
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Rules
@@ -29,6 +30,7 @@ _as_json = partial(json.dumps, default=datetime.isoformat)
 
 DEEP_CHECK = "deep check"
 TIDYING = "tidying of staging"
+CONFIRMATION = "mass renewal confirmed"
 
 
 class Passes:
@@ -77,21 +79,36 @@ class Passes:
         rows = self._database.rows(self._sql["published_hashes"])
         return {row["valkey_key"]: (row["sha256"], row["generation"], row["not_after"]) for row in rows}
 
-    def reordered(self) -> int:
-        """Certificates whose lost values an order was begun for in the last hour."""
-        return int(self._database.rows(self._sql["reordered"])[0]["count"])
+    def pace(self, reasons: Iterable[str]) -> Pace:
+        """See the port."""
+        asked = {"reasons": list(reasons), "confirmed": CONFIRMED, "mark": CONFIRMATION}
+        (row,) = self._database.rows(self._sql["pace"], asked)
+        return Pace(**row)
 
-    def candidates(self, rules: Rules, unpublished: Iterable[str]) -> Iterator[Candidate | Newcomer]:
+    def candidates_of(self, ids: Sequence[CertId]) -> Iterator[Candidate]:
+        """See the port."""
+        return self._candidates(ids, [])
+
+    def candidates(
+        self, rules: Rules, unpublished: Iterable[str], at: datetime | None = None
+    ) -> Iterator[Candidate | Newcomer]:
         """Certificates that may be due, or have challenge records left to remove, and that nobody is working on."""
-        lost = {"unpublished": list(unpublished)}
+        unseen = list(unpublished)
         known = []
-        for row in self._database.rows(self._sql["due"], {**lost, "policy": rules.fingerprint}):
+        for row in self._database.rows(
+            self._sql["due"], {"unpublished": unseen, "policy": rules.fingerprint, "at": at}
+        ):
             if row["names_key"] is None:
                 known.append(row["id"])
             else:
-                yield Newcomer(cert_id=CertId(row["id"]), names_key=row["names_key"], asked=row["asked"])
-        for start in range(0, len(known), PORTION):
-            rows = self._database.rows(self._sql["candidates"], {**lost, "ids": known[start : start + PORTION]})
+                facts = {name: row[name] for name in ("names_key", "issuer", "asked")}
+                yield Newcomer(cert_id=CertId(row["id"]), **facts)
+        yield from self._candidates(known, unseen)
+
+    def _candidates(self, ids: Sequence[CertId], unpublished: list[str]) -> Iterator[Candidate]:
+        for start in range(0, len(ids), PORTION):
+            asked = {"unpublished": unpublished, "ids": list(ids[start : start + PORTION])}
+            rows = self._database.rows(self._sql["candidates"], asked)
             for row in rows:
                 found = {"leftovers": row["leftovers"], "asked": row["asked"]}
                 yield Candidate(spec=spec_from(row), state=state_from(row), **found)

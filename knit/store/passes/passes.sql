@@ -44,10 +44,10 @@ where i.published_at is not null
 -- import these are many, so they are found once. Each other branch is an index that is empty, or nearly so, while
 -- nothing is due: a pass costs what has changed.
 with new as materialized (
-    select c.id, c.names_key, coalesce(s.asked_at > now() - interval '1 day', false) as asked
+    select c.id, c.names_key, c.issuer, coalesce(s.asked_at > now() - interval '1 day', false) as asked
     from knit_schedule s
     join knit_certs c on c.id = s.cert_id
-    where s.check_at <= now() and s.failures = 0 and s.retry_at is null and s.ari_at is null
+    where s.check_at <= coalesce(%(at)s, now()) and s.failures = 0 and s.retry_at is null and s.ari_at is null
       and c.enabled and c.names_key is not null and c.requested_at is null
       and not exists (select 1 from knit_issued i where i.cert_id = c.id)
       and not exists (select 1 from knit_attempts a where a.cert_id = c.id)
@@ -55,7 +55,7 @@ with new as materialized (
       and 'cert:' || c.id not in (select name from knit_leases_live)
 ), due as (
     (
-        select cert_id from knit_schedule where check_at <= now()
+        select cert_id from knit_schedule where check_at <= coalesce(%(at)s, now())
         union all select cert_id from knit_schedule where policy < %(policy)s
         union all select cert_id from knit_schedule where policy > %(policy)s
         union all select cert_id from knit_attempts where ended_at is null
@@ -68,31 +68,35 @@ with new as materialized (
     left join knit_attempts a on a.cert_id = due.cert_id and a.ended_at is null
     cross join (select array_agg(directory) as directories from knit_issuers) k
     where (
-        s.retry_at is null or s.retry_at <= now() or s.retry_directory <> all(k.directories)
+        s.retry_at is null or s.retry_at <= coalesce(%(at)s, now()) or s.retry_directory <> all(k.directories)
     ) and (
-        a.retry_at is null or a.retry_at <= now() or a.directory <> all(k.directories)
+        a.retry_at is null or a.retry_at <= coalesce(%(at)s, now()) or a.directory <> all(k.directories)
     )
     union
     select cert_id from knit_issued where valkey_key = any(%(unpublished)s)
     union
     select cert_id from knit_challenges where removed_at is null
 )
-select id, names_key, asked from new
+select id, names_key, issuer, asked from new
 union all
-select cert_id, null, false from known
+select cert_id, null, null, false from known
 
 -- name: published_hashes
 select valkey_key, sha256, generation, not_after from knit_issued where published_at is not null
 
--- name: reordered
--- The texts are those of the indexes.
-select (
-    select count(distinct cert_id)
-    from knit_attempts
-    where reason = 'published value is missing or damaged' and started_at > now() - interval '1 hour'
-) + (
-    select count(*) from knit_attempts where error_class = 'OrderLost' and ended_at > now() - interval '1 hour'
-) as count
+-- name: pace
+-- The text is that of an index.
+select (select count(*) from knit_certs where enabled) as enabled,
+       (
+           select count(distinct cert_id)
+           from knit_attempts
+           where started_at > now() - interval '1 hour' and reason = any(%(reasons)s)
+       ) + (
+           select count(*) from knit_attempts where error_class = 'OrderLost' and ended_at > now() - interval '1 hour'
+       ) as begun,
+       exists (
+           select 1 from knit_marks where name = %(mark)s and done_at > now() - %(confirmed)s::interval
+       ) as confirmed
 
 -- name: candidates
 select {spec of c},
@@ -192,9 +196,11 @@ with attempts as (
       and not exists (select 1 from knit_challenges h where h.attempt_id = a.id and h.removed_at is null)
 ), validations as (
     delete from knit_validations v
-    where not exists (select 1 from unnest(v.tried) as t where t > now() - interval '1 hour')
+    where not exists (select 1 from unnest(v.tried) as t where t > now() - interval '366 days')
 ), pauses as (
     delete from knit_pauses where until < now() - interval '7 days'
+), buckets as (
+    delete from knit_budget where held <= 0 and full_at < now() - interval '1 day'
 ), events as (
     delete from knit_events where at < now() - interval '400 days'
 )

@@ -20,6 +20,8 @@ from knit.errors import (
     RateLimited,
     Transient,
 )
+from knit.flows.proving import FORGIVEN
+from knit.ports.journal import Forgiven
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.database import Database
@@ -27,6 +29,7 @@ from knit.store.events.events import EventLog
 from knit.store.leases.centre import Centre
 from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
+ONCE = Forgiven(1, timedelta(hours=1))
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 BY_THE_ORIGINAL = (
     "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
@@ -118,7 +121,7 @@ def test_proofs_are_told_when_the_ca_is_asked_to_check_them(store: Store) -> Non
         assert lease is not None
         journal = store.attempts.journal(lease, attempt)
         assert not centre.under_way()[0].validating
-        journal.validating(names, 4)
+        journal.validating(names, FORGIVEN)
         assert centre.under_way()[0].validating
         journal.finalizing()
         assert not centre.under_way()[0].validating
@@ -133,7 +136,7 @@ def test_proofs_that_the_ca_refuses_are_told_before_the_failure_that_they_are(st
     with store.leases.hold("cert:1") as lease:
         attempt = store.begin(lease, spec)
         assert lease is not None
-        store.attempts.journal(lease, attempt).validating(names, 4)
+        store.attempts.journal(lease, attempt).validating(names, FORGIVEN)
         store.attempts.fail(lease, attempt, error=IdentifierRejected("the CA says: no TXT record"), retry_at=LATER)
     refused, failed = told(store)[3:]
     assert (refused.kind, refused.severity, refused.attempt_id) == (
@@ -151,9 +154,9 @@ def test_a_proof_that_is_not_asked_for_and_a_run_that_ends_otherwise_are_no_fail
         attempt = store.begin(lease, spec)
         assert lease is not None
         journal = store.attempts.journal(lease, attempt)
-        journal.validating(["host1.example.org"], 1)
+        journal.validating(["host1.example.org"], ONCE)
         with pytest.raises(RateLimited):
-            journal.validating(["host2.example.org", "host1.example.org"], 1)
+            journal.validating(["host2.example.org", "host1.example.org"], ONCE)
         attempt = store.attempts.resume(lease, attempt)
         store.attempts.fail(lease, attempt, error=IdentifierRejected("the CA says: CAA"), retry_at=LATER)
     assert kinds(store)[2:] == [Kind.VALIDATION_REQUESTED, Kind.RENEWAL_RESUMED, Kind.RENEWAL_FAILED]

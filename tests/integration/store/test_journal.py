@@ -175,14 +175,14 @@ def test_lost_orders_are_counted_for_a_week_and_a_certificate_and_for_an_hour_an
         lose(store, one)
     with store.leases.hold("cert:1") as lease:
         store.attempts.abandon(_lease(lease), store.begin(lease, spec), why="what is wanted has changed")
-    assert store.attempts.losses(spec.id, most=2) == Losses(until=None, begun=2, published=0)
+    assert store.attempts.losses(spec.id, most=2) == Losses(until=None, begun=2, enabled=2)
     lose(store, spec)
     losses = store.attempts.losses(spec.id, most=2)
     assert losses.begun == 3
     assert losses.until is not None
     assert timedelta(days=6.9) < losses.until - datetime.now(UTC) < timedelta(days=7)
     store.database.write("update knit_attempts set ended_at = now() - interval '8 days'")
-    assert store.attempts.losses(spec.id, most=2) == Losses(until=None, begun=0, published=0)
+    assert store.attempts.losses(spec.id, most=2) == Losses(until=None, begun=0, enabled=2)
 
 
 def test_a_challenge_record_is_a_leftover_from_before_it_is_set_until_it_is_removed(store: Store) -> None:

@@ -13,7 +13,10 @@ from knit.core.model.certificate import CertId
 from knit.core.model.issuer import Terms
 from knit.errors import AccountLimited, RateLimited
 from knit.flows.limits import Limits
-from knit.ports.journal import OpenJournal
+from knit.flows.proving import FORGIVEN
+from knit.flows.room import Room
+from knit.ports.journal import Forgiven, OpenJournal
+from knit.store.budget.budgets import Budgets
 from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
 SAID = AccountLimited("too many new orders", retry_at=None, names_only=False)
@@ -107,6 +110,10 @@ def test_only_the_order_of_whoever_tried_ends_the_pause(store: Store, attempts: 
         assert (waits(store, first) is None) is ends
 
 
+def room(store: Store) -> Room:
+    return Room(store=Budgets(store.database), clock=lambda: datetime.now(UTC))
+
+
 def journal_of(store: Store, attempt: Attempt) -> OpenJournal:
     held = {lease.name: lease for lease in store.leases._held.values()}
     return store.attempts.journal(held[f"cert:{attempt.cert_id}"], attempt)
@@ -122,40 +129,51 @@ def test_proofs_of_one_name_are_counted_for_an_hour_whoever_asks_for_them(
 ) -> None:
     first, second, _ = (journal_of(store, attempt) for attempt in attempts)
     for journal in (first, second, first, second):
-        journal.validating(["a.example", "b.example"], 4)
+        journal.validating(["a.example", "b.example"], FORGIVEN)
     store.database.write(
         "update knit_validations set tried[1] = now() - interval '50 minutes' where name = 'a.example'"
     )
     with pytest.raises(RateLimited, match=r"a\.example") as limited:
-        first.validating(["a.example"], 4)
+        first.validating(["a.example"], FORGIVEN)
     assert limited.value.retry_at is not None
     assert about(limited.value.retry_at - datetime.now(UTC), 10 * MINUTE)
     store.database.write(
         "update knit_validations set tried[1] = now() - interval '61 minutes' where name = 'a.example'"
     )
-    second.validating(["a.example"], 4)
+    second.validating(["a.example"], FORGIVEN)
     assert tries(store, "a.example") == 4, "what is older is forgotten"
 
 
 def test_two_values_at_one_name_are_two_proofs_of_it(store: Store, attempts: list[Attempt]) -> None:
     journal = journal_of(store, attempts[0])
-    journal.validating(["a.example", "a.example"], 4)
+    journal.validating(["a.example", "a.example"], FORGIVEN)
     assert tries(store, "a.example") == 2
-    journal.validating(["a.example", "a.example"], 4)
+    journal.validating(["a.example", "a.example"], FORGIVEN)
     with pytest.raises(RateLimited):
-        journal.validating(["a.example"], 4)
+        journal.validating(["a.example"], FORGIVEN)
 
 
 def test_what_was_proved_is_not_counted_and_what_another_asked_for_is(store: Store, attempts: list[Attempt]) -> None:
     first, second, _ = (journal_of(store, attempt) for attempt in attempts)
-    second.validating(["a.example"], 4)
-    first.validating(["a.example", "b.example"], 4)
+    second.validating(["a.example"], FORGIVEN)
+    first.validating(["a.example", "b.example"], FORGIVEN)
     first.finalizing()
     assert (tries(store, "a.example"), tries(store, "b.example")) == (1, 0)
 
 
+def test_a_ca_may_forgive_more_or_less_and_for_another_time(store: Store, attempts: list[Attempt]) -> None:
+    journal, forgiven = journal_of(store, attempts[0]), Forgiven(2, timedelta(hours=5))
+    for _ in range(2):
+        journal.validating(["a.example"], forgiven)
+    store.database.write("update knit_validations set tried[1] = now() - interval '4 hours' where name = 'a.example'")
+    with pytest.raises(RateLimited, match=r"within 5\.0 hours") as limited:
+        journal.validating(["a.example"], forgiven)
+    assert limited.value.retry_at is not None
+    assert about(limited.value.retry_at - datetime.now(UTC), 60 * MINUTE)
+
+
 def test_those_that_are_put_off_come_back_one_after_the_other(store: Store, attempts: list[Attempt]) -> None:
-    limits = Limits(store=store.attempts, clock=lambda: datetime.now(UTC), tell=lambda _: None)
+    limits = Limits(store=store.attempts, room=room(store), clock=lambda: datetime.now(UTC), tell=lambda _: None)
     store.attempts.count_refusal(attempts[0], SAID)
     store.attempts.pause(attempts[0], datetime.now(UTC) + 120 * MINUTE)
     held = {lease.name: lease for lease in store.leases._held.values()}

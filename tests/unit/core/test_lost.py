@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from knit.core.lost import Finding, Lost, admitted, judge
+from knit.core.lost import Finding, judge
 from knit.core.model.certificate import CertId, CertSpec, Issued
-from knit.core.model.decision import Candidate, CertState, Due, Reason, Rules, Wait
+from knit.core.model.decision import CertState, Due, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.renewal import LOST_AGAIN, decide
 from knit.core.value import Mark, Value
@@ -98,31 +98,6 @@ def test_generations_tell_what_is_lost_and_dates_where_there_are_none(live: Valu
 def test_a_compromised_key_is_a_loss_whatever_the_generation(generation: int | None) -> None:
     assert judge(value(generation, days=600), "bad", issued(), {"bad"}, NOW) is Finding.COMPROMISED
     assert Finding.COMPROMISED.lost
-
-
-def lost(count: int) -> list[Lost]:
-    return [
-        Lost.of(Candidate(spec=spec(number), state=CertState(issued=issued(number, days=number), published=False)))
-        for number in range(count, 0, -1)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("count", "published", "begun", "most"),
-    [(5, 5, 0, 5), (20, 20, 0, 20), (21, 21, 0, 20), (300, 300, 0, 30), (300, 300, 25, 5), (300, 300, 40, 0)],
-)
-def test_many_lost_values_are_ordered_anew_a_few_at_a_time_the_soonest_to_expire_first(
-    count: int, published: int, begun: int, most: int
-) -> None:
-    assert admitted(lost(count), published=published, begun=begun) == {CertId(number) for number in range(1, most + 1)}
-
-
-def test_what_expires_sooner_comes_first_whatever_its_id() -> None:
-    some = [
-        Lost.of(Candidate(spec=spec(n), state=CertState(issued=issued(n, days=90 - n), published=False)))
-        for n in range(1, 31)
-    ]
-    assert admitted(some, published=30, begun=0) == {CertId(number) for number in range(11, 31)}
 
 
 def test_a_value_lost_again_and_again_waits_until_the_first_time_is_a_week_ago() -> None:

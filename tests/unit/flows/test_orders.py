@@ -15,6 +15,8 @@ from knit.core.model.attempt import Attempt, AttemptId, IssueRequest, Renewed, S
 from knit.core.model.certificate import Bundle, CertId, CertSpec, KeyType
 from knit.errors import BundleMismatch, KnitError, LeaseLost, Misconfigured, OrderKept, OrderLost, Refused
 from knit.flows.orders import Order
+from knit.flows.proving import FORGIVEN
+from knit.ports.journal import Forgiven
 from tests.unit.core.test_x509 import GOOD, NAMES, NOW, PRIVKEY, chain
 
 KEY = x509.Key.of(PRIVKEY)
@@ -68,6 +70,9 @@ class World:
         return self
 
     staging = store
+
+    def failures(self, _: Attempt) -> Forgiven:
+        return FORGIVEN
 
     def put(self, attempt: AttemptId, bundle: Bundle) -> None:
         assert attempt == BEGUN.id

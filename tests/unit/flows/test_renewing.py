@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from knit.core.brake import MASS_COUNT
 from knit.core.events import KEPT
-from knit.core.lost import MASS_COUNT
 from knit.core.model.attempt import Attempt, AttemptId, Failed, Renewed
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import CertState, Known, Losses
@@ -30,6 +30,7 @@ from knit.errors import (
     Unreachable,
 )
 from knit.flows.renewing import HELD_BACK, Renewing, Superseded
+from knit.flows.room import Room
 from tests.unit.core.test_x509 import NOW
 from tests.unit.flows.test_orders import BEGUN, FINALIZED, SPEC
 
@@ -43,7 +44,7 @@ class World:
 
     ends: list[Exception | None]
     steps: list[tuple[str, Any]] = field(default_factory=list)
-    losses_are: Losses = field(default_factory=lambda: Losses(until=None, begun=0, published=0))
+    losses_are: Losses = field(default_factory=lambda: Losses(until=None, begun=0, enabled=0))
     is_newer: bool = False
 
     @property
@@ -80,7 +81,11 @@ class World:
     def abandon(self, _: object, attempt: Attempt, why: str) -> None:
         self.steps.append(("abandoned", attempt.id))
 
-    def begin(self, *_: object, newest: AttemptId) -> Attempt:
+    @property
+    def room(self) -> Room:
+        return Room(store=self.this, clock=self.clock)
+
+    def begin(self, *_: object, newest: AttemptId, costs: object, share: float) -> Attempt:
         self.steps.append(("begun", newest))
         return replace(BEGUN, id=AttemptId(newest + 1))
 
@@ -225,7 +230,7 @@ def test_an_order_that_is_lost_while_a_newer_value_is_live_is_not_made_anew(worl
 
 @pytest.mark.parametrize("days", [0.1, 5])
 def test_orders_that_are_lost_again_and_again_wait_until_the_week_is_over(world: Make, days: float) -> None:
-    ports = world(OrderLost("gone"), losses_are=Losses(until=NOW + days * DAY, begun=0, published=0))
+    ports = world(OrderLost("gone"), losses_are=Losses(until=NOW + days * DAY, begun=0, enabled=0))
     outcome = ports.renewing().resume(FINALIZED)
     assert isinstance(outcome, Failed)
     assert "more than is safe in 7 days" in outcome.error
@@ -234,7 +239,7 @@ def test_orders_that_are_lost_again_and_again_wait_until_the_week_is_over(world:
 
 
 def test_orders_that_are_lost_in_masses_are_held_back_with_what_is_kept(world: Make) -> None:
-    ports = world(OrderLost("gone"), losses_are=Losses(until=None, begun=MASS_COUNT, published=3))
+    ports = world(OrderLost("gone"), losses_are=Losses(until=None, begun=MASS_COUNT, enabled=3))
     assert isinstance(ports.renewing().resume(FINALIZED), Failed)
     assert (ports.said("begun"), ports.said("lost"), ports.said("discarded")) == ([], [], [])
     assert HELD_BACK <= ports.said("postponed")[0] <= HELD_BACK + MINUTE

@@ -1,0 +1,128 @@
+"""What a pass decides about certificates that may be due: the same for a pass, and for a plan of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from knit.core import brake, budget, renewal
+from knit.core.brake import MASSED, Massed, Pace
+from knit.core.model.certificate import CertId
+from knit.core.model.decision import NOTHING, Candidate, Due, Newcomer, Reason, Rules
+from knit.core.model.verdict import Act, Verdict
+from knit.core.turns import Turn
+from knit.flows.room import Room, Wanted
+
+
+class Paces(Protocol):
+    """What is asked of PostgreSQL only where something is due for another reason than time."""
+
+    def pace(self, reasons: Iterable[str]) -> Pace:
+        """How many orders were begun for one of these reasons in the last hour, or in place of lost ones."""
+
+    def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
+        """These, whatever their schedule says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deciding:
+    """The flow with its ports. It changes nothing."""
+
+    store: Paces
+    room: Room
+    rules: Rules
+
+    def verdicts(self, candidates: Iterable[Candidate | Newcomer], now: datetime) -> Sequence[Verdict]:
+        """One for each, the most urgent first; others that wait for room are among them when the queue has changed."""
+        wanted: dict[CertId, Wanted] = {}
+        massed: list[Massed] = []
+        found = {one.cert_id: self._verdict(one, wanted, massed, now) for one in candidates}
+        found |= self._held_back(found, massed, now)
+        asking = {
+            cert_id: wanted[cert_id] for cert_id, one in found.items() if one.act is Act.RENEW and cert_id in wanted
+        }
+        found |= self._over_budget(found, asking, now)
+        return sorted(found.values(), key=lambda one: one.rank)
+
+    def _verdict(
+        self, one: Candidate | Newcomer, wanted: dict[CertId, Wanted], massed: list[Massed], now: datetime
+    ) -> Verdict:
+        if isinstance(one, Newcomer):
+            names = tuple(one.names_key.split(","))
+            wanted[one.cert_id] = Wanted(
+                cert_id=one.cert_id, names=names, terms=self.rules.terms_named(one.issuer), state=NOTHING
+            )
+            return Verdict(
+                cert_id=one.cert_id,
+                names_key=one.names_key,
+                act=Act.RENEW,
+                rank=renewal.rank(NOTHING, now),
+                reason=Reason.NEVER_ISSUED,
+                asked=one.asked,
+            )
+        spec, state = one.spec, one.state
+        verdict = renewal.decide(spec, state, self.rules, now)
+        base = Verdict(
+            cert_id=spec.id,
+            names_key=spec.names_key,
+            act=Act.CLEAN if one.leftovers else Act.WAIT,
+            rank=renewal.rank(state, now),
+            leftovers=one.leftovers,
+            asked=one.asked,
+        )
+        if not isinstance(verdict, Due):
+            again = renewal.held_back(state, now)
+            return replace(base, until=verdict.until, why=verdict.reason, lost_again=again)
+        if verdict.reason in MASSED and state.issued is not None and not renewal.timely(spec, state, self.rules, now):
+            massed.append(Massed(cert_id=spec.id, not_after=state.issued.not_after))
+        if state.attempt is None:
+            terms = self.rules.terms_of(spec)
+            wanted[spec.id] = Wanted(cert_id=spec.id, names=spec.names, terms=terms, state=state)
+        return replace(base, act=Act.RENEW, reason=verdict.reason)
+
+    def _held_back(
+        self, found: Mapping[CertId, Verdict], massed: Sequence[Massed], now: datetime
+    ) -> Mapping[CertId, Verdict]:
+        """A lost Valkey, or another directory, must not order everything at once."""
+        if not massed:
+            return {}
+        released = brake.released(massed, self.store.pace(sorted(MASSED)))
+        again = now + brake.AGAIN
+        return {
+            one.cert_id: replace(
+                found[one.cert_id], act=Act.HELD_BACK, until=again, why=_held_back(found[one.cert_id], again)
+            )
+            for one in massed
+            if one.cert_id not in released
+        }
+
+    def _over_budget(
+        self, found: Mapping[CertId, Verdict], asking: Mapping[CertId, Wanted], now: datetime
+    ) -> Mapping[CertId, Verdict]:
+        """Those that wait: and where there are any, all that waited before, so that each has its turn."""
+        turns = self.room.turns(asking.values(), now)
+        if all(turn.at <= now for turn in turns.values()):
+            return {cert_id: replace(found[cert_id], costs=turns[cert_id].ask.costs) for cert_id in turns}
+        waited = [one for one in self.store.candidates_of(self.room.store.waiting()) if one.cert_id not in found]
+        more: dict[CertId, Wanted] = {}
+        unbraked: list[Massed] = []
+        before = {one.cert_id: self._verdict(one, more, unbraked, now) for one in waited}
+        every = {**asking, **{cert_id: more[cert_id] for cert_id in more if before[cert_id].act is Act.RENEW}}
+        turns = self.room.turns(every.values(), now)
+        return {cert_id: _seated({**before, **found}[cert_id], turn, now) for cert_id, turn in turns.items()}
+
+
+def _seated(verdict: Verdict, turn: Turn, now: datetime) -> Verdict:
+    if turn.at <= now or turn.limit is None:
+        return replace(verdict, costs=turn.ask.costs)
+    until = budget.rounded(turn.at, now)
+    return replace(verdict, act=Act.OVER_BUDGET, until=until, why=budget.said(turn.limit), costs=turn.ask.costs)
+
+
+def _held_back(verdict: Verdict, again: datetime) -> str:
+    at = again.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    cause = "its published value is lost" if verdict.reason is Reason.NOT_PUBLISHED else str(verdict.reason)
+    others = "as are many others (`knit renew --confirm-mass` lets all go)"
+    return f"{cause}, {others}: its renewal is held back until {at}"

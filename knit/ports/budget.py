@@ -1,0 +1,31 @@
+"""What is left of the limits of CAs, over all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from knit.core.budget import Key, Level
+from knit.core.limits import Rate
+from knit.core.model.certificate import CertId
+from knit.core.model.decision import Rules, Wait
+
+
+class Budgets(Protocol):
+    """The buckets, and who waits for them. Attempts charge them as they begin and go on: see `Attempts.begin`."""
+
+    def levels(self, keys: Collection[Key]) -> Mapping[Key, Level]:
+        """Of these buckets, those that are not full."""
+
+    def every(self) -> Mapping[Key, Level]:
+        """All that are not full."""
+
+    def exhausted(self, key: Key, rate: Rate, until: datetime) -> None:
+        """The CA has said that this bucket has no token before then."""
+
+    def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:
+        """These are due and wait for room, with the instant and the reason: shown, and no failure."""
+
+    def waiting(self) -> Sequence[CertId]:
+        """Those that wait for room."""

@@ -1,0 +1,1 @@
+"""Token buckets of the limits of CAs."""

@@ -1,0 +1,128 @@
+"""A CA's limits are met before it is asked: what has no room waits with a date, and costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from knit.core import x509
+from knit.core.budget import Key
+from knit.core.limits import Limit
+from knit.core.model.attempt import Failed, Renewed, Skipped
+from knit.core.model.certificate import CertId
+from rig.scripted_ca.client import ScriptedCA
+from tests.integration.test_flows import Life, Stage
+from tests.integration.test_kept_orders import ca, stage
+from workers.actors import Flows
+
+__all__ = ["ca", "stage"]
+
+THREE = {"certificates_per_domain": {"count": 4, "per": "4d"}, "renewals_not_counted_by": ["certificates_per_domain"]}
+
+
+@contextmanager
+def limited(stage: Stage, limits: dict[str, Any]) -> Iterator[Flows]:
+    """A worker whose CA has these limits: of 4, 3 are for what can wait."""
+    with stage.process(Life()) as flows:
+        (terms,) = flows.renew.rules.issuers
+        rules = dataclasses.replace(flows.renew.rules, issuers=(dataclasses.replace(terms, limits=limits),))
+        yield dataclasses.replace(
+            flows,
+            renew=dataclasses.replace(flows.renew, rules=rules),
+            reconcile=dataclasses.replace(flows.reconcile, rules=rules),
+        )
+
+
+def orders(ca: ScriptedCA) -> int:
+    return int(ca.counts()["requests"].get("newOrder", 0))
+
+
+def schedule(stage: Stage) -> dict[CertId, tuple[float, int, str | None, str | None]]:
+    """Days to the next look, failures, what is waited for, and the error."""
+    rows = stage.sql(
+        "select s.cert_id, extract(epoch from check_at - now())::float8 / 86400, failures, no_room, last_error "
+        "from knit_schedule s join knit_certs c on c.id = s.cert_id where s.check_at > now()"
+    )
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def test_a_pass_asks_workers_only_for_what_has_room_and_the_rest_waits_one_token_after_the_other(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    wanted = list(stage.wanted(6))
+    with limited(stage, THREE) as flows:
+        assert list(flows.reconcile.run().renew) == wanted[:3]
+        waits = schedule(stage)
+    assert list(waits) == wanted[3:]
+    for days, (found, failures, waits_for, error) in zip((1, 2, 3), waits.values(), strict=True):
+        assert days - 0.01 < found < days + 0.01
+        assert (failures, error) == (0, None)
+        assert waits_for == "the CA's limit of certificates per registered domain (knit.example) leaves no room"
+    assert orders(ca) == 0
+
+
+def test_a_worker_that_is_asked_nevertheless_makes_no_key_and_no_order(
+    stage: Stage, ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = list(stage.wanted(4))
+    with limited(stage, THREE) as flows:
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in wanted[:3])
+        monkeypatch.setattr(x509.Key, "new", None)
+        outcome = flows.renew.run(wanted[3])
+    assert isinstance(outcome, Skipped)
+    assert outcome.until is not None
+    assert timedelta(hours=23) < outcome.until - datetime.now(UTC) < timedelta(hours=25)
+    assert orders(ca) == 3
+    assert schedule(stage)[wanted[3]][1:] == (0, outcome.reason, None)
+    assert stage.sql("select count(*) from knit_attempts where cert_id = %s", wanted[3]) == [(0,)]
+
+
+def test_an_order_that_comes_to_nothing_costs_no_certificate_of_the_domain(stage: Stage, ca: ScriptedCA) -> None:
+    wanted = list(stage.wanted(6))
+    with limited(stage, THREE) as flows:
+        ca.behave(authz_problem={"type": "urn:ietf:params:acme:error:dns", "detail": "SERVFAIL"})
+        assert all(isinstance(flows.renew.run(cert_id), Failed) for cert_id in wanted[:3])
+        ca.behave(authz_problem=None, validation="dns")
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in wanted[3:])
+
+
+def test_a_renewal_of_the_same_names_is_not_counted_where_the_ca_does_not(stage: Stage, ca: ScriptedCA) -> None:
+    wanted = list(stage.wanted(3))
+    with limited(stage, THREE) as flows:
+        for _ in range(2):
+            assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in wanted)
+            flows.publish.everything()
+            stage.sql("update knit_certs set requested_at = now()")
+        before = flows.reconcile.room.store.every()
+        assert {key.limit for key in before} == {Limit.DOMAIN}
+
+
+def test_what_the_ca_says_of_a_domain_is_waited_for_by_all_of_its_certificates(stage: Stage, ca: ScriptedCA) -> None:
+    first, second = stage.wanted(2)
+    said = 'too many certificates (50) already issued for "knit.example" in the last 168h0m0s'
+    ca.fault("newOrder", status=429, type="rateLimited", detail=said, headers={"Retry-After": "90000"})
+    with limited(stage, THREE) as flows:
+        assert isinstance(flows.renew.run(first), Failed)
+        stage.sql("update knit_pauses set until = now() - interval '1 second'")
+        outcome = flows.renew.run(second)
+    assert isinstance(outcome, Skipped)
+    assert outcome.until is not None
+    assert outcome.until - datetime.now(UTC) > timedelta(seconds=89000)
+    assert orders(ca) == 1
+
+
+def test_what_the_ca_says_of_the_account_empties_its_bucket(stage: Stage, ca: ScriptedCA) -> None:
+    (first,) = stage.wanted(1)
+    ca.fault("newOrder", status=429, type="rateLimited", headers={"Retry-After": "7200"})
+    with limited(stage, {"orders_per_account": {"count": 300, "per": "3h"}}) as flows:
+        flows.renew.run(first)
+        (terms,) = flows.renew.rules.issuers
+        room = flows.renew.room
+        key = Key(terms.directory, Limit.ORDERS, "")
+        level = room.store.levels([key])[key]
+    assert timedelta(hours=4.9) < level.full_at - datetime.now(UTC) < timedelta(hours=5.1)
