@@ -2,13 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from rig import forks
+from rig.scripted_ca import program
 
 _REPOSITORY = Path(__file__).parents[2]
 _STOP_S = 5
@@ -22,18 +23,21 @@ class ScriptRefused(Exception):
 class ScriptedCA:
     """One CA in a process of its own; a context manager.
 
-    It dies with the thread that starts it (that is how the kernel's parent-death signal counts), so start it from one
-    that lasts as long as the test.
+    It dies with the process that starts it.
     """
 
     def __init__(self, *, port: int = 0, seed: int = 0, **knobs: Any) -> None:
-        command = [sys.executable, "-m", "rig.scripted_ca", "--port", str(port), "--seed", str(seed)]
-        command += ["--parent", str(os.getpid()), "--script", json.dumps(knobs)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY)
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        words = ["--port", str(port), "--seed", str(seed), "--with-parent", "--script", json.dumps(knobs)]
+        reads, writes = os.pipe()
+        with os.fdopen(reads) as said:
+            self._process = forks.start(
+                program.main, ["scripted_ca", *words], environment=os.environ, directory=_REPOSITORY, out=writes, err=2
+            )
+            os.close(writes)
+            line = said.readline()
         if not line:
-            message = f"the scripted CA ended with {self._process.wait()}; its stderr says why"
+            self._process.join()
+            message = f"the scripted CA ended with {self._process.exitcode}; its stderr says why"
             raise ScriptRefused(message)
         ready = json.loads(line)
         self.directory_url: str = ready["directory"]
@@ -52,13 +56,9 @@ class ScriptedCA:
     def stop(self) -> None:
         """End the process; twice is once."""
         self._process.terminate()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.join(_STOP_S)
+        self._process.kill()
+        self._process.join()
 
     def script(self, **knobs: Any) -> None:
         """Change knobs of `script.Script`."""
