@@ -4,6 +4,7 @@ KnitError
 ├── Misconfigured            a setting or an argument is wrong: the process must not start (exit code 2)
 ├── Transient                trying again later may help; `retry_at` when the other side said when
 │   ├── Unreachable          a service did not answer, or answered that it cannot serve now
+│   │   ├── IssuerDown       that is the CA: the next issuer of the certificate may be asked instead
 │   │   ├── Outage           knit's own PostgreSQL, Valkey or queue is away: nobody's failure, tried again soon
 │   │   │   └── RowHeld      somebody's open transaction holds a row of PostgreSQL
 │   │   └── OrderKept        a certificate may have been issued already: its order and key are kept and asked for again
@@ -17,6 +18,7 @@ KnitError
 └── Refused                  trying the same again will not help: a person or a change is needed
     ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
+    │   ├── AccountUnusable  that is the CA: the next issuer of the certificate may be asked instead
     │   └── ServerDenied     that is a server of knit's own: nobody's failure, tried again slowly
     │       └── NotPermitted PostgreSQL knows us, and our user lacks a right there
     ├── BundleMismatch       certificate and key are not what was asked for
@@ -52,6 +54,10 @@ class Transient(KnitError):
 
 class Unreachable(Transient):
     """A service did not answer, or answered that it cannot serve now."""
+
+
+class IssuerDown(Unreachable):
+    """The CA did not answer, or answered that it cannot serve now, before a certificate can have been issued."""
 
 
 class Outage(Unreachable):
@@ -116,6 +122,10 @@ class CredentialsRejected(Refused):
     def __init__(self, message: str, *, forbidden: bool = False) -> None:
         super().__init__(message)
         self.forbidden = forbidden
+
+
+class AccountUnusable(CredentialsRejected):
+    """The CA does not let our account order anything, or there can be none."""
 
 
 class ServerDenied(CredentialsRejected):

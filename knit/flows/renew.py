@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from knit.core import issuers, renewal, x509
 from knit.core.model.attempt import BEFORE_FINALIZE, Outcome, Skipped
 from knit.core.model.certificate import CertId, CertSpec, Issued
-from knit.core.model.decision import Due, Known
+from knit.core.model.decision import Due, Known, Reason
 from knit.core.model.issuer import Terms
 from knit.core.outdated import why_outdated
 from knit.core.value import Value
@@ -150,12 +150,22 @@ class Looked:
         renewing, attempt = self._renewing(spec), self.known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE:
             return renewing.resume(attempt)
-        terms = self.ports.rules.terms_of(spec)[0] if attempt is None else self.ports.terms(attempt)
+        return self._order(renewing, verdict.reason)
+
+    def _order(self, renewing: Renewing, reason: Reason) -> Outcome:
+        """At the issuer whose turn it is: what another's open attempt has ordered cannot have become a certificate."""
+        spec, attempt, terms = renewing.spec, self.known.state.attempt, renewing.choose()
+        if why := self._refusal(terms):
+            return Skipped(cert_id=self.cert_id, reason=why, busy=True)
         stopped = self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)
         if stopped is not None:
             return stopped
         renewing.check_newest(attempt)
-        return renewing.begin(verdict.reason, terms) if attempt is None else renewing.resume(attempt)
+        if attempt is not None and attempt.directory == terms.directory:
+            return renewing.resume(attempt)
+        if attempt is not None:
+            self.ports.leave(self.lease, attempt, terms)
+        return renewing.begin(reason, terms)
 
     def _unpublishable(self, renewing: Renewing) -> Outcome | None:
         """Nothing is ordered that could not be recorded and published afterwards.

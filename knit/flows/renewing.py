@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from knit.core import brake, budget, retry, x509
+from knit.core import brake, budget, choice, retry, x509
+from knit.core.choice import Standing
 from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.limits import Limit
 from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome, Skipped
@@ -19,6 +20,7 @@ from knit.errors import (
     BundleMismatch,
     Busy,
     Interrupted,
+    IssuerDown,
     LeaseLost,
     Misconfigured,
     OrderKept,
@@ -99,6 +101,15 @@ class RenewPorts:
     def abandon(self, lease: Lease, attempt: Attempt, why: str) -> None:
         """End an attempt that nobody needs any more."""
         self.store.abandon(lease, attempt, why=why)
+        self._discard(attempt, why)
+
+    def leave(self, lease: Lease, attempt: Attempt, terms: Terms) -> None:
+        """End an attempt, whose order cannot have become a certificate, for one at another issuer."""
+        why = f"issuer {attempt.issuer} cannot be used now: {terms.name} is asked instead"
+        self.store.leave(lease, attempt, why=why)
+        self._discard(attempt, why)
+
+    def _discard(self, attempt: Attempt, why: str) -> None:
         self.staging.discard([attempt.id])
         told = Told(
             kind=Kind.RENEWAL_ABANDONED,
@@ -124,6 +135,29 @@ class Renewing:
         at = self._after_a_failure()
         self.ports.store.refuse(self.spec.id, error=error, retry_at=at)
         return self._tell_failed(None, error, at)
+
+    def choose(self) -> Terms:
+        """Of its issuers the one to ask now. It stays with the only one, whatever that has said."""
+        wanted = self.ports.rules.terms_of(self.spec)
+        if len(wanted) == 1:
+            return wanted[0]
+        return choice.choose(wanted, self._standings(wanted), self.ports.clock())
+
+    def _standings(self, wanted: Sequence[Terms]) -> Mapping[str, Standing]:
+        issued = self.known.state.issued
+        found = self.ports.store.standings(self.spec.id, wanted, None if issued is None else issued.issued_at)
+        return {terms.directory: self._with_budget(terms, found[terms.directory]) for terms in wanted}
+
+    def _with_budget(self, terms: Terms, standing: Standing) -> Standing:
+        """An order that is there already has had its room."""
+        attempt, state = self.known.state.attempt, self.known.state
+        if attempt is not None and attempt.directory == terms.directory:
+            return standing
+        costs = self.ports.room.costs(self.spec.names, state, terms)
+        wait = self.ports.room.until(costs, budget.share(state, self.ports.clock()))
+        if wait is None:
+            return standing
+        return replace(standing, waits_until=max(wait.until, standing.waits_until or wait.until))
 
     def check_newest(self, attempt: Attempt | None) -> None:
         """Nothing is ordered for what an older database says. Raises Superseded."""
@@ -187,14 +221,23 @@ class Renewing:
         clock, known, cert_id = self.ports.clock, self.known, self.spec.id
         if isinstance(error, AccountLimited):
             self.ports.limits.begin_pause(attempt, self.ports.terms(attempt), error)
+        failures = known.state.failures + 1
+        if isinstance(error, IssuerDown | AccountLimited) and self._may_go_elsewhere(attempt):
+            return retry.next_try(cert_id, failures, clock())
         if isinstance(error, RateLimited):
             return retry.limited(known.tries + 1, clock(), error.retry_at)
-        failures = known.state.failures + 1
         if isinstance(error, OrderKept | BundleMismatch):
             failures = 1 if attempt.step in BEFORE_FINALIZE else known.tries + 1
         ladder = retry.next_try(cert_id, failures, clock())
         asked = error.retry_at if isinstance(error, Transient) else None
         return ladder if asked is None else max(ladder, retry.next_try(cert_id, failures, clock(), asked))
+
+    def _may_go_elsewhere(self, attempt: Attempt) -> bool:
+        """Whether another issuer can be asked at the next try, however long this one wants to be left alone."""
+        wanted = self.ports.rules.terms_of(self.spec)
+        if len(wanted) == 1 or attempt.step not in BEFORE_FINALIZE:
+            return False
+        return choice.another(wanted, self._standings(wanted), attempt.directory, self.ports.clock())
 
     def _start_over(self, attempt: Attempt, error: OrderLost) -> Outcome:
         """Another order in place of one that is lost, while few are: what loses one often loses them all."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from knit.core.budget import WAITS, Cost
+from knit.core.choice import Standing
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.challenge import ChallengeId, Leftover, Record
@@ -165,6 +166,12 @@ class Attempts(Protocol):
 
     def pause(self, attempt: Attempt, until: datetime) -> None:
         """They wait until then."""
+
+    def leave(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
+        """As `abandon`, for another issuer: what went wrong at this one is still known to `standings`."""
+
+    def standings(self, cert_id: CertId, wanted: Sequence[Terms], since: datetime | None) -> Mapping[str, Standing]:
+        """How each of these issuers has been to this certificate since then, by directory."""
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure: it no longer answers what is wanted."""

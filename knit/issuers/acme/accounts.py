@@ -17,7 +17,7 @@ from acme import messages
 
 from knit.core.events import Kind
 from knit.core.model.issuer import Account
-from knit.errors import Busy, CredentialsRejected
+from knit.errors import AccountUnusable, Busy
 from knit.issuers.acme.hosts import Garbled
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.origin import Origin
@@ -136,7 +136,7 @@ class Registrar:
                 f"the CA at {Origin.of(self.directory_url)} only registers accounts bound to one it knows: "
                 f"set {self.binding} to what it gave you"
             )
-            raise CredentialsRejected(message)
+            raise AccountUnusable(message)
         return messages.NewRegistration.from_data(**wanted)
 
 

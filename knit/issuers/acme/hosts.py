@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from knit.errors import Unreachable
+from knit.errors import IssuerDown
 from knit.issuers.acme.origin import Origin
 
 
-class Garbled(Unreachable):
+class Garbled(IssuerDown):
     """The CA's answer is not what RFC 8555 says it is. Asking again later may help; acting on it never would."""
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 import knit
-from knit.errors import Unreachable
+from knit.errors import IssuerDown, Unreachable
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.problems import Problem, ProblemReply
@@ -78,7 +78,7 @@ class Network:
                 if refused.problem.code != "badNonce":
                     raise
         message = f"the CA at {self.hosts} refused {NONCE_TRIES} fresh nonces in a row"
-        raise Unreachable(message)
+        raise IssuerDown(message)
 
     def _signed(self, url: str, payload: bytes) -> Reply:
         if self._signer is None:

@@ -11,14 +11,14 @@ from knit.core.retry import retry_after
 from knit.core.text import clean
 from knit.errors import (
     AccountLimited,
-    CredentialsRejected,
+    AccountUnusable,
     IdentifierRejected,
+    IssuerDown,
     KnitError,
     OrderKept,
     RateLimited,
     Refused,
     Transient,
-    Unreachable,
 )
 from knit.issuers.acme.transport import Reply
 
@@ -114,13 +114,13 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
     if problem.is_limit:
         return AccountLimited(text, retry_at=problem.retry_at, names_only=_concerns(problem, names))
     if problem.code in AGAIN or problem.status >= 500:
-        return Unreachable(text, retry_at=problem.retry_at)
+        return IssuerDown(text, retry_at=problem.retry_at)
     if problem.code in ACCOUNT:
-        return CredentialsRejected(f"{text}; {UNKNOWN_ACCOUNT}" if problem.code == NO_ACCOUNT else text)
+        return AccountUnusable(f"{text}; {UNKNOWN_ACCOUNT}" if problem.code == NO_ACCOUNT else text)
     if problem.code in IDENTIFIER:
         return IdentifierRejected(text)
     if 300 <= problem.status < 400:
-        return Unreachable(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")
+        return IssuerDown(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")
     return Refused(text)
 
 
@@ -138,7 +138,7 @@ def rejection(subject: str, document: object) -> KnitError:
     if problem.code == "rateLimited":
         return RateLimited(text)
     if problem.code == "serverInternal":
-        return Unreachable(text)
+        return IssuerDown(text)
     return IdentifierRejected(text)
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from knit.errors import CredentialsRejected
+from knit.errors import AccountUnusable
 
 Sign = Callable[[bytes], bytes]
 
@@ -32,7 +32,7 @@ class Signer:
     """One account key. Safe to share between threads."""
 
     def __init__(self, pem: str) -> None:
-        """Raises CredentialsRejected, without a word of the key, when it is none that ACME accounts use."""
+        """Raises AccountUnusable, without a word of the key, when it is none that ACME accounts use."""
         key = _load(pem)
         if isinstance(key, rsa.RSAPrivateKey):
             self.algorithm, self._sign = josepy.RS256, _rsa(key)
@@ -86,8 +86,8 @@ def _load(pem: str) -> object:
         raise _unusable() from None
 
 
-def _unusable() -> CredentialsRejected:
-    return CredentialsRejected("the stored ACME account key is no unencrypted PEM key of P-256, P-384 or RSA")
+def _unusable() -> AccountUnusable:
+    return AccountUnusable("the stored ACME account key is no unencrypted PEM key of P-256, P-384 or RSA")
 
 
 def _ecdsa(key: ec.EllipticCurvePrivateKey, hashing: hashes.HashAlgorithm, half: int) -> Sign:

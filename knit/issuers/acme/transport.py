@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knit.core.proxy import Proxy
-from knit.errors import Unreachable
+from knit.errors import IssuerDown
 from knit.issuers.acme.dial import reach, through
 from knit.issuers.acme.origin import Origin
 from knit.ports.process import Sleep
@@ -131,8 +131,8 @@ class Connection:
                 self._ends = self._ends or (self._socket is not None and self._answers == 1)
                 self.close()
 
-    def _unreachable(self, reason: str) -> Unreachable:
-        return Unreachable(f"the CA at {self.origin} cannot be reached: {reason}")
+    def _unreachable(self, reason: str) -> IssuerDown:
+        return IssuerDown(f"the CA at {self.origin} cannot be reached: {reason}")
 
     def _ready(self) -> ssl.SSLSocket:
         now = time.monotonic()

@@ -11,14 +11,17 @@ from psycopg.types.json import Jsonb
 
 from knit.core.brake import MASSED
 from knit.core.budget import WAITS, Cost
+from knit.core.choice import Standing
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Leaf
 from knit.core.model.decision import Losses, Pause, Reason
 from knit.core.model.issuer import Asked, Terms
 from knit.errors import (
     AccountLimited,
+    AccountUnusable,
     Busy,
     Interrupted,
+    IssuerDown,
     KnitError,
     NotPermitted,
     OrderLost,
@@ -36,6 +39,9 @@ from knit.store.leases.leases import Leases
 from knit.store.queries import Row, queries
 from knit.store.rights import Rights
 from knit.store.rows import attempt_from
+
+DOWN = [*(error.__name__ for error in (IssuerDown, AccountUnusable, AccountLimited)), "Garbled"]
+"""Classes of errors after which the next issuer may be asked; the last one is an IssuerDown of the ACME part's own."""
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -137,6 +143,16 @@ class Attempts:
         """Nobody asks this CA for anything before `until`."""
         ca = {"issuer": attempt.issuer, "directory": attempt.directory}
         self._database.write(self._sql["pause"], {**ca, "until": until})
+
+    def leave(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
+        """End the attempt without counting a failure; how it went wrong stays known."""
+        write(self._database, self._sql["leave"], lease, {"id": attempt.id, "why": why})
+
+    def standings(self, cert_id: CertId, wanted: Sequence[Terms], since: datetime | None) -> Mapping[str, Standing]:
+        """Which of these issuers were down when this certificate last tried, and which are left alone."""
+        asked = {"id": cert_id, "directories": [terms.directory for terms in wanted], "since": since, "down": DOWN}
+        rows = self._database.rows(self._sql["standings"], asked)
+        return {row.pop("directory"): Standing(**row) for row in rows}
 
     def abandon(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """End the attempt without counting a failure."""

@@ -140,6 +140,28 @@ set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, retry_d
 update knit_certs set last_error = %(error)s
 where id in (select id from knit_certs where id = %(id)s and names_key is not null for no key update skip locked)
 
+-- name: leave
+update knit_attempts a
+set step = 'abandoned', ended_at = now(), error = %(why)s
+from knit_leases l
+where a.id = %(id)s and a.epoch <= %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
+-- name: standings
+-- An attempt is told by when it was last written to: the end of its last try.
+select d.directory,
+       (
+           select case when a.error_class = any(%(down)s) then a.updated_at end
+           from knit_attempts a
+           where a.cert_id = %(id)s and a.directory = d.directory and a.error_class is not null
+             and a.started_at > coalesce(%(since)s, '-infinity'::timestamptz)
+           order by a.started_at desc
+           limit 1
+       ) as down_at,
+       (
+           select max(p.until) from knit_pauses p where p.directory = d.directory and p.until > now()
+       ) as waits_until
+from unnest(%(directories)s::text[]) as d (directory)
+
 -- name: abandon
 update knit_attempts a
 set step = 'abandoned', ended_at = now(), updated_at = now(), error_class = null, error = %(why)s

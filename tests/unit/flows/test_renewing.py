@@ -74,6 +74,9 @@ class World:
     def terms(self, attempt: Attempt) -> Terms:
         return Terms(name=attempt.issuer, directory=attempt.directory)
 
+    def terms_of(self, _: object) -> tuple[Terms, ...]:
+        return (self.terms(BEGUN),)
+
     def take_newer(self, *_: object) -> bool:
         self.steps.append(("looked for a newer value", None))
         return self.is_newer

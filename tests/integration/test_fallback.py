@@ -1,0 +1,189 @@
+"""A certificate with two issuers: the second is asked when the first cannot be used, and at most one of them issues."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from contextlib import closing
+
+import pytest
+
+from knit.core.model.attempt import Failed, Renewed
+from knit.core.model.certificate import CertId
+from rig.scripted_ca.client import ScriptedCA
+from tests.acceptance.scene import txt_names
+from tests.integration.test_flows import LIFETIME, KilledError, Life, whole_way
+from tests.integration.test_several_issuers import Two, environment, issuers, keys, two
+
+__all__ = ["two"]
+
+BUSY = {"status": 429, "type": "rateLimited", "detail": "too many new orders", "headers": {"Retry-After": "86400"}}
+
+
+def both(two: Two, count: int = 1) -> dict[CertId, str]:
+    """Certificates that come from the first, or else from the second."""
+    found = two.wanted(count)
+    two.sql("update knit_certs set issuer = 'first,second' where id = any(%s)", list(found))
+    two.sql("update knit_certs set seen = wanted")
+    return found
+
+
+def away(ca: ScriptedCA) -> None:
+    """It answers nothing any more."""
+    ca.fault(act="reset", times=0)
+
+
+def again(two: Two) -> None:
+    """The next try is now."""
+    two.sql("update knit_attempts set retry_at = null where ended_at is null")
+    two.sql("update knit_schedule set retry_at = null, check_at = '-infinity'")
+
+
+def seconds_to_the_next_try(two: Two, cert_id: CertId) -> float:
+    ((seconds,),) = two.sql(
+        "select extract(epoch from max(at) - now())::float8 from ("
+        " select retry_at as at from knit_attempts where cert_id = %s and ended_at is null"
+        " union all select retry_at from knit_schedule where cert_id = %s) waits",
+        cert_id,
+        cert_id,
+    )
+    return float(seconds)
+
+
+def test_the_next_try_goes_to_the_second_issuer_and_the_next_renewal_back_to_the_first(two: Two) -> None:
+    ((cert_id, name),) = both(two).items()
+    away(two.first)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        again(two)
+        whole_way(flows, cert_id)
+        assert two.finalized(name) == (0, 1)
+        assert cert_id not in flows.reconcile.run().renew, "it is as wanted"
+        two.first.clear_faults()
+        two.sql("update knit_certs set requested_at = now() + interval '1 second' where id = %s", cert_id)
+        again(two)
+        whole_way(flows, cert_id)
+    assert two.finalized(name) == (1, 1)
+    assert two.sql("select issuer from knit_issued where cert_id = %s", cert_id) == [("first",)]
+
+
+def test_an_account_that_is_to_wait_for_a_day_waits_while_the_second_issuer_issues(two: Two) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault("newOrder", times=0, **BUSY)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        again(two)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+        ((other, its_name),) = both(two).items()
+        assert isinstance(flows.renew.run(other), Renewed), "without a try of its own at the first"
+    assert [two.finalized(one) for one in (name, its_name)] == [(0, 1), (0, 1)]
+
+
+def test_names_that_the_first_refuses_are_not_taken_to_the_second(two: Two) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault("newOrder", times=0, status=400, type="rejectedIdentifier", detail="policy forbids this name")
+    with two.process(Life()) as flows:
+        for _ in range(3):
+            assert isinstance(flows.renew.run(cert_id), Failed)
+            again(two)
+    assert two.finalized(name) == (0, 0)
+    assert two.second.counts()["names"].get(name) is None
+
+
+def test_an_account_that_is_not_accepted_sends_its_certificates_to_the_second(two: Two) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault("newOrder", times=0, status=403, type="unauthorized", detail="account is deactivated")
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        again(two)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert two.finalized(name) == (0, 1)
+
+
+@pytest.mark.parametrize("kinds", [("finalize", "order"), ("certificate",)])
+def test_while_an_order_of_the_first_may_become_a_certificate_nobody_else_is_asked(
+    two: Two, kinds: tuple[str, ...]
+) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault(*kinds, act="reset", when="after", times=0)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        away(two.first)
+        for _ in range(3):
+            again(two)
+            assert isinstance(flows.renew.run(cert_id), Failed)
+        assert two.second.counts()["names"].get(name) is None
+        two.first.clear_faults()
+        again(two)
+        whole_way(flows, cert_id)
+    assert two.finalized(name) == (1, 0)
+
+
+def calls_of_a_fallback(two: Two) -> int:
+    """How many calls a process makes that finds the first issuer down, but for what is done once a day."""
+    life = Life()
+    for cert_id in both(two, 2):
+        first_try(two, cert_id)
+        life = Life()
+        with two.process(life) as flows:
+            whole_way(flows, cert_id)
+    return life.calls
+
+
+def first_try(two: Two, cert_id: CertId) -> None:
+    """At the first issuer, which is down after the order has been placed."""
+    with two.process(Life()) as flows:
+        flows.renew.run(cert_id)
+    again(two)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("recovers", [False, True])
+def test_a_fallback_that_is_killed_at_any_call_ends_with_one_finalized_order_at_one_of_them(
+    two: Two, recovers: bool
+) -> None:
+    two.first.fault("authz", act="reset", times=0)
+    total = calls_of_a_fallback(two)
+    assert total >= 20
+    certificates = both(two, 2 * total)
+    deaths = {}
+    for cert_id, (last, after) in zip(certificates, itertools.product(range(1, total + 1), (False, True)), strict=True):
+        first_try(two, cert_id)
+        life = Life(last=last, after=after)
+        with two.process(life) as flows, pytest.raises(KilledError):
+            whole_way(flows, cert_id)
+        deaths[cert_id] = f"{'after' if after else 'before'} call {last}, {life.said}"
+
+    time.sleep(LIFETIME)
+    two.sql("delete from knit_marks")
+    if recovers:
+        two.first.clear_faults()
+    with two.process(Life()) as flows:
+        for _ in range(3):
+            again(two)
+            plan = flows.reconcile.run(deep=True)
+            for cert_id in {*plan.renew, *certificates}:
+                flows.renew.run(cert_id)
+                flows.publish.waiting()
+        report = flows.publish.everything()
+    assert report.refused is None
+    finalized = {deaths[cert_id]: sum(two.finalized(name)) for cert_id, name in certificates.items()}
+    assert finalized == dict.fromkeys(finalized, 1)
+    with closing(two.servers.valkey.client()) as client:
+        assert client.smembers("knit:index") >= set(certificates.values())
+        assert list(client.scan_iter("knit:index:staging:*")) == []
+    assert two.sql("select * from knit_attempts where ended_at is null") == []
+    assert txt_names(two.servers.dns) == []
+
+
+def test_an_issuer_whose_limits_leave_no_room_is_passed_over_and_asked_again_when_they_do(two: Two) -> None:
+    limits = 'limits = { orders_per_account = { count = 1, per = "24h" } }'
+    text = issuers(first=keys(two.first, limits), second=keys(two.second))
+    narrow = Two(two.servers, environment(two.servers, text), two.first, two.second)
+    certificates = both(narrow, 3)
+    with narrow.process(Life()) as flows:
+        for cert_id in certificates:
+            assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert sorted(narrow.finalized(name) for name in certificates.values()) == [(0, 1), (0, 1), (1, 0)]
