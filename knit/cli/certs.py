@@ -13,7 +13,7 @@ import click
 from knit.cli import complete, listed
 from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, for_people, json_flag
-from knit.cli.selection import LARGEST_ID, check_selection, selected, selecting
+from knit.cli.selection import check_selection, named, selected, selecting
 from knit.cli.session import connected, settings
 from knit.cli.waking import changing
 
@@ -174,7 +174,7 @@ def show_command(*, which: str, as_records: bool) -> None:
     from knit.cli import story
 
     with connected(settings()) as console:
-        cert = _named(console.certs, which)
+        cert = named(console.certs, which)
         tries, events = console.certs.tries(cert.id), story.every(console.events, cert.id)
     if as_records:
         happened = [story.record(event) for event in reversed(events)]
@@ -182,22 +182,6 @@ def show_command(*, which: str, as_records: bool) -> None:
     else:
         lines = listed.block(cert, datetime.now(UTC))
         click.echo("\n".join([*lines, *story.story(tries, events, used=len(lines))]))
-
-
-def _named(certs: Certs, which: str) -> Listed:
-    """The certificate with this id, or the one that has this name. Raises NoSuchCertificate, Misconfigured."""
-    from knit.core.names import normalise_one
-    from knit.errors import Misconfigured, NoSuchCertificate
-
-    if which.isascii() and which.isdigit() and 0 < int(which) <= LARGEST_ID:
-        return certs.one(int(which))  # type: ignore[arg-type]
-    name = normalise_one(which)
-    found = [cert for cert in certs.listing() if name in (one.lower() for one in cert.names)]
-    if not found:
-        raise NoSuchCertificate(f"no certificate has the name {name}")
-    if len(found) > 1:
-        raise Misconfigured(f"several certificates have the name {name}: {', '.join(str(cert.id) for cert in found)}")
-    return found[0]
 
 
 @contextmanager

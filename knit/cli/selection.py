@@ -11,6 +11,7 @@ from knit.cli.complete import ids, sets_of_names
 
 if TYPE_CHECKING:
     from knit.core.model.certificate import CertId
+    from knit.core.model.listing import Listed
     from knit.ports.list import Certs
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,3 +56,19 @@ def check_selection(cert_id: int | None, domains: str | None) -> None:
     """Raise click.UsageError unless exactly one of the two is given; as in the Go knit, 0 and blank are not."""
     if bool(cert_id) == bool(domains and domains.strip()):
         raise click.UsageError("exactly one of --id and --domains is needed", click.get_current_context())
+
+
+def named(certs: Certs, which: str) -> Listed:
+    """The certificate with this id, or the one that has this name. Raises NoSuchCertificate, Misconfigured."""
+    from knit.core.names import normalise_one
+    from knit.errors import Misconfigured, NoSuchCertificate
+
+    if which.isascii() and which.isdigit() and 0 < int(which) <= LARGEST_ID:
+        return certs.one(int(which))  # type: ignore[arg-type]
+    name = normalise_one(which)
+    found = [cert for cert in certs.listing() if name in (one.lower() for one in cert.names)]
+    if not found:
+        raise NoSuchCertificate(f"no certificate has the name {name}")
+    if len(found) > 1:
+        raise Misconfigured(f"several certificates have the name {name}: {', '.join(str(cert.id) for cert in found)}")
+    return found[0]

@@ -114,6 +114,12 @@ class Deciding:
         return {cert_id: _seated({**before, **found}[cert_id], turn, now) for cert_id, turn in turns.items()}
 
 
+def is_ours(one: Candidate | Newcomer, rules: Rules, refused: Mapping[str, str]) -> bool:
+    """Whether a certificate is for this process to issue: the first of its issuers is none of those refused here."""
+    wanted = rules.terms_named(one.issuer if isinstance(one, Newcomer) else one.spec.issuer)
+    return not wanted or wanted[0].name not in refused
+
+
 def _seated(verdict: Verdict, turn: Turn, now: datetime) -> Verdict:
     if turn.at <= now or turn.limit is None:
         return replace(verdict, costs=turn.ask.costs)

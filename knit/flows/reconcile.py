@@ -15,7 +15,7 @@ from knit.core.model.results import PassPlan
 from knit.core.model.verdict import Act, Verdict
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
-from knit.flows.deciding import Deciding
+from knit.flows.deciding import Deciding, is_ours
 from knit.flows.room import Room
 from knit.flows.values import Values
 from knit.ports.issuing import IssuerMemory
@@ -107,15 +107,7 @@ class Reconcile:
         self, refused: Mapping[str, str], candidates: Iterable[Candidate | Newcomer]
     ) -> Iterable[Candidate | Newcomer]:
         """Without certificates of issuers that are refused: those are for other processes to issue."""
-        if not refused:
-            return candidates
-        return (
-            one
-            for one in candidates
-            if isinstance(one, Newcomer)
-            or not (wanted := self.rules.terms_of(one.spec))
-            or wanted[0].name not in refused
-        )
+        return (one for one in candidates if is_ours(one, self.rules, refused)) if refused else candidates
 
     def _refusal(self, terms: Terms) -> str | None:
         why = issuers.refusal(terms, self.memory.recall(terms.name))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from knit.core import budget, limits
-from knit.core.budget import Cost, Ledger
+from knit.core.budget import Cost, Key, Ledger
 from knit.core.domains import of_names
-from knit.core.limits import SPENT_BY_ORDERS, Limit, Model
+from knit.core.limits import SPENT_BY_ORDERS, Limit, Model, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import CertState, Wait
 from knit.core.model.issuer import Terms
@@ -55,7 +55,10 @@ class Room:
 
     def ledger(self, costs: Iterable[Cost], now: datetime) -> Ledger:
         """The buckets of these costs as they are."""
-        rates = {cost.key: cost.rate for cost in costs}
+        return self.ledger_of({cost.key: cost.rate for cost in costs}, now)
+
+    def ledger_of(self, rates: Mapping[Key, Rate], now: datetime) -> Ledger:
+        """The buckets with these rates as they are."""
         return Ledger(self.store.levels(rates), rates, now)
 
     def turns(self, wanted: Iterable[Wanted], now: datetime) -> Mapping[CertId, Turn]:

@@ -10,7 +10,7 @@ from knit.core.agenda import Agenda
 from knit.core.brake import Pace
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
-from knit.core.model.decision import Candidate, Census, Newcomer, Rules
+from knit.core.model.decision import Candidate, Census, Newcomer, Resting, Rules
 from knit.core.value import Parcel
 from knit.ports.publication import Holder
 
@@ -60,6 +60,12 @@ class Passes(Protocol):
 
     def pace(self, reasons: Iterable[str]) -> Pace:
         """How many orders were begun for one of these reasons in the last hour, or in place of lost ones; of all."""
+
+    def unread(self) -> Sequence[CertId]:
+        """Rows of enabled certificates that are new, or were changed, and that no pass has read since."""
+
+    def resting(self) -> Sequence[Resting]:
+        """All enabled certificates, and when each is looked at again."""
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
         """These, whatever their schedule says; without those that somebody is working on."""

@@ -126,3 +126,18 @@ def test_what_the_ca_says_of_the_account_empties_its_bucket(stage: Stage, ca: Sc
         key = Key(terms.directory, Limit.ORDERS, "")
         level = room.store.levels([key])[key]
     assert timedelta(hours=4.9) < level.full_at - datetime.now(UTC) < timedelta(hours=5.1)
+
+
+def test_a_wait_for_room_is_nothing_that_a_pass_mends(stage: Stage, ca: ScriptedCA, caplog: Any) -> None:
+    wanted = list(stage.wanted(6))
+    with limited(stage, THREE) as flows:
+        flows.reconcile.run()
+        stage.sql("update knit_schedule set check_at = now() + interval '3 years' where no_room is not null")
+        before = schedule(stage)
+        stage.sql("delete from knit_certs where id = any(%s)", wanted[:3])
+        caplog.clear()
+        flows.reconcile.run()
+    assert [days for days, *_ in schedule(stage).values()] == pytest.approx(
+        [days for days, *_ in before.values()], abs=1
+    )
+    assert "mended" not in caplog.text

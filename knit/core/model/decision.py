@@ -84,6 +84,16 @@ class Newcomer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resting:
+    """A certificate that a pass does not look at before `until`; `why`, where it is not only that it is not due."""
+
+    cert_id: CertId
+    names_key: str
+    until: datetime | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
     """How many certificates there are, and how many fail. `next_pass` is None when no scheduler runs."""
 

@@ -75,3 +75,4 @@ class Try:
     order_url: str | None
     error: str | None
     retry_at: datetime | None
+    error_class: str | None = None

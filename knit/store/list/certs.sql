@@ -241,7 +241,8 @@ with asked as (
 select id from asked
 
 -- name: tries
-select id, started_at, ended_at, step, reason, directory, order_url, error, nullif(retry_at, 'infinity') as retry_at
+select id, started_at, ended_at, step, reason, directory, order_url, error, error_class,
+       nullif(retry_at, 'infinity') as retry_at
 from knit_attempts
 where cert_id = %(id)s
 order by started_at desc

@@ -18,12 +18,12 @@ with unscheduled as (
     where generation > extract(epoch from now())::bigint + %(farthest)s
     returning cert_id
 ), asleep as (
-    -- Later than its certificate ends, or without one and with nothing to wait for.
+    -- Later than its certificate ends, or without one and with nothing to wait for. Room may be waited for for years.
     select s.cert_id
     from knit_schedule s
     left join knit_issued i on i.cert_id = s.cert_id
     left join forgotten f on f.cert_id = s.cert_id
-    where s.check_at > now()
+    where s.check_at > now() and s.no_room is null
       and case
           when i.cert_id is not null and f.cert_id is null
           then s.check_at > greatest(i.not_after, now() + interval '8 days')

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from knit.core.brake import CONFIRMED, Pace
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
-from knit.core.model.decision import Candidate, Census, Newcomer, Rules
+from knit.core.model.decision import Candidate, Census, Newcomer, Resting, Rules
 from knit.core.value import FARTHEST, Parcel
 from knit.core.wanted import Allowed
 from knit.ports.passes import Mended, Removals
@@ -84,6 +84,14 @@ class Passes:
         asked = {"reasons": list(reasons), "confirmed": CONFIRMED, "mark": CONFIRMATION}
         (row,) = self._database.rows(self._sql["pace"], asked)
         return Pace(**row)
+
+    def unread(self) -> Sequence[CertId]:
+        """See the port."""
+        return tuple(CertId(row["id"]) for row in self._database.rows(self._sql["unread"]))
+
+    def resting(self) -> Sequence[Resting]:
+        """See the port."""
+        return tuple(Resting(**row) for row in self._database.rows(self._sql["resting"]))
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterator[Candidate]:
         """See the port."""

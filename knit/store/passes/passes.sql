@@ -131,6 +131,17 @@ where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
 order by c.id
 
+-- name: unread
+select id from knit_certs where seen is distinct from wanted and enabled order by id
+
+-- name: resting
+select c.id as cert_id, c.names_key, nullif(greatest(s.check_at, s.retry_at), '-infinity') as until,
+       coalesce(case when s.check_at > now() then s.no_room end, c.last_error) as why
+from knit_certs c
+left join knit_schedule s on s.cert_id = c.id
+where c.enabled and c.names_key is not null
+order by c.id
+
 -- name: asked
 update knit_schedule set asked_at = now() where cert_id = any(%(ids)s)
 

@@ -1,0 +1,77 @@
+"""Why a certificate is as it is: the class of what is in its way, who has to act, and when it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from knit.core.model.listing import Listed, Try
+
+NOBODY = "nobody: it goes on by itself"
+OPERATOR = "whoever runs knit"
+NAMES = "whoever answers for the names: their DNS, their CAA records"
+
+CAUSES: Mapping[str, tuple[str, str]] = {
+    "AccountLimited": ("limit", NOBODY),
+    "RateLimited": ("limit", NOBODY),
+    "OverBudget": ("limit", NOBODY),
+    "Unreachable": ("network", NOBODY),
+    "Transient": ("unexpected", OPERATOR),
+    "OrderKept": ("kept order", NOBODY),
+    "OrderLost": ("lost order", f"{OPERATOR}: the certificate Valkey must keep what it is given"),
+    "NotVisible": ("dns", "whoever runs the name servers of the zone"),
+    "Busy": ("busy", NOBODY),
+    "IdentifierRejected": ("names", NAMES),
+    "CredentialsRejected": ("credentials", f"{OPERATOR}: a credential or an account"),
+    "Misconfigured": ("configuration", OPERATOR),
+    "BundleMismatch": ("certificate", f"{OPERATOR}: the CA issued what is not fit for use"),
+    "Refused": ("refused", OPERATOR),
+}
+"""By the class of the error that an attempt ended with."""
+
+UNKNOWN = ("unexpected", OPERATOR)
+HELD_BACK = "its renewal is held back until"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """`said` is the other side's own words, or knit's; `who` has to act; `next_try`, when knit looks again."""
+
+    state: str
+    cause: str | None
+    said: str | None
+    who: str
+    next_try: datetime | None
+
+
+def why(cert: Listed, tries: tuple[Try, ...], now: datetime) -> Why:
+    """Of one certificate and its attempts, the newest first."""
+    if not cert.enabled:
+        return Why(state="disabled", cause=None, said=None, who=f"{OPERATOR}: `knit enable`", next_try=None)
+    if cert.left_out:
+        return Why(state="left out", cause="list", said=cert.last_error, who=OPERATOR, next_try=None)
+    if cert.failing:
+        return _failing(cert, tries)
+    if cert.step is not None:
+        return Why(state=f"in progress: {cert.step}", cause=None, said=None, who=NOBODY, next_try=cert.retry_at)
+    if cert.waits_for is not None:
+        return Why(state="waiting", cause="limit", said=cert.waits_for, who=NOBODY, next_try=cert.check_at)
+    state = "published" if cert.published_at is not None else "waiting for its first certificate"
+    at = cert.check_at if cert.check_at is not None and cert.check_at > now else None
+    return Why(state=state, cause=None, said=None, who=NOBODY, next_try=at)
+
+
+def _failing(cert: Listed, tries: tuple[Try, ...]) -> Why:
+    said = cert.last_error
+    if said is not None and HELD_BACK in said:
+        who = f"{NOBODY}; {OPERATOR} may let all go at once: `knit renew --confirm-mass`"
+        return Why(state="held back", cause="mass renewal", said=said, who=who, next_try=cert.check_at)
+    kinds = (one.error_class for one in tries if one.error is not None and one.error == said)
+    cause, who = CAUSES.get(next(kinds, None) or "", UNKNOWN)
+    limited = cause == "limit"
+    at = cert.retry_at or cert.check_at
+    return Why(state="waiting" if limited else "failing", cause=cause, said=said, who=who, next_try=at)
