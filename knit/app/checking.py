@@ -15,7 +15,7 @@ from knit.core.facts import Facts
 from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
-from knit.errors import KnitError
+from knit.errors import KnitError, Misconfigured
 from knit.issuers.acme.identities import caa_identities
 from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
@@ -70,7 +70,12 @@ class Checking:
 def _first(env: Environment) -> Acme:
     """Whom a certificate that names nobody is ordered from."""
     who = described(env)
-    return next(acme for acme in who.openable() if acme.terms.name == who.default[0])
+    name = next((one.name for one in who.terms if one.kind == "acme" and one.name in who.default), None)
+    if name is None:
+        raise Misconfigured(
+            f"{', '.join(who.default)}: asks for no proofs of names: there is nothing to check in the DNS"
+        )
+    return next(one for one in who.openable() if isinstance(one, Acme) and one.terms.name == name)
 
 
 @contextmanager

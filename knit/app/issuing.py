@@ -4,27 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from knit.app.clock import now
 from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.issuers.acme.signing import new_account_key
 from knit.issuers.configured import Registry
-from knit.ports.issuing import Accounts
+from knit.ports.issuing import Accounts, Issuer
 from knit.ports.leases import Leases
 from knit.ports.process import Sleep
-from knit.settings.issuers import Acme
+from knit.settings.issuers import Acme, Openable
+from knit.settings.own_issuers import OwnCa, SelfSigned
+from knit.store.accounts import accounts
+from knit.store.database import Database
+
+if TYPE_CHECKING:
+    from knit.issuers.ca import CaIssuer
 
 
-def open_issuers(settings: Sequence[Acme], accounts: Accounts, leases: Leases, sleep: Sleep) -> Registry:
+def open_issuers(settings: Sequence[Openable], database: Database, leases: Leases, sleep: Sleep) -> Registry:
     """Each is opened by the first certificate that asks for it, so that one which cannot be stops no others.
 
     The only one is opened now: nothing could be issued without it. Raises Misconfigured.
     """
-    openers = {one.terms.name: partial(acme, one, accounts, leases, sleep) for one in settings}
+    openers = {one.terms.name: partial(issuer, one, database, leases, sleep) for one in settings}
     registry = Registry(openers)
     if len(openers) == 1:
         registry.issuer(*openers)
     return registry
+
+
+def issuer(settings: Openable, database: Database, leases: Leases, sleep: Sleep) -> Issuer:
+    """Of whatever kind. Raises Misconfigured."""
+    match settings:
+        case OwnCa():
+            return own_ca(settings, database)
+        case SelfSigned():
+            from knit.issuers.selfsigned import SelfSignedIssuer
+
+            return SelfSignedIssuer(settings.terms.name, settings.lifetime, now)
+        case Acme():
+            return acme(settings, accounts.Accounts(database), leases, sleep)
+
+
+def own_ca(settings: OwnCa, database: Database) -> CaIssuer:
+    """A CA of our own."""
+    from knit.issuers.ca import CaIssuer, Policy
+    from knit.store.issuances.issuances import Issuances
+
+    own = ("lifetime", "permitted", "client_auth", "crl_url", "crl_lifetime")
+    policy = Policy(**{name: getattr(settings, name) for name in own})
+    return CaIssuer(settings.terms.name, settings.authority, policy, Issuances(database), clock=now)
 
 
 def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:

@@ -20,7 +20,6 @@ from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
-from knit.store.accounts.accounts import Accounts
 from knit.store.database import Database
 from knit.store.journal.attempts import Attempts
 from knit.store.journal.holding import Holding
@@ -57,7 +56,7 @@ def open_worker(
         stores = open_stores(settings, database, opened, tell)
         leases = stores.leases
         holding = Holding(database, leases)
-        issuers = open_issuers(settings.acme, Accounts(database), leases, sleep)
+        issuers = open_issuers(settings.openable, database, leases, sleep)
         opened.callback(issuers.close)
         proofs = proving(env, settings.dns, sleep, LeasedLocks(leases, sleep), holding.removed)
         renew = Renew(

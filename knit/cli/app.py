@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("valkey", "Show or remove published values that no certificate explains."),
     "adopt-valkey": ("valkey", "Make the certificate Valkey this database's."),
     "issuers": ("issuers", "Show where certificates come from, or confirm a switch to another CA."),
+    "ca": ("ca", "Make a CA of your own, and write its list of revoked certificates."),
     "account": ("account", "Mend the account at the CA."),
     "config": ("config", "Check what is set, and what each process would do with it."),
     "providers": ("providers", "List the DNS providers and the variables they read."),

@@ -38,7 +38,7 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option(
         "--provider",
         metavar="CODE",
-        help="DNS provider by lego's code; code@account for a second account.",
+        help="DNS provider by lego's code; code@account for a second account; none where no proof is asked for.",
         shell_complete=complete.providers,
     ),
     click.option("--valkey-key", metavar="KEY", help="Valkey key to publish under."),

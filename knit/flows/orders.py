@@ -114,6 +114,7 @@ class Order:
         request = IssueRequest(
             names=attempt.names,
             csr_der=key.csr(attempt.names),
+            cert_id=attempt.cert_id,
             profile=attempt.profile,
             preferred_chain=attempt.preferred_chain,
             order_url=attempt.order_url,
@@ -126,7 +127,7 @@ class Order:
                 journal=journal,
                 forgiven=self.ports.failures(attempt),
             )
-            with nullcontext() if request.finalized else prover.opened(attempt.waits_for):
+            with prover.opened(attempt.waits_for) if issuer.proves and not request.finalized else nullcontext():
                 chain = issuer.issue(request, journal, prover, partial(self._keep, key))
             return chain, journal.leaves_records()
 

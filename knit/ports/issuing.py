@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from knit.core.model.attempt import IssueRequest
@@ -20,6 +21,8 @@ class Issuer(Protocol):
     name: str
     roots: bytes
     """PEM: whose signature alone makes a certificate whole. Empty: a certificate comes with its issuer's."""
+    proves: bool
+    """Whether it asks for proofs of control, so that a certificate needs a DNS provider."""
 
     def issue(self, request: IssueRequest, journal: Journal, prover: Prover, keep: Keep) -> bytes:
         """Return the full chain, leaf first, PEM. `keep` has it before the order's proofs are given up.
@@ -32,6 +35,16 @@ class Issuer(Protocol):
 
     def close(self) -> None:
         """End what it keeps open."""
+
+
+class Revoker(Protocol):
+    """An issuer that takes back what it has issued, by the serial number alone."""
+
+    def revoke(self, serial: str, reason: str) -> datetime:
+        """Gives since when it is revoked. `serial` is hex, as recorded; `reason` is a word of RFC 5280 section 5.3.1.
+
+        Raises Refused for a number that it has not issued.
+        """
 
 
 class Issuers(Protocol):

@@ -69,6 +69,10 @@ DROPPED: dict[str, str] = {
 """Codes that are not served -> why, and what to use."""
 
 
+NO_PROVIDER = "none"
+"""The code of certificates whose issuer asks for no proofs."""
+
+
 def split(provider: str) -> tuple[str, str]:
     """`desec@west` -> (`desec`, `west`), aliases resolved.
 
@@ -76,6 +80,8 @@ def split(provider: str) -> tuple[str, str]:
     """
     name, _, account = provider.partition("@")
     code = ALIASES.get(name, name)
+    if provider == NO_PROVIDER:
+        return NO_PROVIDER, ""
     if code in DROPPED:
         raise Misconfigured(f"DNS provider {name} is not served: {DROPPED[code]}")
     if code not in MODULES and code not in table():
@@ -88,6 +94,8 @@ def split(provider: str) -> tuple[str, str]:
 def provider(code: str) -> Provider:
     """What the provider says of itself; `code` may be an alias. A solver of our own goes before lego's."""
     code = split(code)[0]
+    if code == NO_PROVIDER:
+        raise Misconfigured("there is none, and this issuer asks for proofs of names: name one with --provider")
     if code not in MODULES:
         from knit.providers.lego.provider import described
 

@@ -10,7 +10,7 @@ from knit.core.model.issuer import Terms
 from knit.core.words import flag
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment
-from knit.settings.issuers import Acme, described
+from knit.settings.issuers import Openable, described
 from knit.settings.variables import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Worker:
     concurrency: int
     issuers: tuple[Terms, ...]
     default: tuple[str, ...]
-    acme: tuple[Acme, ...]
+    openable: tuple[Openable, ...]
     dns: Dns
     log_level: str
 
@@ -128,7 +128,7 @@ class Worker:
             concurrency=SETTINGS["KNIT_RENEW_CONCURRENCY"].read(env),
             issuers=who.terms,
             default=who.default,
-            acme=who.openable(),
+            openable=who.openable(),
             dns=Dns.read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )

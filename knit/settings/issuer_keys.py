@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
+from typing import NoReturn
 
-from knit.core import limits
+from knit.core import limits, words
 from knit.core.model.certificate import KeyType
+from knit.core.names import normalise_one
+from knit.errors import Misconfigured
 from knit.settings import environment
 from knit.settings.document import Key, flag, text, texts
 from knit.settings.environment import readable_file
@@ -24,6 +28,9 @@ WELL_KNOWN: Mapping[str, str] = {
     "sslcom": SSLCOM[False],
 }
 """Directories of issuers that need none in the file, by their names."""
+
+SHORTEST = timedelta(hours=1)
+"""Lifetime of a certificate."""
 
 STAGING = frozenset({"letsencrypt-staging", "google-staging"})
 
@@ -50,16 +57,29 @@ def _host(value: str) -> str:
     return environment.hosts(value)[0] if "," not in value else _refuse("a host name, with or without a port")
 
 
-def _refuse(allowed: str) -> str:
-    raise ValueError(allowed)
-
-
 def _limits(value: object) -> str | Mapping[str, object]:
     """As it stands, once it is known to be a model. What its directory is known for, it need not say."""
     if not isinstance(value, str | Mapping):
         raise ValueError(f"one of {', '.join(limits.MODELS)}, or a table")  # noqa: TRY004 -- as any wrong value
     limits.of(value, "")
     return value
+
+
+def _tree(value: str) -> str:
+    try:
+        name = normalise_one(value)
+    except Misconfigured as error:
+        raise ValueError(f"names such as example.org, which stand for all below them too ({error})") from None
+    return name if not name.startswith("*.") else _refuse("names without *: example.org stands for all below it too")
+
+
+def _lifetime(value: str) -> timedelta:
+    found = words.duration(value)
+    return found if found >= SHORTEST else _refuse("a duration of an hour or more, such as 12h or 90d")
+
+
+def _refuse(allowed: str) -> NoReturn:
+    raise ValueError(allowed)
 
 
 TOP: tuple[Key, ...] = (
@@ -74,8 +94,22 @@ TOP: tuple[Key, ...] = (
     Key("issuer", lambda value: value, "The tables of the issuers.", default={}),
 )
 
+KIND = Key(
+    "kind",
+    text(str),
+    "`acme`: a CA that speaks ACME (RFC 8555). `ca`: a CA of your own, from files. `selfsigned`: for trials.",
+    needed=True,
+)
+KEY_TYPE = Key(
+    "key_type",
+    text(_key_type),
+    "Kind of key of certificates that ask for none: `ec256`, `ec384`, `rsa2048`, `rsa3072` or `rsa4096`.",
+    default=KeyType.EC256,
+    otherwise="`ec256`",
+)
+
 ACME: tuple[Key, ...] = (
-    Key("kind", text(str), "`acme`: a CA that speaks ACME (RFC 8555).", needed=True),
+    KIND,
     Key(
         "directory",
         text(environment.url("https")),
@@ -112,13 +146,7 @@ ACME: tuple[Key, ...] = (
         default=True,
         otherwise="`true`",
     ),
-    Key(
-        "key_type",
-        text(_key_type),
-        "Kind of key of certificates that ask for none: `ec256`, `ec384`, `rsa2048`, `rsa3072` or `rsa4096`.",
-        default=KeyType.EC256,
-        otherwise="`ec256`",
-    ),
+    KEY_TYPE,
     Key("profile", text(_word), "Profile of certificates that ask for none.", otherwise="the CA's own choice"),
     Key(
         "preferred_chain",
@@ -140,5 +168,71 @@ ACME: tuple[Key, ...] = (
     ),
 )
 
-KINDS: Mapping[str, tuple[Key, ...]] = {"acme": ACME}
+CA: tuple[Key, ...] = (
+    KIND,
+    Key(
+        "cert_file",
+        text(str),
+        "PEM file with the issuing certificate, then those above it. Servers send them, but for a root. Every process "
+        "and command reads it: the CA is told by its key.",
+        needed=True,
+    ),
+    Key(
+        "key_file",
+        text(str),
+        "PEM file with the key of the issuing certificate (PKCS#8, EC or RSA). Read by processes that issue.",
+        needed=True,
+    ),
+    Key("passphrase_file", text(str), "File with the passphrase of the key.", otherwise="the key is not encrypted"),
+    Key(
+        "lifetime",
+        text(_lifetime),
+        "How long its certificates are valid, from an hour up; never longer than those above them.",
+        default=timedelta(days=90),
+        otherwise="`90d`",
+    ),
+    Key(
+        "permitted",
+        texts(_tree),
+        "For which names it issues: `example.org` stands for itself and all below it. Name constraints of its "
+        "certificates bind as well.",
+        otherwise="all that its certificates allow",
+    ),
+    Key(
+        "client_auth",
+        flag,
+        "Its certificates also say who a client is (extended key usage `clientAuth`).",
+        default=False,
+        otherwise="`false`: servers only",
+    ),
+    Key(
+        "crl_url",
+        text(environment.url("http", "https")),
+        "Where clients find the list that `knit ca crl` writes; its certificates say so.",
+        otherwise="they name none",
+    ),
+    Key(
+        "crl_lifetime",
+        text(_lifetime),
+        "For how long a list is good: write the next one well before.",
+        default=timedelta(days=7),
+        otherwise="`7d`",
+    ),
+    KEY_TYPE,
+    Key("staging", flag, "Its certificates are for trials.", default=False, otherwise="`false`"),
+)
+
+SELFSIGNED: tuple[Key, ...] = (
+    KIND,
+    Key(
+        "lifetime",
+        text(_lifetime),
+        "How long its certificates are valid, from an hour up.",
+        default=timedelta(days=30),
+        otherwise="`30d`",
+    ),
+    KEY_TYPE,
+)
+
+KINDS: Mapping[str, tuple[Key, ...]] = {"acme": ACME, "ca": CA, "selfsigned": SELFSIGNED}
 """The keys of each kind of issuer."""

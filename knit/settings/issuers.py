@@ -10,6 +10,7 @@ from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.proxy import Proxies
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment, readable_file
+from knit.settings.own_issuers import OwnCa, SelfSigned
 from knit.settings.variables import SETTINGS
 
 PLAIN = UNNAMED
@@ -32,6 +33,10 @@ class Acme:
     eab_hmac: str | None = field(repr=False)
 
 
+Openable = Acme | OwnCa | SelfSigned
+"""What a process knows of an issuer that is to be opened."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
     """Issuers as they are described, in the order of the description. `default` names those of whoever names none.
@@ -41,7 +46,7 @@ class Described:
 
     default: tuple[str, ...]
     terms: tuple[Terms, ...]
-    openable: Callable[[], tuple[Acme, ...]] = field(repr=False)
+    openable: Callable[[], tuple[Openable, ...]] = field(repr=False)
 
 
 def described(env: Environment) -> Described:

@@ -14,7 +14,8 @@ from knit.settings import environment
 from knit.settings.document import Document
 from knit.settings.environment import Environment
 from knit.settings.issuer_keys import ACME, KINDS, SSLCOM, STAGING, TOP, WELL_KNOWN
-from knit.settings.issuers import Acme, Described, legos_roots, proxies
+from knit.settings.issuers import Acme, Described, Openable, legos_roots, proxies
+from knit.settings.own_issuers import ca_directory, own_ca, self_signed
 
 
 def described(name: str, raw: str, env: Environment) -> Described:
@@ -29,7 +30,7 @@ def described(name: str, raw: str, env: Environment) -> Described:
     return Described(
         default=default,
         terms=tuple(terms.values()),
-        openable=lambda: tuple(_acme(file, env, terms[name], values) for name, values in found.items()),
+        openable=lambda: tuple(_openable(file, env, terms[name], values) for name, values in found.items()),
     )
 
 
@@ -44,6 +45,15 @@ def _values(file: Document, name: str, table: object) -> dict[str, Any]:
     if "kind" in table and keys is None:
         raise file.wrong((*path, "kind"), f"kind = {str(kind)[:60]!r}: must be {' or '.join(KINDS)}")
     values = file.values(path, table, keys or ACME)
+    if kind == "ca":
+        return values | {"directory": ca_directory(file, name, values)}
+    if kind == "selfsigned":
+        return values | {"directory": f"selfsigned:{name}", "staging": True}
+    return _acme_values(file, name, values)
+
+
+def _acme_values(file: Document, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    path = ("issuer", name)
     if values["directory"] is None:
         values["directory"] = _well_known(file, name, values["key_type"])
     if (values["eab_kid"] is None) != (values["eab_hmac_file"] is None):
@@ -73,7 +83,15 @@ def _default(file: Document, wanted: tuple[str, ...], found: Mapping[str, object
 
 def _terms(name: str, values: Mapping[str, Any]) -> Terms:
     own = ("kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits")
-    return Terms(name=name, **{key: values[key] for key in own})
+    return Terms(name=name, **{key: values[key] for key in own if key in values})
+
+
+def _openable(file: Document, env: Environment, terms: Terms, values: Mapping[str, Any]) -> Openable:
+    if terms.kind == "ca":
+        return own_ca(file, terms, values)
+    if terms.kind == "selfsigned":
+        return self_signed(terms, values)
+    return _acme(file, env, terms, values)
 
 
 def _acme(file: Document, env: Environment, terms: Terms, values: Mapping[str, Any]) -> Acme:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from knit.settings.document import Key
-from knit.settings.issuer_keys import ACME, SSLCOM, TOP, WELL_KNOWN
+from knit.settings.issuer_keys import ACME, CA, SELFSIGNED, SSLCOM, TOP, WELL_KNOWN
 from knit.settings.variables import TABLE, Setting
 
 HEAD = """\
@@ -58,7 +58,22 @@ file, the line and the nearest name; secrets are in files of their own, named by
 """
 
 ISSUER = """
-A table `[issuer.NAME]` for each; a name is 1 to 40 of a-z, 0-9 and hyphens.
+A table `[issuer.NAME]` for each; a name is 1 to 40 of a-z, 0-9 and hyphens. What it may hold depends on its `kind`. Of
+`acme`:
+
+| key | meaning | default |
+|---|---|---|
+"""
+
+OWN_CA = """
+Of `ca`, [a CA of your own](howto/your-own-ca.md):
+
+| key | meaning | default |
+|---|---|---|
+"""
+
+SELF_SIGNED = """
+Of `selfsigned`, [for trials](howto/your-own-ca.md#self-signed-for-trials); such an issuer always counts as staging:
 
 | key | meaning | default |
 |---|---|---|
@@ -81,7 +96,9 @@ def _issuers() -> str:
     """The keys of the file, as it is read by them."""
     top = "".join(_key(key) for key in TOP if key.name != "issuer")
     known = "".join(f"| `{name}` | `{directory}` |\n" for name, directory in WELL_KNOWN.items())
-    return ISSUERS + top + ISSUER + "".join(map(_key, ACME)) + DIRECTORIES + known + SSLCOM_HAS_TWO
+    acme = ISSUER + "".join(map(_key, ACME)) + DIRECTORIES + known + SSLCOM_HAS_TWO
+    own = OWN_CA + "".join(map(_key, CA)) + SELF_SIGNED + "".join(map(_key, SELFSIGNED))
+    return ISSUERS + top + acme + own
 
 
 def _key(key: Key) -> str:

@@ -9,7 +9,8 @@ with needed (what, rights) as (
            ('knit_issuers', 'SELECT INSERT UPDATE'), ('knit_pauses', 'SELECT INSERT UPDATE DELETE'),
            ('knit_validations', 'SELECT INSERT UPDATE DELETE'), ('knit_marks', 'SELECT INSERT UPDATE DELETE'),
            ('knit_workers', 'SELECT INSERT UPDATE DELETE'), ('knit_installation', 'SELECT INSERT UPDATE'),
-           ('knit_budget', 'SELECT INSERT UPDATE DELETE'), ('knit_unexplained', 'SELECT INSERT UPDATE DELETE'), ('knit_compromised_keys', 'SELECT')
+           ('knit_budget', 'SELECT INSERT UPDATE DELETE'), ('knit_ca_issued', 'SELECT INSERT UPDATE DELETE'),
+           ('knit_unexplained', 'SELECT INSERT UPDATE DELETE'), ('knit_compromised_keys', 'SELECT')
 ), asked as (
     select to_regclass(what) as what, wanted
     from needed cross join string_to_table(rights, ' ') as wanted

@@ -90,6 +90,7 @@ class IssueRequest:
 
     names: tuple[str, ...]
     csr_der: bytes
+    cert_id: CertId | None = None
     profile: str | None = None
     preferred_chain: str | None = None
     order_url: str | None = None

@@ -90,6 +90,8 @@ class AcmeIssuer:
     Connections are kept for the next certificate; `close` ends them.
     """
 
+    proves = True
+
     def __init__(self, site: Site, accounts: Accounts, leases: Leases, clock: Clock, sleep: Sleep) -> None:
         """Raises Misconfigured for a directory that is not https, or roots that cannot be read."""
         self.name, self.directory = site.name, site.directory

@@ -52,6 +52,7 @@ class World:
     unknown: KnitError | None = None
     refuses: KnitError | None = None
     now: Any = NOW
+    proves: bool = True
 
     def fill(self, attempt: Attempt, fresh: x509.Key | None = None) -> Renewed:
         lease: Any = SimpleNamespace(check=self.check, name="cert:7", epoch=1, at=NOW)
@@ -105,7 +106,7 @@ class World:
         assert attempt.id == BEGUN.id
         if self.unknown is not None:
             raise self.unknown
-        return SimpleNamespace(issue=self.issue, roots=b"")
+        return SimpleNamespace(issue=self.issue, roots=b"", proves=self.proves)
 
     def issue(self, request: IssueRequest, _: object, __: object, keep: Any) -> bytes:
         self.requests.append(request)
@@ -163,6 +164,13 @@ def test_a_provider_that_is_not_set_up_costs_no_question_and_no_order_that_is_fi
     world.steps.clear()
     world.fill(FINALIZED)
     assert world.steps == ["asked", "chain kept", "handed over", "certificate issued"]
+
+
+def test_an_issuer_that_asks_for_no_proofs_needs_no_provider() -> None:
+    world = World(proves=False, missing=Misconfigured("not set: DESEC_TOKEN"))
+    world.fill(BEGUN, KEY)
+    assert world.steps == ["key kept", "asked", "chain kept", "handed over", "certificate issued"]
+    assert world.requests[0].cert_id == SPEC.id
 
 
 @pytest.mark.parametrize(("days", "overdue"), [(0, False), (6, False), (8, True)])

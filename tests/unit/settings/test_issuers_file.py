@@ -33,14 +33,15 @@ def refused(text: str, **variables: str) -> str:
 
 
 def one(more: str = "", head: str = ONE, **variables: str) -> Acme:
-    (acme,) = read(head + more, **variables).acme
+    (acme,) = read(head + more, **variables).openable
+    assert isinstance(acme, Acme)
     return acme
 
 
 def test_what_is_not_said_is_as_with_the_plain_variables() -> None:
     acme = one()
     assert acme.terms == Terms(name="own", directory="https://own.example/dir")
-    plain = Worker.read(Environment(BASE), queue_required=False).acme[0]
+    (plain,) = Worker.read(Environment(BASE), queue_required=False).openable
     same = ("email", "ca_files", "hosts", "deactivates", "eab_kid", "eab_hmac")
     assert {name: getattr(acme, name) for name in same} == {name: getattr(plain, name) for name in same}
 
@@ -74,7 +75,7 @@ def test_a_key_changes_what_is_read(key: str, value: str, seen: Any, with_it: ob
 
 def test_a_binding_has_its_key_in_a_file_that_only_whoever_issues_reads(hmac: str) -> None:
     text = f'{ONE}eab_kid = "kid"\neab_hmac_file = "{hmac}"\n'
-    (acme,) = read(text).acme
+    acme = one(head=text)
     assert (acme.eab_kid, acme.eab_hmac) == ("kid", SECRET)
     assert SECRET not in repr(acme)
     Path(hmac).unlink()

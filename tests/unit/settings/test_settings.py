@@ -12,6 +12,7 @@ import pytest
 from knit.errors import Misconfigured
 from knit.settings.central import Central, Scheduling, Worker
 from knit.settings.environment import Environment
+from knit.settings.issuers import Acme
 from knit.settings.node import NodeSettings
 from knit.settings.variables import TABLE, refuse_unknown
 
@@ -22,6 +23,12 @@ EAB = {"KNIT_ACME_EAB_KID": "kid", "KNIT_ACME_EAB_HMAC": "aG1hYw"}
 
 def worker(variables: dict[str, str]) -> Worker:
     return Worker.read(Environment({**BASE, **variables}), queue_required=False)
+
+
+def acme(given: dict[str, str]) -> Acme:
+    (one,) = worker(given).openable
+    assert isinstance(one, Acme)
+    return one
 
 
 def scheduling(variables: dict[str, str]) -> Scheduling:
@@ -60,25 +67,25 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
     (
         "KNIT_ACME_DIRECTORY",
         "https://ca.example/dir",
-        lambda v: worker(v).acme[0].terms.directory,
+        lambda v: acme(v).terms.directory,
         "https://acme-v02.api.letsencrypt.org/directory",
         "https://ca.example/dir",
     ),
-    ("KNIT_ACME_EMAIL", "a@b.example", lambda v: worker(v).acme[0].email, None, "a@b.example"),
-    ("KNIT_ACME_CA_FILE", __file__, lambda v: worker(v).acme[0].ca_files, (), (__file__,)),
-    ("KNIT_ACME_DEACTIVATE", "false", lambda v: worker(v).acme[0].deactivates, True, False),
-    ("KNIT_ACME_HOSTS", "a.example, b:14000", lambda v: worker(v).acme[0].hosts, (), ("a.example", "b:14000")),
+    ("KNIT_ACME_EMAIL", "a@b.example", lambda v: acme(v).email, None, "a@b.example"),
+    ("KNIT_ACME_CA_FILE", __file__, lambda v: acme(v).ca_files, (), (__file__,)),
+    ("KNIT_ACME_DEACTIVATE", "false", lambda v: acme(v).deactivates, True, False),
+    ("KNIT_ACME_HOSTS", "a.example, b:14000", lambda v: acme(v).hosts, (), ("a.example", "b:14000")),
     (
         "KNIT_ACME_EAB_KID",
         "kid",
-        lambda v: worker({**v, "KNIT_ACME_EAB_HMAC": "aA"} if v else v).acme[0].eab_kid,
+        lambda v: acme({**v, "KNIT_ACME_EAB_HMAC": "aA"} if v else v).eab_kid,
         None,
         "kid",
     ),
     (
         "KNIT_ACME_EAB_HMAC",
         "aA",
-        lambda v: worker({**v, "KNIT_ACME_EAB_KID": "k"} if v else v).acme[0].eab_hmac,
+        lambda v: acme({**v, "KNIT_ACME_EAB_KID": "k"} if v else v).eab_hmac,
         None,
         "aA",
     ),
@@ -98,7 +105,7 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
     ("KNIT_STATE_DIR", "/srv/k", lambda v: node(v).state_dir != "/srv/k", True, False),
     ("KNIT_LOG_LEVEL", "debug", lambda v: worker(v).log_level, "info", "debug"),
     ("KNIT_LOG_LEVEL", "warn", lambda v: node(v).log_level, "info", "warn"),
-    ("LEGO_CA_CERTIFICATES", __file__, lambda v: worker(v).acme[0].ca_files, (), (__file__,)),
+    ("LEGO_CA_CERTIFICATES", __file__, lambda v: acme(v).ca_files, (), (__file__,)),
     ("LEGO_DISABLE_CNAME_SUPPORT", "true", lambda v: worker(v).dns.follow_cname, True, False),
 ]
 
@@ -299,7 +306,7 @@ def test_a_variable_loses_the_newline_at_its_end_as_a_file_does(end: str) -> Non
     ],
 )
 def test_the_proxy_of_the_environment_leads_to_the_ca(given: dict[str, str], through: str | None) -> None:
-    found = worker(given).acme[0].proxies.of("acme-v02.api.letsencrypt.org", 443)
+    found = acme(given).proxies.of("acme-v02.api.letsencrypt.org", 443)
     assert (None if found is None else str(found)) == through
 
 

@@ -1,0 +1,37 @@
+"""What a CA of our own has issued, and what of it is revoked: kept where all workers are, for whoever makes a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from knit.core.model.certificate import CertId
+from knit.core.signing import Plan, Revoked
+
+
+class NextList(NamedTuple):
+    """Number, instant and entries of the next list of revoked certificates."""
+
+    number: int
+    at: datetime
+    revoked: Sequence[Revoked]
+
+
+class Issuances(Protocol):
+    """By the directory of the CA, which tells its key, and the serial number."""
+
+    def record(self, directory: str, cert_id: CertId | None, plan: Plan) -> Plan:
+        """This is about to be signed; gives what was recorded first under this serial number, to be signed again."""
+
+    def revoke(self, directory: str, serial: int, reason: str) -> datetime:
+        """It is revoked from now on, or since the instant that is given; a compromised key outweighs other reasons.
+
+        Raises Refused for a number that this CA has not issued.
+        """
+
+    def next_crl(self, directory: str) -> NextList:
+        """What the next list says. Its number is greater than any before, from an older database too.
+
+        A certificate that has ended stays until one list has had it after its end (RFC 5280 section 3.3).
+        """

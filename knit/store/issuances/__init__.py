@@ -1,0 +1,1 @@
+"""What CAs of our own have issued."""

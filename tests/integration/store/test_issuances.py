@@ -1,0 +1,98 @@
+"""What a CA of our own has issued and revoked, in PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from knit.core.model.certificate import CertId
+from knit.core.signing import Plan
+from knit.errors import Refused
+from knit.store.issuances.issuances import Issuances
+from tests.integration.store.conftest import Store
+
+CA, OTHER = "ca:ab", "ca:cd"
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+ONE = CertId(1)
+
+
+def plan(serial: int, ends: timedelta = DAY) -> Plan:
+    return Plan(serial=serial, names=("b.test", "a.test"), not_before=NOW - DAY, not_after=NOW + ends)
+
+
+def test_the_first_record_of_a_serial_number_stays(store: Store) -> None:
+    book, first = Issuances(store.database), plan(2**127 + 1)
+    assert book.record(CA, ONE, first) == first
+    later = replace(first, not_after=NOW + 9 * DAY)
+    assert book.record(CA, ONE, later) == first
+    assert book.record(OTHER, None, later) == later, "another CA has numbers of its own"
+    row = store.database.row("select * from knit_ca_issued where directory = %(ca)s", {"ca": CA})
+    assert row is not None
+    assert (row["serial"], row["cert_id"], row["names_key"]) == (f"{2**127 + 1:x}", 1, "a.test,b.test")
+    assert (row["not_before"], row["not_after"], row["revoked_at"]) == (first.not_before, first.not_after, None)
+
+
+def test_what_is_revoked_stays_so_since_then_and_a_compromised_key_outweighs_other_reasons(store: Store) -> None:
+    book = Issuances(store.database)
+    book.record(CA, ONE, plan(7))
+    since = book.revoke(CA, 7, "superseded")
+    assert [(one.serial, one.at, one.reason) for one in book.next_crl(CA).revoked] == [(7, since, "superseded")]
+    for reason, then in (
+        ("unspecified", "superseded"),
+        ("keyCompromise", "keyCompromise"),
+        ("superseded", "keyCompromise"),
+    ):
+        assert book.revoke(CA, 7, reason) == since
+        assert [one.reason for one in book.next_crl(CA).revoked] == [then]
+    book.record(CA, ONE, plan(7))
+    assert len(book.next_crl(CA).revoked) == 1, "signed again, it is revoked all the same"
+
+
+@pytest.mark.parametrize(("directory", "serial"), [(CA, 8), (OTHER, 7)])
+def test_nothing_is_revoked_that_was_not_issued(store: Store, directory: str, serial: int) -> None:
+    book = Issuances(store.database)
+    book.record(CA, ONE, plan(7))
+    with pytest.raises(Refused, match=f"no certificate with serial number {serial} was issued by {directory}"):
+        book.revoke(directory, serial, "superseded")
+
+
+def test_the_number_of_a_list_only_grows_in_an_older_database_too(store: Store) -> None:
+    book = Issuances(store.database)
+    numbers = [book.next_crl(CA).number for _ in range(3)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] >= int(NOW.timestamp())
+    store.database.write("update knit_ca_crls set number = 5, made_at = now() - interval '1 day'")
+    time.sleep(1)
+    again = book.next_crl(CA)
+    assert again.number > numbers[0]
+    assert again.number >= int(again.at.timestamp())
+
+
+def test_a_certificate_stays_on_the_list_until_one_has_had_it_after_its_end(store: Store) -> None:
+    book = Issuances(store.database)
+    book.record(CA, ONE, plan(7))
+    book.revoke(CA, 7, "superseded")
+    assert len(book.next_crl(CA).revoked) == 1
+    store.database.write("update knit_ca_issued set not_after = clock_timestamp()")
+    assert len(book.next_crl(CA).revoked) == 1
+    assert book.next_crl(CA).revoked == ()
+
+
+def test_one_certificate_that_is_renewed_every_hour_has_few_rows(store: Store) -> None:
+    book = Issuances(store.database)
+    for serial, ends in enumerate((-8 * DAY, -6 * DAY, -8 * DAY, DAY), start=1):
+        store.database.write(
+            "insert into knit_ca_issued (directory, serial, cert_id, names_key, not_before, not_after) "
+            "values (%(ca)s, %(serial)s, 1, 'x', %(ends)s, %(ends)s)",
+            {"ca": CA, "serial": str(serial), "ends": NOW + ends},
+        )
+    store.database.write("update knit_ca_issued set revoked_at = now(), reason = 'superseded' where serial = '3'")
+    book.record(CA, CertId(2), plan(0xFE))
+    assert len(store.database.rows("select 1 from knit_ca_issued")) == 5, "another one's rows are none of its business"
+    book.record(CA, ONE, plan(0xFF))
+    left = {row["serial"] for row in store.database.rows("select serial from knit_ca_issued")}
+    assert left == {"2", "3", "4", "fe", "ff"}
