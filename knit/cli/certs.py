@@ -34,6 +34,14 @@ def options(command: F) -> F:
     return command
 
 
+def _no_staple(_: click.Context, __: click.Parameter, asked: object) -> None:
+    if asked:
+        raise click.UsageError(
+            "--must-staple cannot be had: it has servers staple OCSP answers, which Let's Encrypt gives no more since "
+            "2025; it refuses such orders, and clients would refuse such a certificate"
+        )
+
+
 OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option(
         "--provider",
@@ -58,7 +66,14 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
     ),
     click.option("--profile", metavar="NAME", help="Certificate profile of the CA."),
     click.option("--renew-before", metavar="DURATION", help="Renew with so much life left, for example 30d or 36h."),
-    click.option("--preferred-chain", metavar="CN", help="Of several chains, the one whose root has this common name."),
+    click.option("--preferred-chain", metavar="CN", help="Of several chains, one issued under this common name."),
+    click.option("--reuse-key/--no-reuse-key", default=None, help="Keep the key from one renewal to the next."),
+    click.option(
+        "--allow-staging/--no-allow-staging",
+        default=None,
+        help="Let a certificate for trials take the place of a trusted one.",
+    ),
+    click.option("--must-staple", is_flag=True, hidden=True, expose_value=False, callback=_no_staple),
 )
 
 
@@ -70,15 +85,16 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
 @click.option("--domains", metavar="A,B", help="Names, the first one is primary; *.example.org is a wildcard.")
 @options
 @json_flag
-def add_command(*, as_records: bool, **given: str | None) -> None:
+def add_command(*, as_records: bool, **given: str | bool | None) -> None:
     """Add a certificate to the list, or change the one with these names; this also enables it."""
-    from knit.cli.change import change_from
+    from knit.cli.change import change_from, typed_of
 
-    typed = {name: text.strip() for name, text in given.items() if text is not None and text.strip()}
+    texts, switches = typed_of(given)
+    typed = {name: text for name, text in texts.items() if text}
     missing = [f"--{name.replace('_', '-')}" for name in REQUIRED if name not in typed]
     if missing:
         raise click.UsageError(f"missing {', '.join(missing)}", click.get_current_context())
-    change = change_from(typed)
+    change = change_from(typed, switches)
     with _editing(quiet=as_records) as (edit, certs):
         edited = edit.add(change)
         cert = certs.one(edited.id)
@@ -97,15 +113,15 @@ def add_command(*, as_records: bool, **given: str | None) -> None:
 @click.option("--remove-names", metavar="A,B", help="Names to take away.")
 @options
 @json_flag
-def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, **given: str | None) -> None:
+def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, **given: str | bool | None) -> None:
     """Change what is given about a certificate, and nothing else."""
-    from knit.cli.change import change_from
+    from knit.cli.change import change_from, typed_of
 
     check_selection(cert_id, domains)
-    typed = {name: text.strip() for name, text in given.items() if text is not None}
-    if not typed:
+    typed, switches = typed_of(given)
+    if not typed and not switches:
         raise click.UsageError("nothing to change is given", click.get_current_context())
-    change = change_from(typed)
+    change = change_from(typed, switches)
     with _editing(quiet=as_records) as (edit, certs):
         edited = edit.change(selected(certs, cert_id, domains), change)
         cert = certs.one(edited.id)

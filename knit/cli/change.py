@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
 
 from knit.core.wanted import OPTIONS, Change
 from knit.core.words import duration
 from knit.errors import Misconfigured
 
-TEXTS = tuple(name for name in OPTIONS if name != "renew_before")
+SWITCHES = ("reuse_key", "allow_staging")
+TEXTS = tuple(name for name in OPTIONS if name not in ("renew_before", *SWITCHES))
 
 
-def change_from(typed: Mapping[str, str]) -> Change:
-    """`typed` holds the flags that were given, by their names with underscores.
+def typed_of(given: Mapping[str, str | bool | None]) -> tuple[dict[str, str], dict[str, bool]]:
+    """The flags that were given: texts, and switches."""
+    texts = {name: value.strip() for name, value in given.items() if isinstance(value, str)}
+    return texts, {name: value for name, value in given.items() if isinstance(value, bool)}
+
+
+def change_from(typed: Mapping[str, str], switches: Mapping[str, bool] = MappingProxyType({})) -> Change:
+    """`typed` and `switches` hold the flags that were given, by their names with underscores.
 
     Raises Misconfigured for a time that is none.
     """
+    options: dict[str, Any] = {name: typed[name] for name in TEXTS if name in typed}
     return Change(
         names=_names(typed["domains"]) if "domains" in typed else None,
         add_names=_names(typed.get("add_names", "")),
         remove_names=_names(typed.get("remove_names", "")),
         renew_before=_renew_before(typed.get("renew_before")),
-        **{name: typed[name] for name in TEXTS if name in typed},
+        **{**options, **switches},
     )
 
 

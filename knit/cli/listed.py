@@ -45,6 +45,9 @@ def record(cert: Listed) -> dict[str, object]:
         "profile": cert.profile,
         "preferred_chain": cert.preferred_chain,
         "renew_before": None if cert.renew_before is None else duration(cert.renew_before),
+        "reuse_key": cert.reuse_key,
+        "allow_staging": cert.allow_staging,
+        "key_since": cert.key_since,
         "not_after": cert.not_after,
         "not_before": cert.not_before,
         "directory": cert.directory,
@@ -236,8 +239,9 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("valkey key", clean(cert.valkey_key)),
         ("chain", clean(cert.cert_path)),
         ("key", clean(cert.key_path) + (f"  ({clean(cert.key_type)})" if cert.key_type else "")),
+        ("key age", _key_age(cert, now)),
         ("profile", None if cert.profile is None else clean(cert.profile)),
-        ("root", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
+        ("by", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
         ("renew", None if cert.renew_before is None else f"with {spelled(cert.renew_before)} left"),
         ("expires", _expiry(cert, now)),
         ("renewed", instant(cert.last_renewed)),
@@ -250,6 +254,14 @@ def block(cert: Listed, now: datetime) -> list[str]:
     shown = ", ".join(map(clean, cert.names))
     head = f"{cert.id}  {styled(shown, bold=True)}{'' if cert.enabled else '  (disabled)'}"
     return [head, *(f"   {name:<10} {value}" for name, value in facts if value is not None)]
+
+
+def _key_age(cert: Listed, now: datetime) -> str | None:
+    """Of a key that is used again; any other is as old as its certificate."""
+    if not cert.reuse_key:
+        return None
+    kept = "kept at each renewal"
+    return kept if cert.key_since is None else f"{(now - cert.key_since).days} days, {kept}"
 
 
 def _expiry(cert: Listed, now: datetime) -> str:

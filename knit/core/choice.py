@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from knit.core.model.certificate import CertSpec, Issued
+from knit.core.model.decision import Rules
 from knit.core.model.issuer import Terms
 
 FORGIVEN = timedelta(hours=1)
@@ -23,6 +25,16 @@ class Standing:
 
     down_at: datetime | None = None
     waits_until: datetime | None = None
+
+
+def replacing(wanted: Sequence[Terms], spec: CertSpec, issued: Issued | None, rules: Rules) -> tuple[Terms, ...]:
+    """Of these issuers those that may issue what takes the place of what is published.
+
+    A certificate for trials takes the place of another one, and that of a trusted one only where that is asked for.
+    """
+    if issued is None or spec.allow_staging or rules.is_staging(issued.directory):
+        return tuple(wanted)
+    return tuple(terms for terms in wanted if not terms.staging)
 
 
 def choose(wanted: Sequence[Terms], standings: Mapping[str, Standing], now: datetime) -> Terms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from knit.errors import Misconfigured
 
@@ -11,6 +12,7 @@ LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 LONGEST_LABEL = 63
 PREFIX = "xn--"
 """Begins a label that stands for letters beyond ASCII (RFC 5890 section 2.3.2.1)."""
+ADDRESS = "an IP address is proved over HTTP or TLS (RFC 8738 section 7) and never over DNS-01, which is all knit does"
 LONGEST_NAME = 253 - len("_acme-challenge.")
 
 
@@ -49,6 +51,8 @@ def key_of(names: Iterable[str]) -> str:
 def normalise_one(name: str) -> str:
     """One name; a single trailing dot is dropped. Raises Misconfigured, naming it."""
     text = name.strip().removesuffix(".")
+    if _is_address(text):
+        raise _bad(name, ADDRESS)
     wildcard = text.startswith("*.")
     base = _ascii(text[2:] if wildcard else text, name)
     _check(base, name)
@@ -104,7 +108,15 @@ def _check(base: str, name: str) -> None:
     if len(labels) == 1:
         raise _bad(name, "it needs at least two labels, as in example.org")
     if labels[-1].isdigit():
-        raise _bad(name, "an IP address cannot be proved over DNS-01")
+        raise _bad(name, ADDRESS)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _check_label(label: str, name: str) -> None:

@@ -49,6 +49,8 @@ class Wanted:
     profile: str | None = None
     preferred_chain: str | None = None
     renew_before: timedelta | None = None
+    reuse_key: bool = False
+    allow_staging: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +69,16 @@ class Change:
     profile: str | None = None
     preferred_chain: str | None = None
     renew_before: timedelta | None = None
+    reuse_key: bool | None = None
+    allow_staging: bool | None = None
 
 
 OPTIONS = tuple(one.name for one in fields(Wanted) if one.name != "names")
-DEFAULTS = {"provider": "", "valkey_key": "", "cert_path": "", "key_path": "", "issuer": "", "key_type": ""}
+DEFAULTS: dict[str, object] = {
+    **dict.fromkeys(("provider", "valkey_key", "cert_path", "key_path", "issuer", "key_type"), ""),
+    "reuse_key": False,
+    "allow_staging": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,14 @@ class Key:
         key = _private(pem)
         return cls(pem, fingerprint(key.public_key()), key)
 
+    @property
+    def key_type(self) -> KeyType | None:
+        """None for one of a kind that is never asked for."""
+        key = self._private
+        if isinstance(key, rsa.RSAPrivateKey):
+            return next((kind for kind, bits in RSA_BITS.items() if bits == key.key_size), None)
+        return next((kind for kind, curve in CURVES.items() if isinstance(key.curve, curve)), None)
+
     def csr(self, names: Sequence[str]) -> bytes:
         """A certificate request (DER) for these DNS names; its subject is empty, for CAs read the SAN alone."""
         alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])

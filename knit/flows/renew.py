@@ -154,7 +154,11 @@ class Looked:
 
     def _order(self, renewing: Renewing, reason: Reason) -> Outcome:
         """At the issuer whose turn it is: what another's open attempt has ordered cannot have become a certificate."""
-        spec, attempt, terms = renewing.spec, self.known.state.attempt, renewing.choose()
+        spec, attempt = renewing.spec, self.known.state.attempt
+        try:
+            terms = renewing.choose()
+        except Refused as error:
+            return renewing.refuse(error)
         if why := self._refusal(terms):
             return Skipped(cert_id=self.cert_id, reason=why, busy=True)
         stopped = self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)

@@ -11,10 +11,11 @@ from knit.core.choice import Standing
 from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.limits import Limit
 from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome, Skipped
-from knit.core.model.certificate import CertSpec
+from knit.core.model.certificate import CertSpec, KeyType
 from knit.core.model.challenge import Leftover
 from knit.core.model.decision import Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
+from knit.core.value import Value
 from knit.errors import (
     AccountLimited,
     BundleMismatch,
@@ -49,6 +50,11 @@ from knit.ports.staging import Staging
 
 MOST_LOST = 2
 """Finalized orders of one certificate that may be lost within a week: the CA gives few certificates for one set."""
+
+TRIAL = (
+    "its issuer's certificates are for trials, and what is published comes from {directory}, which is not: nothing is "
+    "ordered before `knit set --id {id} --allow-staging`"
+)
 
 HELD_BACK = timedelta(hours=1)
 
@@ -137,11 +143,21 @@ class Renewing:
         return self._tell_failed(None, error, at)
 
     def choose(self) -> Terms:
-        """Of its issuers the one to ask now. It stays with the only one, whatever that has said."""
-        wanted = self.ports.rules.terms_of(self.spec)
+        """Of its issuers the one to ask now. It stays with the only one, whatever that has said.
+
+        Raises Refused when all of them are for trials, and what is published is not.
+        """
+        wanted = self._wanted()
+        if not wanted:
+            issued = self.known.state.issued
+            raise Refused(TRIAL.format(directory="" if issued is None else issued.directory, id=self.spec.id))
         if len(wanted) == 1:
             return wanted[0]
         return choice.choose(wanted, self._standings(wanted), self.ports.clock())
+
+    def _wanted(self) -> tuple[Terms, ...]:
+        rules, issued = self.ports.rules, self.known.state.issued
+        return choice.replacing(rules.terms_of(self.spec), self.spec, issued, rules)
 
     def _standings(self, wanted: Sequence[Terms]) -> Mapping[str, Standing]:
         issued = self.known.state.issued
@@ -175,7 +191,7 @@ class Renewing:
         if (wait := room.until(costs, share)) is not None:
             return self._over_budget(wait)
         asked, newest = terms.asked(self.spec), self.known.newest
-        key = x509.Key.new(asked.key_type)
+        key = self._kept_key(asked.key_type) or x509.Key.new(asked.key_type)
         try:
             attempt = self.ports.store.begin(
                 self.lease, self.spec, reason, asked, key.spki_sha256, newest=newest, costs=costs, share=share
@@ -183,6 +199,21 @@ class Renewing:
         except OverBudget as error:
             return self._over_budget(Wait(until=error.retry_at or self.ports.clock(), reason=str(error)))
         return replace(self, known=replace(self.known, tries=0)).go_on(attempt, key)
+
+    def _kept_key(self, key_type: KeyType) -> x509.Key | None:
+        """The published one, where it is to be used again, is of the wanted kind and in nobody else's hands."""
+        issued = self.known.state.issued
+        if issued is None or not self.spec.reuse_key:
+            return None
+        raw = self.ports.publication.live([issued.valkey_key]).get(issued.valkey_key)
+        try:
+            value = None if raw is None else Value.from_wire(raw)
+            key = None if value is None or value.sha256 != issued.sha256 else x509.Key.of(value.privkey)
+        except BundleMismatch:
+            return None
+        if key is None or key.key_type is not key_type or key.spki_sha256 in self.ports.values.home.compromised():
+            return None
+        return key
 
     def _over_budget(self, wait: Wait) -> Skipped:
         """Nothing has failed, and nothing was begun."""
@@ -234,7 +265,7 @@ class Renewing:
 
     def _may_go_elsewhere(self, attempt: Attempt) -> bool:
         """Whether another issuer can be asked at the next try, however long this one wants to be left alone."""
-        wanted = self.ports.rules.terms_of(self.spec)
+        wanted = self._wanted()
         if len(wanted) == 1 or attempt.step not in BEFORE_FINALIZE:
             return False
         return choice.another(wanted, self._standings(wanted), attempt.directory, self.ports.clock())

@@ -151,7 +151,7 @@ ACME: tuple[Key, ...] = (
     Key(
         "preferred_chain",
         text(_printable),
-        "Chain of certificates that ask for none, by a common name.",
+        "Chain of certificates that ask for none: a common name of the issuer of any certificate in it.",
         otherwise="the CA's own choice",
     ),
     Key(
@@ -163,7 +163,7 @@ ACME: tuple[Key, ...] = (
     Key(
         "staging",
         flag,
-        "Its certificates are for trials.",
+        "Its certificates are for trials, and never take the place of trusted ones unless `--allow-staging` says so.",
         otherwise=f"`true` for {' and '.join(f'`{name}`' for name in sorted(STAGING))}",
     ),
 )

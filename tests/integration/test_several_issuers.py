@@ -169,3 +169,87 @@ def test_another_directory_under_one_name_stops_that_issuer_alone(two: Two) -> N
         whole_way(flows, first[0])
         whole_way(flows, second[0])
     assert [stage.finalized(name) for _, name in (first, second)] == [(2, 0), (0, 1)]
+
+
+def trials(two: Two) -> Two:
+    """The same stage, where what the second issues is for trials."""
+    text = issuers(first=keys(two.first), second=keys(two.second, "staging = true"))
+    return Two(two.servers, environment(two.servers, text), two.first, two.second)
+
+
+def change(stage: Stage, cert_id: CertId, what: str) -> None:
+    """As a person would at a shell, and tried at once."""
+    stage.sql(f"update knit_certs set {what} where id = %s", cert_id)
+    stage.sql("update knit_certs set seen = wanted")
+    stage.sql("update knit_attempts set retry_at = null")
+    stage.sql("update knit_schedule set retry_at = null, check_at = '-infinity'")
+
+
+def test_a_certificate_for_trials_never_takes_the_place_of_a_trusted_one_unasked(two: Two) -> None:
+    stage = trials(two)
+    (trusted, name), (trial, its_name) = stage.one(), stage.one("second")
+    with stage.process(Life()) as flows:
+        for cert_id in (trusted, trial):
+            whole_way(flows, cert_id)
+        change(stage, trusted, "issuer = 'second'")
+        failed = flows.renew.run(trusted)
+        assert isinstance(failed, Failed)
+        assert "--allow-staging" in failed.error
+        assert [stage.finalized(one) for one in (name, its_name)] == [(1, 0), (0, 1)]
+        change(stage, trusted, "issuer = 'second', allow_staging = true")
+        change(stage, trial, "issuer = 'first'")
+        for cert_id in (trusted, trial):
+            whole_way(flows, cert_id)
+    assert [stage.finalized(one) for one in (name, its_name)] == [(1, 1), (1, 1)]
+
+
+def test_a_fallback_to_an_issuer_for_trials_is_none_for_what_is_trusted(two: Two) -> None:
+    stage = trials(two)
+    cert_id, name = stage.one("first,second")
+    with stage.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        two.first.fault(act="reset", times=0)
+        for _ in range(2):
+            change(stage, cert_id, "requested_at = now() + interval '1 second'")
+            assert isinstance(flows.renew.run(cert_id), Failed)
+    assert stage.finalized(name) == (1, 0)
+
+
+def spki(stage: Stage, cert_id: CertId) -> tuple[str, bool]:
+    """The published key, and whether it is older than its certificate."""
+    ((found, older),) = stage.sql(
+        "select spki_sha256, key_since < issued_at from knit_issued where cert_id = %s", cert_id
+    )
+    return found, older
+
+
+def test_a_key_is_kept_only_where_asked_for_and_never_one_that_is_compromised(two: Two) -> None:
+    cert_id, _ = two.one()
+    keys_ = []
+    with two.process(Life()) as flows:
+        for wish in ("enabled", "reuse_key = true", "reuse_key = true", "key_type = 'ec384'", "reuse_key = false"):
+            change(two, cert_id, "enabled = true" if wish == "enabled" else wish)
+            change(two, cert_id, "requested_at = now() + interval '1 second'")
+            whole_way(flows, cert_id)
+            keys_.append(spki(two, cert_id))
+        first, *kept, other_kind, anew = keys_
+        assert kept == [(first[0], True)] * 2
+        assert len({first, other_kind, anew}) == 3
+        assert {older for _, older in (first, other_kind, anew)} == {False}
+
+        change(two, cert_id, "reuse_key = true")
+        two.sql("insert into knit_compromised_keys (spki_sha256, cert_id) values (%s, %s)", anew[0], cert_id)
+        change(two, cert_id, "requested_at = now() + interval '1 second'")
+        whole_way(flows, cert_id)
+        assert spki(two, cert_id)[0] != anew[0]
+
+
+def test_another_wish_for_a_chain_makes_a_certificate_due_once(two: Two) -> None:
+    cert_id, name = two.one()
+    with two.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        change(two, cert_id, "preferred_chain = 'No Such Root'")
+        assert cert_id in flows.reconcile.run().renew
+        whole_way(flows, cert_id)
+        assert cert_id not in flows.reconcile.run().renew
+    assert two.finalized(name) == (2, 0)

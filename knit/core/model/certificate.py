@@ -47,6 +47,8 @@ class CertSpec:
     profile: str | None = None
     preferred_chain: str | None = None
     renew_before: timedelta | None = None
+    reuse_key: bool = False
+    allow_staging: bool = False
     requested_at: datetime | None = None
 
     @property

@@ -205,6 +205,10 @@ class Rules:
         here = [terms for terms in self.issuers if terms.directory == directory]
         return next((terms for terms in here if terms.name == issuer), here[0] if here else None)
 
+    def is_staging(self, directory: str) -> bool:
+        """Whether what comes from there is for trials. Of a directory that is not known here nobody can say so."""
+        return any(terms.staging for terms in self.issuers if terms.directory == directory)
+
     def asked(self, spec: CertSpec, directory: str) -> Asked | None:
         """What is asked at this directory for this certificate; None when it is none that it may come from."""
         found = next((terms for terms in self.terms_of(spec) if terms.directory == directory), None)

@@ -44,6 +44,9 @@ class Listed:
     check_at: datetime | None
     not_before: datetime | None = None
     directory: str | None = None
+    reuse_key: bool = False
+    allow_staging: bool = False
+    key_since: datetime | None = None
     waits_for: str | None = None
 
     @property

@@ -20,28 +20,28 @@ MOST_ALTERNATES: Final = 10
 
 
 def download(session: Session, url: str, csr_der: bytes, preferred: str | None) -> bytes:
-    """The default chain of what was requested, or the first whose topmost issuer has the preferred name.
+    """The default chain of what was requested, or the first that has a certificate issued under the preferred name.
 
     When none has it, or can be had, the default is taken, with a warning: a certificate on another chain beats none.
     Raises ProblemReply, Unreachable, BundleMismatch.
     """
     reply = session.network.post(url)
     default = canonical(reply.body, csr_der)
-    if preferred is None or preferred in topmost_issuers(default):
+    if preferred is None or preferred in issuers(default):
         return default
     alternates = links(reply, "alternate", session.hosts)[:MOST_ALTERNATES]
     for chain in _each(session, alternates, csr_der):
-        if preferred in topmost_issuers(chain):
+        if preferred in issuers(chain):
             return chain
     log.warning("CA offers no chain of the preferred name", extra={"preferred": preferred, "offered": len(alternates)})
     return default
 
 
-def topmost_issuers(chain: bytes) -> list[str]:
-    """Common names of the issuer of the last certificate."""
-    last = x509.load_pem_x509_certificates(chain)[-1]
-    attributes = last.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return [str(attribute.value) for attribute in attributes]
+def issuers(chain: bytes) -> frozenset[str]:
+    """Common names of the issuers of its certificates."""
+    every = x509.load_pem_x509_certificates(chain)
+    found = (name for one in every for name in one.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME))
+    return frozenset(str(name.value) for name in found)
 
 
 def _each(session: Session, urls: list[str], csr_der: bytes) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ select exists (select 1 from knit_certs where seen is distinct from wanted) as f
 select c.id, left(coalesce(c.all_domains, c.domains), 100001) as domains, left(c.provider, 200) as provider,
        left(c.valkey_key, 2000) as valkey_key, left(c.cert_path, 5000) as cert_path, left(c.key_path, 5000) as key_path,
        left(c.issuer, 200) as issuer, left(c.key_type, 200) as key_type, left(c.profile, 200) as profile,
-       left(c.preferred_chain, 1000) as preferred_chain, c.renew_before,
+       left(c.preferred_chain, 1000) as preferred_chain, c.renew_before, c.reuse_key, c.allow_staging,
        coalesce(c.requested_at > now() + interval '1 day', false) as ahead, c.names_key, c.wanted,
        c.not_after is not null as issued
 from knit_certs c
@@ -278,13 +278,14 @@ select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as doma
        left(c.cert_path, 5000) as cert_path, left(c.key_path, 5000) as key_path,
        c.not_after, c.last_renewed, left(c.last_error, 5000) as last_error, c.issuer, c.key_type, c.profile,
        left(c.preferred_chain, 5000) as preferred_chain,
-       c.renew_before, c.requested_at, i.published_at, a.step,
+       c.renew_before, c.reuse_key, c.allow_staging, c.requested_at, i.published_at, a.step,
        greatest(
            case when s.retry_directory <> all(n.directories) then null else s.retry_at end,
            case when a.directory <> all(n.directories) then null else a.retry_at end
        ) as retry_at,
        case when s.retry_directory <> all(n.directories) then 0 else coalesce(s.failures, 0) end as failures,
        nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory,
+       coalesce(i.key_since, i.issued_at) as key_since,
        case when s.check_at > now() and a.id is null then s.no_room end as waits_for
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id

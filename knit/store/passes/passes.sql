@@ -17,7 +17,8 @@ with recorded as (
     where id = %(cert_id)s
     on conflict (cert_id) do update
     set {issued set from excluded but generation}, generation = greatest(i.generation, excluded.generation),
-        published_at = excluded.published_at, attempt_id = null, spki_sha256 = excluded.spki_sha256
+        published_at = excluded.published_at, attempt_id = null, spki_sha256 = excluded.spki_sha256,
+        key_since = case when i.spki_sha256 = excluded.spki_sha256 then i.key_since end
     where i.sha256 = %(before)s and i.valkey_key = excluded.valkey_key
     returning cert_id, valkey_key, cert_path, key_path
 ), shown as (

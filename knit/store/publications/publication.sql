@@ -47,13 +47,17 @@ with published as (
     where i.valkey_key <> e.valkey_key
 ), recorded as (
     insert into knit_issued as i
-        ({issued}, published_at, attempt_id, spki_sha256)
-    select {issued of e}, now(), e.attempt_id, e.spki_sha256
+        ({issued}, published_at, attempt_id, spki_sha256, key_since)
+    select {issued of e}, now(), e.attempt_id, e.spki_sha256, e.started_at
     from ended e
     join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
     set {issued set from excluded}, published_at = excluded.published_at, attempt_id = excluded.attempt_id,
-        spki_sha256 = excluded.spki_sha256
+        spki_sha256 = excluded.spki_sha256,
+        key_since = case
+            when i.spki_sha256 = excluded.spki_sha256 then coalesce(i.key_since, i.issued_at)
+            else excluded.key_since
+        end
     where i.generation <= excluded.generation
 ), buried as (
     insert into knit_tombstones (valkey_key, cert_id, names_key)

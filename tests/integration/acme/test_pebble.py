@@ -241,7 +241,7 @@ def test_an_order_may_name_the_certificate_it_replaces(quick: Pebble, prover: Tx
     assert len(quick.finalized()) == 4
 
 
-def test_the_chain_is_chosen_by_the_name_of_its_topmost_issuer(quick: Pebble, prover: TxtProver) -> None:
+def test_the_chain_is_chosen_by_the_name_of_any_of_its_issuers(quick: Pebble, prover: TxtProver) -> None:
     root = certificates.load_pem_x509_certificate(quick.roots().encode())
     name = str(root.subject.get_attributes_for_oid(certificates.NameOID.COMMON_NAME)[0].value)
     acme = Worker(quick)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import click
 import pytest
 
 from knit.cli.app import app
-from knit.cli.change import change_from
+from knit.cli.change import change_from, typed_of
 from knit.core.wanted import OPTIONS, Change
 from knit.errors import Misconfigured
 
@@ -29,13 +30,15 @@ def test_every_flag_arrives() -> None:
         "preferred_chain": "ISRG Root X1",
     }
     names = {"domains": "a.example, b.example,", "add_names": "c.example", "remove_names": "d.example"}
-    assert change_from({**texts, **names, "renew_before": "30d"}) == Change(
+    switches: dict[str, Any] = {"reuse_key": True, "allow_staging": False}
+    assert change_from({**texts, **names, "renew_before": "30d"}, switches) == Change(
         names=("a.example", " b.example"),
         add_names=("c.example",),
         remove_names=("d.example",),
         renew_before=timedelta(days=30),
-        **texts,
+        **{**switches, **texts},
     )
+    assert typed_of({"profile": " short ", "key_type": None, **switches}) == ({"profile": "short"}, switches)
 
 
 def test_an_empty_text_takes_a_time_away() -> None:
@@ -51,4 +54,4 @@ def test_add_has_a_flag_for_every_option_of_the_list_and_no_flag_is_left_out() -
     command = app.get_command(click.Context(app), "add")
     assert command is not None
     flags = {parameter.name for parameter in command.params}
-    assert flags - {"domains", "as_records"} == set(OPTIONS)
+    assert flags - {"domains", "as_records", "must_staple"} == set(OPTIONS)

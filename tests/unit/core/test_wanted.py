@@ -36,6 +36,8 @@ OTHERS: dict[str, Any] = {
     "profile": "classic",
     "preferred_chain": "X2",
     "renew_before": timedelta(days=5),
+    "reuse_key": True,
+    "allow_staging": True,
 }
 
 
