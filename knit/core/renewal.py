@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from knit.core import ari
 from knit.core.model.certificate import CertSpec, Issued
 from knit.core.model.decision import CertState, Due, Policy, Reason, Rules, Wait
 from knit.core.retry import fraction
@@ -69,21 +70,41 @@ def _timely(spec: CertSpec, state: CertState, issued: Issued, policy: Policy, no
         return Reason.NOT_PUBLISHED
     if spec.requested_at is not None and issued.issued_at < spec.requested_at <= now + CLOCKS_APART:
         return Reason.REQUESTED
-    if state.ari_at is not None and state.ari_at <= now:
-        return Reason.ARI
+    at, reason = turn(spec, state, issued, policy)
+    if at <= now:
+        return reason
+    return min(at, state.reorder_at) if state.reorder_at is not None and held_back(state, now) else at
+
+
+def turn(spec: CertSpec, state: CertState, issued: Issued, policy: Policy) -> tuple[datetime, Reason]:
+    """When its time comes, and by whose word: the CA's (RFC 9773), or the rule of the lifetime.
+
+    The CA's goes before that rule, up to the last call, while its last answer is not stale; a share of life that a
+    person asks for makes it sooner, never later.
+    """
     start = window_start(spec, issued, policy)
-    if start <= now:
-        return Reason.WINDOW
-    braked = state.reorder_at if held_back(state, now) else None
-    return min(at for at in (start, state.ari_at, braked) if at is not None)
+    if state.ari_at is None:
+        return start, Reason.WINDOW
+    suggested = _rested(state.ari_at, state, issued)
+    latest = start
+    if spec.renew_before is None and policy.threshold is None and state.ari_checked_at is not None:
+        latest = max(start, min(ari.last_call(issued), state.ari_checked_at + ari.STALE))
+    return (suggested, Reason.ARI) if suggested <= latest else (latest, Reason.WINDOW)
+
+
+def _rested(suggested: datetime, state: CertState, issued: Issued) -> datetime:
+    """A CA that would have each new certificate renewed at once gets two in a week, and else one for a third of life."""
+    third = issued.not_before + (issued.not_after - issued.not_before) / 3
+    return suggested if state.ari_again_at is None else max(suggested, min(state.ari_again_at, third))
 
 
 def timely(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> bool:
-    """Whether what was issued is due by its dates, whatever else is said of it."""
+    """Whether the time of what was issued has come, whatever else is said of it."""
     issued = state.issued
     if issued is None:
         return True
-    return window_start(spec, issued, rules.policy) <= now or (state.ari_at is not None and state.ari_at <= now)
+    at, _ = turn(spec, state, issued, rules.policy)
+    return at <= now
 
 
 def held_back(state: CertState, now: datetime) -> bool:

@@ -40,7 +40,8 @@ ENDED = frozenset({Step.PUBLISHED, Step.FAILED, Step.ABANDONED})
 class Attempt:
     """One try to get one certificate, from the plan to the published value or the failure.
 
-    `waits_for` is the lock that it met taken when it was last gone on with.
+    `waits_for` is the lock that it met taken when it was last gone on with; `replaces`, the certificate in whose place
+    it asks for another (RFC 9773 section 4.1), unless its CA will not have that.
     """
 
     id: AttemptId
@@ -59,6 +60,7 @@ class Attempt:
     starts: int = 1
     started_at: datetime
     waits_for: str | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

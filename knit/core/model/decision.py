@@ -35,7 +35,9 @@ class CertState:
     """All that is known about one certificate beside what is wanted.
 
     `failures` counts failed attempts since the last success, `retry_at` is the earliest next try, `ari_at` the
-    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2). `reorder_at` is when a lost value may
+    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2), as the CA last said it at
+    `ari_checked_at`; before `ari_again_at` it counts only in so far as it is not early, for the CA has had this
+    certificate renewed often of late. `reorder_at` is when a lost value may
     be ordered anew again, once that was done as often as it may be.
     """
 
@@ -44,6 +46,8 @@ class CertState:
     failures: int = 0
     retry_at: datetime | None = None
     ari_at: datetime | None = None
+    ari_checked_at: datetime | None = None
+    ari_again_at: datetime | None = None
     published: bool = True
     reorder_at: datetime | None = None
 

@@ -9,7 +9,16 @@ select {spec of c as c_},
            case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
            case when a.directory <> all(k.directories) then null else a.retry_at end
        ) as retry_at,
-       s.ari_at, coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
+       r.chosen_at as ari_at, r.checked_at as ari_checked_at,
+       (
+           select asked.started_at + interval '7 days'
+           from knit_attempts asked
+           where asked.cert_id = %(id)s and asked.reason = 'the CA''s suggested renewal time has come'
+             and asked.serial is not null and asked.started_at > now() - interval '7 days'
+           order by asked.started_at desc
+           offset 1 limit 1
+       ) as ari_again_at,
+       coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
        i.cert_id is null or i.published_at is not null as published,
        (
            select lost.started_at + interval '7 days'
@@ -32,6 +41,7 @@ left join knit_certs c on c.id = x.id and c.names_key is not null
 left join knit_issued i on i.cert_id = x.id
 left join knit_attempts a on a.cert_id = x.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = x.id
+left join knit_ari r on r.cert_id = x.id and r.ari_id = i.ari_id
 cross join (
     select array_agg(directory) as directories, jsonb_object_agg(name, directory) as issuers from knit_issuers
 ) k

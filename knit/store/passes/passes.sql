@@ -48,7 +48,7 @@ with new as materialized (
     select c.id, c.names_key, c.issuer, coalesce(s.asked_at > now() - interval '1 day', false) as asked
     from knit_schedule s
     join knit_certs c on c.id = s.cert_id
-    where s.check_at <= coalesce(%(at)s, now()) and s.failures = 0 and s.retry_at is null and s.ari_at is null
+    where s.check_at <= coalesce(%(at)s, now()) and s.failures = 0 and s.retry_at is null
       and c.enabled and c.names_key is not null and c.requested_at is null
       and not exists (select 1 from knit_issued i where i.cert_id = c.id)
       and not exists (select 1 from knit_attempts a where a.cert_id = c.id)
@@ -108,7 +108,15 @@ select {spec of c},
            case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
            case when a.directory <> all(k.directories) then null else a.retry_at end
        ) as retry_at,
-       s.ari_at,
+       r.chosen_at as ari_at, r.checked_at as ari_checked_at,
+       (
+           select asked.started_at + interval '7 days'
+           from knit_attempts asked
+           where asked.cert_id = c.id and asked.reason = 'the CA''s suggested renewal time has come'
+             and asked.serial is not null and asked.started_at > now() - interval '7 days'
+           order by asked.started_at desc
+           offset 1 limit 1
+       ) as ari_again_at,
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
        (
            select lost.started_at + interval '7 days'
@@ -127,6 +135,7 @@ from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 left join knit_schedule s on s.cert_id = c.id
+left join knit_ari r on r.cert_id = c.id and r.ari_id = i.ari_id
 cross join (select array_agg(directory) as directories from knit_issuers) k
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
   and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)

@@ -79,7 +79,7 @@ with published as (
     from ended e
     join knit_certs c on c.id = e.cert_id
     on conflict (cert_id) do update
-    set check_at = excluded.check_at, failures = 0, retry_at = null, ari_at = null, moving = excluded.moving
+    set check_at = excluded.check_at, failures = 0, retry_at = null, moving = excluded.moving
 )
 update knit_certs c
 set not_after = e.not_after, last_renewed = now(), last_error = null,

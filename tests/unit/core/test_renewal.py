@@ -107,6 +107,25 @@ def test_the_instant_chosen_from_the_cas_window_is_obeyed() -> None:
     assert later == Wait(until=NOW + days(3), reason="not due")
 
 
+def test_the_cas_instant_is_waited_for_past_the_rule_of_the_lifetime_while_its_word_is_fresh() -> None:
+    state = CertState(issued=issued(days(90), days(65)), ari_at=NOW + days(5), ari_checked_at=NOW)
+    assert renewal.decide(SPEC, state, RULES, NOW) == Wait(until=NOW + days(3), reason="not due")
+    assert reason(SPEC, replace(state, ari_checked_at=NOW - days(4))) is Reason.WINDOW
+    late = replace(state, issued=issued(days(90), days(86)))
+    assert reason(SPEC, late) is Reason.WINDOW, "the last call"
+    asked = replace(SPEC, renew_before=days(30))
+    assert reason(asked, state) is Reason.WINDOW, "a person has asked for it sooner"
+
+
+def test_a_ca_that_has_each_certificate_renewed_at_once_gets_two_a_week_or_one_for_a_third_of_life() -> None:
+    state = replace(fresh(), ari_at=NOW - days(1), ari_checked_at=NOW)
+    assert reason(SPEC, state) is Reason.ARI
+    again = replace(state, ari_again_at=NOW + days(4))
+    assert renewal.decide(SPEC, again, RULES, NOW) == Wait(until=NOW + days(4), reason="not due")
+    short = CertState(issued=issued(days(6), days(1)), ari_at=NOW, ari_checked_at=NOW, ari_again_at=NOW + days(4))
+    assert renewal.decide(SPEC, short, RULES, NOW) == Wait(until=NOW + days(1), reason="not due")
+
+
 def test_a_failed_certificate_waits_for_its_next_try() -> None:
     at = NOW + timedelta(minutes=10)
     verdict = renewal.decide(SPEC, CertState(failures=2, retry_at=at), RULES, NOW)
