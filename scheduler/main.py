@@ -111,7 +111,9 @@ def main() -> int:
 
 
 def _run(settings: Scheduling, queue: Queue) -> None:
-    with open_scheduler(settings, lambda: queue.send(messages.reconcile())) as ticker:
+    with open_scheduler(
+        settings, lambda: queue.send(messages.reconcile()), lambda: queue.send(messages.poll())
+    ) as ticker:
         serve(ticker, settings.interval, Outages())
 
 

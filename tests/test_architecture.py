@@ -63,13 +63,16 @@ def test_nothing_unpickles_or_evaluates(path: Path) -> None:
         messages.renew(CertId(7), tries=3),
         messages.publish(),
         messages.publish(CertId(7), tries=2),
+        messages.poll(),
+        messages.poll(3),
     ],
     ids=lambda message: message.actor_name,
 )
 def test_every_message_fits_its_actor(message: messages.Message) -> None:
     queue = queue_in_memory()
     nothing: Any = None
-    declare(queue, Flows(reconcile=nothing, renew=nothing, publish=nothing, clock=nothing), nothing, nothing)
+    flows = Flows(reconcile=nothing, renew=nothing, publish=nothing, poll=nothing, clock=nothing)
+    declare(queue, flows, nothing, nothing)
     actor = queue.broker.get_actor(message.actor_name)
     function: Callable[..., object] = actor.fn
     inspect.signature(function).bind(*message.args, **message.kwargs)
@@ -77,7 +80,7 @@ def test_every_message_fits_its_actor(message: messages.Message) -> None:
 
 
 def test_messages_carry_ids_and_nothing_else() -> None:
-    for message in (messages.reconcile(), messages.renew(CertId(7)), messages.publish(CertId(7))):
+    for message in (messages.reconcile(), messages.renew(CertId(7)), messages.publish(CertId(7)), messages.poll()):
         assert all(argument is None or type(argument) is int for argument in message.args)
         assert not message.kwargs
         assert not message.options

@@ -11,12 +11,13 @@ from datetime import timedelta
 import dramatiq
 
 from knit.app.listeners import to_log
-from knit.core import retry
+from knit.core import ari, retry
 from knit.core.events import KEPT
 from knit.core.model.attempt import Failed, Renewed, Skipped
 from knit.core.model.certificate import CertId
 from knit.core.model.results import GivenUp, PassPlan
 from knit.errors import Busy, Interrupted, KnitError, LeaseLost, Transient
+from knit.flows.poll import Poll
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
@@ -50,6 +51,8 @@ NEXT = timedelta(milliseconds=1)
 SLOWLY = 6
 """What a person must mend is tried again as if it had been tried in vain so often: after a minute at the soonest."""
 
+BY_LIFETIME = "what the CA last said, for three days; then certificates are renewed by their lifetime"
+
 PUBLISH_AT_ONCE = 3
 """How often a pass that must end tries again to publish."""
 
@@ -64,6 +67,7 @@ class Flows:
     reconcile: Reconcile
     renew: Renew
     publish: Publish
+    poll: Poll
     clock: Clock
     retries: Retries | None = None
     outages: Outages = field(default_factory=Outages)
@@ -73,7 +77,7 @@ class Flows:
 
 
 def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> Actors:
-    """Declare the three actors on this queue. `handed_over` is called for each bundle that waits to be published."""
+    """Declare the four actors on this queue. `handed_over` is called for each bundle that waits to be published."""
     actors = Actors(queue=queue, flows=flows, handed_over=handed_over, later=later)
 
     def reconcile(tries: int = 0) -> None:
@@ -92,12 +96,18 @@ def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], l
     dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(reconcile)
     dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(renew)
     dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(publish)
+
+    def poll(tries: int = 0) -> None:
+        with actors.trying(messages.poll, tries):
+            actors.poll()
+
+    dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(poll)
     return actors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
-    """What the three do, and how each is tried again."""
+    """What the four do, and how each is tried again."""
 
     queue: Queue
     flows: Flows
@@ -151,6 +161,16 @@ class Actors:
         flow = self.flows.publish
         self.flows.tell(flow.everything() if cert_id is None else flow.waiting(begun=tries > 0))
 
+    def poll(self) -> None:
+        """Ask CAs about the certificates whose turn it is; others are asked about by another message."""
+        polled = self.flows.poll.run()
+        for issuer, error in polled.down.items():
+            self.flows.outages.gone(_asked(issuer), error, kept=BY_LIFETIME, again=ari.SHORTEST)
+        for issuer in polled.up:
+            self.flows.outages.back(_asked(issuer))
+        if polled.more and self.flows.follow_up:
+            self.later.send(messages.poll(), delay=NEXT)
+
     @contextmanager
     def trying(self, again: Callable[[int], Message], tries: int) -> Iterator[None]:
         """The edge of each actor: what could not be done is logged once, and its message comes again, later and later.
@@ -194,6 +214,10 @@ class Actors:
         if self.flows.follow_up:
             return True
         return message.actor_name == "publish" and isinstance(error, Transient) and tries < PUBLISH_AT_ONCE
+
+
+def _asked(issuer: str) -> str:
+    return f"renewal information of issuer {issuer}"
 
 
 def _apart(message: Message, wait: timedelta, tries: int) -> timedelta:

@@ -82,6 +82,9 @@ def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> in
     queue = queue_in_memory()
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         if plan is None:
+            # First, for what a CA says may make certificates due.
+            queue.send(messages.poll())
+            _drain(queue, working.later)
             queue.send(messages.reconcile())
         else:
             working.actors.follow(plan)
@@ -123,7 +126,13 @@ def forever(settings: Worker, scheduling: Scheduling, env: Environment, serve: S
     queue = queue_in_memory() if settings.queue_url is None else open_queue(settings.queue_url, outages)
     with _working(settings, env, queue, outages=outages) as working:
         opened = working.wired.opened
-        ticker = Ticker(opened.leases, opened.agendas, lambda: queue.send(messages.reconcile()), scheduling.interval)
+        ticker = Ticker(
+            opened.leases,
+            opened.agendas,
+            lambda: queue.send(messages.reconcile()),
+            scheduling.interval,
+            lambda: queue.send(messages.poll()),
+        )
         serve(ticker, scheduling.interval, outages)
 
 

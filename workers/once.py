@@ -1,4 +1,4 @@
-"""One whole pass that ends: `knit renew --once`. Nearly always nothing is due, and then no worker is needed."""
+"""One whole pass that ends: `knit renew --once`. Mostly nothing is due or asked, so needs a worker."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def _without_worker(settings: Worker, console: Console) -> tuple[PassPlan | None
         stores = open_stores(settings, console.database, opened)
         reconcile = stores.reconcile()
         try:
+            if stores.renewal_infos.due():
+                return None, None
             plan = reconcile.run(deep=True)
             if plan.renew:
                 return plan, None

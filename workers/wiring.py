@@ -38,6 +38,7 @@ def wire(
         reconcile=opened.reconcile,
         renew=opened.renew,
         publish=opened.publish,
+        poll=opened.poll,
         clock=now,
         retries=retries,
         outages=outages,

@@ -10,9 +10,10 @@ from knit.app.clock import now
 from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.issuers.acme.signing import new_account_key
 from knit.issuers.configured import Registry
-from knit.ports.issuing import Accounts, Issuer
+from knit.ports.issuing import Accounts, Issuer, Issuers
 from knit.ports.leases import Leases
 from knit.ports.process import Sleep
+from knit.ports.renewal_info import Adviser
 from knit.settings.issuers import Acme, Openable
 from knit.settings.own_issuers import OwnCa, SelfSigned
 from knit.store.accounts import accounts
@@ -70,6 +71,18 @@ def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> Ac
         plain=settings.plain,
     )
     return AcmeIssuer(site, accounts, leases, now, sleep)
+
+
+class Advisers:
+    """The port: those issuers that speak ACME say when they would have certificates renewed, or that they never do."""
+
+    def __init__(self, issuers: Issuers) -> None:
+        self._issuers = issuers
+
+    def adviser(self, issuer: str) -> Adviser | None:
+        """See the port."""
+        found = self._issuers.issuer(issuer)
+        return found if isinstance(found, AcmeIssuer) else None
 
 
 def account_key() -> str:

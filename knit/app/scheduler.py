@@ -14,11 +14,14 @@ from knit.store.passes.agenda import Agendas
 
 
 @contextmanager
-def open_scheduler(settings: Scheduling, send: Callable[[], None]) -> Iterator[Ticker]:
-    """What calls `send` whenever a pass is due. Raises KnitError when PostgreSQL cannot be had."""
+def open_scheduler(settings: Scheduling, send: Callable[[], None], send_poll: Callable[[], None]) -> Iterator[Ticker]:
+    """What calls `send` whenever a pass is due, and `send_poll` when CAs are to be asked.
+
+    Raises KnitError when PostgreSQL cannot be had.
+    """
     with Database.open(settings.db_url, connections=2, name=SCHEDULER) as database:
         leases = Leases(database)
         try:
-            yield Ticker(leases, Agendas(database), send, settings.interval)
+            yield Ticker(leases, Agendas(database), send, settings.interval, send_poll)
         finally:
             leases.stop()

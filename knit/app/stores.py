@@ -17,6 +17,7 @@ from knit.ports.events import Listener
 from knit.ports.process import Clock
 from knit.settings.central import Worker as Settings
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.ari.renewal_infos import RenewalInfos
 from knit.store.budget.budgets import Budgets
 from knit.store.clock import ServerClock
 from knit.store.database import Database
@@ -36,6 +37,7 @@ class Stores:
     leases: Leases
     passes: Passes
     budgets: Budgets
+    renewal_infos: RenewalInfos
     memory: IssuerMemory
     staging: ValkeyStaging
     published: PublishedSide
@@ -107,6 +109,7 @@ def open_stores(settings: Settings, database: Database, opened: ExitStack, tell:
         leases=leases,
         passes=passes,
         budgets=Budgets(database),
+        renewal_infos=RenewalInfos(database),
         memory=IssuerMemory(database),
         staging=ValkeyStaging(link, layout, published.belonging.id),
         published=published,

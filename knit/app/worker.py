@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from knit.app.clock import now
-from knit.app.issuing import open_issuers
+from knit.app.issuing import Advisers, open_issuers
 from knit.app.listeners import to_log
 from knit.app.locks import LeasedLocks
 from knit.app.names import WORKER
 from knit.app.proving import proving
 from knit.app.stores import open_stores
+from knit.flows.poll import Poll
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
@@ -38,6 +39,7 @@ class Worker:
     reconcile: Reconcile
     renew: Renew
     publish: Publish
+    poll: Poll
     leases: Leases
     agendas: Agendas
     centre: Centre
@@ -80,6 +82,7 @@ def open_worker(
             reconcile=stores.reconcile(),
             renew=renew,
             publish=stores.publish(),
+            poll=Poll(store=stores.renewal_infos, advisers=Advisers(issuers), rules=settings.rules, clock=now),
             leases=leases,
             agendas=Agendas(database),
             centre=Centre(database),

@@ -9,6 +9,9 @@ from enum import StrEnum
 CLOSEST = timedelta(seconds=30)
 """Between two passes that nobody asked for: instants planned within this time are looked at together."""
 
+POLLS_APART = timedelta(minutes=1)
+"""Between two messages to ask CAs about certificates: one is enough for all that is due."""
+
 PATIENCE = timedelta(minutes=2)
 """How long a pass may take before its message is taken for lost; doubled each time, up to the interval."""
 
@@ -35,13 +38,15 @@ class Agenda:
     """What Postgres knows about passes, at `at` on its own clock.
 
     `changed_at`: the list was last changed by a command; `passed_at`: a pass was last done; `planned_at`: the first
-    instant, after the last message, at which some certificate has to be looked at.
+    instant, after the last message, at which some certificate has to be looked at; `polls`: the CA is to be asked about
+    some now.
     """
 
     at: datetime
     changed_at: datetime | None
     passed_at: datetime | None
     planned_at: datetime | None
+    polls: bool = False
 
     def done_since(self, asked_at: datetime) -> bool:
         """Whether a pass has been done since then."""
@@ -62,6 +67,11 @@ def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: in
     if agenda.planned_at is not None and agenda.planned_at <= agenda.at and passed >= CLOSEST:
         return Why.PLANNED
     return None
+
+
+def asks(agenda: Agenda, sent_at: datetime | None) -> bool:
+    """Whether CAs are to be asked about certificates; a message to do so was last sent at `sent_at`."""
+    return agenda.polls and (sent_at is None or agenda.at - sent_at >= POLLS_APART)
 
 
 def settled(agenda: Agenda, since: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""When a CA asks for a certificate to be renewed (ACME renewal information, ARI: RFC 9773), and when to ask it again."""
+"""When a CA would have a certificate renewed (ACME renewal information, ARI: RFC 9773), and when it is asked again."""
 
 from __future__ import annotations
 
@@ -52,6 +52,39 @@ class Answer:
     ask_again: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A certificate that its CA is to be asked about. `wanted`: it is enabled, published and has not expired.
+
+    `failures` counts vain questions in a row, `first`: there was no answer about it yet.
+    """
+
+    cert_id: CertId
+    ari_id: str
+    issuer: str
+    directory: str
+    not_before: datetime
+    not_after: datetime
+    wanted: bool
+    failures: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a question, and when to ask again. `window` and `chosen_at` as of its answer.
+
+    `error` says why there is none: then what is known stays. Without both, the CA offers no renewal information: what
+    is known goes.
+    """
+
+    question: Question
+    next_poll_at: datetime
+    window: Window | None = None
+    chosen_at: datetime | None = None
+    error: str | None = None
+
+
 def window(document: object) -> Window:
     """Read a RenewalInfo object, any JSON value. Raises Senseless."""
     fields = _object(document)
@@ -99,6 +132,28 @@ def next_poll(cert_id: CertId, asked: datetime | None, life: timedelta, now: dat
     wait = min(max(usual, SHORTEST), LONGEST)
     more = min(wait, USUAL) if first else wait * SPREAD
     return now + wait + more * retry.fraction(cert_id, "renewal information")
+
+
+def answered(question: Question, answer: Answer, now: datetime) -> Outcome:
+    """The CA has said when."""
+    one, life = question, question.not_after - question.not_before
+    return Outcome(
+        question=one,
+        next_poll_at=next_poll(one.cert_id, answer.ask_again, life, now, first=one.first),
+        window=answer.window,
+        chosen_at=chosen(one.ari_id, answer.window, one.not_before, one.not_after),
+    )
+
+
+def unanswered(question: Question, error: str, now: datetime) -> Outcome:
+    """It has not."""
+    at = after_failure(question.cert_id, question.failures + 1, now)
+    return Outcome(question=question, next_poll_at=at, error=error)
+
+
+def not_offered(question: Question, now: datetime) -> Outcome:
+    """It says this of no certificate; perhaps it will, some day."""
+    return Outcome(question=question, next_poll_at=now + LONGEST)
 
 
 def after_failure(cert_id: CertId, failures: int, now: datetime) -> datetime:

@@ -93,7 +93,7 @@ def turn(spec: CertSpec, state: CertState, issued: Issued, policy: Policy) -> tu
 
 
 def _rested(suggested: datetime, state: CertState, issued: Issued) -> datetime:
-    """A CA that would have each new certificate renewed at once gets two in a week, and else one for a third of life."""
+    """Where a CA would have each new one renewed at once: two in a week, and then one for each third of a life."""
     third = issued.not_before + (issued.not_after - issued.not_before) / 3
     return suggested if state.ari_again_at is None else max(suggested, min(state.ari_again_at, third))
 

@@ -18,7 +18,7 @@ CONTROL = "control"
 """Short work that must never wait behind slow CAs: reconcile and publish."""
 
 RENEW = "renew"
-"""Renewals: they mostly wait, for the CA and for the DNS."""
+"""Renewals, and questions about them: they mostly wait, for the CA and for the DNS."""
 
 QUEUES = (CONTROL, RENEW)
 
@@ -31,6 +31,11 @@ def reconcile(tries: int = 0) -> Message:
 def renew(cert_id: CertId, *, tries: int = 0) -> Message:
     """Look at this certificate, and renew it if it is due."""
     return _message(RENEW, "renew", int(cert_id), *_counted(tries))
+
+
+def poll(tries: int = 0) -> Message:
+    """Ask CAs when they would have certificates renewed, those whose turn it is."""
+    return _message(RENEW, "poll", *_counted(tries))
 
 
 def publish(cert_id: CertId | None = None, *, tries: int = 0) -> Message:

@@ -111,6 +111,22 @@ def test_a_dead_schedulers_lease_runs_out_and_another_ticks(database_url: str) -
             leases.stop()
 
 
+def test_the_scheduler_has_cas_asked_about_what_is_to_be_asked_once_a_minute(database_url: str) -> None:
+    sent: list[str] = []
+    with Database.open(database_url, connections=2) as database:
+        planned(database, "check_at", "30 days")
+        leases = Leases(database)
+        ticker = Ticker(leases, Agendas(database), lambda: sent.append("pass"), HOURS, lambda: sent.append("poll"))
+        ticker.look()
+        assert sent == ["pass"]
+        database.write("insert into knit_ari (cert_id, ari_id) values (7, 'a.b')")
+        ticker.look()
+        ticker.look()
+        assert sent == ["pass", "poll"]
+        ticker.close()
+        leases.stop()
+
+
 @contextmanager
 def ticking(database: Database, sent: list[str], interval: timedelta = HOURS) -> Iterator[Ticker]:
     leases = Leases(database)

@@ -70,6 +70,8 @@ def refused(actor: str, *args: object, **kwargs: object) -> str | None:
         ("publish", (None,)),
         ("publish", (None, 1)),
         ("publish", (7, 1)),
+        ("poll", ()),
+        ("poll", (3,)),
     ],
 )
 def test_what_our_builders_make_is_taken(actor: str, args: tuple[object, ...]) -> None:
@@ -90,6 +92,7 @@ def test_what_our_builders_make_is_taken(actor: str, args: tuple[object, ...]) -
         ("renew", (7, -1)),
         ("reconcile", (1, 2)),
         ("publish", ()),
+        ("poll", (1, 2)),
         ("publish", (7, None)),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from knit.core.model.attempt import Outcome
@@ -43,6 +44,19 @@ class Publishing:
     def trouble(self) -> int:
         """How many things a person must look at."""
         return self.failed + (self.refused is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """About how many certificates CAs were asked when they would have them renewed. `more`: others wait to be asked.
+
+    `down` are issuers that could not be asked, and why; `up`, those that answered.
+    """
+
+    asked: int
+    more: bool
+    down: Mapping[str, Exception]
+    up: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

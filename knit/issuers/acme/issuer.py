@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from knit.core.ari import Answer
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
+from knit.issuers.acme import ari
 from knit.issuers.acme.accounts import Holder, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.network import Network
@@ -114,6 +116,7 @@ class AcmeIssuer:
         self._idle: deque[Network] = deque()
         self._lock = threading.Lock()
         self._shared: _Shared | None = None
+        self._offered: tuple[str | None, float] | None = None
 
     def issue(self, request: IssueRequest, journal: Journal, prover: Prover, keep: Keep = lambda _: None) -> bytes:
         """See ports.Issuer. Besides what is listed there, Refused for a CSR or a profile the CA will not have."""
@@ -127,6 +130,15 @@ class AcmeIssuer:
                 # It may be the account that is wrong: whoever mends it need not restart us.
                 self._forget()
                 raise
+
+    def renewal_info(self, ari_id: str) -> Answer | None:
+        """See ports.Adviser. Needs no account."""
+        with self._network() as network:
+            try:
+                url = self._renewal_info(network)
+            except ProblemReply as refused:
+                raise error_of(refused.problem) from None
+            return None if url is None else ari.ask(network, url, ari_id, self._clock())
 
     def close(self) -> None:
         """End the connections that nobody uses."""
@@ -159,6 +171,13 @@ class AcmeIssuer:
             poller=Poller(self._clock, self._sleep),
             deactivates=self._deactivates,
         )
+
+    def _renewal_info(self, network: Network) -> str | None:
+        """Where the CA offers it, as its directory said within the last hour."""
+        known = self._offered
+        if known is None or time.monotonic() - known[1] >= DIRECTORY_SECONDS:
+            known = self._offered = self._read(network).renewal_info, time.monotonic()
+        return known[0]
 
     @contextmanager
     def _network(self) -> Iterator[Network]:

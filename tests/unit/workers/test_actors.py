@@ -11,6 +11,7 @@ from knit.app.queue import queue_in_memory
 from knit.core import retry
 from knit.core.model.attempt import AttemptId, Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
+from knit.core.model.results import Polled
 from knit.errors import Busy, CredentialsRejected, Interrupted, LeaseLost, Unreachable
 from knit.queue import messages
 from knit.queue.messages import Message
@@ -47,7 +48,7 @@ def sent_after(error: Exception, message: Message, **more: Any) -> list[Call]:
     broken: Any = Broken(error)
     noted: Any = Noted()
     queue = queue_in_memory()
-    flows = Flows(reconcile=broken, renew=broken, publish=broken, clock=broken, **more)
+    flows = Flows(reconcile=broken, renew=broken, publish=broken, poll=broken, clock=broken, **more)
     declare(queue, flows, broken, noted)
     queue.broker.get_actor(message.actor_name).fn(*message.args)
     calls: list[Call] = noted.calls
@@ -64,18 +65,24 @@ class Ends:
         return self._outcome
 
 
-EACH = [messages.reconcile(), messages.renew(CertId(7)), messages.publish(), messages.publish(CertId(7))]
+EACH = [
+    messages.reconcile(),
+    messages.renew(CertId(7)),
+    messages.publish(),
+    messages.publish(CertId(7)),
+    messages.poll(),
+]
 
 
-@pytest.mark.parametrize("message", EACH, ids=["reconcile", "renew", "publish all", "publish"])
+@pytest.mark.parametrize("message", EACH, ids=["reconcile", "renew", "publish all", "publish", "poll"])
 def test_an_outage_brings_the_message_back_soon_and_counts_it(message: Message) -> None:
     ((actor, args, delay),) = sent_after(AWAY, message)
     assert (actor, args[-1]) == (message.actor_name, 1)
-    assert args[:1] == message.args[:1] or actor == "reconcile"
+    assert args[:1] == message.args[:1] or actor in ("reconcile", "poll")
     assert delay == timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("message", EACH, ids=["reconcile", "renew", "publish all", "publish"])
+@pytest.mark.parametrize("message", EACH, ids=["reconcile", "renew", "publish all", "publish", "poll"])
 def test_rights_that_a_person_must_mend_are_tried_again_too_but_slowly(message: Message) -> None:
     ((_, args, delay),) = sent_after(CredentialsRejected("Valkey does not accept our password"), message)
     assert args[-1] == 1
@@ -125,7 +132,7 @@ def test_a_listener_hears_once_how_each_message_ended() -> None:
         heard = Heard()
         ends: Any = Ends(outcome)
         nothing: Any = lambda *_, **__: None  # noqa: E731 -- in the place of four callables
-        flows = Flows(reconcile=nothing, renew=ends, publish=nothing, clock=nothing, tell=heard)
+        flows = Flows(reconcile=nothing, renew=ends, publish=nothing, poll=nothing, clock=nothing, tell=heard)
         Actors(queue=nothing, flows=flows, handed_over=nothing, later=cast("Any", Noted())).renew(CertId(7))
         assert heard.results == [outcome]
         assert (heard.outcome(), heard.failed) == (outcome, int(outcome is failed))
@@ -139,7 +146,7 @@ def test_a_certificate_that_another_worker_is_on_is_looked_at_again() -> None:
     noted: Any = Noted()
     nothing: Any = None
     busy: Any = Elsewhere()
-    flows = Flows(reconcile=nothing, renew=busy, publish=nothing, clock=nothing)
+    flows = Flows(reconcile=nothing, renew=busy, publish=nothing, poll=nothing, clock=nothing)
     Actors(queue=nothing, flows=flows, handed_over=nothing, later=noted).renew(CertId(7))
     assert noted.calls == [("renew", (7,), BUSY)]
 
@@ -152,3 +159,24 @@ def test_those_that_wait_for_the_same_thing_come_back_one_by_one_and_ever_more_r
         delays = {call[2].total_seconds() for call in sent}
         assert len(delays) == 20
         assert longest / 2 <= min(delays) < 0.7 * longest < 0.8 * longest < max(delays) <= longest
+
+
+@pytest.mark.parametrize("more", [True, False])
+@pytest.mark.parametrize("follow_up", [True, False])
+def test_what_no_run_had_time_to_ask_is_asked_by_another_message_where_more_may_come(
+    more: bool, follow_up: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Run:
+        def run(self) -> Polled:
+            return Polled(asked=3, more=more, down={"one": Unreachable("no answer")}, up=frozenset({"two"}))
+
+    flow: Any = Run()
+    nothing: Any = None
+    noted: Any = Noted()
+    queue = queue_in_memory()
+    flows = Flows(reconcile=nothing, renew=nothing, publish=nothing, poll=flow, clock=nothing, follow_up=follow_up)
+    declare(queue, flows, nothing, noted)
+    for _ in range(2):
+        queue.broker.get_actor("poll").fn()
+    assert [actor for actor, *_ in noted.calls] == ["poll"] * (2 if more and follow_up else 0)
+    assert [line.message for line in caplog.records if line.levelname == "WARNING"] == ["server away"]

@@ -1,0 +1,1 @@
+"""What CAs suggest about renewal."""
