@@ -58,6 +58,10 @@ def record(cert: Listed) -> dict[str, object]:
         "next_try": cert.retry_at,
         "next_check": cert.check_at,
         "waits_for": cert.waits_for,
+        "suggested_window": _window(cert),
+        "suggested_at": cert.suggested_at,
+        "window_checked_at": cert.window_checked_at,
+        "explanation_url": cert.explanation_url,
         "requested_at": cert.requested_at,
         "step": cert.step,
         "left_out": cert.left_out,
@@ -243,6 +247,8 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("profile", None if cert.profile is None else clean(cert.profile)),
         ("by", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
         ("renew", None if cert.renew_before is None else f"with {spelled(cert.renew_before)} left"),
+        ("CA asks", _suggestion(cert)),
+        ("explained", None if cert.explanation_url is None else clean(cert.explanation_url)),
         ("expires", _expiry(cert, now)),
         ("renewed", instant(cert.last_renewed)),
         ("working on", cert.step),
@@ -262,6 +268,20 @@ def _key_age(cert: Listed, now: datetime) -> str | None:
         return None
     kept = "kept at each renewal"
     return kept if cert.key_since is None else f"{(now - cert.key_since).days} days, {kept}"
+
+
+def _window(cert: Listed) -> Sequence[datetime] | None:
+    found = cert.window_start, cert.window_end
+    return None if None in found else [at for at in found if at is not None]
+
+
+def _suggestion(cert: Listed) -> str | None:
+    """When the CA would have it renewed, and when it is."""
+    window = _window(cert)
+    if window is None:
+        return None
+    start, end, at, asked = map(instant, (*window, cert.suggested_at, cert.window_checked_at))
+    return f"to renew it from {start} to {end}: {at} it is (asked {asked})"
 
 
 def _expiry(cert: Listed, now: datetime) -> str:

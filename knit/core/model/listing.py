@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Listed:
     """One line of `knit list`. `adopted` is False for a row that is new or left out; `step` is its open attempt's.
 
-    `waits_for` is what leaves no room for its order now.
+    `waits_for` is what leaves no room for its order now. The window is the one that its CA suggests for its renewal,
+    `suggested_at` the instant in it, `window_checked_at` when the CA last said so.
     """
 
     id: CertId
@@ -48,6 +49,11 @@ class Listed:
     allow_staging: bool = False
     key_since: datetime | None = None
     waits_for: str | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    suggested_at: datetime | None = None
+    window_checked_at: datetime | None = None
+    explanation_url: str | None = None
 
     @property
     def names(self) -> list[str]:

@@ -286,9 +286,11 @@ select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as doma
        case when s.retry_directory <> all(n.directories) then 0 else coalesce(s.failures, 0) end as failures,
        nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory,
        coalesce(i.key_since, i.issued_at) as key_since,
-       case when s.check_at > now() and a.id is null then s.no_room end as waits_for
+       case when s.check_at > now() and a.id is null then s.no_room end as waits_for,
+       r.window_start, r.window_end, r.chosen_at as suggested_at, r.checked_at as window_checked_at, r.explanation_url
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
+left join knit_ari r on r.cert_id = c.id and r.ari_id = i.ari_id
 left join knit_schedule s on s.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
 cross join (select array_agg(directory) as directories from knit_issuers) n

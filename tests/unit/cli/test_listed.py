@@ -182,3 +182,25 @@ def test_one_very_long_cell_makes_no_other_line_longer() -> None:
     assert len(first) > 100_000
     assert max(map(len, (head, *others))) < 2_000
     assert head.index("PROVIDER") == others[0].index("desec")
+
+
+def test_what_the_ca_suggests_is_shown_with_its_reason_and_given_to_programs() -> None:
+    start = NOW + timedelta(days=20)
+    cert = replace(
+        CERT,
+        window_start=start,
+        window_end=start + timedelta(days=2),
+        suggested_at=start + timedelta(days=1),
+        window_checked_at=NOW,
+        explanation_url="https://ca.example/incident\x1b[31m",
+    )
+    shown = "\n".join(listed.block(cert, NOW))
+    assert "to renew it from 2026-03-21T00:00:00Z to 2026-03-23T00:00:00Z: 2026-03-22T00:00:00Z it is" in shown
+    assert "https://ca.example/incident" in shown
+    assert "\x1b" not in shown
+    told = listed.record(cert)
+    assert told["suggested_window"] == [start, start + timedelta(days=2)]
+    assert told["suggested_at"] == start + timedelta(days=1)
+    silent = listed.record(CERT)
+    assert (silent["suggested_window"], silent["explanation_url"]) == (None, None)
+    assert "CA asks" not in "\n".join(listed.block(CERT, NOW))
