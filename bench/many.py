@@ -23,7 +23,7 @@ from knit.store.passes.passes import Passes
 from knit.valkey.layout import Layout
 
 MANY = 10_000
-TERMS = Terms(name=UNNAMED, directory=LETS_ENCRYPT)
+TERMS = Terms(name=UNNAMED, directory=LETS_ENCRYPT, limits="none")
 ALLOWED = Allowed(issuers=(TERMS.name,), reserved=Layout().reserved)
 LIFE = timedelta(days=90)
 BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)

@@ -106,12 +106,15 @@ class Deciding:
         if all(turn.at <= now for turn in turns.values()):
             return {cert_id: replace(found[cert_id], costs=turns[cert_id].ask.costs) for cert_id in turns}
         waited = [one for one in self.store.candidates_of(self.room.store.waiting()) if one.cert_id not in found]
+        if not waited:
+            return {cert_id: _seated(found[cert_id], turn, now) for cert_id, turn in turns.items()}
         more: dict[CertId, Wanted] = {}
         unbraked: list[Massed] = []
         before = {one.cert_id: self._verdict(one, more, unbraked, now) for one in waited}
         every = {**asking, **{cert_id: more[cert_id] for cert_id in more if before[cert_id].act is Act.RENEW}}
         turns = self.room.turns(every.values(), now)
-        return {cert_id: _seated({**before, **found}[cert_id], turn, now) for cert_id, turn in turns.items()}
+        known = {**before, **found}
+        return {cert_id: _seated(known[cert_id], turn, now) for cert_id, turn in turns.items()}
 
 
 def is_ours(one: Candidate | Newcomer, rules: Rules, refused: Mapping[str, str]) -> bool:

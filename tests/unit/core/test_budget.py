@@ -236,3 +236,24 @@ def test_what_need_not_wait_has_room_now_and_what_waits_is_told_for_what(asks: l
 @pytest.mark.parametrize(("seconds", "rounded"), [(0, 0), (36, 36), (300, 300), (301, 600), (12096, 12300)])
 def test_what_waits_long_is_looked_at_together_with_others_and_never_too_soon(seconds: int, rounded: int) -> None:
     assert budget.rounded(NOW + timedelta(seconds=seconds), NOW) == NOW + timedelta(seconds=rounded)
+
+
+def test_a_long_queue_costs_each_of_its_orders_the_same() -> None:
+    """Counted in looks at buckets: how often a bucket is looked at does not grow with the queue."""
+    looks: dict[int, float] = {}
+    for count in (200, 2000):
+        ledger = Looked({}, {}, NOW)
+        found = list(
+            turns([ask(n, (f"h{n}.d{n % 7}.example",), model=LETS_ENCRYPT) for n in range(count)], ledger, NOW)
+        )
+        assert len(found) == count
+        looks[count] = ledger.looks / count
+    assert looks[2000] < looks[200] * 1.5
+
+
+class Looked(Ledger):
+    looks = 0
+
+    def ready(self, cost: Cost, share: float, now: datetime) -> datetime:
+        self.looks += 1
+        return super().ready(cost, share, now)
