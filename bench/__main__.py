@@ -23,6 +23,7 @@ MODULES = {
     "slow-ca": "slow_ca",
     "nothing-due": "nothing_due",
     "first-pass": "first_pass",
+    "plan": "planning",
     "backlog": "backlog",
     "once": "once",
     "killed": "killed",
