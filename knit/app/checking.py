@@ -16,7 +16,7 @@ from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
 from knit.errors import KnitError, Misconfigured
-from knit.issuers.acme.identities import caa_identities
+from knit.issuers.acme.survey import Where
 from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
 from knit.settings.central import Dns
@@ -51,8 +51,14 @@ class Checking:
     def findings(self, facts: Facts) -> list[Finding]:
         """What they mean; where the CA does not say who it is, CAA records are shown instead of judged."""
         try:
-            directory, files = self.acme.terms.directory, self.acme.ca_files
-            identities = caa_identities(directory, files, now, self.sleep, self.acme.proxies)
+            where = Where(
+                directory=self.acme.terms.directory,
+                ca_files=self.acme.ca_files,
+                proxies=self.acme.proxies,
+                clock=now,
+                sleep=self.sleep,
+            )
+            identities = where.caa_identities()
         except KnitError as error:
             return of_silent_ca(facts, str(error))
         findings = judge(facts, Authority(identities=identities, account_uri=self._account_uri()))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from knit.settings.checked import Found, Variable
 
 
+ISSUER = ("name", "kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "default")
+
+
 @click.group(name="config", cls=Group, context_settings=ANSWERS_HELP)
 def config_command() -> None:
     """Check what is set."""
@@ -52,9 +55,8 @@ def _record(found: Found) -> dict[str, object]:
 
 def issuer(terms: Terms, default: tuple[str, ...]) -> dict[str, object]:
     """What an issuer is, as configured. `default` is its place among those of certificates that name none."""
-    own = ("name", "kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits")
     place = default.index(terms.name) + 1 if terms.name in default else None
-    return {name: getattr(terms, name) for name in own} | {"default": place}
+    return {name: getattr(terms, name) for name in ISSUER if name != "default"} | {"default": place}
 
 
 def _lines(found: Found) -> Iterator[str]:

@@ -55,11 +55,12 @@ def check(*, name: str, provider: str | None, as_records: bool) -> int:
     if as_records:
         as_json([{"subject": f.subject, "verdict": f.verdict.value, "text": f.text} for f in findings])
     else:
-        click.echo("\n".join(_lines(findings)))
+        click.echo("\n".join(lines(findings)))
     return FAILED if failed(findings) else DONE
 
 
-def _lines(findings: Sequence[Finding]) -> list[str]:
+def lines(findings: Sequence[Finding]) -> list[str]:
+    """One for each, its verdict first."""
     longest = max(len(finding.subject) for finding in findings)
     return [
         f"{styled(f'{f.verdict.value:<8}', fg=COLOURS[f.verdict.value])} {f.subject:<{longest}}  {clean(f.text)}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from knit.cli import complete
+from knit.cli.config import ISSUER, issuer
+from knit.cli.edge import DONE, FAILED
 from knit.cli.goflags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, clean, instant, json_flag, table
 from knit.cli.session import connected, settings
@@ -16,6 +19,7 @@ from knit.settings.environment import Environment
 if TYPE_CHECKING:
     from knit.app.console import Console
     from knit.core.model.decision import Rules
+    from knit.core.model.issuer import Remembered
     from knit.settings.central import Central
 
 
@@ -24,12 +28,12 @@ if TYPE_CHECKING:
     cls=Group,
     invoke_without_command=True,
     context_settings=ANSWERS_HELP,
-    epilog="A process whose KNIT_ACME_DIRECTORY differs from what is shown here issues nothing.",
+    epilog="A process with another directory than the one that is shown issues nothing from it.",
 )
 @json_flag
 @click.pass_context
 def issuers_command(ctx: click.Context, *, as_records: bool) -> None:
-    """Show where certificates come from, or confirm a switch to another CA."""
+    """Show where certificates come from, ask an issuer what it offers, or confirm a switch to another CA."""
     if ctx.invoked_subcommand is None:
         _show(as_records=as_records)
 
@@ -38,7 +42,7 @@ def issuers_command(ctx: click.Context, *, as_records: bool) -> None:
 @click.argument("name", metavar="NAME", shell_complete=complete.issuers)
 @json_flag
 def accept(*, name: str, as_records: bool) -> None:
-    """Confirm that issuer NAME is from now on the CA of this shell's KNIT_ACME_DIRECTORY.
+    """Confirm that issuer NAME is from now on what this shell is configured with.
 
     Certificates from another directory are due at the next pass, and stay published until their successors are.
     """
@@ -60,26 +64,74 @@ def _sentence(name: str, before: str | None, directory: str, due: int) -> str:
     return f"issuer {name} is now {directory}{instead}; certificates due at the next pass because of it: {due}"
 
 
-def _show(*, as_records: bool) -> None:
-    from knit.core.issuers import agree
+@issuers_command.command(cls=Command, name="test", short_help="Ask an issuer what it offers; nothing is ordered.")
+@click.argument("name", metavar="NAME", shell_complete=complete.issuers)
+@json_flag
+def test(*, name: str, as_records: bool) -> int:
+    """Ask issuer NAME whether an order would go through, and what it offers; 1 if none would.
+
+    Directory, terms of service, our account and its binding, profiles and renewal times. Nothing is ordered or changed.
+    """
+    from time import sleep
+
+    from knit.app.surveying import survey
+    from knit.cli.dns import lines
+    from knit.core.findings import failed
+    from knit.settings.issuers import described
 
     central = settings()
-    rules = central.rules
+    terms = central.rules.named(name)
+    (one,) = (one for one in described(Environment.of_process()).openable() if one.terms.name == terms.name)
     with connected(central) as console:
-        found = console.issuers.all()
+        findings = survey(one, console.database, sleep)
     if as_records:
-        as_json(
-            [
-                {"name": one.name, "kind": one.kind, "directory": one.directory, "since": one.since}
-                | {"agrees": (terms := rules.terms(one.name)) is not None and agree(one.directory, terms.directory)}
-                for one in found
-            ]
-        )
-    elif not found:
-        click.echo("no issuer has been used yet")
+        as_json([{"subject": f.subject, "verdict": f.verdict.value, "text": f.text} for f in findings])
     else:
-        rows = [(one.name, one.kind, clean(one.directory), instant(one.since)) for one in found]
-        click.echo("\n".join(table([("NAME", "KIND", "DIRECTORY", "SINCE"), *rows])))
+        click.echo("\n".join(lines(findings)))
+    return FAILED if failed(findings) else DONE
+
+
+def _show(*, as_records: bool) -> None:
+    central = settings()
+    with connected(central) as console:
+        found = {one.name: one for one in console.issuers.all()}
+    names = [*(terms.name for terms in central.issuers), *sorted(found)]
+    records = [_record(name, central, found.get(name)) for name in dict.fromkeys(names)]
+    if as_records:
+        as_json(records)
+        return
+    heads = ("NAME", "KIND", "DIRECTORY", "DEFAULT", "SINCE", "")
+    click.echo("\n".join(table([heads, *map(_row, records)])))
+
+
+def _record(name: str, central: Central, recorded: Remembered | None) -> dict[str, object]:
+    """As configured here, and as recorded; what is neither is null."""
+    from knit.core.issuers import agree
+
+    terms = central.rules.terms(name)
+    own = dict.fromkeys(ISSUER) if terms is None else issuer(terms, central.default)
+    was = None if recorded is None else recorded.directory
+    return {
+        **own,
+        "name": name,
+        "kind": recorded.kind if terms is None and recorded is not None else own["kind"],
+        "directory": was or own["directory"],
+        "since": None if recorded is None else recorded.since,
+        "configured": None if terms is None else terms.directory,
+        "agrees": terms is not None and (was is None or agree(was, terms.directory)),
+    }
+
+
+def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    place = "-" if record["default"] is None else str(record["default"])
+    if record["configured"] is None:
+        state = "not configured here"
+    elif not record["agrees"]:
+        state = f"here it is {clean(record['configured'])}: issues nothing"
+    else:
+        state = "for trials" if record["staging"] else ""
+    since = "not used yet" if record["since"] is None else instant(record["since"])
+    return record["name"], record["kind"], clean(record["directory"]), place, since, state
 
 
 def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
@@ -93,10 +145,11 @@ def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
 
     memory, rules = console.issuers, central.rules
     remembered = [(terms, memory.recall(terms.name)) for terms in rules.issuers]
-    if not here and "KNIT_ACME_DIRECTORY" not in Environment.of_process():
+    env = Environment.of_process()
+    if not here and "KNIT_ACME_DIRECTORY" not in env and "KNIT_ISSUERS" not in env:
         known = (replace(terms, directory=was or terms.directory) for terms, was in remembered)
         return replace(rules, issuers=tuple(known))
-    for terms, was in remembered:
+    for terms, was in remembered if len(remembered) == 1 else ():
         why = refusal(terms, was)
         if why is not None and not (here and memory.correct(terms)):
             raise Misconfigured(why)

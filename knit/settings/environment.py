@@ -226,7 +226,7 @@ def readable_file(value: str) -> str:
 
 def base64url(value: str) -> str:
     """Base64url or standard base64 without white space; other characters would silently give a wrong key."""
-    if not re.fullmatch(r"[A-Za-z0-9_+/-]+={0,2}", value):
+    if not re.fullmatch(r"[A-Za-z0-9_+/-]+={0,2}", value) or len(value.rstrip("=")) % 4 == 1:
         message = "base64url text as the CA gave it"
         raise ValueError(message)
     return value

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from knit.app.surveying import survey
 from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
 from knit.settings.environment import Environment
+from knit.settings.issuers import described
+from knit.store.database import Database
 from rig.knot import Knot
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
@@ -253,3 +257,31 @@ def test_another_wish_for_a_chain_makes_a_certificate_due_once(two: Two) -> None
         whole_way(flows, cert_id)
         assert cert_id not in flows.reconcile.run().renew
     assert two.finalized(name) == (2, 0)
+
+
+def test_an_issuer_is_asked_what_it_offers_and_spends_nothing(two: Two) -> None:
+    cert_id, _ = two.one()
+
+    def findings(text: str, name: str) -> dict[str, tuple[str, str]]:
+        who = described(environment(two.servers, text))
+        (one,) = (one for one in who.openable() if one.terms.name == name)
+        with Database.open(two.servers.database) as database:
+            found = survey(one, database, time.sleep)
+        return {one.subject: (one.verdict.value, one.text) for one in found}
+
+    with two.process(Life()) as flows:
+        whole_way(flows, cert_id)
+    orders = two.first.counts()["names"]
+    good = findings(issuers(first=keys(two.first), second=keys(two.second)), "first")
+    assert good["account"] == ("ok", good["account"][1])
+    assert good["account"][1].endswith(": valid")
+    assert {verdict for verdict, _ in good.values()} == {"ok"}
+    unused = findings(issuers(first=keys(two.first), second=keys(two.second)), "second")
+    assert unused["account"] == ("ok", "registered by the first order")
+    wrong = findings(issuers(first=keys(two.second, 'profile = "tiny"')), "first")
+    assert wrong["profiles"][0] == "failed"
+    assert wrong["recorded"][0] == "failed"
+    two.second.fault(act="reset", times=0)
+    away = findings(issuers(first=keys(two.first), second=keys(two.second)), "second")
+    assert away["issuer"][0] == "failed"
+    assert two.first.counts()["names"] == orders

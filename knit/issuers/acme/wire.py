@@ -41,6 +41,7 @@ class Directory:
     renewal_info: str | None
     profiles: Mapping[str, object]
     account_binding: bool
+    terms_of_service: str | None
     caa_identities: frozenset[str]
 
     @classmethod
@@ -62,6 +63,7 @@ class Directory:
             renewal_info=urls.get("renewalInfo"),
             profiles=_dict(meta.get("profiles")),
             account_binding=meta.get("externalAccountRequired") is True,
+            terms_of_service=https(meta.get("termsOfService")),
             caa_identities=frozenset(
                 name.lower() for name in (named if isinstance(named, list) else ()) if isinstance(name, str)
             ),

@@ -117,6 +117,7 @@ def directory(*, binding: bool) -> Directory:
         new_order=url,
         renewal_info=None,
         profiles={},
+        terms_of_service=None,
         account_binding=binding,
         caa_identities=frozenset(),
     )

@@ -260,6 +260,12 @@ def test_half_an_external_account_binding_is_refused(half: str) -> None:
         worker({half: EAB[half]})
 
 
+@pytest.mark.parametrize("bad", ["a", "abcde", "aG1hY+w=="[:5], "a b", "a===="])
+def test_a_binding_whose_key_cannot_be_decoded_is_refused_without_it(bad: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^KNIT_ACME_EAB_HMAC=\(hidden\): must be base64url text"):
+        worker({**EAB, "KNIT_ACME_EAB_HMAC": bad})
+
+
 @pytest.mark.parametrize("read", [central, worker, scheduling])
 def test_the_queue_must_not_be_the_certificate_valkey(read: Reader) -> None:
     with pytest.raises(Misconfigured, match="must not be the certificate Valkey"):
@@ -279,7 +285,7 @@ def test_no_secret_shows_in_a_repr() -> None:
         "KNIT_VALKEY_URL": f"redis://:{SECRET}@h",
         "KNIT_QUEUE_URL": f"redis://:{SECRET}@q",
         "KNIT_ACME_EAB_KID": "k",
-        "KNIT_ACME_EAB_HMAC": SECRET,
+        "KNIT_ACME_EAB_HMAC": f"{SECRET}A",
     }
     for read in (central, worker, scheduling, node):
         assert SECRET not in repr(read(secrets))

@@ -1,0 +1,55 @@
+"""What `knit issuers test` finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from knit.app.clock import now
+from knit.app.issuing import issuer
+from knit.core.findings import Finding, Verdict
+from knit.core.issuers import refusal
+from knit.core.offer import judge
+from knit.errors import KnitError
+from knit.issuers.acme.survey import Where
+from knit.ports.process import Sleep
+from knit.settings.issuers import Acme, Openable
+from knit.store.accounts.accounts import Accounts
+from knit.store.accounts.issuers import IssuerMemory
+from knit.store.database import Database
+from knit.store.leases.leases import Leases
+
+
+def survey(settings: Openable, database: Database, sleep: Sleep) -> list[Finding]:
+    """One finding for each question. Nothing is ordered, and nothing written."""
+    try:
+        look = _acme(settings, database, sleep) if isinstance(settings, Acme) else _own(settings, database, sleep)
+        found = list(look)
+    except KnitError as error:
+        found = [_failed("issuer", str(error))]
+    why = refusal(settings.terms, IssuerMemory(database).recall(settings.terms.name))
+    return found if why is None else [*found, _failed("recorded", why)]
+
+
+def _acme(settings: Acme, database: Database, sleep: Sleep) -> Iterator[Finding]:
+    terms = settings.terms
+    account = Accounts(database).get(terms.directory, terms.name)
+    bound = settings.eab_kid is not None
+    where = Where(
+        directory=terms.directory, ca_files=settings.ca_files, proxies=settings.proxies, clock=now, sleep=sleep
+    )
+    return judge(where.offered(account, bound=bound), terms)
+
+
+def _own(settings: Openable, database: Database, sleep: Sleep) -> Iterator[Finding]:
+    """Its files are read as a worker would read them."""
+    leases = Leases(database)
+    try:
+        with closing(issuer(settings, database, leases, sleep)):
+            yield Finding(subject="issuer", verdict=Verdict.OK, text=f"can issue: {settings.terms.directory}")
+    finally:
+        leases.stop()
+
+
+def _failed(subject: str, text: str) -> Finding:
+    return Finding(subject=subject, verdict=Verdict.FAILED, text=text)

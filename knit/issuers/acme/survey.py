@@ -1,0 +1,89 @@
+"""What a CA says of itself, without an order: nothing is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from knit.core.model.issuer import Account
+from knit.core.offer import Offer
+from knit.core.proxy import Proxies
+from knit.core.text import clean
+from knit.errors import Misconfigured
+from knit.issuers.acme.hosts import Hosts
+from knit.issuers.acme.network import Network
+from knit.issuers.acme.origin import Origin, trust
+from knit.issuers.acme.problems import ProblemReply, error_of
+from knit.issuers.acme.signing import Signer
+from knit.issuers.acme.transport import Connection
+from knit.issuers.acme.wire import Directory
+from knit.ports.process import Clock, Sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """A CA, and how to get there. What asks it raises Misconfigured, CredentialsRejected, Unreachable, Interrupted."""
+
+    directory: str
+    ca_files: tuple[str, ...]
+    proxies: Proxies
+    clock: Clock
+    sleep: Sleep
+
+    def caa_identities(self) -> frozenset[str]:
+        """Under which names it looks for itself in CAA records (RFC 8555 section 7.1.1); empty when it does not say."""
+        with self._reading() as (_, found):
+            return found.caa_identities
+
+    def offered(self, account: Account | None, *, bound: bool) -> Offer:
+        """What it offers, and what it says of our account."""
+        with self._reading() as (network, found):
+            uri = None if account is None else account.uri
+            status, objection = None, None
+            if account is not None and uri is not None:
+                status, objection = _standing(network, found, account, uri)
+            return Offer(
+                terms_of_service=found.terms_of_service,
+                wants_binding=found.account_binding,
+                bound=bound,
+                profiles=tuple(sorted(clean(name, 60) for name in found.profiles)),
+                renewal_info=found.renewal_info is not None,
+                account=uri,
+                status=status,
+                objection=objection,
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Network, Directory]]:
+        try:
+            origin = Origin.of(self.directory)
+        except ValueError:
+            raise Misconfigured(f"directory {self.directory!r}: an https URL is needed") from None
+
+        def connection(to: Origin) -> Connection:
+            return Connection(to, trust(self.ca_files), self.sleep, self.proxies.of(to.host, to.port))
+
+        network = Network(connection, Hosts(origin), self.clock, self.sleep)
+        try:
+            yield network, Directory.from_reply(network.get(self.directory), Hosts(origin))
+        except ProblemReply as refused:
+            raise error_of(refused.problem) from None
+        finally:
+            network.close()
+
+
+def _standing(network: Network, directory: Directory, account: Account, uri: str) -> tuple[str | None, str | None]:
+    """What the CA calls our account's status, or why it does not know it."""
+    network.sign_as(Signer(account.private_key), uri, directory.new_nonce)
+    try:
+        reply = network.post(uri)
+    except ProblemReply as refused:
+        return None, str(error_of(refused.problem))
+    try:
+        found = reply.json()
+    except ValueError:
+        return None, None
+    status = found.get("status") if isinstance(found, dict) else None
+    text = clean(status, 60) if isinstance(status, str) else None
+    return text, None if text in (None, "valid") else f"the CA calls it {text}"
