@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from knit.core import retry
 from knit.core.model.certificate import CertId, Issued
+from knit.core.model.decision import CertState
 from knit.core.text import clean
 
 SHORTEST: Final = timedelta(minutes=1)
@@ -162,11 +163,20 @@ def after_failure(cert_id: CertId, failures: int, now: datetime) -> datetime:
     return now + wait * (1 + SPREAD * retry.fraction(cert_id, f"renewal information {failures}"))
 
 
-def replaced(issued: Issued | None, directory: str, names: Iterable[str]) -> str | None:
-    """The certificate that an order for these names at this directory is to replace (RFC 9773 section 5), by its id."""
-    if issued is None or issued.directory != directory or frozenset(names).isdisjoint(issued.names_key.split(",")):
+def replaced(state: CertState, directory: str, names: Iterable[str]) -> str | None:
+    """The certificate that an order for these names at this directory is to replace (RFC 9773 section 5), by its id.
+
+    None where the CA does not know it, it has no name among them, or the CA has refused that before.
+    """
+    issued = state.issued
+    if issued is None or state.unreplaced or issued.directory != directory:
         return None
-    return issued.ari_id
+    return None if frozenset(names).isdisjoint(issued.names_key.split(",")) else issued.ari_id
+
+
+def is_spared(state: CertState, directory: str, names: Iterable[str]) -> bool:
+    """Whether such an order is made at the CA's word: it has said when it would have that certificate renewed."""
+    return state.ari_checked_at is not None and replaced(state, directory, names) is not None
 
 
 def _object(value: object) -> dict[str, Any]:

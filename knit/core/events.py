@@ -39,6 +39,7 @@ class Kind(StrEnum):
     RENEWAL_POSTPONED = "renewal postponed"
     RENEWAL_FAILED = "renewal failed"
     RENEWAL_ABANDONED = "renewal abandoned"
+    REPLACEMENT_REFUSED = "replacement refused"
     WINDOW_MOVED = "renewal window moved"
     WINDOW_PAST = "renewal asked for at once"
     VALUE_ADOPTED = "published value adopted"

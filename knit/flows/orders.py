@@ -119,6 +119,7 @@ class Order:
             preferred_chain=attempt.preferred_chain,
             order_url=attempt.order_url,
             finalized=attempt.step not in BEFORE_FINALIZE,
+            replaces=attempt.replaces,
             overdue=attempt.started_at < self.ports.clock() - WEEK,
         )
         with closing(self.ports.store.journal(self.lease, attempt)) as journal:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from knit.core import brake, budget, choice, retry, x509
+from knit.core import ari, brake, budget, choice, retry, x509
 from knit.core.choice import Standing
 from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.limits import Limit
@@ -194,7 +194,15 @@ class Renewing:
         key = self._kept_key(asked.key_type) or x509.Key.new(asked.key_type)
         try:
             attempt = self.ports.store.begin(
-                self.lease, self.spec, reason, asked, key.spki_sha256, newest=newest, costs=costs, share=share
+                self.lease,
+                self.spec,
+                reason,
+                asked,
+                key.spki_sha256,
+                newest=newest,
+                replaces=ari.replaced(state, terms.directory, self.spec.names),
+                costs=costs,
+                share=share,
             )
         except OverBudget as error:
             return self._over_budget(Wait(until=error.retry_at or self.ports.clock(), reason=str(error)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from knit.core import budget, limits
+from knit.core import ari, budget, limits
 from knit.core.budget import Cost, Key, Ledger
 from knit.core.domains import of_names
 from knit.core.limits import SPENT_BY_ORDERS, Limit, Model, Rate
@@ -42,7 +42,8 @@ class Room:
         if not model.rates:
             return ()
         renewal = budget.is_renewal(state.issued, directory, key_of(names), self.clock())
-        return budget.costs(model, directory, names, renewal=renewal)
+        spared = ari.is_spared(state, directory, names)
+        return budget.costs(model, directory, names, renewal=renewal, replaces=spared)
 
     def until(self, costs: Sequence[Cost], share: float) -> Wait | None:
         """None where there is room now; else when there is, as far as can be said, and what it waits for."""

@@ -32,6 +32,9 @@ class Journal(Protocol):
     has taken over. Each is called before the effect it allows.
     """
 
+    def unreplaced(self, why: str) -> None:
+        """The CA will not have the order replace what it said: it is asked once more, without that."""
+
     def ordered(self, order_url: str) -> None:
         """The CA has given this order; nothing has been asked of it yet."""
 
@@ -112,6 +115,7 @@ class Attempts(Protocol):
         spki_sha256: str,
         *,
         newest: AttemptId | None,
+        replaces: str | None = None,
         costs: Sequence[Cost] = (),
         share: float = WAITS,
     ) -> Attempt:

@@ -166,7 +166,9 @@ def _names(ca: Authority, kind: str, ident: str, request: Request) -> tuple[str,
     if kind in ("authz", "challenge"):
         authz = book.authzs.get(book.authz_of_challenge.get(ident, "") if kind == "challenge" else ident)
         return authz.order_names if authz else ()
-    if kind == "certificate":
+    if kind == "renewalInfo":
+        ident = book.certificate_by_renewal_id.get(ident, "")
+    if kind in ("certificate", "renewalInfo"):
         return book.certificates[ident].names if ident in book.certificates else ()
     return _names_wanted(request) if kind == "newOrder" else ()
 

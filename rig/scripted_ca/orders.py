@@ -31,6 +31,8 @@ def create(ca: Authority, signed: Signed, _ident: str) -> Answer:
     )
     ca.book.keep_order(order)
     ca.ledger.count("orders", names)
+    if order.replaces is not None:
+        ca.ledger.count("replacing", names)
     return _shown(ca, _looked_at(ca, order), status=201)
 
 

@@ -87,7 +87,8 @@ class IssueRequest:
     """What an issuer is asked for. With `order_url` it goes on with that order instead of making a new one.
 
     `finalized`: the request may have been sent for that order, so it may have cost a certificate already. `overdue`:
-    that is so long ago that the CA's limits no longer count it.
+    that is so long ago that the CA's limits no longer count it. `replaces` is said of a new order, where the CA offers
+    renewal information.
     """
 
     names: tuple[str, ...]

@@ -38,7 +38,8 @@ class CertState:
     instant chosen once inside the CA's suggested window (RFC 9773 section 4.2), as the CA last said it at
     `ari_checked_at`; before `ari_again_at` it counts only in so far as it is not early, for the CA has had this
     certificate renewed often of late. `reorder_at` is when a lost value may
-    be ordered anew again, once that was done as often as it may be.
+    be ordered anew again, once that was done as often as it may be. `unreplaced`: its CA has refused an order that said
+    it was to replace what is issued.
     """
 
     issued: Issued | None = None
@@ -48,6 +49,7 @@ class CertState:
     ari_at: datetime | None = None
     ari_checked_at: datetime | None = None
     ari_again_at: datetime | None = None
+    unreplaced: bool = False
     published: bool = True
     reorder_at: datetime | None = None
 

@@ -38,7 +38,6 @@ FINALIZE_TRIES: Final = 3
 LIVING: Final = STATUSES - {INVALID}
 UNKNOWN_ORDER: Final = frozenset({400, 401, 403, 404, 410})
 FORGOTTEN_ORDER: Final = frozenset({400, 404, 410})
-NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
 
 
 class Unexplained(OrderKept):
@@ -193,9 +192,10 @@ class Issuance:
             return self._post_order({**wanted, "replaces": replaces})
         except ProblemReply as refused:
             # Being told that this order replaces another is a courtesy: no certificate fails for want of it.
-            if refused.problem.status not in NOT_REPLACED:
+            if not refused.problem.may_be_about_replacing:
                 raise
-            log.info("CA does not take the order as a replacement", extra={"reason": str(refused)})
+            self.journal.unreplaced(str(refused))
+            log.info("replacement refused", extra={"replaces": replaces, "error": str(refused)})
             return self._post_order(wanted)
 
     def _post_order(self, wanted: dict[str, object]) -> Reply:

@@ -43,6 +43,10 @@ ACCOUNT: Final = frozenset(
     }
 )
 IDENTIFIER: Final = frozenset({"rejectedIdentifier", "unsupportedIdentifier", "caa", "dns", "dnssec"})
+OTHERWISE: Final = frozenset({"invalidProfile", "badCSR", "badPublicKey", "badRevocationReason"})
+"""Words that say what is wrong with an order, and that it is not the certificate that it says it replaces."""
+
+NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
 AGAIN: Final = frozenset({"serverInternal", "badNonce", "orderNotReady"})
 
 
@@ -85,6 +89,16 @@ class Problem:
     def is_refusal(self) -> bool:
         """Whether the CA itself, in ACME's words, refuses this very thing: not the account, not for now."""
         return bool(self.code) and self.status < 500 and not self.is_limit and self.code not in ACCOUNT | AGAIN
+
+    @property
+    def may_be_about_replacing(self) -> bool:
+        """Whether an order that says what it replaces (RFC 9773 section 5) may be refused because of that.
+
+        CAs have no one word for it but alreadyReplaced: that another account has ordered it is unauthorized, that
+        nobody knows it malformed.
+        """
+        other = IDENTIFIER | ACCOUNT - {"unauthorized"} | AGAIN | OTHERWISE
+        return self.status in NOT_REPLACED and not self.is_limit and self.code not in other
 
     @property
     def is_wait(self) -> bool:

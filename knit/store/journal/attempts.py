@@ -74,6 +74,7 @@ class Attempts:
         spki_sha256: str,
         *,
         newest: AttemptId | None,
+        replaces: str | None = None,
         costs: Sequence[Cost] = (),
         share: float = WAITS,
     ) -> Attempt:
@@ -87,6 +88,7 @@ class Attempts:
             "key_type": asked.key_type.value,
             "spki_sha256": spki_sha256,
             "newest": newest,
+            "replaces": replaces,
             "budget": Jsonb(charged(costs, share)),
         }
         return attempt_from(self._fenced("begin", lease, wanted))

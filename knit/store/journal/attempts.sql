@@ -2,9 +2,9 @@
 -- With its tokens, or not at all: a trigger takes them, and undoes this where there are too few.
 insert into knit_attempts
     (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile, preferred_chain,
-     spki_sha256, budget)
+     spki_sha256, replaces, budget)
 select %(cert_id)s, l.epoch, l.owner, 'planned', %(reason)s, %(names)s, %(provider)s, %(issuer)s, %(directory)s,
-       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s, %(budget)s
+       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s, %(replaces)s, %(budget)s
 from knit_leases l
 where l.name = %(lease)s and l.epoch = %(epoch)s
   and not exists (

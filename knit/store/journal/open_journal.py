@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from knit.core.model.attempt import Attempt
 from knit.core.model.challenge import Challenge, ChallengeId, Record
+from knit.core.text import clean
 from knit.errors import KnitError, RateLimited
 from knit.ports.journal import Forgiven
 from knit.ports.leases import Lease
@@ -33,6 +34,10 @@ class AttemptJournal:
         self._set: set[ChallengeId] = set()
         self._charged: dict[str, datetime] = {}
         self._sql = queries("journal/open_journal")
+
+    def unreplaced(self, why: str) -> None:
+        """The CA will not have it replace what it said."""
+        self._write("unreplaced", why=clean(why, 500))
 
     def ordered(self, order_url: str) -> None:
         """The CA has given this order."""

@@ -1,3 +1,9 @@
+-- name: unreplaced
+update knit_attempts a
+set unreplaced = a.replaces, unreplaced_why = %(why)s, replaces = null, updated_at = now()
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
 -- name: ordered
 -- An order of the one that tried whether a pause is over says that it is.
 with over as (

@@ -108,6 +108,9 @@ select {spec of c},
            case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
            case when a.directory <> all(k.directories) then null else a.retry_at end
        ) as retry_at,
+       exists (
+           select 1 from knit_attempts u where u.cert_id = c.id and u.unreplaced = i.ari_id
+       ) as unreplaced,
        r.chosen_at as ari_at, r.checked_at as ari_checked_at,
        (
            select asked.started_at + interval '7 days'

@@ -109,6 +109,9 @@ class Notes:
     def check(self) -> None:
         """Never lost."""
 
+    def unreplaced(self, why: str) -> None:
+        self._write("unreplaced", why)
+
     def finalizing(self) -> None:
         self._write("finalizing", "")
 

@@ -328,8 +328,25 @@ def test_a_refusal_says_whether_trying_again_can_help(
 
 def test_an_order_that_may_not_replace_is_made_without(ca: ScriptedCA, memory: Memory) -> None:
     ca.fault("newOrder", status=409, type="alreadyReplaced")
-    issue(ca, memory, wanted=Wanted(names=NAMES, replaces="AAAA.AAAA"))
+    notes = Notes()
+    issue(ca, memory, notes, wanted=Wanted(names=NAMES, replaces="AAAA.AAAA"))
     assert ca.counts()["requests"]["newOrder"] == 2
+    assert notes.steps.index("unreplaced") < notes.steps.index("ordered")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, "rejectedIdentifier"), (403, "userActionRequired"), (400, "invalidProfile"), (403, "rateLimited")],
+)
+def test_what_is_wrong_with_the_order_itself_is_told_at_once(
+    ca: ScriptedCA, memory: Memory, status: int, kind: str
+) -> None:
+    ca.fault("newOrder", status=status, type=kind)
+    notes = Notes()
+    with pytest.raises(KnitError, match=kind):
+        issue(ca, memory, notes, wanted=Wanted(names=NAMES, replaces="AAAA.AAAA"))
+    assert ca.counts()["requests"]["newOrder"] == 1
+    assert notes.steps == []
 
 
 def test_a_process_told_to_stop_does_not_wait_for_a_silent_ca(ca: ScriptedCA, memory: Memory) -> None:

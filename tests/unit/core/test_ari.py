@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from knit.core import ari
 from knit.core.ari import Window
 from knit.core.model.certificate import CertId
+from knit.core.model.decision import CertState
 from tests.unit.core.test_renewal import issued
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -160,7 +162,17 @@ def test_vain_questions_come_ever_later_up_to_six_hours() -> None:
 
 def test_an_order_replaces_what_the_same_directory_issued_for_one_of_its_names() -> None:
     known = issued(LIFE, timedelta(0), ari_id="a.b")
-    assert ari.replaced(known, known.directory, ["b.example", "new.example"]) == "a.b"
-    assert ari.replaced(known, "https://other.example/dir", ["b.example"]) is None
-    assert ari.replaced(known, known.directory, ["c.example"]) is None
-    assert ari.replaced(None, known.directory, ["b.example"]) is None
+    state = CertState(issued=known)
+    assert ari.replaced(state, known.directory, ["b.example", "new.example"]) == "a.b"
+    assert ari.replaced(state, "https://other.example/dir", ["b.example"]) is None
+    assert ari.replaced(state, known.directory, ["c.example"]) is None
+    assert ari.replaced(replace(state, unreplaced=True), known.directory, ["b.example"]) is None
+    assert ari.replaced(CertState(), known.directory, ["b.example"]) is None
+
+
+def test_only_an_order_whose_certificate_the_ca_has_spoken_of_is_made_without_room() -> None:
+    known = issued(LIFE, timedelta(0), ari_id="a.b")
+    state = CertState(issued=known, ari_checked_at=NOW)
+    assert ari.is_spared(state, known.directory, ["b.example"])
+    assert not ari.is_spared(replace(state, ari_checked_at=None), known.directory, ["b.example"])
+    assert not ari.is_spared(replace(state, unreplaced=True), known.directory, ["b.example"])
