@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,9 +11,10 @@ from knit.core import brake, budget, renewal
 from knit.core.brake import MASSED, Massed, Pace
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import NOTHING, Candidate, Due, Newcomer, Reason, Rules
+from knit.core.model.issuer import Terms
 from knit.core.model.verdict import Act, Verdict
 from knit.core.turns import Turn
-from knit.flows.room import Room, Wanted
+from knit.flows.room import Room, Wanted, model_of
 
 
 class Paces(Protocol):
@@ -38,7 +39,8 @@ class Deciding:
         """One for each, the most urgent first; others that wait for room are among them when the queue has changed."""
         wanted: dict[CertId, Wanted] = {}
         massed: list[Massed] = []
-        found = {one.cert_id: self._verdict(one, wanted, massed, now) for one in candidates}
+        counting = self._counting()
+        found = {one.cert_id: self._verdict(one, counting, wanted, massed, now) for one in candidates}
         found |= self._held_back(found, massed, now)
         asking = {
             cert_id: wanted[cert_id] for cert_id, one in found.items() if one.act is Act.RENEW and cert_id in wanted
@@ -47,13 +49,17 @@ class Deciding:
         return sorted(found.values(), key=lambda one: one.rank)
 
     def _verdict(
-        self, one: Candidate | Newcomer, wanted: dict[CertId, Wanted], massed: list[Massed], now: datetime
+        self,
+        one: Candidate | Newcomer,
+        counting: Callable[[str], tuple[Terms, ...]],
+        wanted: dict[CertId, Wanted],
+        massed: list[Massed],
+        now: datetime,
     ) -> Verdict:
         if isinstance(one, Newcomer):
-            names = tuple(one.names_key.split(","))
-            wanted[one.cert_id] = Wanted(
-                cert_id=one.cert_id, names=names, terms=self.rules.terms_named(one.issuer), state=NOTHING
-            )
+            if terms := counting(one.issuer):
+                names = tuple(one.names_key.split(","))
+                wanted[one.cert_id] = Wanted(cert_id=one.cert_id, names=names, terms=terms, state=NOTHING)
             return Verdict(
                 cert_id=one.cert_id,
                 names_key=one.names_key,
@@ -77,8 +83,7 @@ class Deciding:
             return replace(base, until=verdict.until, why=verdict.reason, lost_again=again)
         if verdict.reason in MASSED and state.issued is not None and not renewal.timely(spec, state, self.rules, now):
             massed.append(Massed(cert_id=spec.id, not_after=state.issued.not_after))
-        if state.attempt is None:
-            terms = self.rules.terms_of(spec)
+        if state.attempt is None and (terms := counting(spec.issuer)):
             wanted[spec.id] = Wanted(cert_id=spec.id, names=spec.names, terms=terms, state=state)
         return replace(base, act=Act.RENEW, reason=verdict.reason)
 
@@ -110,11 +115,24 @@ class Deciding:
             return {cert_id: _seated(found[cert_id], turn, now) for cert_id, turn in turns.items()}
         more: dict[CertId, Wanted] = {}
         unbraked: list[Massed] = []
-        before = {one.cert_id: self._verdict(one, more, unbraked, now) for one in waited}
+        counting = self._counting()
+        before = {one.cert_id: self._verdict(one, counting, more, unbraked, now) for one in waited}
         every = {**asking, **{cert_id: more[cert_id] for cert_id in more if before[cert_id].act is Act.RENEW}}
         turns = self.room.turns(every.values(), now)
         known = {**before, **found}
         return {cert_id: _seated(known[cert_id], turn, now) for cert_id, turn in turns.items()}
+
+    def _counting(self) -> Callable[[str], tuple[Terms, ...]]:
+        """The issuers that a row names, unless one of them counts nothing: then there is always room."""
+        found: dict[str, tuple[Terms, ...]] = {}
+
+        def counting(named: str) -> tuple[Terms, ...]:
+            if named not in found:
+                terms = self.rules.terms_named(named)
+                found[named] = terms if all(model_of(one).rates for one in terms) else ()
+            return found[named]
+
+        return counting
 
 
 def is_ours(one: Candidate | Newcomer, rules: Rules, refused: Mapping[str, str]) -> bool:
