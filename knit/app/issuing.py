@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from knit.app.clock import now
+from knit.errors import Misconfigured
 from knit.issuers.acme import AcmeIssuer, Holder, Site
-from knit.issuers.acme.signing import new_account_key
+from knit.issuers.acme.signing import account_key_of, new_account_key
 from knit.issuers.configured import Registry
 from knit.ports.issuing import Accounts, Issuer, Issuers
 from knit.ports.leases import Leases
@@ -65,7 +67,12 @@ def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> Ac
         directory=settings.terms.directory,
         ca_files=settings.ca_files,
         hosts=settings.hosts,
-        holder=Holder(email=settings.email, eab_kid=settings.eab_kid, eab_hmac=settings.eab_hmac),
+        holder=Holder(
+            email=settings.email,
+            eab_kid=settings.eab_kid,
+            eab_hmac=settings.eab_hmac,
+            own_key=None if settings.account_key_file is None else partial(_read_key, settings.account_key_file),
+        ),
         deactivates=settings.deactivates,
         proxies=settings.proxies,
         plain=settings.plain,
@@ -83,6 +90,15 @@ class Advisers:
         """See the port."""
         found = self._issuers.issuer(issuer)
         return found if isinstance(found, AcmeIssuer) else None
+
+
+def _read_key(path: str) -> str:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        message = f"account_key_file = {path!r}: cannot be read ({error.strerror})"
+        raise Misconfigured(message) from None
+    return account_key_of(data)
 
 
 def account_key() -> str:

@@ -125,6 +125,13 @@ ACME: tuple[Key, ...] = (
         "issue, and used only when an account is registered.",
     ),
     Key(
+        "account_key_file",
+        text(str),
+        "File with the key (PEM, DER or JWK) of an account that is there already: taken over, instead of a new one, "
+        "when no account of this issuer is kept yet. Read then, and not again.",
+        otherwise="a new account",
+    ),
+    Key(
         "ca_file",
         text(readable_file),
         "PEM file with the roots that vouch for the CA's own web server, and whose signature alone makes a certificate "

@@ -31,6 +31,7 @@ class Acme:
     proxies: Proxies
     eab_kid: str | None
     eab_hmac: str | None = field(repr=False)
+    account_key_file: str | None = None
 
 
 Openable = Acme | OwnCa | SelfSigned

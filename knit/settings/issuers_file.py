@@ -104,6 +104,7 @@ def _acme(file: Document, env: Environment, terms: Terms, values: Mapping[str, A
         deactivates=values["deactivate"],
         proxies=proxies(env),
         eab_kid=values["eab_kid"],
+        account_key_file=values["account_key_file"],
         eab_hmac=_secret(file, terms.name, "eab_hmac_file", values, environment.base64url),
     )
 

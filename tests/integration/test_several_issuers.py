@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import josepy
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from knit.app.surveying import survey
 from knit.core.model.attempt import Failed, Renewed
@@ -285,3 +290,34 @@ def test_an_issuer_is_asked_what_it_offers_and_spends_nothing(two: Two) -> None:
     away = findings(issuers(first=keys(two.first), second=keys(two.second)), "second")
     assert away["issuer"][0] == "failed"
     assert two.first.counts()["names"] == orders
+
+
+@pytest.mark.parametrize("form", ["PEM", "DER", "JWK"])
+def test_an_account_that_is_there_already_is_taken_over_by_its_key_which_is_read_once(
+    two: Two, tmp_path: Path, form: str
+) -> None:
+    (cert_id, _), (other, _) = two.one(), two.one()
+    with two.process(Life()) as flows:
+        whole_way(flows, cert_id)
+    ((uri, pem),) = two.sql("select uri, private_key from knit_accounts")
+    two.sql("delete from knit_accounts")
+    key = serialization.load_pem_private_key(pem.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    forms = {
+        "PEM": pem.encode(),
+        "JWK": json.dumps(josepy.JWKEC(key=key).to_json()).encode(),
+        "DER": key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    }
+    path = tmp_path / "account"
+    path.write_bytes(forms[form])
+    text = issuers(first=keys(two.first, f'account_key_file = "{path}"'))
+    stage = Two(two.servers, environment(two.servers, text), two.first, two.second)
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(other), Renewed)
+    assert two.sql("select uri from knit_accounts") == [(uri,)]
+    path.unlink()
+    again, _ = two.one()
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(again), Renewed)

@@ -35,11 +35,15 @@ LOOK_SECONDS: Final = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who the account is for. The binding (RFC 8555 section 7.3.4) is what the CA gave out beside knit."""
+    """Who the account is for. The binding (RFC 8555 section 7.3.4) is what the CA gave out beside knit.
+
+    `own_key` reads the key (PEM) of an account that is there already, and raises Misconfigured.
+    """
 
     email: str | None = None
     eab_kid: str | None = None
     eab_hmac: str | None = field(default=None, repr=False)
+    own_key: Callable[[], str] | None = field(default=None, repr=False)
 
 
 class Registration(pydantic.BaseModel):
@@ -77,20 +81,23 @@ class Registrar:
         raise Busy(message)
 
     def _made(self, network: Network, directory: Directory) -> Account:
-        known = self.accounts.get(self.directory_url, self.issuer) or self._adopted() or self._new()
+        known = self.accounts.get(self.directory_url, self.issuer) or self._given() or self._adopted() or self._new()
         if known.uri is None:
             self.accounts.save(known)
             known = self._registered(known, network, directory)
         self.accounts.save(known)
         return known
 
+    def _given(self) -> Account | None:
+        """A CA that knows the key answers newAccount with the account that has it (RFC 8555 section 7.3)."""
+        return None if self.holder.own_key is None else self._of(self.holder.own_key())
+
     def _new(self) -> Account:
-        return Account(
-            directory=self.directory_url,
-            issuer=self.issuer,
-            email=self.holder.email or "",
-            private_key=new_account_key(),
-        )
+        return self._of(new_account_key())
+
+    def _of(self, key: str) -> Account:
+        email = self.holder.email or ""
+        return Account(directory=self.directory_url, issuer=self.issuer, email=email, private_key=key)
 
     def _adopted(self) -> Account | None:
         """The original's account, if it was registered at this CA; its key, if it was registered nowhere yet."""

@@ -9,7 +9,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import josepy
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -74,6 +74,29 @@ def new_account_key() -> str:
     ).decode()
 
 
+def account_key_of(data: bytes) -> str:
+    """The key as PEM, from PEM, DER or JWK. Raises AccountUnusable, without a word of it, for any other."""
+    try:
+        key = _of_jwk(data) if data.lstrip().startswith(b"{") else _loaded(data)
+        pem: str = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        ).decode()
+    except (ValueError, TypeError, AttributeError, KeyError, UnsupportedAlgorithm, josepy.Error):
+        raise _unusable() from None
+    Signer(pem)
+    return pem
+
+
+def _of_jwk(data: bytes) -> Any:
+    found: Any = josepy.JWK.from_json(json.loads(data))
+    return found.key
+
+
+def _loaded(data: bytes) -> Any:
+    load = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
+    return load(data, None)
+
+
 def b64(data: bytes) -> str:
     """Base64url without padding."""
     return urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -87,7 +110,7 @@ def _load(pem: str) -> object:
 
 
 def _unusable() -> AccountUnusable:
-    return AccountUnusable("the stored ACME account key is no unencrypted PEM key of P-256, P-384 or RSA")
+    return AccountUnusable("the ACME account key is no unencrypted key of P-256, P-384 or RSA")
 
 
 def _ecdsa(key: ec.EllipticCurvePrivateKey, hashing: hashes.HashAlgorithm, half: int) -> Sign:

@@ -56,6 +56,7 @@ def hmac(tmp_path: Path) -> str:
 FLIPS: list[tuple[str, Any, Any, Any]] = [
     ("email", '"a@b.example"', lambda acme: acme.email, "a@b.example"),
     ("ca_file", f'"{__file__}"', lambda acme: acme.ca_files, (__file__,)),
+    ("account_key_file", '"/k.pem"', lambda acme: acme.account_key_file, "/k.pem"),
     ("hosts", '["a.example", "b:14000"]', lambda acme: acme.hosts, ("a.example", "b:14000")),
     ("deactivate", "false", lambda acme: acme.deactivates, False),
     ("key_type", '"rsa2048"', lambda acme: acme.terms.key_type, KeyType.RSA2048),
@@ -89,6 +90,7 @@ REFUSED = [
     ("directory", '"http://x.example"', "https://"),
     ("kind", '"acne"', "acme"),
     ("ca_file", '"/no/such"', "readable file"),
+    ("account_key_file", "1", "text"),
     ("hosts", '"a.example"', "a list of texts"),
     ("hosts", '["https://a.example"]', "host name"),
     ("deactivate", '"true"', "true or false"),
