@@ -62,3 +62,21 @@ def test_a_daemon_that_is_told_to_stop_is_gone_in_seconds_and_its_successor_fini
     node.send(signal.SIGTERM)
     assert node.wait(seconds=STOPS_WITHIN) == 0
     assert 1 <= scripted.reloaded() < len(NAMES)
+
+
+def test_a_daemon_renews_by_itself_what_its_ca_would_have_renewed_at_once(scripted: Scene) -> None:
+    window = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    scripted.scripted.behave(ari={"suggestedWindow": window, "explanationURL": "https://ca.example/incident"})
+    daemon = renewing(scripted)
+    scripted.wait_for_schema()
+    scripted.insert(NAMES[:1])
+    daemon.send(signal.SIGHUP)
+    scripted.knit.wait_published(1)
+    wait_until(
+        lambda: scripted.scripted.counts_of(NAMES[0]).get("replacing") == 1,
+        "an order in place of the first certificate",
+        seconds=100,
+    )
+    daemon.send(signal.SIGTERM)
+    assert daemon.wait(seconds=STOPS_WITHIN) == 0
+    assert "Traceback" not in daemon.text()

@@ -47,6 +47,14 @@ with unscheduled as (
           retry_at > now() + interval '8 days' or tries not between 0 and 1000000 or starts not between 0 and 1000000
       )
     returning cert_id
+), suggestions as (
+    -- As if the CA had never been asked about it.
+    update knit_ari
+    set next_poll_at = now(), failures = 0, window_start = null, window_end = null, chosen_at = null, checked_at = null,
+        explanation_url = null
+    where next_poll_at > now() + interval '3 days' or failures not between 0 and 1000000
+       or not (isfinite(window_start) and isfinite(window_end) and isfinite(chosen_at) and isfinite(checked_at))
+    returning cert_id
 ), pauses as (
     update knit_pauses set until = now(), refusals = 1
     where until > now() + interval '8 days' or refusals not between 0 and 1000000
@@ -64,6 +72,7 @@ select array(
     union select cert_id from generations
     union select cert_id from schedules
     union select cert_id from attempts
+    union select cert_id from suggestions
     order by cert_id
 ) as certificates,
 (select count(*) from pauses) + (select count(*) from proofs) + (select count(*) from marks)

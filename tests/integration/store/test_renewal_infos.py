@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 import pytest
 
@@ -199,3 +200,19 @@ def test_two_renewals_at_the_cas_word_in_a_week_make_the_next_one_wait(store: St
     assert abs(again - now() - timedelta(days=4)) < timedelta(minutes=1)
     (candidate,) = store.passes.candidates_of([CertId(1)])
     assert candidate.state.ari_again_at == again
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["next_poll_at = 'infinity'", "failures = -1", "chosen_at = 'infinity'", "window_start = '-infinity'"],
+)
+def test_what_a_hand_did_to_a_suggestion_is_made_good_by_asking_again(
+    store: Store, infos: RenewalInfos, change: LiteralString
+) -> None:
+    store.publish(store.add())
+    say(infos, window(50))
+    assert store.passes.mend().certificates == ()
+    store.database.write(f"update knit_ari set {change}")
+    assert store.passes.mend().certificates == (1,)
+    assert state(store).ari_at is None
+    assert infos.due()
