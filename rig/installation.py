@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from rig import forks
+from rig.forks import ForkedProcess
 from rig.lifeline import temporary_directory
 from rig.process import Process, wait_until
+from rig.programs import MAINS, run_knit
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -47,10 +51,12 @@ class Result:
 class Installation:
     """Settings are one environment for all; processes are started by their Procfile names, as often as wanted.
 
-    Nothing of the caller's own KNIT_* settings gets in. Closing ends every process, by SIGKILL if it must.
+    Nothing of the caller's own KNIT_* settings gets in. Closing ends every process, by SIGKILL if it must. With
+    `forks`, commands that are run to their end, the scheduler and workers are forked: see forks.py.
     """
 
     settings: dict[str, str]
+    forks: bool = False
     home: Path = field(default_factory=lambda: temporary_directory("installation"))
     processes: list[Process] = field(default_factory=list)
     _closing: ExitStack = field(default_factory=ExitStack)
@@ -75,9 +81,13 @@ class Installation:
 
     def knit(self, *words: str, timeout: float = 60, env: Mapping[str, str] | None = None) -> Result:
         """Run a `knit` command to its end."""
+        environment = self.environment(**(env or {}))
+        if self.forks and forks.is_like_ours(environment):
+            ended = forks.run(run_knit, ["knit", *words], environment=environment, directory=self.home, seconds=timeout)
+            return Result(code=ended.code, out=ended.out, err=ended.err)
         done = subprocess.run(
             [str(BIN / "knit"), *words],
-            env=self.environment(**(env or {})),
+            env=environment,
             cwd=self.home,
             capture_output=True,
             text=True,
@@ -106,19 +116,39 @@ class Installation:
 
     def start(self, name: str, **more: str) -> Process:
         """Start one process as the Procfile says."""
-        command = procfile()[name]
-        return self.run(name, ["sh", "-c", f"exec env {command}"], **more)
+        if not self.forks:
+            return self.run(name, ["sh", "-c", f"exec env {procfile()[name]}"], **more)
+        settings = self.environment(**more)
+        command = re.sub(r"\$\{(\w+):-(\w+)\}", lambda found: settings.get(found[1]) or found[2], procfile()[name])
+        return self.serve(name, shlex.split(command), **more)
+
+    def serve(self, name: str, command: Iterable[str], **more: str) -> Process:
+        """Start a scheduler or a worker, by a command that may begin with variables of its own."""
+        words = list(command)
+        if not self.forks or not forks.is_like_ours(self.environment(**more)):
+            return self.run(name, ["env", *words], **more)
+        while "=" in words[0]:
+            variable, _, value = words.pop(0).partition("=")
+            more[variable] = value
+        begins, main = next((begins, main) for begins, main in MAINS.items() if tuple(words[: len(begins)]) == begins)
+        return self._started(
+            ForkedProcess(main=main, command=[words[0], *words[len(begins) :]], **self._of_process(name, more))
+        )
 
     def run(self, name: str, command: Iterable[str], **more: str) -> Process:
         """Start any command as a process of this installation."""
+        return self._started(Process(command=list(command), **self._of_process(name, more)))
+
+    def _of_process(self, name: str, more: Mapping[str, str]) -> dict[str, Any]:
         number = sum(process.name.startswith(name) for process in self.processes) + 1
-        process = Process(
-            name=f"{name}.{number}",
-            command=list(command),
-            output=self.home / f"{name}.{number}.log",
-            environment={**_emptied(), **self.environment(**more)},
-            directory=self.home,
-        )
+        return {
+            "name": f"{name}.{number}",
+            "output": self.home / f"{name}.{number}.log",
+            "environment": {**_emptied(), **self.environment(**more)},
+            "directory": self.home,
+        }
+
+    def _started(self, process: Process) -> Process:
         process.start()
         self.processes.append(process)
         return process

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
 
 from rig.lifeline import LIFELINE
 
@@ -54,6 +55,20 @@ def accepts(port: int) -> bool:
     return False
 
 
+class Child(Protocol):
+    """What is asked of a child process; `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its group's too."""
+
+    def poll(self) -> int | None:
+        """Its exit status, or None while it runs; minus the signal's number if a signal ended it."""
+
+    def wait(self, timeout: float | None = None, /) -> int:
+        """Its exit status once it has ended. Raises subprocess.TimeoutExpired."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Process:
     """A command that can be started, stopped, killed, paused and started again.
@@ -67,7 +82,7 @@ class Process:
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path | None = None
     user: User | None = None
-    _child: subprocess.Popen[bytes] | None = None
+    _child: Child | None = None
 
     def start(self, ready: Callable[[], bool] | None = None, *, seconds: float = 15.0) -> None:
         """Start, and wait until `ready`. Raises RigError with the end of the output if it dies or is late."""
@@ -75,18 +90,7 @@ class Process:
             message = f"{self.name} already runs"
             raise RigError(message)
         with self.output.open("ab") as sink:
-            self._child = subprocess.Popen(
-                list(self.command),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
-                env=self._environment(),
-                start_new_session=True,
-                user=None if self.user is None else self.user.uid,
-                group=None if self.user is None else self.user.gid,
-                extra_groups=None if self.user is None else (),
-            )
+            self._child = self._begun(sink)
         LIFELINE.tell(f"group {self._child.pid}")
         if ready is not None:
             self._await(ready, seconds)
@@ -153,6 +157,20 @@ class Process:
         status = self._child.wait(5)
         LIFELINE.tell(f"ungroup {self._child.pid}")
         return status
+
+    def _begun(self, sink: IO[bytes]) -> Child:
+        return subprocess.Popen(
+            list(self.command),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
+            env=self._environment(),
+            start_new_session=True,
+            user=None if self.user is None else self.user.uid,
+            group=None if self.user is None else self.user.gid,
+            extra_groups=None if self.user is None else (),
+        )
 
     def _await(self, ready: Callable[[], bool], seconds: float) -> None:
         def dead_or_ready() -> bool:

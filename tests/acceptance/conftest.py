@@ -1,4 +1,11 @@
-"""The stage of each acceptance test. Its CA and its DNS server are its own, so that counts are its own too."""
+"""The stage of each acceptance test. Its CA and its DNS server are its own, so that counts are its own too.
+
+Commands that run to their end, schedulers and workers are forked from a process that has imported what they need
+(rig/forks.py). The installed program is started where a start, signals, surroundings or what a process shows of itself
+are the subject: all of test_secrets, test_odd_surroundings, test_demo; whatever a test
+starts by `Installation.run` (test_one_process, Ctrl-C in test_waiting, the daemons of `knit renew`); and every command
+whose environment differs in what the interpreter reads (locale, PYTHON*).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +27,11 @@ TAIL = 10_000
 """Characters of each process's log that are worth showing."""
 
 
-def on_stage(servers: Servers) -> Iterator[Scene]:
+def on_stage(servers: Servers, *, forks: bool = True) -> Iterator[Scene]:
     """An installation on these servers, the Valkeys emptied."""
     servers.valkey.flush()
     servers.queue.flush()
-    with Installation(settings=servers.settings()) as knit:
+    with Installation(settings=servers.settings(), forks=forks) as knit:
         yield Scene(servers=servers, knit=knit)
         # Shown when the test has failed.
         sys.stdout.write("\n".join(f"--- {process.name}\n{process.text()[-TAIL:]}" for process in knit.processes))

@@ -48,7 +48,7 @@ def worker(knit: Installation, queue: str, *, setup: str = "short_leases", threa
     """Start one for this queue."""
     command = ["dramatiq", f"tests.acceptance.hasty:{setup}", "--queues", queue, "--processes", "1"]
     options = ["--threads", str(threads), "--skip-logging", "--worker-shutdown-timeout", "10000"]
-    return knit.run(f"hasty-{queue}", ["env", "dramatiq_worker_timeout=100", *command, *options])
+    return knit.serve(f"hasty-{queue}", ["dramatiq_worker_timeout=100", *command, *options])
 
 
 def issued_but_not_published(scene: Scene, count: int) -> None:

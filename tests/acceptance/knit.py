@@ -1,4 +1,4 @@
-"""The real `knit` command in a process of its own, with an environment that holds no setting but the test's."""
+"""The `knit` command in a process of its own, with an environment that holds no setting but the test's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rig import forks
+from rig.programs import run_knit
 
 SECONDS = 60
 PROGRAM = Path(sys.executable).parent / "knit"
@@ -29,10 +32,14 @@ class Done:
 
 
 def knit(*arguments: str, **settings: str) -> Done:
-    """Run `knit` with these arguments and KNIT_ settings to its end."""
+    """Run `knit` with these arguments and KNIT_ settings to its end: forked, if the interpreter need not see them."""
+    around = environment(**settings)
+    if forks.is_like_ours(around):
+        done = forks.run(run_knit, ["knit", *arguments], environment=around, directory=Path.cwd(), seconds=SECONDS)
+        return Done(done.code, done.out, done.err)
     ended = subprocess.run(
         [PROGRAM, *arguments],
-        env=environment(**settings),
+        env=around,
         capture_output=True,
         text=True,
         timeout=SECONDS,

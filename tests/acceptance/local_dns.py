@@ -1,15 +1,12 @@
 """knit's processes in a DNS of the test's own: name servers listen at its port instead of 53, deSEC is on this machine.
 
-`python -m tests.acceptance.local_dns dns check …` is `knit dns check …`, and
-`dramatiq tests.acceptance.local_dns:worker` is a worker that frees a dead one's certificates after seconds.
-RIG_DNS_PORT and RIG_DESEC_URL say where they are.
+`knit` runs a command, and `dramatiq tests.acceptance.local_dns:worker` is a worker that frees a dead one's certificates
+after seconds. RIG_DNS_PORT and RIG_DESEC_URL say where they are.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -24,6 +21,7 @@ from knit import cli
 from knit.app import proving
 from knit.dns import delegation
 from knit.providers import desec
+from rig import forks
 from rig.installation import ROOT, Result
 from rig.knot import Knot
 from rig.process import Process
@@ -46,18 +44,17 @@ def worker() -> None:
     hasty.short_leases()
 
 
+def main() -> None:
+    """`knit` in this DNS."""
+    _move()
+    cli.main()
+
+
 def knit(scene: Scene, *words: str, env: Mapping[str, str]) -> Result:
     """Run a `knit` command to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.acceptance.local_dns", *words],
-        env=scene.knit.environment(**env),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    return Result(code=done.returncode, out=done.stdout, err=done.stderr)
+    environment = scene.knit.environment(**env)
+    done = forks.run(main, ["knit", *words], environment=environment, directory=ROOT, seconds=SECONDS)
+    return Result(code=done.code, out=done.out, err=done.err)
 
 
 def update(knot: Knot, change: Callable[[UpdateMessage], None], zone: str = ZONE) -> None:
@@ -73,9 +70,4 @@ def start_worker(scene: Scene, queue: str, *, threads: int, env: Mapping[str, st
     """Start a worker for this queue."""
     command = ["dramatiq", "tests.acceptance.local_dns:worker", "--queues", queue, "--processes", "1"]
     options = ["--threads", str(threads), "--skip-logging", "--worker-shutdown-timeout", "10000"]
-    return scene.knit.run(f"local-{queue}", ["env", "dramatiq_worker_timeout=100", *command, *options], **env)
-
-
-if __name__ == "__main__":
-    _move()
-    cli.main()
+    return scene.knit.serve(f"local-{queue}", ["dramatiq_worker_timeout=100", *command, *options], **env)

@@ -88,7 +88,7 @@ def watched(knot: Knot, scripted_ca: ScriptedCA, own_valkey: Valkey) -> Iterator
             postgres.create_database("knit")
             database = postgres.create_role("knitter", PASSWORD, database="knit")
             servers = Servers(ca=scripted_ca, dns=knot, database=database, valkey=own_valkey, queue=queue)
-            for scene in on_stage(servers):
+            for scene in on_stage(servers, forks=False):
                 with (
                     closing(Monitor(own_valkey)) as commands,
                     closing(Monitor(queue)) as queued,
