@@ -78,9 +78,10 @@ class Postgres:
         self.process.kill()
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def create_database(self, name: str) -> str:
-        """Make an empty database; returns its URL."""
-        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    def create_database(self, name: str, *, template: str = "template0") -> str:
+        """Make a database, empty or a copy of one that nobody is connected to; returns its URL."""
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:

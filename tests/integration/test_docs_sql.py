@@ -30,6 +30,6 @@ def test_there_are_queries_to_look_at() -> None:
 
 
 @pytest.mark.parametrize("query", queries())
-def test_a_query_on_a_page_runs(database_url: str, query: str) -> None:
-    with Database.open(database_url), psycopg.connect(database_url) as connection:
+def test_a_query_on_a_page_runs(migrated_url: str, query: str) -> None:
+    with Database.open(migrated_url), psycopg.connect(migrated_url) as connection:
         assert connection.execute(query).description is not None

@@ -150,10 +150,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(knot: Knot, database_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
+def stage(knot: Knot, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
     valkey.flush()
     with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
-        servers = Servers(ca=ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+        servers = Servers(ca=ca, dns=knot, database=migrated_url, valkey=valkey, queue=queue_valkey)
         yield Stage(servers, Environment({**servers.settings(), "KNIT_QUEUE_URL": ""}))
 
 

@@ -36,9 +36,9 @@ def ca(scripted_ca: ScriptedCA) -> ScriptedCA:
 
 
 @pytest.fixture
-def stage(ca: ScriptedCA, knot: Knot, database_url: str, valkey: Valkey, queue_valkey: Valkey) -> Stage:
+def stage(ca: ScriptedCA, knot: Knot, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Stage:
     valkey.flush()
-    servers = Servers(ca=ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+    servers = Servers(ca=ca, dns=knot, database=migrated_url, valkey=valkey, queue=queue_valkey)
     return Stage(servers, Environment({**servers.settings(), "KNIT_QUEUE_URL": ""}))
 
 

@@ -31,8 +31,8 @@ HOURS = timedelta(hours=12)
 
 
 @pytest.fixture
-def knit(database_url: str, queue_url: str) -> Iterator[Installation]:
-    settings = {"KNIT_DB_URL": database_url, "KNIT_QUEUE_URL": queue_url, "KNIT_RENEW_INTERVAL": "1s"}
+def knit(migrated_url: str, queue_url: str) -> Iterator[Installation]:
+    settings = {"KNIT_DB_URL": migrated_url, "KNIT_QUEUE_URL": queue_url, "KNIT_RENEW_INTERVAL": "1s"}
     with Installation(settings=settings) as installation:
         yield installation
 
@@ -92,9 +92,9 @@ def test_a_scheduler_that_was_paused_ticks_once_for_all_it_missed(knit: Installa
     assert ticks(queue_url) - before in {1, 2}
 
 
-def test_a_dead_schedulers_lease_runs_out_and_another_ticks(database_url: str) -> None:
+def test_a_dead_schedulers_lease_runs_out_and_another_ticks(migrated_url: str) -> None:
     sent: list[str] = []
-    with Database.open(database_url, connections=2) as database:
+    with Database.open(migrated_url, connections=2) as database:
         dead = Leases(database, lifetime=2, refresh_every=60)
         gone = Ticker(dead, Agendas(database), lambda: sent.append("dead"), HOURS)
         gone.look()
@@ -150,11 +150,11 @@ def planned(database: Database, column: LiteralString, at: str) -> None:
 
 @pytest.mark.parametrize("column", ["check_at", "retry_at"])
 def test_a_pass_is_asked_for_when_a_planned_instant_comes_however_long_the_interval(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, column: LiteralString
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch, column: LiteralString
 ) -> None:
     monkeypatch.setattr(agenda, "CLOSEST", timedelta(seconds=1))
     sent: list[str] = []
-    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+    with Database.open(migrated_url, connections=2) as database, ticking(database, sent) as ticker:
         ticker.look()
         database.write("insert into knit_marks values ('pass done', now())")
         planned(database, column, "2 seconds")
@@ -168,11 +168,11 @@ def test_a_pass_is_asked_for_when_a_planned_instant_comes_however_long_the_inter
 
 
 def test_a_pass_that_is_not_done_is_asked_for_again_but_not_at_once(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(agenda, "PATIENCE", timedelta(seconds=0.5))
     sent: list[str] = []
-    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+    with Database.open(migrated_url, connections=2) as database, ticking(database, sent) as ticker:
         end = time.monotonic() + 5
         while time.monotonic() < end:
             ticker.look()
@@ -189,11 +189,11 @@ def test_a_pass_that_is_not_done_is_asked_for_again_but_not_at_once(
 
 
 def test_changes_in_a_row_bring_one_pass_soon_after_the_last(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agenda, "SETTLED", timedelta(seconds=1))
     sent: list[str] = []
-    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+    with Database.open(migrated_url, connections=2) as database, ticking(database, sent) as ticker:
         ticker.look()
         for _ in range(4):
             Agendas(database).change()
@@ -207,11 +207,11 @@ def test_changes_in_a_row_bring_one_pass_soon_after_the_last(
 
 
 def test_a_list_that_goes_on_changing_is_not_waited_for_for_ever(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agenda, "LONGEST", timedelta(seconds=1))
     sent: list[str] = []
-    with Database.open(database_url, connections=2) as database, ticking(database, sent) as ticker:
+    with Database.open(migrated_url, connections=2) as database, ticking(database, sent) as ticker:
         ticker.look()
         end = time.monotonic() + 3.5
         while time.monotonic() < end:
@@ -221,7 +221,7 @@ def test_a_list_that_goes_on_changing_is_not_waited_for_for_ever(
     assert 3 <= len(sent) <= 5
 
 
-def test_a_tick_that_could_not_be_sent_is_sent_as_soon_as_it_can(database_url: str) -> None:
+def test_a_tick_that_could_not_be_sent_is_sent_as_soon_as_it_can(migrated_url: str) -> None:
     sent: list[str] = []
     away = [True, True]
 
@@ -231,7 +231,7 @@ def test_a_tick_that_could_not_be_sent_is_sent_as_soon_as_it_can(database_url: s
             raise Unreachable(message)
         sent.append("reconcile")
 
-    with Database.open(database_url, connections=2) as database:
+    with Database.open(migrated_url, connections=2) as database:
         leases = Leases(database)
         ticker = Ticker(leases, Agendas(database), send, HOURS)
         for _ in range(5):

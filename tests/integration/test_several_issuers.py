@@ -64,11 +64,11 @@ def environment(servers: Servers, text: str, **more: str) -> Environment:
 
 
 @pytest.fixture
-def two(knot: Knot, database_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Two]:
+def two(knot: Knot, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Two]:
     valkey.flush()
     dns: dict[str, Any] = {"dns_server": knot.address, "default": {"validation": "dns"}}
     with ScriptedCA(**dns) as first, ScriptedCA(**dns, seed=1) as second:
-        servers = Servers(ca=first, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+        servers = Servers(ca=first, dns=knot, database=migrated_url, valkey=valkey, queue=queue_valkey)
         text = issuers(first=keys(first), second=keys(second))
         yield Two(servers, environment(servers, text), first, second)
 
