@@ -14,6 +14,9 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 TESTS_IN ?= $(shell awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ { print $$2 }' /proc/mounts \
     | xargs --no-run-if-empty df --output=target,avail | awk 'NR > 1 && $$2 > 4000000 { print $$1; exit }')
 
+# Compiled files are kept, whatever this shell says: tests, demo and bench start some thousand processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench lock clean
 
@@ -24,10 +27,9 @@ demo: $(READY) ## Issue three certificates on this machine and watch them arrive
 	@$(BIN)/python -m rig.provision --quiet PostgreSQL Valkey Pebble
 	@$(BIN)/python -m rig.demo
 
-# Compiled files are kept, whatever this shell says: the tests start some thousand processes.
 test: $(READY) ## Get the servers the tests need, then run every test
 	$(BIN)/python -m rig.provision
-	PYTHONDONTWRITEBYTECODE= TMPDIR=$(TESTS_IN) $(BIN)/python -m pytest --numprocesses $(JOBS) $(T)
+	TMPDIR=$(TESTS_IN) $(BIN)/python -m pytest --numprocesses $(JOBS) $(T)
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .
