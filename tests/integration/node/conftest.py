@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,6 +24,7 @@ from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
 from tests.integration.node import pki
 
+ROOT = Path(__file__).parents[3]
 LAYOUT = Layout()
 
 
@@ -153,11 +155,49 @@ def small_disk(path: Path, kib: int = 64) -> Iterator[Callable[[int], None]]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)  # noqa: S607 -- wherever it is here
 
 
+@contextmanager
+def attribute(path: Path, letter: str) -> Iterator[None]:
+    """While it has this attribute, root is bound by it too: `i`, nothing changes it; `a`, nothing leaves a folder."""
+    subprocess.run(["chattr", f"+{letter}", path], check=True)  # noqa: S607 -- wherever it is here
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", f"-{letter}", path], check=True)  # noqa: S607 -- as above
+
+
+def has_attributes(folder: Path) -> bool:
+    """Whether its file system has them, and whether we may give them: one in memory may have none."""
+    try:
+        with attribute(folder, "a"):
+            return True
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return False
+
+
+with_attributes = pytest.mark.parametrize("home", ["with attributes"], indirect=True)
+"""The node of the test is on a file system that has attributes, wherever temporary files are."""
+
+
 @pytest.fixture
-def node(valkey_url: str, tmp_path: Path) -> Iterator[Node]:
-    folder = tmp_path / "certs"
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where the node's files are."""
+    if not hasattr(request, "param"):
+        yield tmp_path
+        return
+    with ExitStack() as made:
+        for place in (tmp_path, Path("/var/tmp"), ROOT):  # noqa: S108 -- a folder of our own is made in it
+            folder = Path(made.enter_context(TemporaryDirectory(prefix=".knit-attributes-", dir=place)))
+            if has_attributes(folder):
+                yield folder
+                return
+    pytest.skip("no file system here lets us set attributes")
+
+
+@pytest.fixture
+def node(valkey_url: str, home: Path) -> Iterator[Node]:
+    folder = home / "certs"
     folder.mkdir()
-    reloads = tmp_path / "reloads"
+    reloads = home / "reloads"
     settings = NodeSettings(
         valkey_url=valkey_url,
         index_key=LAYOUT.index,
@@ -165,7 +205,7 @@ def node(valkey_url: str, tmp_path: Path) -> Iterator[Node]:
         reload_cmd=f"echo reloaded >> {reloads}",
         reload_timeout=timedelta(seconds=5),
         roots=(str(folder),),
-        state_dir=str(tmp_path / "state"),
+        state_dir=str(home / "state"),
         log_level="info",
         child_environment={name: text for name, text in os.environ.items() if not name.startswith("KNIT_")},
     )

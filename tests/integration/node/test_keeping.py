@@ -22,7 +22,7 @@ from knit.node.folders import Folders
 from knit.node.moves import Move
 from knit.node.state import StateFolder
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher
+from tests.integration.node.conftest import Node, Publisher, attribute, with_attributes
 from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
 
 AS_ROOT = os.geteuid() == 0
@@ -257,6 +257,7 @@ def test_a_missing_folder_is_one_line(node: Node, publisher: Publisher, caplog: 
 
 
 @needs_root
+@with_attributes
 def test_in_a_folder_that_forbids_removal_files_do_not_pile_up_and_go_once_they_can(
     node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,9 +265,7 @@ def test_in_a_folder_that_forbids_removal_files_do_not_pile_up_and_go_once_they_
     publisher.pair("cert:a", old)
     loop = node.start()
     assert loop.once()
-    if subprocess.run(["chattr", "+a", node.folder], capture_output=True, check=False).returncode:  # noqa: S607
-        pytest.skip("no append-only folders on this file system")
-    try:
+    with attribute(node.folder, "a"):
         publisher.pair("cert:a", pki.pair(), generation=2)
         loop._pass(sweep=False)
         left = node.files()
@@ -277,8 +276,6 @@ def test_in_a_folder_that_forbids_removal_files_do_not_pile_up_and_go_once_they_
         named = {record.__dict__["path"] for record in caplog.records if "cannot be removed" in record.message}
         assert named == {f"{node.folder}/{name}" for name in left - {"www.key", "www.pem"}}
         assert len([record for record in caplog.records if "cannot be removed" in record.message]) == len(named)
-    finally:
-        subprocess.run(["chattr", "-a", node.folder], check=True)  # noqa: S607
     # Also by the next process, which has it from the state.
     node.once()
     assert node.files() == {"www.key", "www.pem"}

@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from knit.node.memory import Memory
 from knit.node.moves import Move, sha256
 from knit.node.state import StateFolder
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, small_disk
+from tests.integration.node.conftest import Node, Publisher, attribute, small_disk, with_attributes
 from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
 
 LEGACY = ("state.json", "journal.json")
@@ -483,6 +482,7 @@ def test_a_path_in_the_state_that_no_deployment_made_is_never_removed(node: Node
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="what only root can set")
+@with_attributes
 def test_a_state_that_may_not_be_touched_ends_no_node_and_is_said_once(
     node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -490,16 +490,12 @@ def test_a_state_that_may_not_be_touched_ends_no_node_and_is_said_once(
     assert node.once()
     publisher.pair("cert:a", pki.pair(), generation=2)
     log = Path(node.settings.state_dir, "state.log")
-    if subprocess.run(["chattr", "+i", log], capture_output=True, check=False).returncode:  # noqa: S607
-        pytest.skip("no immutable files on this file system")
-    try:
+    with attribute(log, "i"):
         loop = node.start()
         for _ in range(3):
             assert not loop._pass(sweep=False)
         (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
         assert "cannot be written" in line.__dict__["cause"]
-    finally:
-        subprocess.run(["chattr", "-i", log], check=True)  # noqa: S607
     assert loop._pass(sweep=False)
     assert node.reload_count == 2
 

@@ -13,7 +13,7 @@ import pytest
 
 from knit.node.told import LINES, Once
 from tests.integration.node import pki
-from tests.integration.node.conftest import LAYOUT, Node, Publisher, small_disk
+from tests.integration.node.conftest import LAYOUT, Node, Publisher, attribute, small_disk, with_attributes
 
 MANY = 200
 PAIR = pki.pair()
@@ -165,6 +165,7 @@ def test_a_disk_that_became_read_only_is_one_line_and_leaves_nothing_to_remove(
 
 
 @needs_root
+@with_attributes
 def test_rights_of_others_that_cannot_be_taken_away_are_said_once(
     node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,15 +174,11 @@ def test_rights_of_others_that_cannot_be_taken_away_are_said_once(
     assert loop.once()
     key = node.folder / "www.key"
     key.chmod(0o644)
-    if subprocess.run(["chattr", "+i", key], capture_output=True, check=False).returncode:  # noqa: S607
-        pytest.skip("no immutable files on this file system")
-    try:
+    with attribute(key, "i"):
         for _ in range(3):
             loop._pass(sweep=False)
         (line,) = said(caplog)
         assert "cannot be taken away" in line.__dict__["cause"]
-    finally:
-        subprocess.run(["chattr", "-i", key], check=True)  # noqa: S607
 
 
 def test_rights_to_many_files_and_many_that_are_published_no_longer_are_a_line_each(
@@ -205,14 +202,13 @@ def test_rights_to_many_files_and_many_that_are_published_no_longer_are_a_line_e
 
 
 @needs_root
+@with_attributes
 def test_a_temporary_file_that_stays_is_named_by_the_next_process_too(
     node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher.pair("cert:a", PAIR)
     assert node.once()
-    if subprocess.run(["chattr", "+a", node.folder], capture_output=True, check=False).returncode:  # noqa: S607
-        pytest.skip("no append-only folders on this file system")
-    try:
+    with attribute(node.folder, "a"):
         publisher.pair("cert:a", pki.pair(age=0.5), generation=2)
         for _ in range(2):
             caplog.clear()
@@ -221,8 +217,6 @@ def test_a_temporary_file_that_stays_is_named_by_the_next_process_too(
                 assert not loop._pass(sweep=False)
             paths = [record.__dict__["path"] for record in said(caplog) if "cannot be removed" in record.message]
             assert len(paths) == len(set(paths)) == 4
-    finally:
-        subprocess.run(["chattr", "-a", node.folder], check=True)  # noqa: S607
 
 
 def test_a_temporary_file_that_cannot_be_reached_is_named_once_and_tried_again(
