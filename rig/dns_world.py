@@ -42,7 +42,7 @@ class Zone:
 
     def has(self, owner: str) -> bool:
         """Whether the owner exists, if only as an empty non-terminal."""
-        return any(name == owner or name.endswith(f".{owner}") for name, _ in self.records)
+        return any(name == owner or name.endswith(f".{owner}") for name, _ in list(self.records))
 
     def rrset(self, owner: str, kind: str, ttl: int = 60) -> dns.rrset.RRset | None:
         """The record set, or None."""
@@ -83,7 +83,7 @@ class NameServer:
         if zone is None:
             answer.set_rcode(dns.rcode.REFUSED)
             return answer
-        cut = next((o for (o, k) in zone.records if k == "NS" and o != zone.name and within(owner, o)), None)
+        cut = next((o for (o, k) in list(zone.records) if k == "NS" and o != zone.name and within(owner, o)), None)
         if cut is not None:
             answer.authority.append(_found(zone.rrset(cut, "NS")))
             return answer

@@ -108,7 +108,7 @@ PLACES = [
     (["--valkey-key", "a\x07b"], "valkey_key .* must be printable"),
     (["--provider", "cloudflair"], "unknown DNS provider 'cloudflair'; did you mean cloudflare"),
     (["--provider", "desec@"], "provider 'desec@'"),
-    (["--issuer", "vault"], "issuer 'vault': must be acme"),
+    (["--issuer", "vault"], "issuer 'vault' is not configured here"),
     (["--key-type", "dsa"], "key_type 'dsa': must be one of ec256"),
     (["--renew-before", "30 days"], "renew_before '30 days': must be a positive duration"),
     (["--profile", "a b"], "profile 'a b': must be one word"),

@@ -149,7 +149,7 @@ def test_a_wait_that_the_ca_asks_for_is_told_and_ctrl_c_leaves_it_to_the_workers
     command = waiting(scripted)
     wait_until(lambda: "as the CA asks: " in command.text(), "the wait is told", seconds=30)
     command.send(signal.SIGINT)
-    assert command.wait(seconds=2) == 130
+    assert command.wait(seconds=10) == 130
     assert "knit: interrupted; the workers go on with it; `knit show 1` tells how far they are" in command.text()
 
 
@@ -166,7 +166,7 @@ def test_ctrl_c_is_answered_at_once_and_says_who_goes_on(scripted: Scene) -> Non
     nobody = waiting(scripted)
     wait_until(lambda: "worker-renew does not run" in nobody.text(), "it waits", seconds=30)
     nobody.send(signal.SIGINT)
-    assert nobody.wait(seconds=2) == 130
+    assert nobody.wait(seconds=10) == 130
     assert "interrupted; it begins once somebody works: start worker-renew and worker-control" in nobody.text()
 
 
