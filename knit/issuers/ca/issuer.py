@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from knit.core.authority import Authority
 from knit.core.constraints import Subtrees, refusal
 from knit.core.model.attempt import IssueRequest
 from knit.core.signing import Plan
-from knit.errors import IdentifierRejected, Refused
+from knit.errors import AccountUnusable, IdentifierRejected, Refused
 from knit.issuers.serials import new_serial
 from knit.ports.issuances import Issuances
 from knit.ports.issuing import Keep
 from knit.ports.journal import Journal
 from knit.ports.process import Clock
 from knit.ports.solving import Prover
+
+log = logging.getLogger(__name__)
 
 ORDER: Final = "serial:"
 NUMBERED: Final = re.compile(r"serial:([0-9a-f]{1,32})")
@@ -66,13 +69,14 @@ class CaIssuer:
         self._limits = (*authority.chain.limits, own)
 
     def issue(self, request: IssueRequest, journal: Journal, prover: Prover, keep: Keep = lambda _: None) -> bytes:
-        """See ports.Issuer. Raises IdentifierRejected for names it may not issue for, Refused when it cannot issue."""
+        """See ports.Issuer. Raises IdentifierRejected for other names than its own, AccountUnusable at its end."""
         self._check(request)
+        begins, ends = self._valid()
         serial = _serial_of(request.order_url)
         if serial is None:
             serial = self._serial()
             journal.ordered(f"{ORDER}{serial:x}")
-        plan = self._plan(serial, request.names)
+        plan = Plan(serial=serial, names=request.names, not_before=begins, not_after=ends)
         journal.finalizing()
         plan = self._issuances.record(self._authority.chain.directory, request.cert_id, plan)
         policy = self._policy
@@ -108,13 +112,19 @@ class CaIssuer:
         if (why := refusal(request.names, self._limits)) is not None:
             raise IdentifierRejected(f"issuer {self.name}: {why}")
 
-    def _plan(self, serial: int, names: tuple[str, ...]) -> Plan:
+    def _valid(self) -> tuple[datetime, datetime]:
         chain, now = self._authority.chain, self._clock()
         valid = signing.dates(now, self._policy.lifetime, chain.begins, chain.ends)
         if valid is None:
             span = f"from {chain.begins:%Y-%m-%dT%H:%M:%SZ} to {chain.ends:%Y-%m-%dT%H:%M:%SZ}"
-            raise Refused(f"issuer {self.name}: its certificate is valid {span}: nothing can be issued under it now")
-        return Plan(serial=serial, names=names, not_before=valid[0], not_after=valid[1])
+            raise AccountUnusable(
+                f"issuer {self.name}: its certificate is valid {span}: nothing is issued under it now"
+            )
+        if valid[1] == chain.ends:
+            log.warning(
+                "certificate ends with its CA", extra={"issuer": self.name, "ends": f"{chain.ends:%Y-%m-%dT%H:%M:%SZ}"}
+            )
+        return valid
 
 
 def _serial_of(order: str | None) -> int | None:

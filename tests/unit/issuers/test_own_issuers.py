@@ -13,7 +13,7 @@ from knit.core import x509 as certificates
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle, CertId, KeyType
 from knit.core.signing import Plan, Revoked
-from knit.errors import IdentifierRejected, LeaseLost, Refused
+from knit.errors import AccountUnusable, IdentifierRejected, LeaseLost, Refused
 from knit.issuers.ca import CaIssuer, Policy
 from knit.issuers.selfsigned import SelfSignedIssuer
 from knit.ports.issuances import NextList
@@ -129,8 +129,26 @@ def test_what_a_ca_of_our_own_does_not_have_is_refused_instead_of_ignored() -> N
 
 def test_a_ca_that_is_over_issues_nothing_and_says_until_when_it_was_valid() -> None:
     world = World(now=ISSUING.chain.ends)
-    with pytest.raises(Refused, match=f"its certificate is valid .* to {ISSUING.chain.ends:%Y-%m-%dT%H:%M:%SZ}"):
+    with pytest.raises(
+        AccountUnusable, match=f"its certificate is valid .* to {ISSUING.chain.ends:%Y-%m-%dT%H:%M:%SZ}"
+    ):
         world.issue()
+    assert world.steps == [], "so the next issuer of the certificate may be asked"
+
+
+def test_a_certificate_that_is_cut_short_by_the_end_of_its_ca_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    World().issue()
+    assert caplog.records == []
+    World().issue(lifetime=51 * DAY)
+    (record,) = caplog.records
+    assert record.getMessage() == "certificate ends with its CA"
+
+
+def test_a_key_that_is_kept_gets_another_certificate_from_the_next_attempt() -> None:
+    world = World()
+    first, second = world.issue(), world.issue()
+    assert len(world.plans) == 2
+    assert certificates.leaf(first).spki_sha256 == certificates.leaf(second).spki_sha256
 
 
 def test_a_revocation_goes_by_the_serial_number_and_a_list_says_it() -> None:
