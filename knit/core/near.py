@@ -13,15 +13,16 @@ def near(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """The known words that are nearest to this one, at most three; none where all are far, or too many are near.
 
     Near is a word with one or two letters wrong, left out, doubled or exchanged, and else one that begins like this
-    one, or that has all of its parts.
+    one, or that has all of its parts; where those are too many, those alone that begin like it.
     """
     words = sorted(set(known))
     slips = {one: _slips(word, one) for one in words if abs(len(one) - len(word)) < BEGINNING}
     fewest = min(slips.values(), default=len(word))
     if fewest <= (1 if len(word) < SHORT else 2):
         return tuple(one for one in words if slips.get(one) == fewest)[:MOST]
-    alike = tuple(one for one in words if _begins(word, one) or _parts(word) <= _parts(one))
-    return alike if len(alike) <= MOST else ()
+    begun = tuple(one for one in words if _begins(word, one))
+    alike = tuple(one for one in words if one in begun or _parts(word) <= _parts(one))
+    return next((found for found in (alike, begun) if len(found) <= MOST), ())
 
 
 def _begins(word: str, known: str) -> bool:

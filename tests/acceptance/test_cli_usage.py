@@ -117,7 +117,7 @@ def test_help_on_one_command() -> None:
         (["account", "forgt"], "no such command 'forgt'; did you mean forget?"),
         (["issuers", "--jsn"], "no such option '--jsn'; did you mean --json?"),
         (["renew", "--forse"], "no such option '--forse'; did you mean --force?"),
-        (["add", "--key", "x"], "did you mean --key-path or --key-type or --valkey-key?"),
+        (["add", "--key", "x"], "did you mean --key-path or --key-type?"),
         (["renew", "--wait"], "--wait goes only with --once, --id or --domains"),
         (["renew", "--id", "1", "--once"], "--once goes only without --id and --domains"),
         (["renew", "--once=perhaps"], "must be true or false"),

@@ -18,10 +18,10 @@ from workers.actors import Actors
 from workers.later import Later
 from workers.wiring import wire
 
-DUE = 400
+DUE = 200
 LISTED = (
     "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
-    "select 'n' || i || '.example.org', 'exec', 'k' || i, '/' || i || '.crt', '/' || i || '.key' "
+    "select 'n' || i || '.example', 'exec', 'k' || i, '/' || i || '.crt', '/' || i || '.key' "
     "from generate_series(1, %s) i"
 )
 
