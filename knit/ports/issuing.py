@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from knit.core.model.attempt import IssueRequest
+from knit.core.model.certificate import Bundle
 from knit.core.model.issuer import Account, Remembered, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
@@ -44,6 +45,17 @@ class Revoker(Protocol):
         """Gives since when it is revoked. `serial` is hex, as recorded; `reason` is a word of RFC 5280 section 5.3.1.
 
         Raises Refused for a number that it has not issued.
+        """
+
+
+class BundleRevoker(Protocol):
+    """An issuer that takes back a certificate which it is shown, whoever ordered it."""
+
+    def revoke_bundle(self, bundle: Bundle, reason: str) -> None:
+        """It is revoked when this returns; one that was revoked before is no error. `reason` as for Revoker.
+
+        The key is used, and then signs, only where our account may not revoke it.
+        Raises Unreachable, AccountLimited, IssuerDown; Refused in the issuer's own words.
         """
 
 

@@ -51,6 +51,7 @@ def revoke(ca: Authority, signed: Signed, _ident: str) -> Answer:
     if known.revoked:
         raise Refusal(Kind.ALREADY_REVOKED, "the certificate is revoked already")
     ca.book.keep_certificate(replace(known, revoked=True))
+    ca.ledger.count("revoked", known.names)
     return Answer()
 
 

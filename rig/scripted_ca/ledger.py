@@ -44,7 +44,10 @@ class Ledger:
         self._peak = 0
 
     def count(self, what: str, names: Iterable[str]) -> None:
-        """Count an event of a name set: orders, finalized, issued, downloaded, challenges, failed_authzs, replacing."""
+        """Count an event of a name set.
+
+        Events: orders, finalized, issued, downloaded, revoked, challenges, failed_authzs, replacing.
+        """
         self._names[name_set(names)][what] += 1
         self._totals[what] += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Final
 
 from knit.core.ari import Answer
 from knit.core.model.attempt import IssueRequest
+from knit.core.model.certificate import Bundle
 from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
@@ -22,7 +24,8 @@ from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.origin import Origin, roots, trust
 from knit.issuers.acme.polling import Poller
-from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, error_of, kept
+from knit.issuers.acme.problems import ACCOUNT, KEPT, Problem, ProblemReply, error_of, kept
+from knit.issuers.acme.revoking import der_of, revoke, revoke_by_key
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection
@@ -32,6 +35,8 @@ from knit.ports.journal import Journal
 from knit.ports.leases import Leases
 from knit.ports.process import Clock, Sleep
 from knit.ports.solving import Prover
+
+log = logging.getLogger(__name__)
 
 DIRECTORY_SECONDS: Final = 3600.0
 
@@ -140,6 +145,22 @@ class AcmeIssuer:
                 raise error_of(refused.problem) from None
             return None if url is None else ari.ask(network, url, ari_id, self._clock())
 
+    def revoke_bundle(self, bundle: Bundle, reason: str) -> None:
+        """See ports.BundleRevoker. By our account; where it may not, by the certificate's own key."""
+        with self._network() as network:
+            try:
+                session = self._session(network)
+                revoke(network, session.directory, der_of(bundle), reason)
+            except ProblemReply as refused:
+                if refused.problem.code not in ACCOUNT:
+                    raise error_of(refused.problem) from None
+            except CredentialsRejected:
+                # Another account's certificate can be revoked without any account of ours.
+                log.info("no account here to revoke with: asking by the certificate's key", extra={"issuer": self.name})
+            else:
+                return
+            revoke_by_key(network, self._directory(network), bundle, reason)
+
     def close(self) -> None:
         """End the connections that nobody uses."""
         while self._idle:
@@ -208,6 +229,12 @@ class AcmeIssuer:
         return _Shared(
             directory=directory, signer=Signer(account.private_key), account=account, read_at=time.monotonic()
         )
+
+    def _directory(self, network: Network) -> Directory:
+        try:
+            return self._shared.directory if self._shared is not None else self._read(network)
+        except ProblemReply as refused:
+            raise error_of(refused.problem) from None
 
     def _read(self, network: Network) -> Directory:
         try:

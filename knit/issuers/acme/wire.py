@@ -39,6 +39,7 @@ class Directory:
     new_account: str | None
     new_order: str
     renewal_info: str | None
+    revoke_cert: str | None
     profiles: Mapping[str, object]
     account_binding: bool
     terms_of_service: str | None
@@ -61,6 +62,7 @@ class Directory:
             new_account=urls.get("newAccount"),
             new_order=urls["newOrder"],
             renewal_info=urls.get("renewalInfo"),
+            revoke_cert=urls.get("revokeCert"),
             profiles=_dict(meta.get("profiles")),
             account_binding=meta.get("externalAccountRequired") is True,
             terms_of_service=https(meta.get("termsOfService")),

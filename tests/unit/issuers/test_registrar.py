@@ -116,6 +116,7 @@ def directory(*, binding: bool) -> Directory:
         new_account=url,
         new_order=url,
         renewal_info=None,
+        revoke_cert=None,
         profiles={},
         terms_of_service=None,
         account_binding=binding,
