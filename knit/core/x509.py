@@ -110,7 +110,7 @@ def ari_id(certificate: x509.Certificate) -> str | None:
         return None
     number = certificate.serial_number
     # The DER integer, whose first bit is the sign: a leading zero byte where the number would look negative.
-    serial = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    serial = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
     return f"{_b64(found)}.{_b64(serial)}"
 
 
