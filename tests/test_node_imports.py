@@ -47,3 +47,11 @@ def test_a_command_does_not_load_the_list_of_public_suffixes_before_it_needs_it(
     assert "publicsuffixlist" not in modules_after(
         "import knit.cli.app, knit.cli.listed, knit.core.budget, workers.once"
     )
+
+
+def test_a_command_that_reads_the_list_does_not_load_what_judges_changes_to_it() -> None:
+    loaded = modules_after(
+        "from knit.app.console import Console; Console(None, None).certs; import knit.cli.listed, knit.store.list.certs"
+    )
+    assert "knit.store.list.certs" in loaded
+    assert not loaded & {"knit.core.wanted", "knit.core.placement", "knit.core.value", "knit.core.model.attempt"}

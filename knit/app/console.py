@@ -37,7 +37,7 @@ class Console:
         """The list of certificates."""
         from knit.store.list.certs import Certs
 
-        return Certs(self.database, self._allowed)
+        return Certs(self.database, lambda: self._allowed)
 
     @property
     def edit(self) -> EditList:

@@ -176,12 +176,23 @@ class Database:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with _lent(self._source) as connection, _left_if_stale(connection):
-                    return work(connection)
+                return self._once(work)
             except psycopg.Error as e:
                 if not _worth_repeating(e) or time.monotonic() > deadline:
                     raise in_our_words(e) from None
             time.sleep(PAUSE)
+
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        """Closes a session that would refuse the same again, such as one to a server that is now a standby."""
+        connection = self._source.take()
+        try:
+            return work(connection)
+        except psycopg.Error as e:
+            if _is_stale(e):
+                connection.close()
+            raise
+        finally:
+            self._source.give(connection)
 
 
 @contextmanager
@@ -201,17 +212,6 @@ def _lent(source: Source) -> Iterator[Connection]:
         yield connection
     finally:
         source.give(connection)
-
-
-@contextmanager
-def _left_if_stale(connection: Connection) -> Iterator[None]:
-    """Close a session that would refuse the same again, such as one to a server that is now a standby."""
-    try:
-        yield
-    except psycopg.Error as e:
-        if _is_stale(e):
-            connection.close()
-        raise
 
 
 def _is_stale(error: psycopg.Error) -> bool:

@@ -16,6 +16,9 @@ Row = dict[str, Any]
 """What a query gives: columns by name."""
 
 NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+LAYOUT = re.compile(r"^ +|^ *--.*\n", re.MULTILINE)
+"""What only a reader of the file needs. psycopg parses a long statement anew each time, and layout counts."""
+
 LISTS = ("{issued", "{spec", "{wanted", "{attempt")
 
 
@@ -29,4 +32,5 @@ def queries(subject: str) -> Mapping[str, str]:
 
         text = expanded(text)
     _, *pieces = NAME.split(text)
-    return MappingProxyType(dict(zip(pieces[::2], pieces[1::2], strict=True)))
+    statements = (LAYOUT.sub("", piece) for piece in pieces[1::2])
+    return MappingProxyType(dict(zip(pieces[::2], statements, strict=True)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from psycopg.types.json import Jsonb
@@ -84,8 +83,11 @@ class Attempts:
             "reason": reason.value,
             "names": list(spec.names),
             "provider": spec.provider,
-            **asdict(asked),
+            "issuer": asked.issuer,
+            "directory": asked.directory,
             "key_type": asked.key_type.value,
+            "profile": asked.profile,
+            "preferred_chain": asked.preferred_chain,
             "spki_sha256": spki_sha256,
             "newest": newest,
             "replaces": replaces,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Certs:
     """What the command line does to the list."""
 
-    def __init__(self, database: Database, allowed: Allowed) -> None:
+    def __init__(self, database: Database, allowed: Callable[[], Allowed]) -> None:
         self._database = database
         self._allowed = allowed
         self._sql = queries("list/certs")
@@ -35,7 +35,7 @@ class Certs:
         """See the port `CertList`. Enabled, if asked for, and with the key's tombstone lifted."""
         from knit.store.list.adoption import adopt  # It needs the model: see above.
 
-        adopt(self._database, self._allowed)
+        adopt(self._database, self._allowed())
         return self._database.together(lambda connection: self._edited(connection, which, decide, enable=enable))
 
     def _edited(
@@ -50,7 +50,7 @@ class Certs:
         from knit.store.list.adoption import Adopter
         from knit.store.rows import wanted_from
 
-        adopter = Adopter(connection, self._allowed)
+        adopter = Adopter(connection, self._allowed())
         adopter.lock()
         row = self._entry(connection, which)
         before = None if row is None else wanted_from(row)

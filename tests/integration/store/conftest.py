@@ -84,7 +84,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.certs = Certs(database, ALLOWED)
+        self.certs = Certs(database, lambda: ALLOWED)
         self.list = EditList(store=self.certs, known=str, allowed=ALLOWED)
         self.passes = Passes(database, ALLOWED)
         self.home = Installations(database)
