@@ -24,6 +24,7 @@ from knit.settings.environment import Environment
 from knit.settings.issuers import Acme, described
 from knit.settings.variables import SETTINGS
 from knit.store.accounts.accounts import Accounts
+from knit.store.accounts.sealing import Seal
 from knit.store.database import Database
 from knit.store.leases.leases import Leases
 
@@ -69,7 +70,7 @@ class Checking:
     def _account_uri(self) -> str | None:
         """Our account, where this machine knows the database."""
         terms = self.acme.terms
-        account = None if self.database is None else Accounts(self.database).get(terms.directory, terms.name)
+        account = None if self.database is None else Accounts(self.database, Seal()).kept(terms.directory, terms.name)
         return None if account is None else account.uri
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from knit.flows.edit_list import EditList
     from knit.ports.centre import Bell, Centre
     from knit.ports.events import Events
-    from knit.ports.issuing import AccountBook, IssuerBook
+    from knit.ports.issuing import AccountBook, AccountSealing, IssuerBook
     from knit.ports.list import Certs
     from knit.settings.central import Central
 
@@ -61,12 +61,19 @@ class Console:
 
         return Agendas(self.database)
 
-    @cached_property
-    def accounts(self) -> AccountBook:
-        """Our accounts at CAs."""
+    def accounts(self, keys: Sequence[bytes]) -> AccountBook:
+        """Our accounts at CAs, sealed with the first of these keys."""
         from knit.store.accounts.accounts import Accounts
+        from knit.store.accounts.sealing import Seal
 
-        return Accounts(self.database)
+        return Accounts(self.database, Seal(keys))
+
+    def sealing(self, keys: Sequence[bytes]) -> AccountSealing:
+        """Seals account keys with the first of these keys."""
+        from knit.store.accounts.reseal import Resealing
+        from knit.store.accounts.sealing import Seal
+
+        return Resealing(self.database, Seal(keys))
 
     @cached_property
     def issuers(self) -> IssuerBook:

@@ -19,25 +19,29 @@ from knit.ports.renewal_info import Adviser
 from knit.settings.issuers import Acme, Openable
 from knit.settings.own_issuers import OwnCa, SelfSigned
 from knit.store.accounts import accounts
+from knit.store.accounts.sealing import Seal
 from knit.store.database import Database
 
 if TYPE_CHECKING:
     from knit.issuers.ca import CaIssuer
 
 
-def open_issuers(settings: Sequence[Openable], database: Database, leases: Leases, sleep: Sleep) -> Registry:
+def open_issuers(
+    settings: Sequence[Openable], database: Database, seal: Seal, leases: Leases, sleep: Sleep
+) -> Registry:
     """Each is opened by the first certificate that asks for it, so that one which cannot be stops no others.
 
+    Account keys are kept with this seal.
     The only one is opened now: nothing could be issued without it. Raises Misconfigured.
     """
-    openers = {one.terms.name: partial(issuer, one, database, leases, sleep) for one in settings}
+    openers = {one.terms.name: partial(issuer, one, database, seal, leases, sleep) for one in settings}
     registry = Registry(openers)
     if len(openers) == 1:
         registry.issuer(*openers)
     return registry
 
 
-def issuer(settings: Openable, database: Database, leases: Leases, sleep: Sleep) -> Issuer:
+def issuer(settings: Openable, database: Database, seal: Seal, leases: Leases, sleep: Sleep) -> Issuer:
     """Of whatever kind. Raises Misconfigured."""
     match settings:
         case OwnCa():
@@ -47,7 +51,7 @@ def issuer(settings: Openable, database: Database, leases: Leases, sleep: Sleep)
 
             return SelfSignedIssuer(settings.terms.name, settings.lifetime, now)
         case Acme():
-            return acme(settings, accounts.Accounts(database), leases, sleep)
+            return acme(settings, accounts.Accounts(database, seal), leases, sleep)
 
 
 def own_ca(settings: OwnCa, database: Database) -> CaIssuer:

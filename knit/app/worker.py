@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
+from knit.settings.issuers import Acme
+from knit.store.accounts.sealing import Seal
 from knit.store.database import Database
 from knit.store.journal.attempts import Attempts
 from knit.store.journal.holding import Holding
 from knit.store.leases.centre import Centre
 from knit.store.leases.leases import Leases
 from knit.store.passes.agenda import Agendas
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS = 5
 """To Postgres, per process: a connection is held for one statement, and renewals mostly wait."""
@@ -58,7 +63,9 @@ def open_worker(
         stores = open_stores(settings, database, opened, tell)
         leases = stores.leases
         holding = Holding(database, leases)
-        issuers = open_issuers(settings.openable, database, leases, sleep)
+        if not settings.secret_keys and any(isinstance(one, Acme) for one in settings.openable):
+            log.warning("keys of ACME accounts lie in PostgreSQL in clear: KNIT_SECRET_KEY is not set")
+        issuers = open_issuers(settings.openable, database, Seal(settings.secret_keys), leases, sleep)
         opened.callback(issuers.close)
         proofs = proving(env, settings.dns, sleep, LeasedLocks(leases, sleep), holding.removed)
         renew = Renew(

@@ -77,13 +77,14 @@ def test(*, name: str, as_records: bool) -> int:
     from knit.app.surveying import survey
     from knit.cli.dns import lines
     from knit.core.findings import failed
+    from knit.settings.central import secret_keys
     from knit.settings.issuers import described
 
-    central = settings()
+    central, environment = settings(), Environment.of_process()
     terms = central.rules.named(name)
-    (one,) = (one for one in described(Environment.of_process()).openable() if one.terms.name == terms.name)
+    (one,) = (one for one in described(environment).openable() if one.terms.name == terms.name)
     with connected(central) as console:
-        findings = survey(one, console.database, sleep)
+        findings = survey(one, console.database, secret_keys(environment), sleep)
     if as_records:
         as_json([{"subject": f.subject, "verdict": f.verdict.value, "text": f.text} for f in findings])
     else:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
-from knit.core.model.issuer import Account, Remembered, Terms
+from knit.core.model.issuer import Account, AccountKept, Remembered, Sealed, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
 
@@ -70,7 +70,10 @@ class Accounts(Protocol):
     """The ACME accounts in Postgres, one for each directory and issuer."""
 
     def get(self, directory: str, issuer: str) -> Account | None:
-        """That of this issuer; else that of the issuer of the plain variables, if it has one at this directory."""
+        """That of this issuer; else that of the issuer of the plain variables, if it has one at this directory.
+
+        Raises Misconfigured where its key is sealed and cannot be opened here.
+        """
 
     def save(self, account: Account) -> None:
         """Insert it, or replace the one of the same directory and issuer. Called with the account's lease held."""
@@ -82,11 +85,28 @@ class Accounts(Protocol):
 class AccountBook(Accounts, Protocol):
     """The accounts as somebody at a shell mends them."""
 
-    def forget(self, account: Account, key: str | None) -> int:
+    def kept(self, directory: str, issuer: str) -> AccountKept | None:
+        """What is known of the account that `get` gives, without opening its key."""
+
+    def forget(self, account: AccountKept, key: str | None) -> int:
         """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.
 
         Gives how many those are.
         """
+
+
+class AccountSealing(Protocol):
+    """Account keys that already lie in PostgreSQL, as somebody at a shell seals them."""
+
+    def run(self, issuer: str | None, *, keep_original: bool) -> Sequence[Sealed]:
+        """Those of one issuer, or all; gives what lies how from now on.
+
+        `keep_original`: what lies in the table of the Go knit stays as that one can read it. Raises Misconfigured
+        without a key to seal with, and for what cannot be opened: then the others are sealed all the same.
+        """
+
+    def purge(self) -> Sequence[str]:
+        """Have PostgreSQL drop old versions of rows from their files; gives the tables where it could not."""
 
 
 class IssuerMemory(Protocol):

@@ -111,6 +111,7 @@ class Worker:
     issuers: tuple[Terms, ...]
     default: tuple[str, ...]
     openable: tuple[Openable, ...]
+    secret_keys: tuple[bytes, ...] = field(repr=False)
     dns: Dns
     log_level: str
 
@@ -129,6 +130,7 @@ class Worker:
             issuers=who.terms,
             default=who.default,
             openable=who.openable(),
+            secret_keys=secret_keys(env),
             dns=Dns.read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )
@@ -137,6 +139,11 @@ class Worker:
     def rules(self) -> Rules:
         """What decides when a certificate is due."""
         return _rules(self)
+
+
+def secret_keys(env: Environment) -> tuple[bytes, ...]:
+    """What seals and opens account keys; none: they lie in clear. Raises Misconfigured."""
+    return SETTINGS["KNIT_SECRET_KEY"].read(env) or ()
 
 
 def queue_url(env: Environment, *, must: bool) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from knit.core import address
 from knit.errors import Misconfigured
 
 LONGEST_FILE = 1 << 20
+SECRET_KEY_BYTES = 32
 
 ESCAPING = "; in a password / ? # % are written %2F %3F %23 %25"
 
@@ -230,3 +232,14 @@ def base64url(value: str) -> str:
         message = "base64url text as the CA gave it"
         raise ValueError(message)
     return value
+
+
+def secret_keys(value: str) -> tuple[bytes, ...]:
+    """Keys of 32 bytes, each in base64, separated by commas."""
+    try:
+        found = tuple(b64decode(one.strip(), validate=True) for one in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or any(len(one) != SECRET_KEY_BYTES for one in found):
+        raise ValueError(f"{SECRET_KEY_BYTES} bytes in base64, or several such, separated by commas")
+    return found

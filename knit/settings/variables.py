@@ -157,6 +157,16 @@ TABLE: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
+        "KNIT_SECRET_KEY",
+        parse.secret_keys,
+        None,
+        "Seals the keys of ACME accounts in PostgreSQL: 32 random bytes in base64, as `openssl rand -base64 32` gives. "
+        "Several, separated by commas: the first seals, all open. `knit account seal` seals what lies there already.",
+        (*ISSUING, "knit account"),
+        secret=True,
+        unset="account keys lie in clear, with a warning at each start",
+    ),
+    Setting(
         "KNIT_RENEW_THRESHOLD_DAYS",
         parse.integer(1, 3650),
         None,

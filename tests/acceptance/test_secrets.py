@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from knit.store.accounts.sealing import Place, Seal
 from rig.knot import Knot
 from rig.postgres import Postgres
 from rig.process import wait_until
@@ -139,9 +141,12 @@ def test_no_secret_leaks_while_valkey_refuses_keys_for_every_reason_it_has(watch
     secret_file, scratch = watched.postgres.data.parent / "tsig", knit.home / "scratch"
     secret_file.write_text(scene.servers.dns.key.secret)
     scratch.mkdir()
+    seal_key, seal_file = os.urandom(32), watched.postgres.data.parent / "seal"
+    seal_file.write_text(base64.b64encode(seal_key).decode() + "\n")
     del knit.settings["DNSUPDATE_TSIG_SECRET"]
     knit.settings |= {
         "DNSUPDATE_TSIG_SECRET_FILE": str(secret_file),
+        "KNIT_SECRET_KEY_FILE": str(seal_file),
         "KNIT_LOG_LEVEL": "debug",
         "TMPDIR": str(scratch),
     }
@@ -151,15 +156,19 @@ def test_no_secret_leaks_while_valkey_refuses_keys_for_every_reason_it_has(watch
     assert "the worker died" not in knit.logs(), "a bundle that waits for its publication is no failure"
     keys = key_blocks(watched.commands.text())
     assert len(keys) >= len(FIRST), "the scanner must know every key there was"
-    ((account,),) = scene.sql("select private_key from knit_accounts")
-    places = watched.places()
+    ((directory, kept),) = scene.sql("select directory, private_key from knit_accounts")
+    account = Seal((seal_key,)).open(kept, Place("acme", directory))
+    told = [knit.knit("account", *words) for words in (("seal",), ("seal", "--json"), ("forget", "--json"))]
+    assert [one.code for one in told] == [0, 0, 0]
+    places = watched.places() | {"commands": "".join(one.out + one.err for one in told).encode()}
     of_keys = [Secret.of_key(f"key {number}", pem) for number, pem in enumerate(sorted(keys))]
-    assert leaks(of_keys, places) == []
+    sealed = [Secret.of_key("account", account.encode()), Secret("seal", (seal_key[:16], seal_key[16:]))]
+    assert leaks([*of_keys, *sealed], places) == []
 
-    # Its row is where the account's key lives, in clear, and so the statement that writes it is in Postgres's log.
-    elsewhere = {name: data for name, data in places.items() if name not in ("database", "statement log")}
-    assert leaks([Secret.of_key("account", account.encode())], elsewhere) == []
-    assert places["database"].count(account.splitlines()[1].encode()) == 1
+    # The same eyes see it where it lies in clear.
+    scene.sql("update knit_accounts set private_key = %s", account)
+    seen = leaks(sealed, watched.places())
+    assert {line.partition(" as ")[0] for line in seen} == {"account in database", "account in statement log"}
     assert leaks([Secret.of_text("TSIG secret", scene.servers.dns.key.secret)], places) == []
     # The URL with the password is given to processes in their environment, and to the server when the role is made.
     given = {name: data for name, data in places.items() if name not in ("environments", "statement log")}

@@ -271,7 +271,7 @@ def test_an_issuer_is_asked_what_it_offers_and_spends_nothing(two: Two) -> None:
         who = described(environment(two.servers, text))
         (one,) = (one for one in who.openable() if one.terms.name == name)
         with Database.open(two.servers.database) as database:
-            found = survey(one, database, time.sleep)
+            found = survey(one, database, (), time.sleep)
         return {one.subject: (one.verdict.value, one.text) for one in found}
 
     with two.process(Life()) as flows:

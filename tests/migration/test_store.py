@@ -14,6 +14,7 @@ from knit.errors import Misconfigured
 from knit.store import schema
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.accounts.sealing import Seal
 from knit.store.database import Database
 from knit.store.passes.passes import Passes
 from knit.valkey.layout import Layout
@@ -71,7 +72,7 @@ def test_a_database_of_the_original_is_adopted_with_its_rows_and_its_account(dat
         assert passes.adopt() == 0
         assert [spec.names for spec in passes.unrecorded()] == [("example.org", "*.example.org"), ("b.example.org",)]
         assert [spec.id for spec in passes.unrecorded()] == [1, 2]
-        account = Accounts(database).original()
+        account = Accounts(database, Seal()).original()
     assert account is not None
     assert (account.email, account.private_key, account.uri) == ("a@example.org", "PEM", None)
 

@@ -31,6 +31,27 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountKept:
+    """What is known of an account without its key. `sealed_by`: id of the key that has sealed it; None: in clear."""
+
+    directory: str
+    issuer: str
+    email: str
+    uri: str | None
+    sealed_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """One account key after it was to be sealed. `result`: `sealed`, `sealed already` or `left as it was`."""
+
+    issuer: str
+    directory: str
+    table: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What one issuer is asked for: what is wanted of a certificate and, where that says nothing, the issuer's own."""
 

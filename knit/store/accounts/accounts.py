@@ -1,55 +1,76 @@
-"""ACME accounts. The account key is in Postgres in clear, as the original has it: guard the database accordingly."""
+"""ACME accounts. Keys are sealed and opened in this package only: everything else has them as PEM, in memory."""
 
 from __future__ import annotations
 
 import json
 from urllib.parse import urlsplit
 
-from knit.core.model.issuer import UNNAMED, Account
+from knit.core.model.issuer import UNNAMED, Account, AccountKept
+from knit.store.accounts.sealing import Place, Seal, sealed_by
 from knit.store.database import Database
 from knit.store.queries import Row, queries
+
+ORIGINAL = Place(UNNAMED, "")
+FIELDS = ("directory", "issuer", "email", "uri", "registration")
 
 
 class Accounts:
     """The port over knit_accounts, and over the table of the original."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, seal: Seal) -> None:
         self._database = database
+        self._seal = seal
         self._sql = queries("accounts/accounts")
 
     def get(self, directory: str, issuer: str) -> Account | None:
-        """The account registered, or about to be registered, at this directory; else the plain issuer's there."""
-        row = self._database.row(self._sql["get"], {"directory": directory, "issuer": issuer, "plain": UNNAMED})
-        return None if row is None else _account(row)
+        """The account registered, or about to be registered, at this directory; else the plain issuer's there.
+
+        Raises Misconfigured where its key is sealed and cannot be opened here.
+        """
+        row = self._row(directory, issuer)
+        return None if row is None else self._opened(row, Place(str(row["issuer"]), directory))
+
+    def kept(self, directory: str, issuer: str) -> AccountKept | None:
+        """What is known of that account without opening its key."""
+        row = self._row(directory, issuer)
+        if row is None:
+            return None
+        known = {name: row[name] for name in FIELDS if name != "registration"}
+        return AccountKept(**known, sealed_by=sealed_by(str(row["private_key"])))
 
     def save(self, account: Account) -> None:
         """Insert it, or replace the one of the same directory and issuer."""
-        fields = ("directory", "issuer", "email", "private_key", "uri", "registration")
-        self._database.write(self._sql["save"], {name: getattr(account, name) for name in fields})
+        known = {name: getattr(account, name) for name in FIELDS}
+        self._database.write(self._sql["save"], known | {"private_key": self._closed(account, account.private_key)})
 
-    def forget(self, account: Account, key: str | None) -> int:
+    def forget(self, account: AccountKept, key: str | None) -> int:
         """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.
 
         Gives how many those are.
         """
-        row = self._database.row(
-            self._sql["forget"], {"directory": account.directory, "issuer": account.issuer, "key": key}
-        )
+        known = {"directory": account.directory, "issuer": account.issuer}
+        row = self._database.row(self._sql["forget"], known | {"key": key and self._closed(account, key)})
         return 0 if row is None else int(row["due"])
 
     def original(self) -> Account | None:
         """The account the original Go knit registered; its table does not tell at which directory."""
         row = self._database.row(self._sql["original"])
-        return None if row is None else _account({**row, "directory": "", "issuer": UNNAMED, "uri": None})
+        return None if row is None else self._opened({**row, "directory": "", "issuer": UNNAMED, "uri": None}, ORIGINAL)
 
-    def original_host(self) -> str | None:
-        """The host of the CA that knows the original's account, from the account's URI."""
-        account = self.original()
-        return None if account is None else _host(account.registration)
+    def _row(self, directory: str, issuer: str) -> Row | None:
+        return self._database.row(self._sql["get"], {"directory": directory, "issuer": issuer, "plain": UNNAMED})
+
+    def _opened(self, row: Row, place: Place) -> Account:
+        return Account(**{**row, "private_key": self._seal.open(str(row["private_key"]), place)})
+
+    def _closed(self, account: Account | AccountKept, key: str) -> str:
+        return self._seal.close(key, Place(account.issuer, account.directory))
 
 
-def _account(row: Row) -> Account:
-    return Account(**row)
+def original_host(database: Database) -> str | None:
+    """The host of the CA that knows the original's account, from the account's URI."""
+    row = database.row(queries("accounts/accounts")["original"])
+    return None if row is None else _host(str(row["registration"]))
 
 
 def _host(registration: str) -> str | None:

@@ -49,7 +49,7 @@ class IssuerMemory:
         return tuple(Remembered(**row) for row in self._database.rows(self._sql["all"]))
 
     def _of_the_original(self, name: str) -> str | None:
-        from knit.store.accounts.accounts import Accounts  # Seldom asked.
+        from knit.store.accounts.accounts import original_host  # Seldom asked.
 
-        host = Accounts(self._database).original_host() if name == UNNAMED else None
+        host = original_host(self._database) if name == UNNAMED else None
         return None if host is None else of_host(host)

@@ -17,7 +17,7 @@ from knit.core.value import FARTHEST, Parcel
 from knit.core.wanted import Allowed
 from knit.ports.passes import Mended, Removals
 from knit.ports.publication import Holder
-from knit.store.accounts.accounts import Accounts
+from knit.store.accounts.accounts import original_host
 from knit.store.columns import ISSUED
 from knit.store.database import Database
 from knit.store.journal.fencing import told
@@ -63,7 +63,7 @@ class Passes:
 
     def original_account_host(self) -> str | None:
         """Host of the ACME account that the Go knit registered in this database, if it did."""
-        return Accounts(self._database).original_host()
+        return original_host(self._database)
 
     def record_adopted(self, issued: Issued, spki_sha256: str, *, before: str | None = None) -> None:
         """Record the facts of a value that was found published, in place of those with the hash `before`."""

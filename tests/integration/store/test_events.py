@@ -24,6 +24,7 @@ from knit.flows.proving import FORGIVEN
 from knit.ports.journal import Forgiven
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
+from knit.store.accounts.sealing import Seal
 from knit.store.database import Database
 from knit.store.events.events import EventLog
 from knit.store.leases.centre import Centre
@@ -274,14 +275,16 @@ def test_one_who_may_only_write_the_list_leaves_events_all_the_same(store: Store
 
 
 def test_issuers_and_accounts_are_told_without_their_keys(store: Store) -> None:
-    memory, accounts = IssuerMemory(store.database), Accounts(store.database)
+    memory, accounts = IssuerMemory(store.database), Accounts(store.database, Seal())
     memory.remember(TERMS)
     memory.remember(TERMS)
     memory.accept(replace(TERMS, directory="https://other.example/directory"))
     account = Account(directory=DIRECTORY, issuer="acme", email="a@example.org", private_key="PEM-CANARY")
     accounts.save(account)
     accounts.save(replace(account, uri="https://ca.example/acct/1"))
-    accounts.forget(account, None)
+    found = accounts.kept(DIRECTORY, "acme")
+    assert found is not None
+    accounts.forget(found, None)
     assert kinds(store) == [
         Kind.ISSUER_FIRST_USED,
         Kind.ISSUER_SWITCHED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from knit.settings.variables import TABLE, refuse_unknown
 
 SECRET = "s3cr3t-canary"
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}
+KEY, OTHER = (b64encode(letter * 32).decode() for letter in (b"k", b"o"))
 EAB = {"KNIT_ACME_EAB_KID": "kid", "KNIT_ACME_EAB_HMAC": "aG1hYw"}
 
 
@@ -89,6 +91,7 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
         None,
         "aA",
     ),
+    ("KNIT_SECRET_KEY", f"{KEY},{OTHER}", lambda v: worker(v).secret_keys, (), (b"k" * 32, b"o" * 32)),
     ("KNIT_RENEW_THRESHOLD_DAYS", "10", lambda v: worker(v).rules.policy.threshold, None, timedelta(days=10)),
     ("KNIT_RENEW_THRESHOLD_DAYS", "10", lambda v: central(v).rules.policy.threshold, None, timedelta(days=10)),
     ("KNIT_RENEW_INTERVAL", "1h30m", lambda v: scheduling(v).interval, timedelta(hours=12), timedelta(minutes=90)),
@@ -120,6 +123,8 @@ REFUSED: list[tuple[str, str, Reader, str]] = [
     ("KNIT_ACME_DEACTIVATE", "no", worker, "true or false"),
     ("KNIT_ACME_HOSTS", "https://a.example", worker, "host names"),
     ("KNIT_ACME_EAB_HMAC", f"{SECRET} !", lambda v: worker({**v, "KNIT_ACME_EAB_KID": "k"}), "base64url"),
+    ("KNIT_SECRET_KEY", SECRET, worker, "32 bytes in base64"),
+    ("KNIT_SECRET_KEY", f"{KEY},{SECRET}", worker, "32 bytes in base64"),
     ("KNIT_RENEW_THRESHOLD_DAYS", "0", worker, "from 1 to 3650"),
     ("KNIT_RENEW_THRESHOLD_DAYS", "thirty", worker, "from 1 to 3650"),
     ("KNIT_RENEW_INTERVAL", "0", scheduling, "such as 90s"),

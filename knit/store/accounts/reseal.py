@@ -1,0 +1,81 @@
+"""Account keys that lie in clear, or under older keys, are sealed under the first key; no clear copy stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from knit.core.model.issuer import UNNAMED, Sealed
+from knit.errors import Busy, CredentialsRejected, Misconfigured, Transient
+from knit.store.accounts.accounts import ORIGINAL
+from knit.store.accounts.sealing import Place, Seal
+from knit.store.database import Database
+from knit.store.queries import Row, queries
+
+TABLES: Final = {True: "knit_acme_account", False: "knit_accounts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resealing:
+    """Over both tables that hold account keys."""
+
+    database: Database
+    seal: Seal
+
+    def run(self, issuer: str | None, *, keep_original: bool) -> tuple[Sealed, ...]:
+        """Those of one issuer, or all; gives what lies how from now on.
+
+        `keep_original`: what lies in the table of the Go knit stays as that one can read it. Raises Misconfigured
+        without a key to seal with, and for what cannot be opened: then the others are sealed all the same.
+        """
+        if not self.seal.keys:
+            raise Misconfigured("KNIT_SECRET_KEY is not set: there is no key to seal with")
+        found, faults = [], []
+        for row in self._rows(issuer):
+            try:
+                found.append(self._sealed(row, keep_original=keep_original))
+            except Misconfigured as error:
+                faults.append(str(error))
+        if faults:
+            raise Misconfigured("; ".join(faults))
+        return tuple(found)
+
+    def purge(self) -> tuple[str, ...]:
+        """Have PostgreSQL write both tables anew, without the old versions of rows; gives those where it did not.
+
+        It cannot for whoever does not own the table, nor while a transaction is open that holds on to it.
+        """
+        return tuple(table for table in TABLES.values() if not self._rewritten(table))
+
+    def _rows(self, issuer: str | None) -> Iterator[Row]:
+        sql = queries("accounts/reseal")
+        yield from self.database.rows(sql["all"], {"issuer": issuer})
+        if issuer in (None, UNNAMED):
+            yield from self.database.rows(sql["original"], {"issuer": UNNAMED})
+
+    def _sealed(self, row: Row, *, keep_original: bool) -> Sealed:
+        original = row["directory"] == ""
+        place = ORIGINAL if original else Place(str(row["issuer"]), str(row["directory"]))
+        before, result = str(row["private_key"]), "sealed already"
+        key = self.seal.open(before, place)
+        if original and keep_original:
+            result = "left as it was"
+        elif not self.seal.is_current(before):
+            statement = queries("accounts/reseal")["seal_original" if original else "seal"]
+            after = {**row, "before": before, "after": self.seal.close(key, place)}
+            if self.database.write(statement, after) == 0:
+                raise Busy(f"the account key of issuer {place.issuer} was changed meanwhile: run it again")
+            result = "sealed"
+        return Sealed(issuer=place.issuer, directory=place.directory, result=result, table=TABLES[original])
+
+    def _rewritten(self, table: str) -> bool:
+        """PostgreSQL passes over a table of somebody else with a warning, so it is told by the table's file."""
+        sql = queries("accounts/reseal")
+        before = self.database.row(sql["file"], {"table": table})
+        try:
+            self.database.write(sql[f"rewrite_{table}"])
+        except (CredentialsRejected, Transient):
+            return False
+        held = self.database.row(sql["holding"]) is not None
+        return not held and self.database.row(sql["file"], {"table": table}) != before
