@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import time
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.timeout(180)
 def added(scene: Scene, *workers: str) -> Scene:
     """One certificate that nobody has heard of, and these processes, each of them there."""
     queue = scene.knit.settings["KNIT_QUEUE_URL"]
-    scene.knit.settings |= ALONE
+    # Without a key to seal with each start says that account keys lie in clear.
+    scene.knit.settings |= {**ALONE, "KNIT_SECRET_KEY": base64.b64encode(bytes(32)).decode()}
     scene.add(NAME)
     scene.knit.settings["KNIT_QUEUE_URL"] = queue
     for name in workers:
