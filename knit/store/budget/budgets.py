@@ -10,6 +10,7 @@ from knit.core.limits import SPENT_BY_ORDERS, Limit, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Rules, Wait
 from knit.store.database import Database
+from knit.store.journal.holding import PORTION
 from knit.store.queries import Row, queries
 
 
@@ -40,13 +41,15 @@ class Budgets:
 
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:
         """See the port."""
-        if waits:
-            planned = {
-                "ids": list(waits),
-                "untils": [wait.until for wait in waits.values()],
-                "whys": [wait.reason for wait in waits.values()],
+        planned = tuple(waits.items())
+        for start in range(0, len(planned), PORTION):
+            ids, found = zip(*planned[start : start + PORTION], strict=True)
+            portion = {
+                "ids": list(ids),
+                "untils": [wait.until for wait in found],
+                "whys": [wait.reason for wait in found],
             }
-            self._database.write(self._sql["wait"], {**planned, "policy": rules.fingerprint})
+            self._database.write(self._sql["wait"], {**portion, "policy": rules.fingerprint})
 
     def waiting(self) -> Sequence[CertId]:
         """See the port."""

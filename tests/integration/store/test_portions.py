@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.model.certificate import CertId
+from knit.core.model.decision import Wait
 from knit.errors import Refused
+from knit.store.budget.budgets import Budgets
 from knit.store.journal.holding import PORTION
 from tests.integration.store.conftest import RULES, Store
 
@@ -21,6 +23,12 @@ MANY = tuple(CertId(number) for number in range(1, 2 * PORTION + 2))
         pytest.param(
             lambda store: store.passes.plan_checks(dict.fromkeys(MANY, datetime.now(UTC) + timedelta(days=1)), RULES),
             id="what is not due",
+        ),
+        pytest.param(
+            lambda store: Budgets(store.database).wait(
+                dict.fromkeys(MANY, Wait(until=datetime.now(UTC) + timedelta(days=1), reason="no room")), RULES
+            ),
+            id="what has no room",
         ),
         pytest.param(lambda store: store.passes.asked(MANY), id="what workers were asked for"),
         pytest.param(lambda store: store.passes.complain(MANY, Refused("held back")), id="what is held back"),
