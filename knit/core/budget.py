@@ -147,6 +147,15 @@ def rounded(at: datetime, now: datetime) -> datetime:
     return now + TOGETHER * -((now - at) // TOGETHER)
 
 
+def look_again(at: datetime, ends: datetime, now: datetime) -> datetime:
+    """When a certificate that ends then, and has its turn at `at`, is looked at again.
+
+    Not later than it begins to expire soon: from then on it may use more of each bucket.
+    """
+    urgent_at = ends - SOON
+    return min(at, urgent_at) if urgent_at > now else at
+
+
 def taught(costs: Iterable[Cost], words: str, *, names_only: bool) -> tuple[Cost, ...]:
     """Which of these buckets the CA means that has refused an order in these words.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappop, heappush
@@ -158,8 +158,3 @@ class _Queue:
 
 def _own(ask: Ask) -> Iterator[Cost]:
     return (cost for cost in ask.costs if cost.key.limit not in SPENT_BY_ORDERS)
-
-
-def by_certificate(found: Iterable[Turn]) -> Mapping[CertId, Turn]:
-    """Each certificate's turn."""
-    return {turn.ask.cert_id: turn for turn in found}

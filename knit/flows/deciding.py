@@ -144,7 +144,7 @@ def is_ours(one: Candidate | Newcomer, rules: Rules, refused: Mapping[str, str])
 def _seated(verdict: Verdict, turn: Turn, now: datetime) -> Verdict:
     if turn.at <= now or turn.limit is None:
         return replace(verdict, costs=turn.ask.costs)
-    until = budget.rounded(turn.at, now)
+    until = budget.look_again(budget.rounded(turn.at, now), turn.ask.ends, now)
     return replace(verdict, act=Act.OVER_BUDGET, until=until, why=budget.said(turn.limit), costs=turn.ask.costs)
 
 

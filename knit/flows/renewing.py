@@ -225,6 +225,8 @@ class Renewing:
 
     def _over_budget(self, wait: Wait) -> Skipped:
         """Nothing has failed, and nothing was begun."""
+        now, issued = self.ports.clock(), self.known.state.issued
+        wait = replace(wait, until=budget.look_again(wait.until, now if issued is None else issued.not_after, now))
         self.ports.room.store.wait({self.spec.id: wait}, self.ports.rules)
         self._tell(Kind.RENEWAL_POSTPONED, Severity.NOTICE, None, names=self.spec.names_key, **_told(wait))
         return Skipped(cert_id=self.spec.id, reason=wait.reason, until=wait.until)
