@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from knit.core.model.attempt import Outcome, Renewed
+from knit.core.model.attempt import Failed, Outcome, Renewed
 from knit.core.model.certificate import CertId
+from knit.issuers.acme.network import TRIES
 from knit.settings.environment import Environment
 from rig.knot import Knot
 from rig.pebble import Pebble
@@ -144,6 +145,39 @@ def test_an_order_that_may_not_replace_is_made_once_without_and_that_certificate
     assert isinstance(renewed(stage, cert_id), Renewed)
     assert ca.counts()["requests"]["newOrder"] - requests == 1
     assert len(refusals(stage, cert_id)) == 1
+
+
+def test_a_ca_whose_search_for_what_is_replaced_fails_is_asked_once_without(stage: Stage, ca: ScriptedCA) -> None:
+    """Some keep serial numbers as text, and do not find those that begin with a zero."""
+    cert_id, name = published(stage)
+    ca.fault("newOrder", status=500, type="serverInternal", detail="could not find an order", times=1 + TRIES)
+    assert isinstance(renewed(stage, cert_id), Renewed)
+    assert orders_for(ca, name) == (2, 0, 2)
+    (told,) = refusals(stage, cert_id)
+    assert "could not find an order" in told["error"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503, "headers": {"Retry-After": "60"}},
+        {"status": 500, "headers": {"Retry-After": "60"}},
+        {"act": "answer", "status": 500, "body": "oops", "times": 0},
+        {"status": 502, "times": 0},
+    ],
+    ids=["maintenance", "an error that says when", "an error without a word of ACME", "a gateway's"],
+)
+def test_a_ca_that_is_down_refuses_no_replacement(stage: Stage, ca: ScriptedCA, fault: dict[str, Any]) -> None:
+    cert_id, name = published(stage)
+    ca.fault("newOrder", **fault)
+    assert isinstance(renewed(stage, cert_id), Failed)
+    assert refusals(stage, cert_id) == []
+    ca.clear_faults()
+    stage.sql("update knit_attempts set retry_at = null")
+    stage.sql("update knit_schedule set retry_at = null")
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert orders_for(ca, name) == (2, 1, 2)
 
 
 def from_another_ca(stage: Stage, _ca: ScriptedCA) -> None:

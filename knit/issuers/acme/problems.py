@@ -47,6 +47,7 @@ OTHERWISE: Final = frozenset({"invalidProfile", "badCSR", "badPublicKey", "badRe
 """Words that say what is wrong with an order, and that it is not the certificate that it says it replaces."""
 
 NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
+INTERNAL: Final = 500
 AGAIN: Final = frozenset({"serverInternal", "badNonce", "orderNotReady"})
 
 
@@ -95,8 +96,10 @@ class Problem:
         """Whether an order that says what it replaces (RFC 9773 section 5) may be refused because of that.
 
         CAs have no one word for it but alreadyReplaced: that another account has ordered it is unauthorized, that
-        nobody knows it malformed.
+        nobody knows it malformed, and that its search for it has failed serverInternal.
         """
+        if self.status == INTERNAL:
+            return self.code == "serverInternal" and self.retry_at is None
         other = IDENTIFIER | ACCOUNT - {"unauthorized"} | AGAIN | OTHERWISE
         return self.status in NOT_REPLACED and not self.is_limit and self.code not in other
 
