@@ -130,7 +130,8 @@ def test_an_emptied_valkey_is_filled_again_but_not_for_ever(scene: Scene) -> Non
 def test_whoever_deletes_a_row_its_value_is_gone_after_the_next_pass(scene: Scene) -> None:
     """By SQL of a user who may write the list and nothing else, and as the Go knit's `remove` does it."""
     scene.insert(NAMES)
-    assert scene.once().code == 0
+    done = scene.once()
+    assert done.code == 0, done.err
     with psycopg.connect(scene.servers.database, autocommit=True) as connection:
         connection.execute("drop role if exists clerk")
         connection.execute("create role clerk")
