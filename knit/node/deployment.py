@@ -156,7 +156,7 @@ class Deployment:
         traits = there if kept is None else kept.fit(output.mode)
         if output.owner is not None or output.group is not None:
             new = Traits(uid=None, gid=None, mode=output.mode, lists={})
-            traits = (there or new).owned(output.owner, output.group)
+            traits = (traits or new).owned(output.owner, output.group)
         if traits is None:
             return _anew(folder, part.new, lambda: files.create(folder, part.new, [output.content], output.mode))
 

@@ -164,11 +164,14 @@ class Memory:
             yield _rights(path, traits)
 
     def _left_behind(self, key: str, paths: Sequence[str] = ()) -> None:
-        """What this key's files are given is forgotten, but for these paths."""
-        if self.rights and key in self.installed:
-            for path in self.installed.paths(key):
-                if path not in paths:
-                    self.rights.pop(path, None)
+        """What this key's files are given is forgotten, but for these paths and files that another key has by now."""
+        if not self.rights or key not in self.installed:
+            return
+        gone = self.rights.keys() & set(self.installed.paths(key)) - set(paths)
+        if gone:
+            gone -= {path for other in self.installed if other != key for path in self.installed.paths(other)}
+        for path in gone:
+            del self.rights[path]
 
     def _give(self, path: str, traits: Traits | None) -> None:
         if traits is None:

@@ -51,7 +51,8 @@ class Traits:
 
     def fit(self, default: int) -> Traits:
         """The same for a new file with this default: no wider for others."""
-        return replace(self, mode=narrowed(self.mode, default, singled=True))
+        singled = bool(self.lists) or self.gid != os.getegid()
+        return replace(self, mode=narrowed(self.mode, default, singled=singled))
 
     def to_json(self) -> list[object]:
         """For the node's ledger."""

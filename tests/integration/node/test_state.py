@@ -17,6 +17,7 @@ from knit.node import ledger
 from knit.node.memory import Memory
 from knit.node.moves import Move, sha256
 from knit.node.state import StateFolder
+from knit.node.traits import Traits
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher, attribute, small_disk, with_attributes
 from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
@@ -363,7 +364,7 @@ def test_history_is_forgotten_in_time(tmp_path: Path) -> None:
 
 def remembered(memory: Memory) -> tuple[object, ...]:
     installed = dict(memory.installed.items())
-    return memory.node, memory.revision, installed, memory.unloaded, memory.moves, memory.leftovers
+    return memory.node, memory.revision, installed, memory.unloaded, memory.moves, memory.leftovers, memory.rights
 
 
 def test_all_that_is_remembered_is_read_again_from_lines_and_from_the_file_written_anew(tmp_path: Path) -> None:
@@ -381,13 +382,37 @@ def test_all_that_is_remembered_is_read_again_from_lines_and_from_the_file_writt
         memory.left(path, there=True)
     memory.left(gone, there=False)
     memory.reached(7)
+    path = moves[1].record.paths[0]
+    rights = Traits(uid=1, gid=2, mode=0o640, lists={"system.posix_acl_access": b"\x02\x00"})
+    memory.given({path: rights, stays: rights})
+    memory.given({stays: None})
     before = remembered(memory)
-    assert before[3:] == ({moves[2].key, moves[3].key}, memory.moves, {stays})
+    assert before[3:] == ({moves[2].key, moves[3].key}, memory.moves, {stays}, {path: rights})
     for _ in range(3):
         memory.close()
         memory = Memory(folder)
         assert remembered(memory) == before
         memory._ledger.rewrite()
+    memory.close()
+    folder.close()
+
+
+def test_the_rights_of_a_file_that_another_key_has_by_now_stay_when_the_first_one_goes(tmp_path: Path) -> None:
+    """As when a row is made anew under another key, with the same paths."""
+    machine, folder = Machine(tmp_path), StateFolder(str(tmp_path / "state"))
+    memory = Memory(folder)
+    move = Move.of(machine.placement(1, OLD[0], 1), memory.node)
+    rights = Traits(uid=0, gid=70, mode=0o640, lists={})
+    memory.put([(move.key, move.record)], loaded=True)
+    memory.given(dict.fromkeys(move.record.paths, rights))
+    memory.put([("certs:another", move.record)], loaded=True)
+    memory.drop([move.key])
+    for _ in range(2):
+        assert memory.rights == dict.fromkeys(move.record.paths, rights)
+        memory.close()
+        memory = Memory(folder)
+    memory.drop(["certs:another"])
+    assert memory.rights == {}
     memory.close()
     folder.close()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 
 from knit.node.traits import Traits
@@ -38,3 +41,10 @@ def test_for_a_new_file_they_are_no_wider_for_others_whatever_the_ledger_says() 
     wide = Traits.from_json([0, 70, 0o777, None])
     assert wide.fit(0o600).mode == 0o770
     assert wide.fit(0o644).mode == 0o774
+
+
+def test_a_group_that_nobody_chose_gets_nothing_from_what_everybody_had() -> None:
+    """As for a file that is there: a chain that all may read, in whose place a key comes."""
+    chain = Traits(uid=33, gid=os.getegid(), mode=0o644, lists={})
+    assert chain.fit(0o600).mode == 0o600
+    assert replace(chain, gid=os.getegid() + 1).fit(0o600).mode == 0o640
