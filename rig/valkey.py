@@ -134,7 +134,7 @@ class Valkey:
             "repl-diskless-sync-delay 0",
         ]
         if cluster:
-            lines.append("cluster-enabled yes")
+            lines += ["cluster-enabled yes", f"cluster-port {free_port()}"]
         if self._password is not None:
             lines.append(f"requirepass {self._password}")
         if acl_file is not None:
