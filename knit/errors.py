@@ -40,6 +40,12 @@ class KnitError(Exception):
     """Root of the tree; catch it only at a process edge."""
 
 
+def class_of(error: BaseException) -> str:
+    """The name of its class in the tree above: a package's own kind of error counts as what it is a kind of."""
+    kinds = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == __name__)
+    return next(kinds, type(error).__name__)
+
+
 class Misconfigured(KnitError):
     """A setting or an argument is wrong; the text names it, its value (unless secret) and what is allowed."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from knit.core.text import ascii_only, clean
-from knit.errors import KnitError, LeaseLost, Misconfigured
+from knit.errors import KnitError, LeaseLost, Misconfigured, class_of
 from knit.ports.leases import Lease
 from knit.store.database import Database
 from knit.store.queries import Row
@@ -41,9 +41,10 @@ def told(error: BaseException, write: Callable[[dict[str, str]], T]) -> T:
     than UTF-8 may refuse a letter, and the failure must be recorded all the same: then it gets plain letters.
     """
     text = clean(str(error) if isinstance(error, KnitError) else "unexpected error, see the log")
+    kind = class_of(error)
     try:
-        return write({"error_class": type(error).__name__, "error": text})
+        return write({"error_class": kind, "error": text})
     except (Misconfigured, UnicodeError):
         if text.isascii():
             raise
-        return write({"error_class": type(error).__name__, "error": ascii_only(text)})
+        return write({"error_class": kind, "error": ascii_only(text)})

@@ -1,0 +1,33 @@
+"""What is told of a failure's cause, and of who has to act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from knit import errors
+from knit.core.why import CAUSES
+from knit.errors import IssuerDown, KnitError, class_of
+
+# Where a certificate's attempt never ends with one.
+NEVER = {"KnitError", "Interrupted", "LeaseLost", "UnsafePublish", "Elsewhere", "NoSuchCertificate", "ForeignValkey"}
+
+
+def kinds(root: type[KnitError]) -> Iterator[type[KnitError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+def test_every_kind_of_error_that_ends_an_attempt_has_a_cause_and_somebody_who_acts() -> None:
+    found = {kind.__name__ for kind in kinds(KnitError) if kind.__module__ == errors.__name__}
+    assert len(found) > 20
+    assert found - NEVER == set(CAUSES)
+
+
+def test_a_package_s_own_kind_of_error_counts_as_what_it_is_a_kind_of() -> None:
+    class Silent(IssuerDown):
+        pass
+
+    assert class_of(Silent("no answer")) == "IssuerDown"
+    assert class_of(IssuerDown("no answer")) == "IssuerDown"
+    assert class_of(KeyError("x")) == "KeyError"
