@@ -55,3 +55,7 @@ def test_a_command_that_reads_the_list_does_not_load_what_judges_changes_to_it()
     )
     assert "knit.store.list.certs" in loaded
     assert not loaded & {"knit.core.wanted", "knit.core.placement", "knit.core.value", "knit.core.model.attempt"}
+
+
+def test_where_the_plain_variables_describe_the_issuer_no_parser_of_files_is_loaded() -> None:
+    assert "tomllib" not in modules_after("import knit.settings.central, knit.cli.app, knit.cli.renew, workers.once")

@@ -99,8 +99,9 @@ class Advisers:
 def _read_key(path: str) -> str:
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
-        message = f"account_key_file = {path!r}: cannot be read ({error.strerror})"
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"account_key_file = {path!r}: cannot be read ({why})"
         raise Misconfigured(message) from None
     return account_key_of(data)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KEY_TYPES = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096")
 ROOT_LIFETIME, LIFETIME = timedelta(days=3650), timedelta(days=1825)
+LONGEST_NAME, LONGEST_PASSPHRASE = 64, 1023
+"""In bytes: RFC 5280 (ub-common-name), and what OpenSSL takes."""
 
 
 @click.group(name="ca", cls=Group, context_settings=ANSWERS_HELP)
@@ -95,11 +97,12 @@ def crl(*, issuer: str, out: str, as_records: bool) -> None:
     from knit.errors import Misconfigured
 
     central = settings()
+    if not (path := Path(out)).name or path.is_dir():
+        raise click.BadParameter(f"{out!r} must be a file", param_hint="--out")
     found = _own(issuer)
     with connected(central) as console:
         if (why := refusal(found.terms, console.issuers.recall(issuer))) is not None:
             raise Misconfigured(why)
-        path = Path(out)
         made = write_crl(found, console.database, path)
     number = _number(made)
     if as_records:
@@ -134,8 +137,8 @@ def _number(made: object) -> int:
 
 
 def _common_name(text: str) -> str:
-    if not text.isprintable() or not 0 < len(text) <= 64:
-        raise click.BadParameter("must be 1 to 64 printable characters", param_hint="--cn")
+    if not text.isprintable() or not 0 < len(text.encode(errors="replace")) <= LONGEST_NAME:
+        raise click.BadParameter(f"must be 1 to {LONGEST_NAME} bytes of printable characters", param_hint="--cn")
     return text
 
 
@@ -164,8 +167,8 @@ def _of_file(path: str | None) -> bytes | None:
     if path is None:
         return None
     found = Path(path).read_bytes().rstrip(b"\r\n")
-    if not found:
-        raise click.BadParameter(f"{path} holds no passphrase", param_hint="--passphrase-file")
+    if not 0 < len(found) <= LONGEST_PASSPHRASE:
+        raise click.UsageError(f"{path} must hold a passphrase of 1 to {LONGEST_PASSPHRASE} bytes")
     return found
 
 
@@ -180,7 +183,9 @@ def _asked(what: str, *, twice: bool = True) -> bytes:
     if not sys.stdin.isatty():
         raise click.UsageError(f"the {what} can only be asked for at a terminal: name a file instead")
     text: str = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
-    return text.encode()
+    if len(found := text.encode(errors="surrogateescape")) > LONGEST_PASSPHRASE:
+        raise click.UsageError(f"the {what} must have {LONGEST_PASSPHRASE} bytes at most")
+    return found
 
 
 def _next(made: Made, *, encrypted: bool) -> str:

@@ -23,6 +23,9 @@ SHOWN = 40
 """Certificates of one kind that a person is shown; `--json` tells all."""
 
 
+YEARS = range(2000, 3000)
+
+
 class Instant(click.ParamType[datetime]):
     """An instant: RFC 3339, or a day."""
 
@@ -36,6 +39,8 @@ class Instant(click.ParamType[datetime]):
             found = datetime.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is no time such as 2027-02-10 or 2027-02-10T12:00:00Z", param, ctx)
+        if found.year not in YEARS:
+            self.fail(f"{value!r} must be in the years {YEARS.start} to {YEARS.stop - 1}", param, ctx)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

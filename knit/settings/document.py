@@ -53,6 +53,9 @@ class Document:
             found = AT.search(str(error))
             line = (found and found[1]) or text.count("\n") + 1
             raise Misconfigured(f"{name}, line {line}: {AT.sub('', str(error))}") from None
+        except (ValueError, RecursionError):
+            # A number too long to be one, and tables in tables beyond any use.
+            raise Misconfigured(f"{name}: a number is too long, or values are nested too deep") from None
 
     def wrong(self, path: Path, said: str) -> Misconfigured:
         """The error about what lies there."""

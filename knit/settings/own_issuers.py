@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from knit.core.model.issuer import Terms
 from knit.errors import Misconfigured
-from knit.settings.document import Document
 
 if TYPE_CHECKING:
     from knit.core.authority import Authority, Chain
+    from knit.settings.document import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +77,9 @@ def _chain(file: Document, name: str, values: Mapping[str, Any]) -> Chain:
 def _read(file: Document, name: str, key: str, values: Mapping[str, Any]) -> bytes:
     try:
         return Path(values[key]).read_bytes()
-    except OSError as error:
-        raise _wrong(file, name, key, values, f"cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise _wrong(file, name, key, values, f"cannot be read ({why})") from None
 
 
 def _wrong(file: Document, name: str, key: str, values: Mapping[str, Any], why: str) -> Misconfigured:

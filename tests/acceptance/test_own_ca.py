@@ -168,7 +168,9 @@ def test_a_ca_is_never_overwritten_and_its_key_is_for_its_owner_alone(own: Own) 
 
 
 WRONG: list[tuple[tuple[str, ...], int, str]] = [
-    (("--cn", "x" * 65), 2, "1 to 64 printable characters"),
+    (("--cn", "x" * 65), 2, "1 to 64 bytes of printable characters"),
+    (("--cn", "é" * 33), 2, "1 to 64 bytes of printable characters"),
+    (("--cn", "x", "--passphrase-file", "long"), 2, "a passphrase of 1 to 1023 bytes"),
     (("--cn", "x", "--key-type", "dsa"), 2, "must be one of ec256"),
     (("--cn", "x", "--lifetime", "1h"), 2, "must be a day or more"),
     (("--cn", "x", "--permitted", "*.int.example"), 2, "leave *. out"),
@@ -200,8 +202,15 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
 
 
 def test_a_wish_that_cannot_be_makes_nothing_and_says_why(own: Own) -> None:
+    (own.home / "long").write_text("secret" * 200)
     for words, code, said in WRONG:
         done = own.scene.knit.knit("ca", "init", *words, "--out", "new")
         assert (done.code, said in done.err, done.out) == (code, True, ""), done.err
         assert "secret" not in done.err
         assert not (own.home / "new").exists()
+
+
+@pytest.mark.parametrize("out", ["", "/", "."])
+def test_a_list_needs_a_file_and_no_number_is_used_up_without_one(own: Own, out: str) -> None:
+    done = own.scene.knit.knit("ca", "crl", "--issuer", "inside", "--out", out)
+    assert (done.code, "must be a file" in done.err) == (2, True), done.err

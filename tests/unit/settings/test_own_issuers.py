@@ -143,3 +143,9 @@ def test_the_self_signed_issuer_always_counts_as_staging() -> None:
     )
     assert read('[issuer.dev]\nkind = "selfsigned"\n').lifetime == timedelta(days=30)
     assert "no such key" in refused('[issuer.dev]\nkind = "selfsigned"\nstaging = false\n')
+
+
+def test_a_file_that_cannot_have_that_name_is_refused_in_words() -> None:
+    text = '[issuer.inside]\nkind = "ca"\ncert_file = "/x\\u0000"\nkey_file = "/y"\n'
+    with pytest.raises(Misconfigured, match=r"cert_file = .* cannot be read"):
+        Central.read(Environment({**BASE, "KNIT_ISSUERS": text}))
