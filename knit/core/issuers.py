@@ -6,6 +6,11 @@ from urllib.parse import urlsplit
 
 from knit.core.model.issuer import Terms
 
+LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+GOOGLE_STAGING = "https://dv.acme-v02.test-api.pki.goog/directory"
+STAGING = frozenset({LETS_ENCRYPT_STAGING, GOOGLE_STAGING})
+"""Directories whose certificates are for trials."""
+
 
 def of_host(host: str) -> str:
     """A directory of which only the host is known: that of the account the Go knit registered."""

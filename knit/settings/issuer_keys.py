@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from knit.core import limits, words
+from knit.core.issuers import GOOGLE_STAGING, LETS_ENCRYPT_STAGING
 from knit.core.model.certificate import KeyType
 from knit.core.names import normalise_one
 from knit.errors import Misconfigured
@@ -15,7 +16,6 @@ from knit.settings import environment
 from knit.settings.document import Key, flag, text, texts
 from knit.settings.environment import readable_file
 
-LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 SSLCOM = {True: "https://acme.ssl.com/sslcom-dv-rsa", False: "https://acme.ssl.com/sslcom-dv-ecc"}
 """By whether keys are RSA: this CA has a directory for each."""
 
@@ -24,15 +24,13 @@ WELL_KNOWN: Mapping[str, str] = {
     "letsencrypt-staging": LETS_ENCRYPT_STAGING,
     "zerossl": "https://acme.zerossl.com/v2/DV90",
     "google": "https://dv.acme-v02.api.pki.goog/directory",
-    "google-staging": "https://dv.acme-v02.test-api.pki.goog/directory",
+    "google-staging": GOOGLE_STAGING,
     "sslcom": SSLCOM[False],
 }
 """Directories of issuers that need none in the file, by their names."""
 
 SHORTEST = timedelta(hours=1)
 """Lifetime of a certificate."""
-
-STAGING = frozenset({"letsencrypt-staging", "google-staging"})
 
 
 def _key_type(value: str) -> KeyType:
@@ -171,7 +169,7 @@ ACME: tuple[Key, ...] = (
         "staging",
         flag,
         "Its certificates are for trials, and never take the place of trusted ones unless `--allow-staging` says so.",
-        otherwise=f"`true` for {' and '.join(f'`{name}`' for name in sorted(STAGING))}",
+        otherwise="`true` for the directories of `google-staging` and `letsencrypt-staging`",
     ),
 )
 

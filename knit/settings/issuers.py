@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from knit.core import proxy
+from knit.core.issuers import STAGING
 from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.proxy import Proxies
 from knit.errors import Misconfigured
@@ -71,7 +72,8 @@ def _refuse_plain(env: Environment, name: str) -> None:
 
 
 def _plain(env: Environment) -> Described:
-    terms = Terms(name=PLAIN, directory=SETTINGS["KNIT_ACME_DIRECTORY"].read(env))
+    directory = SETTINGS["KNIT_ACME_DIRECTORY"].read(env)
+    terms = Terms(name=PLAIN, directory=directory, staging=directory in STAGING)
     return Described(default=(PLAIN,), terms=(terms,), openable=lambda: (_plain_acme(env, terms),))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from knit.core.issuers import STAGING
 from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import Terms
 from knit.core.wanted import ISSUER
@@ -13,7 +14,7 @@ from knit.errors import Misconfigured
 from knit.settings import environment
 from knit.settings.document import Document
 from knit.settings.environment import Environment
-from knit.settings.issuer_keys import ACME, KINDS, SSLCOM, STAGING, TOP, WELL_KNOWN
+from knit.settings.issuer_keys import ACME, KINDS, SSLCOM, TOP, WELL_KNOWN
 from knit.settings.issuers import Acme, Described, Openable, legos_roots, proxies
 from knit.settings.own_issuers import ca_directory, own_ca, self_signed
 
@@ -59,7 +60,7 @@ def _acme_values(file: Document, name: str, values: dict[str, Any]) -> dict[str,
     if (values["eab_kid"] is None) != (values["eab_hmac_file"] is None):
         raise file.wrong(path, f"issuer.{name}: eab_kid and eab_hmac_file: set both or neither")
     if values["staging"] is None:
-        values["staging"] = name in STAGING
+        values["staging"] = values["directory"] in STAGING
     return values
 
 

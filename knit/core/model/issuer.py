@@ -67,8 +67,7 @@ class Terms:
     """Who an issuer is, and how it issues what says nothing of its own.
 
     `name` is what certificates ask for. `directory` is where its certificates come from: the URL of an ACME directory,
-    and for other kinds a text that begins with the kind. `concurrency` is how many certificates are in flight, over all
-    workers together; None: no bound but the workers' own. `limits` is the model of its published limits, by name or as
+    and for other kinds a text that begins with the kind. `limits` is the model of its published limits, by name or as
     a table; None: the one that its directory is known for.
     """
 
@@ -79,7 +78,6 @@ class Terms:
     key_type: KeyType = KeyType.EC256
     profile: str | None = None
     preferred_chain: str | None = None
-    concurrency: int | None = None
     limits: str | Mapping[str, object] | None = None
 
     def asked(self, spec: CertSpec) -> Asked:

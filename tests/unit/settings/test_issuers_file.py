@@ -196,3 +196,18 @@ def test_a_line_is_found_whatever_lies_before_it() -> None:
     lines = {("a",): 1, ("c",): 4, ("t",): 7, ("t", "b"): 8, ("u",): 9, ("t", "v"): 11, ("t", "v", "w", "x"): 12}
     for path, line in lines.items():
         assert str(document.wrong(path, "x")) == f"f, line {line}: x"
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000])
+def test_toml_that_is_no_use_to_anybody_is_refused_in_words(text: str) -> None:
+    assert "a number is too long, or values are nested too deep" in refused(text)
+
+
+@pytest.mark.parametrize("name", ["letsencrypt-staging", "google-staging"])
+def test_certificates_of_a_directory_for_trials_are_for_trials_whatever_the_issuer_is_called(name: str) -> None:
+    directory = WELL_KNOWN[name]
+    head = f'[issuer.le]\nkind = "acme"\ndirectory = "{directory}"\n'
+    assert one(head=head).terms.staging
+    assert not one("staging = false\n", head=head).terms.staging
+    plain = Worker.read(Environment({**BASE, "KNIT_ACME_DIRECTORY": directory}), queue_required=False)
+    assert [terms.staging for terms in plain.rules.issuers] == [True]
