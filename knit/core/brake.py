@@ -32,10 +32,15 @@ MASSED: Final = frozenset({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Massed:
-    """A certificate that is due for such a reason, and when what it has expires."""
+    """A certificate that is due for such a reason, when what it has expires, and when its time would come anyway."""
 
     cert_id: CertId
     not_after: datetime
+    turn_at: datetime
+
+    def again(self, now: datetime) -> datetime:
+        """When it is looked at again while it is held back: its own time is never waited past."""
+        return min(now + AGAIN, self.turn_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,15 +98,6 @@ def _rested(suggested: datetime, state: CertState, issued: Issued) -> datetime:
     return suggested if state.ari_again_at is None else max(suggested, min(state.ari_again_at, third))
 
 
-def timely(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> bool:
-    """Whether the time of what was issued has come, whatever else is said of it."""
-    issued = state.issued
-    if issued is None:
-        return True
-    at, _ = turn(spec, state, issued, rules.policy)
-    return at <= now
-
-
 def held_back(state: CertState, now: datetime) -> bool:
     """Whether its value is lost, and was ordered anew so often lately that it is not now."""
     return not state.published and state.reorder_at is not None and state.reorder_at > now

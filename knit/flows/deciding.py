@@ -81,8 +81,10 @@ class Deciding:
         if not isinstance(verdict, Due):
             again = renewal.held_back(state, now)
             return replace(base, until=verdict.until, why=verdict.reason, lost_again=again)
-        if verdict.reason in MASSED and state.issued is not None and not renewal.timely(spec, state, self.rules, now):
-            massed.append(Massed(cert_id=spec.id, not_after=state.issued.not_after))
+        if verdict.reason in MASSED and state.issued is not None:
+            turn_at, _ = renewal.turn(spec, state, state.issued, self.rules.policy)
+            if turn_at > now:
+                massed.append(Massed(cert_id=spec.id, not_after=state.issued.not_after, turn_at=turn_at))
         if state.attempt is None and (terms := counting(spec.issuer)):
             wanted[spec.id] = Wanted(cert_id=spec.id, names=spec.names, terms=terms, state=state)
         return replace(base, act=Act.RENEW, reason=verdict.reason)
@@ -94,10 +96,12 @@ class Deciding:
         if not massed:
             return {}
         released = brake.released(massed, self.store.pace(sorted(MASSED)))
-        again = now + brake.AGAIN
         return {
             one.cert_id: replace(
-                found[one.cert_id], act=Act.HELD_BACK, until=again, why=_held_back(found[one.cert_id], again)
+                found[one.cert_id],
+                act=Act.HELD_BACK,
+                until=one.again(now),
+                why=_held_back(found[one.cert_id], one.again(now)),
             )
             for one in massed
             if one.cert_id not in released
