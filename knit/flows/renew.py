@@ -161,7 +161,10 @@ class Looked:
             return renewing.refuse(error)
         if why := self._refusal(terms):
             return Skipped(cert_id=self.cert_id, reason=why, busy=True)
-        stopped = self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)
+        begins = attempt is None or attempt.directory != terms.directory
+        # First: of those that wait for a CA's pause to end one tries, and that is none without room.
+        no_room = renewing.without_room(terms) if begins else None
+        stopped = no_room or self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)
         if stopped is not None:
             return stopped
         renewing.check_newest(attempt)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from knit.core import ari, brake, budget, choice, retry, x509
+from knit.core.budget import Cost
 from knit.core.choice import Standing
 from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.limits import Limit
@@ -184,12 +185,20 @@ class Renewing:
             self.ports.abandon(self.lease, attempt, why)
         raise Superseded(why)
 
+    def without_room(self, terms: Terms) -> Skipped | None:
+        """None when the limits of this CA leave room for another order now; else the wait, which is recorded."""
+        wait = self.ports.room.until(*self._costs(terms))
+        return None if wait is None else self._over_budget(wait)
+
+    def _costs(self, terms: Terms) -> tuple[tuple[Cost, ...], float]:
+        """Of an order there, and the share of each bucket that it may use."""
+        state = self.known.state
+        return self.ports.room.costs(self.spec.names, state, terms), budget.share(state, self.ports.clock())
+
     def begin(self, reason: Reason, terms: Terms) -> Outcome:
         """Open an attempt at the issuer with these terms, in the journal before any work."""
-        room, state = self.ports.room, self.known.state
-        costs, share = room.costs(self.spec.names, state, terms), budget.share(state, self.ports.clock())
-        if (wait := room.until(costs, share)) is not None:
-            return self._over_budget(wait)
+        state = self.known.state
+        costs, share = self._costs(terms)
         asked, newest = terms.asked(self.spec), self.known.newest
         key = self._kept_key(asked.key_type) or x509.Key.new(asked.key_type)
         try:
