@@ -66,8 +66,11 @@ class _Run:
 
     def _ask(self, question: Question) -> Outcome:
         terms = self.flow.rules.at(question.directory, question.issuer)
-        if terms is None or not question.wanted:
+        if not question.wanted:
             return ari.not_offered(question, self.flow.clock())
+        if terms is None:
+            # Another process may know it, and what its CA has said stays.
+            return self._unanswered(question, Misconfigured(f"no issuer here has the directory {question.directory}"))
         error = self.down.get(terms.name)
         return self._unanswered(question, error) if error is not None else self._ask_of(terms.name, question)
 

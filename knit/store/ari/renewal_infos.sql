@@ -27,8 +27,8 @@ join knit_certs c on c.id = t.cert_id
 update knit_ari set next_poll_at = now() where cert_id = any(%(ids)s)
 
 -- name: keep
--- Of a certificate that has been issued anew meanwhile, nothing is kept. What its instant makes due sooner is looked at
--- then; when that is now, at once, by the pass that the scheduler asks for at planned instants.
+-- Of a certificate that has been issued anew meanwhile, nothing is kept. What another instant makes due sooner is looked at
+-- then; when that is now, or an instant is gone, at once, by the pass that the scheduler asks for at planned instants.
 with told as materialized (
     select *
     from jsonb_to_recordset(%(told)s) as t (
@@ -46,10 +46,11 @@ with told as materialized (
         failures = case when t.error is null then 0 else least(r.failures, 1000) + 1 end,
         error = t.error
     from told t
+    join knit_ari old on old.cert_id = t.cert_id
     where r.cert_id = t.cert_id and r.ari_id = t.ari_id
-    returning r.cert_id, t.chosen_at
+    returning r.cert_id, t.chosen_at, t.error is null and r.chosen_at is distinct from old.chosen_at as changed
 )
 update knit_schedule s
 set check_at = greatest(k.chosen_at, now())
 from kept k
-where s.cert_id = k.cert_id and s.check_at > greatest(k.chosen_at, now())
+where s.cert_id = k.cert_id and k.changed and s.check_at > greatest(k.chosen_at, now())

@@ -44,6 +44,10 @@ def say(infos: RenewalInfos, asked: Window, question: Question | None = None) ->
     return question
 
 
+def wait_long(store: Store) -> None:
+    store.database.write("update knit_schedule set check_at = now() + interval '30 days'")
+
+
 def ask_again(store: Store) -> None:
     store.database.write("update knit_ari set next_poll_at = now()")
 
@@ -145,13 +149,15 @@ def test_the_same_window_again_is_no_event(store: Store, infos: RenewalInfos) ->
 def test_a_vain_question_leaves_what_is_known_and_counts(store: Store, infos: RenewalInfos) -> None:
     store.publish(store.add())
     say(infos, window(50))
-    before = state(store)
+    wait_long(store)
+    before, checks = state(store), store.database.rows("select check_at from knit_schedule")
     for failures in (1, 2):
         ask_again(store)
         question = take(infos)
         assert (question.failures, question.first) == (failures - 1, False)
         infos.keep([unanswered(question, "no\x1banswer", now())])
     assert state(store) == before
+    assert store.database.rows("select check_at from knit_schedule") == checks, "no pass looks at it because of that"
     assert store.database.rows("select failures, error from knit_ari") == [{"failures": 2, "error": "no answer"}]
 
 
@@ -161,6 +167,12 @@ def test_a_ca_that_offers_it_no_more_leaves_the_rule_of_the_lifetime(store: Stor
     ask_again(store)
     infos.keep([not_offered(take(infos), now())])
     assert (state(store).ari_at, state(store).ari_checked_at) == (None, None)
+    checked = "select check_at <= now() as now from knit_schedule"
+    assert store.database.rows(checked) == [{"now": True}], "the rule may have it sooner"
+    wait_long(store)
+    ask_again(store)
+    infos.keep([not_offered(take(infos), now())])
+    assert store.database.rows(checked) == [{"now": False}], "nothing is new"
 
 
 @pytest.mark.parametrize(

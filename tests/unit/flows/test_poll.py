@@ -101,9 +101,16 @@ def test_what_a_ca_says_is_kept_with_the_instant_and_the_next_question() -> None
     assert timedelta(hours=2) <= one.next_poll_at - NOW <= timedelta(hours=2.2)
 
 
-@pytest.mark.parametrize("issuer", ["own", "gone"])
-def test_an_issuer_that_suggests_nothing_or_is_not_known_here_is_asked_once_a_day(issuer: str) -> None:
-    world = World([question(1, issuer)])
+def test_what_the_ca_of_an_issuer_that_is_not_known_here_has_said_stays() -> None:
+    """Another process may know it."""
+    world = World([question(1, "gone")])
+    world.run()
+    assert world.about(1).error == "no issuer here has the directory https://gone.example/dir"
+    assert world.asked == []
+
+
+def test_an_issuer_that_suggests_nothing_is_asked_once_a_day() -> None:
+    world = World([question(1, "own")])
     world.run()
     assert (world.about(1).window, world.about(1).error) == (None, None)
     assert world.about(1).next_poll_at == NOW + timedelta(days=1)
