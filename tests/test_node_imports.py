@@ -32,7 +32,7 @@ def test_a_node_at_work_imports_nothing_of_the_centre_and_nothing_it_needs_only_
 
 
 def test_the_process_that_checks_pairs_imports_no_client() -> None:
-    loaded = modules_after("import knit.node.inspector_child, knit.node.readable")
+    loaded = modules_after("import knit.node.inspector_child, knit.core.readable")
     assert "cryptography.x509" in loaded
     assert not loaded & {*CENTRE, "redis"}
 

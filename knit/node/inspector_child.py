@@ -22,7 +22,7 @@ def main() -> None:
     """Answer until the questions end. A question that takes too long ends the process by SIGPROF."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        from knit.node.readable import inspect
+        from knit.core.readable import inspect
     except BaseException as error:  # noqa: BLE001 -- a library that is broken may raise anything, and is to be named
         _say({"unusable": _named(error)})
         return

@@ -89,7 +89,7 @@ import builtins, os, time
 real = builtins.__import__
 def sick(name, *rest, **more):
     module = real(name, *rest, **more)
-    if name == "knit.node.readable" and not hasattr(module, "sick"):
+    if name == "knit.core.readable" and not hasattr(module, "sick"):
         module.sick, inspect = True, module.inspect
         def looked(fullchain, privkey):
             with open({log!r}, "a") as log:

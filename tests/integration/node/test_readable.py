@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from knit.core.model.certificate import Bundle
-from knit.node.readable import inspect
+from knit.core.readable import inspect
 from rig.debian import library_path, unpacked
 from rig.process import MissingError, program
 from tests.integration.node import pki
