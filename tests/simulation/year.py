@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import ClassVar
 
-from knit.core import budget, choice, renewal, retry
+from knit.core import ari, budget, choice, renewal, retry
 from knit.core.brake import Pace
 from knit.core.budget import Cost, Key, Level, most
 from knit.core.choice import Standing
@@ -51,6 +51,7 @@ class TheCA:
     refuses: Collection[str] = ()
     buckets: dict[tuple[str, str], tuple[float, datetime]] = field(default_factory=dict)
     known: dict[str, datetime] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
     orders: list[tuple[datetime, str]] = field(default_factory=list)
     limited: int = 0
 
@@ -66,10 +67,13 @@ class TheCA:
         self.buckets[kind, subject] = (level - 1 if spend else level, now)
         return level > 1 - 1e-6
 
-    def order(self, spec: CertSpec, domain: str, now: datetime) -> bool:
-        """Whether it gives an order; it is one too many where it does not."""
+    def order(self, spec: CertSpec, domain: str, now: datetime, replaces: str | None = None) -> bool:
+        """Whether it gives an order; it is one too many where it does not. What `replaces` is not counted."""
         self.orders.append((now, spec.names_key))
-        if not self.counts:
+        assert replaces not in self.replaced, f"{replaces} is replaced already"
+        if replaces is not None:
+            self.replaced.add(replaces)
+        if replaces is not None or not self.counts:
             return True
         renews = spec.names_key in self.known and now - self.known[spec.names_key] < 90 * DAY
         asked = [("set", spec.names_key)] + ([] if renews else [("orders", ""), ("domain", domain)])
@@ -88,9 +92,9 @@ class TheCA:
         self._take("failures", spec.names[0], now, spend=True)
         return False
 
-    def issue(self, spec: CertSpec, domain: str, now: datetime) -> None:
+    def issue(self, spec: CertSpec, domain: str, now: datetime, replaces: str | None = None) -> None:
         """It issues a certificate for an order that it has given."""
-        if self.counts:
+        if self.counts and replaces is None:
             if spec.names_key not in self.known or now - self.known[spec.names_key] >= 90 * DAY:
                 self._take("domain", domain, now, spend=True)
             self._take("set", spec.names_key, now, spend=True)
@@ -166,6 +170,8 @@ class Year:
         self.agenda: list[tuple[datetime, CertId]] = []
         self.expired: list[CertId] = []
         self.passes = 0
+        for row in rows:
+            self._look(row, row.look_at)
 
     def pace(self, reasons: Iterable[str]) -> Pace:
         raise AssertionError("nothing is due for another reason than time")
@@ -177,8 +183,6 @@ class Year:
         return Candidate(spec=row.spec, state=row.state)
 
     def run(self, until: datetime) -> None:
-        for row in self.rows.values():
-            self._look(row, row.look_at)
         while self.agenda and self.agenda[0][0] < until:
             self.clock.now = max(self.agenda[0][0], self.clock.now + CLOSEST)
             found = set()
@@ -187,7 +191,7 @@ class Year:
                 if self.rows[cert_id].look_at == at:
                     found.add(cert_id)
             self._pass([self.rows[cert_id] for cert_id in sorted(found)])
-        self.clock.now = until
+        self.clock.now = max(until, self.clock.now)
 
     def _look(self, row: Row, at: datetime) -> None:
         row.look_at = at
@@ -268,7 +272,8 @@ class Year:
             self._failed(row, open_=True)
             return
         row.tries.append(now)
-        assert ca.order(spec, row.domain, now), f"{spec.names_key} at {now}: one order too many"
+        replaces = ari.replaced(row.state, ca.directory, spec.names)
+        assert ca.order(spec, row.domain, now, replaces), f"{spec.names_key} at {now}: one order too many"
         by_order = tuple(cost for cost in row.costs if cost.key.limit in SPENT_BY_ORDERS)
         self.buckets.settle(by_order, now, spend=True)
         row.costs = tuple(cost for cost in row.costs if cost.key.limit not in SPENT_BY_ORDERS)
@@ -276,7 +281,7 @@ class Year:
             self._end(row, spend=False)
             self._failed(row, open_=False)
             return
-        ca.issue(spec, row.domain, now)
+        ca.issue(spec, row.domain, now, replaces)
         self._end(row, spend=True)
         self._published(row, ca, now)
 
@@ -298,11 +303,14 @@ class Year:
             self.expired.append(row.spec.id)
         ends = now + ca.lives(row.spec.profile or "", now)
         row.issued.append((row.due_since or now, now, ends if before is None else before.not_after))
-        issued = issued_at(row.spec, ca.directory, now - HOUR, ends - HOUR)
+        issued = self._issued(row, ca, now - HOUR, ends - HOUR)
         row.state, row.due_since, row.down = CertState(issued=issued), None, {}
         verdict = renewal.decide(row.spec, row.state, self.rules, now)
         assert isinstance(verdict, Wait)
         self._look(row, verdict.until)
+
+    def _issued(self, row: Row, ca: TheCA, born: datetime, ends: datetime) -> Issued:
+        return issued_at(row.spec, ca.directory, born, ends)
 
     def dead(self, now: datetime) -> list[CertId]:
         """Certificates that have expired and were not replaced."""
