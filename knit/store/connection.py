@@ -51,10 +51,12 @@ class Connection(psycopg.Connection[Row]):
 
     def is_idle(self) -> bool:
         """Whether it can be used. A server that has ended the session has said so by now, and it is there to read."""
-        if self.closed or self.info.transaction_status is not TransactionStatus.IDLE:
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            # Nor is one that is closed.
             return False
-        readable, _, _ = select.select([self.fileno()], [], [], 0)
-        return not readable
+        heard = select.poll()
+        heard.register(self.pgconn.socket, select.POLLIN)
+        return not heard.poll(0)
 
     def _give_up(self) -> None:
         """Without the cancellation a server that waits for its standby would go on holding its locks."""

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -29,6 +31,8 @@ LIMITS = {
     "application_name": "knit",
 }
 SECRET = "s3cr3t-canary"
+SELECTABLE = 1024
+"""File descriptors that select(2) knows."""
 
 
 def settings_of(database: Database, names: Sequence[str]) -> dict[str, str]:
@@ -179,6 +183,14 @@ def test_fifty_threads_live_with_three_connections(postgres: Postgres, database_
         done.set()
         counting.join()
     assert max(most) <= 3
+
+
+def test_a_process_with_many_open_files_has_connections_too(database_url: str) -> None:
+    with ExitStack() as opened:
+        for _ in range(SELECTABLE):
+            opened.enter_context(Path(os.devnull).open())
+        database = opened.enter_context(Database.open(database_url, connections=2))
+        assert [database.row("select 1 as one") for _ in range(2)] == [{"one": 1}] * 2
 
 
 def test_a_thread_for_which_no_connection_becomes_free_is_told_so_in_time(
