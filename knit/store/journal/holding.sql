@@ -3,51 +3,36 @@
 select {spec of c as c_},
        {issued of i as i_},
        {attempt of a as a_},
-       -- A wait that a CA asked for which is no issuer's any more, and failures there, count for nothing.
-       case when s.retry_directory <> all(k.directories) then 0 else coalesce(s.failures, 0) end as failures,
-       greatest(
-           case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
-           case when a.directory <> all(k.directories) then null else a.retry_at end
-       ) as retry_at,
-       exists (
-           select 1 from knit_attempts u where u.cert_id = %(id)s and u.unreplaced = i.ari_id
-       ) as unreplaced,
+       coalesce(s.failures, 0) as failures,
+       greatest(s.retry_at, case when a.directory <> all(k.directories) then null else a.retry_at end) as retry_at,
+       exists (select 1 from knit_attempts u where u.cert_id = x.id and u.unreplaced = i.ari_id) as unreplaced,
        r.chosen_at as ari_at, r.checked_at as ari_checked_at,
-       (
-           select asked.started_at + interval '7 days'
-           from knit_attempts asked
-           where asked.cert_id = %(id)s and asked.reason = 'the CA''s suggested renewal time has come'
-             and asked.serial is not null and asked.started_at > now() - interval '7 days'
-           order by asked.started_at desc
-           offset 1 limit 1
-       ) as ari_again_at,
+       w.for_ari[2] + interval '7 days' as ari_again_at,
        coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
        i.cert_id is null or i.published_at is not null as published,
-       (
-           select lost.started_at + interval '7 days'
-           from knit_attempts lost
-           where lost.cert_id = %(id)s and lost.reason = 'published value is missing or damaged'
-             and lost.serial is not null and lost.started_at > now() - interval '7 days'
-           order by lost.started_at desc
-           offset 1 limit 1
-       ) as reorder_at,
-       exists (select 1 from knit_challenges h where h.cert_id = %(id)s and h.removed_at is null) as leftovers,
-       (
-           select last.id from knit_attempts last
-           where last.cert_id = %(id)s
-           order by last.started_at desc
-           limit 1
-       ) as newest,
+       w.for_lost[2] + interval '7 days' as reorder_at,
+       exists (select 1 from knit_challenges h where h.cert_id = x.id and h.removed_at is null) as leftovers,
+       (select id from knit_attempts where cert_id = x.id order by started_at desc limit 1) as newest,
        coalesce(k.issuers, '{}') as issuers
 from (select %(id)s::bigint as id) x
 left join knit_certs c on c.id = x.id and c.names_key is not null
 left join knit_issued i on i.cert_id = x.id
 left join knit_attempts a on a.cert_id = x.id and a.ended_at is null
-left join knit_schedule s on s.cert_id = x.id
 left join knit_ari r on r.cert_id = x.id and r.ari_id = i.ari_id
+-- The last but one of a week: when it is a week old, another may be ordered for the same reason.
+cross join lateral (
+    select array_agg(started_at order by started_at desc)
+               filter (where reason = 'the CA''s suggested renewal time has come') as for_ari,
+           array_agg(started_at order by started_at desc)
+               filter (where reason = 'published value is missing or damaged') as for_lost
+    from knit_attempts
+    where cert_id = x.id and serial is not null and started_at > now() - interval '7 days'
+) w
 cross join (
     select array_agg(directory) as directories, jsonb_object_agg(name, directory) as issuers from knit_issuers
 ) k
+-- A wait that a CA asked for which is no issuer's any more, and failures there, count for nothing.
+left join knit_schedule s on s.cert_id = x.id and (s.retry_directory <> all(k.directories)) is not true
 
 -- name: leftovers
 select id, cert_id, provider, identifier, token, key_authorization, fqdn, zone, value, state
