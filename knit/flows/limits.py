@@ -49,8 +49,9 @@ class Limits:
         The buckets that it speaks of have nothing before it says so, whatever was known here.
         """
         if error.retry_at is not None:
-            until = min(error.retry_at, self.clock() + retry.LONGEST)
-            costs = self.room.costs(attempt.names, NOTHING, terms)
+            now = self.clock()
+            until = min(error.retry_at, now + retry.LONGEST)
+            costs = self.room.costs(attempt.names, NOTHING, terms, now)
             for cost in taught(costs, str(error), names_only=error.names_only):
                 self.room.store.exhausted(cost.key, cost.rate, until)
         refusals = self.store.count_refusal(attempt, error)

@@ -161,17 +161,18 @@ class Looked:
             return renewing.refuse(error)
         if why := self._refusal(terms):
             return Skipped(cert_id=self.cert_id, reason=why, busy=True)
-        begins = attempt is None or attempt.directory != terms.directory
+        goes_on = attempt is not None and attempt.directory == terms.directory
         # First: of those that wait for a CA's pause to end one tries, and that is none without room.
-        no_room = renewing.without_room(terms) if begins else None
+        no_room = None if attempt is not None and goes_on and attempt.admitted else renewing.without_room(terms)
         stopped = no_room or self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)
         if stopped is not None:
             return stopped
         renewing.check_newest(attempt)
-        if attempt is not None and attempt.directory == terms.directory:
+        if attempt is not None and goes_on:
             return renewing.resume(attempt)
         if attempt is not None:
-            self.ports.leave(self.lease, attempt, terms)
+            why = f"issuer {attempt.issuer} cannot be used now: {terms.name} is asked instead"
+            self.ports.leave(self.lease, attempt, why)
         return renewing.begin(reason, terms)
 
     def _unpublishable(self, renewing: Renewing) -> Outcome | None:

@@ -14,7 +14,7 @@ from knit.core.limits import Limit
 from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome, Skipped
 from knit.core.model.certificate import CertSpec, KeyType
 from knit.core.model.challenge import Leftover
-from knit.core.model.decision import Known, Reason, Rules, Wait
+from knit.core.model.decision import CertState, Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.value import Value
 from knit.errors import (
@@ -110,9 +110,8 @@ class RenewPorts:
         self.store.abandon(lease, attempt, why=why)
         self._discard(attempt, why)
 
-    def leave(self, lease: Lease, attempt: Attempt, terms: Terms) -> None:
-        """End an attempt, whose order cannot have become a certificate, for one at another issuer."""
-        why = f"issuer {attempt.issuer} cannot be used now: {terms.name} is asked instead"
+    def leave(self, lease: Lease, attempt: Attempt, why: str) -> None:
+        """End an attempt, whose order cannot have become a certificate, for another one."""
         self.store.leave(lease, attempt, why=why)
         self._discard(attempt, why)
 
@@ -166,12 +165,11 @@ class Renewing:
         return {terms.directory: self._with_budget(terms, found[terms.directory]) for terms in wanted}
 
     def _with_budget(self, terms: Terms, standing: Standing) -> Standing:
-        """An order that is there already has had its room."""
-        attempt, state = self.known.state.attempt, self.known.state
-        if attempt is not None and attempt.directory == terms.directory:
+        """What is open there, and has not given its room to others, needs none."""
+        attempt = self.known.state.attempt
+        if attempt is not None and attempt.directory == terms.directory and attempt.admitted:
             return standing
-        costs = self.ports.room.costs(self.spec.names, state, terms)
-        wait = self.ports.room.until(costs, budget.share(state, self.ports.clock()))
+        wait = self.ports.room.until(self._costs(terms), self._share)
         if wait is None:
             return standing
         return replace(standing, waits_until=max(wait.until, standing.waits_until or wait.until))
@@ -186,19 +184,30 @@ class Renewing:
         raise Superseded(why)
 
     def without_room(self, terms: Terms) -> Skipped | None:
-        """None when the limits of this CA leave room for another order now; else the wait, which is recorded."""
-        wait = self.ports.room.until(*self._costs(terms))
-        return None if wait is None else self._over_budget(wait)
+        """None when the limits of this CA leave room for another order now; else the wait, which is recorded.
 
-    def _costs(self, terms: Terms) -> tuple[tuple[Cost, ...], float]:
-        """Of an order there, and the share of each bucket that it may use."""
-        state = self.known.state
-        return self.ports.room.costs(self.spec.names, state, terms), budget.share(state, self.ports.clock())
+        An attempt without an order has nothing to go on with then: it waits as one that was never begun.
+        """
+        wait = self.ports.room.until(self._costs(terms), self._share)
+        if wait is None:
+            return None
+        attempt = self.known.state.attempt
+        if attempt is not None and attempt.directory == terms.directory:
+            self.ports.leave(self.lease, attempt, wait.reason)
+        return self._over_budget(wait)
+
+    def _costs(self, terms: Terms, *, spared: bool = True) -> tuple[Cost, ...]:
+        """Of an order there."""
+        return self.ports.room.costs(self.spec.names, self.known.state, terms, self.ports.clock(), spared=spared)
+
+    @property
+    def _share(self) -> float:
+        """How much of each bucket it may use."""
+        return budget.share(self.known.state, self.ports.clock())
 
     def begin(self, reason: Reason, terms: Terms) -> Outcome:
         """Open an attempt at the issuer with these terms, in the journal before any work."""
         state = self.known.state
-        costs, share = self._costs(terms)
         asked, newest = terms.asked(self.spec), self.known.newest
         key = self._kept_key(asked.key_type) or x509.Key.new(asked.key_type)
         try:
@@ -210,11 +219,14 @@ class Renewing:
                 key.spki_sha256,
                 newest=newest,
                 replaces=ari.replaced(state, terms.directory, self.spec.names),
-                costs=costs,
-                share=share,
+                costs=self._costs(terms),
+                unspared=self._costs(terms, spared=False),
+                share=self._share,
             )
         except OverBudget as error:
-            return self._over_budget(Wait(until=error.retry_at or self.ports.clock(), reason=str(error)))
+            # Where there are several issuers, the next pass looks which of them has room first.
+            at = error.retry_at if len(self._wanted()) == 1 else None
+            return self._over_budget(Wait(until=at or self.ports.clock(), reason=str(error)))
         return replace(self, known=replace(self.known, tries=0)).go_on(attempt, key)
 
     def _kept_key(self, key_type: KeyType) -> x509.Key | None:
@@ -241,8 +253,17 @@ class Renewing:
         return Skipped(cert_id=self.spec.id, reason=wait.reason, until=wait.until)
 
     def resume(self, attempt: Attempt) -> Outcome:
-        """Go on with an attempt that somebody has begun."""
-        return self.go_on(self.ports.store.resume(self.lease, attempt))
+        """Go on with an attempt that somebody has begun; with another in its place where it has no order, nor room."""
+        try:
+            resumed = self.ports.store.resume(self.lease, attempt)
+        except OverBudget as error:
+            return self._anew(attempt, error, self.known.state)
+        return self.go_on(resumed)
+
+    def _anew(self, attempt: Attempt, error: OverBudget, state: CertState) -> Outcome:
+        self.ports.leave(self.lease, attempt, str(error))
+        anew = replace(self, known=replace(self.known, newest=attempt.id, state=state))
+        return anew.begin(Reason.UNFINISHED, self.ports.terms(attempt))
 
     def go_on(self, attempt: Attempt, key: x509.Key | None = None) -> Outcome:
         """Fill its order, or record why that failed.
@@ -256,6 +277,9 @@ class Renewing:
             return Order(ports=self.ports, spec=self.spec, attempt=attempt, lease=self.lease).fill(key)
         except LeaseLost:
             raise
+        except OverBudget as error:
+            # The CA will not have its order replace what is issued, and so counts it.
+            return self._anew(attempt, error, replace(self.known.state, unreplaced=True))
         except (Busy, Interrupted, Outage, ServerDenied) as error:
             self.ports.store.postpone(self.lease, attempt, error=error, retry_at=self.ports.clock())
             raise

@@ -36,14 +36,16 @@ class Room:
     store: Budgets
     clock: Clock
 
-    def costs(self, names: tuple[str, ...], state: CertState, terms: Terms) -> tuple[Cost, ...]:
-        """What an order for these names costs there."""
+    def costs(
+        self, names: tuple[str, ...], state: CertState, terms: Terms, now: datetime, *, spared: bool = True
+    ) -> tuple[Cost, ...]:
+        """What an order for these names costs there. Without `spared`: where it may not replace another."""
         model, directory = model_of(terms), terms.directory
         if not model.rates:
             return ()
-        renewal = budget.is_renewal(state.issued, directory, key_of(names), self.clock())
-        spared = ari.is_spared(state, directory, names)
-        return budget.costs(model, directory, names, renewal=renewal, replaces=spared)
+        renewal = budget.is_renewal(state.issued, directory, key_of(names), now)
+        replaces = spared and ari.is_spared(state, directory, names)
+        return budget.costs(model, directory, names, renewal=renewal, replaces=replaces)
 
     def until(self, costs: Sequence[Cost], share: float) -> Wait | None:
         """None where there is room now; else when there is, as far as can be said, and what it waits for."""
@@ -87,7 +89,7 @@ class Room:
         return tuple(self._ask(one, terms, now) for terms in one.terms)
 
     def _ask(self, one: Wanted, terms: Terms, now: datetime) -> Ask:
-        costs, issued = self.costs(one.names, one.state, terms), one.state.issued
+        costs, issued = self.costs(one.names, one.state, terms, now), one.state.issued
         return Ask(
             cert_id=one.cert_id,
             costs=costs,

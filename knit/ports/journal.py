@@ -33,7 +33,10 @@ class Journal(Protocol):
     """
 
     def unreplaced(self, why: str) -> None:
-        """The CA will not have the order replace what it said: it is asked once more, without that."""
+        """The CA will not have the order replace what it said: it is asked once more, without that.
+
+        Such an order is counted. Raises OverBudget, with the refusal noted, when the CA's limits leave no room for it.
+        """
 
     def ordered(self, order_url: str) -> None:
         """The CA has given this order; nothing has been asked of it yet."""
@@ -117,6 +120,7 @@ class Attempts(Protocol):
         newest: AttemptId | None,
         replaces: str | None = None,
         costs: Sequence[Cost] = (),
+        unspared: Sequence[Cost] = (),
         share: float = WAITS,
     ) -> Attempt:
         """Open a new attempt (step planned), counted before any work is done, for the key with this public half.
@@ -124,14 +128,19 @@ class Attempts(Protocol):
         `asked` is what its issuer is asked for.
 
         It takes its tokens with it, of which so large a `share` may be out: each of `costs` is held, and spent once the
-        CA has given the order, or issued; what was not spent by its end is given back. Raises OverBudget, with nothing
-        begun, when there is no room for one of them.
+        CA has given the order, or issued; what was not spent by its end, or while it waits for its next try, is given
+        back. Raises OverBudget, with nothing begun, when there is no room for one of them. `unspared` is what it costs
+        where the CA refuses that it `replaces` a certificate.
 
         `newest` is the certificate's last attempt as far as is known; raises LeaseLost when there is another since.
         """
 
     def resume(self, lease: Lease, attempt: Attempt) -> Attempt:
-        """Take over an open attempt: count one more start, bind it to this lease's epoch."""
+        """Take over an open attempt: count one more start, bind it to this lease's epoch.
+
+        It takes the tokens again that it has given back. Raises OverBudget, with nothing written, when there is no room
+        for them: never for one that has an order, which has had its room at the CA.
+        """
 
     def key_staged(self, lease: Lease, attempt: Attempt, spki_sha256: str) -> None:
         """Another key is in staging, in place of one that was lost before it was of any use."""

@@ -223,9 +223,10 @@ def test_a_renewal_at_the_cas_word_needs_no_room(stage: Stage, ca: ScriptedCA) -
             _, found = held
             assert found.spec is not None
             letsencrypt = replace(terms, limits="letsencrypt")
-            assert flows.renew.room.costs(found.spec.names, found.state, letsencrypt) == ()
+            now, room = datetime.now(UTC), flows.renew.room
+            assert room.costs(found.spec.names, found.state, letsencrypt, now) == ()
             refused = replace(found.state, unreplaced=True)
-            assert flows.renew.room.costs(found.spec.names, refused, letsencrypt) != ()
+            assert room.costs(found.spec.names, refused, letsencrypt, now) != ()
 
 
 @dataclass(slots=True)

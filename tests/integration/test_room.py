@@ -13,7 +13,7 @@ import pytest
 from knit.core import x509
 from knit.core.budget import Key
 from knit.core.limits import Limit
-from knit.core.model.attempt import Failed, Renewed, Skipped
+from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import Life, Stage
@@ -100,6 +100,116 @@ def test_a_renewal_of_the_same_names_is_not_counted_where_the_ca_does_not(stage:
             stage.sql("update knit_certs set requested_at = now()")
         before = flows.reconcile.room.store.every()
         assert {key.limit for key in before} == {Limit.DOMAIN}
+
+
+def attempts(stage: Stage, cert_id: CertId) -> list[tuple[str, bool]]:
+    """Steps of its attempts, and whether each has ended."""
+    rows = stage.sql("select step, ended_at is not null from knit_attempts where cert_id = %s order by id", cert_id)
+    return [(step, ended) for step, ended in rows]
+
+
+def test_what_fails_without_an_order_leaves_its_room_to_others_and_waits_for_another(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    first, *others = stage.wanted(4)
+    ca.fault("newOrder", act="reset", times=0)
+    with limited(stage, THREE) as flows:
+        assert isinstance(flows.renew.run(first), Failed)
+        ca.clear_faults()
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in others)
+        again(stage)
+        before = orders(ca)
+        outcome = flows.renew.run(first)
+        assert isinstance(outcome, Skipped)
+        assert outcome.until is not None
+        assert timedelta(hours=23) < outcome.until - datetime.now(UTC) < timedelta(hours=25)
+        assert orders(ca) == before
+        assert attempts(stage, first) == [("abandoned", True)]
+        assert first not in flows.reconcile.run().renew
+        stage.sql("update knit_budget set full_at = now()")
+        again(stage)
+        assert isinstance(flows.renew.run(first), Renewed)
+
+
+def test_what_has_an_order_goes_on_with_it_though_others_have_had_the_last_room(stage: Stage, ca: ScriptedCA) -> None:
+    failing, others = list(stage.wanted(3)), list(stage.wanted(3))
+    ca.fault("authz", act="reset", times=0)
+    with limited(stage, THREE) as flows:
+        assert all(isinstance(flows.renew.run(cert_id), Failed) for cert_id in failing)
+        ca.clear_faults()
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in others)
+        again(stage)
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in failing)
+    assert orders(ca) == 6
+
+
+def test_what_begins_to_expire_soon_while_it_waits_is_gone_on_with_by_its_larger_share(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    first, *others = stage.wanted(4)
+    with limited(stage, THREE) as flows:
+        assert isinstance(flows.renew.run(first), Renewed)
+        flows.publish.waiting()
+        stage.sql("delete from knit_budget")
+        stage.sql("update knit_issued set names_key = names_key || ',a'")
+        ca.fault("newOrder", act="reset", times=0)
+        assert isinstance(flows.renew.run(first), Failed)
+        ca.clear_faults()
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in others)
+        again(stage)
+        stage.sql("update knit_issued set not_after = now() + interval '1 day'")
+        assert isinstance(flows.renew.run(first), Renewed)
+
+
+def refused_as_a_replacement(stage: Stage, flows: Flows) -> Outcome:
+    """A renewal at the word of the CA, which does not know what it is to replace."""
+    stage.sql("update knit_issued set ari_id = 'AAAA.AAAA'")
+    stage.sql("update knit_ari set checked_at = now(), next_poll_at = now() + interval '1 day'")
+    stage.sql("update knit_certs set requested_at = now()")
+    return flows.renew.run(CertId(stage.sql("select cert_id from knit_issued")[0][0]))
+
+
+SPARED = {"certificates_per_domain": THREE["certificates_per_domain"], "replaced_not_counted": True}
+
+
+def test_an_order_that_may_not_replace_is_counted(stage: Stage, ca: ScriptedCA) -> None:
+    (cert_id,) = stage.wanted(1)
+    with limited(stage, SPARED) as flows:
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+        flows.publish.waiting()
+        ((before,),) = stage.sql("select full_at from knit_budget")
+        assert isinstance(refused_as_a_replacement(stage, flows), Renewed)
+        assert stage.sql("select full_at - %s, held from knit_budget", before) == [(timedelta(days=1), 0)]
+    assert orders(ca) == 3, "one of them refused"
+
+
+def test_an_order_that_may_not_replace_waits_at_no_further_cost_where_there_is_no_room(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    (cert_id,) = stage.wanted(1)
+    with limited(stage, SPARED) as flows:
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+        flows.publish.waiting()
+        stage.sql("update knit_budget set full_at = now() + interval '5 days'")
+        outcome = refused_as_a_replacement(stage, flows)
+        assert isinstance(outcome, Skipped)
+        assert outcome.until is not None
+        assert timedelta(days=2.9) < outcome.until - datetime.now(UTC) < timedelta(days=3.1)
+        assert schedule(stage)[cert_id][1:] == (0, outcome.reason, None)
+        assert attempts(stage, cert_id)[-1] == ("abandoned", True)
+        again(stage)
+        assert isinstance(flows.renew.run(cert_id), Skipped)
+        assert orders(ca) == 2, "the first, and the refusal"
+        stage.sql("update knit_budget set full_at = now()")
+        again(stage)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert orders(ca) == 3, "without a word of what it would replace"
+
+
+def again(stage: Stage) -> None:
+    """The next try is now."""
+    stage.sql("update knit_attempts set retry_at = null where ended_at is null")
+    stage.sql("update knit_schedule set retry_at = null, check_at = '-infinity'")
 
 
 def test_what_the_ca_says_of_a_domain_is_waited_for_by_all_of_its_certificates(stage: Stage, ca: ScriptedCA) -> None:

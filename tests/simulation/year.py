@@ -219,12 +219,8 @@ class Year:
         assert isinstance(verdict, Due)
         row.due_since = row.due_since or now
         terms = self._chosen(row)
-        attempt = row.state.attempt
-        if attempt is not None and attempt.directory != terms.directory:
-            self._end(row, spend=False)
-        if row.state.attempt is None and not self._begin(row, terms):
-            return
-        self._order(row, self.cas[terms.directory], now)
+        if self._begin(row, terms):
+            self._order(row, self.cas[terms.directory], now)
 
     def _chosen(self, row: Row) -> Terms:
         wanted = self.rules.terms_of(row.spec)
@@ -233,12 +229,11 @@ class Year:
         return choice.choose(wanted, {one.directory: self._standing(row, one) for one in wanted}, self.clock.now)
 
     def _standing(self, row: Row, terms: Terms) -> Standing:
-        held = row.state.attempt is not None and row.state.attempt.directory == terms.directory
-        wait = None if held else self._wait(row, terms)
+        wait = self._wait(row, terms)
         return Standing(down_at=row.down.get(terms.directory), waits_until=None if wait is None else wait.until)
 
     def _wait(self, row: Row, terms: Terms) -> Wait | None:
-        costs = self.room.costs(row.spec.names, row.state, terms)
+        costs = self.room.costs(row.spec.names, row.state, terms, self.clock.now)
         return self.room.until(costs, budget.share(row.state, self.clock.now))
 
     def _begin(self, row: Row, terms: Terms) -> bool:
@@ -247,7 +242,7 @@ class Year:
             self.buckets.waits[row.spec.id] = wait
             self._look(row, wait.until)
             return False
-        row.costs = self.room.costs(row.spec.names, row.state, terms)
+        row.costs = self.room.costs(row.spec.names, row.state, terms, self.clock.now)
         self.buckets.hold(row.costs, budget.share(row.state, self.clock.now), self.clock.now)
         attempt = Attempt(
             id=AttemptId(1),
@@ -268,8 +263,10 @@ class Year:
     def _order(self, row: Row, ca: TheCA, now: datetime) -> None:
         spec = row.spec
         if ca.is_away(spec.profile or "", now):
+            # Without an order it is as good as over: it gives back what it holds, and needs room again.
             row.down[ca.directory] = now
-            self._failed(row, open_=True)
+            self._end(row, spend=False)
+            self._failed(row)
             return
         row.tries.append(now)
         replaces = ari.replaced(row.state, ca.directory, spec.names)
@@ -279,7 +276,7 @@ class Year:
         row.costs = tuple(cost for cost in row.costs if cost.key.limit not in SPENT_BY_ORDERS)
         if not ca.prove(spec, now):
             self._end(row, spend=False)
-            self._failed(row, open_=False)
+            self._failed(row)
             return
         ca.issue(spec, row.domain, now, replaces)
         self._end(row, spend=True)
@@ -290,11 +287,10 @@ class Year:
         row.costs = ()
         row.state = replace(row.state, attempt=None)
 
-    def _failed(self, row: Row, *, open_: bool) -> None:
+    def _failed(self, row: Row) -> None:
         failures = row.state.failures + 1
         at = retry.next_try(row.spec.id, failures, self.clock.now)
         row.state = replace(row.state, failures=failures, retry_at=at)
-        assert (row.state.attempt is not None) == open_
         self._look(row, at)
 
     def _published(self, row: Row, ca: TheCA, now: datetime) -> None:

@@ -41,7 +41,8 @@ class Attempt:
     """One try to get one certificate, from the plan to the published value or the failure.
 
     `waits_for` is the lock that it met taken when it was last gone on with; `replaces`, the certificate in whose place
-    it asks for another (RFC 9773 section 4.1), unless its CA will not have that.
+    it asks for another (RFC 9773 section 4.1), unless its CA will not have that. `holding`: it has not given back what
+    it may yet cost of the CA's limits.
     """
 
     id: AttemptId
@@ -61,6 +62,12 @@ class Attempt:
     started_at: datetime
     waits_for: str | None = None
     replaces: str | None = None
+    holding: bool = True
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it has room in the CA's limits: at the CA, which has given it an order, or here."""
+        return self.holding or self.order_url is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,7 @@ class Attempts:
         newest: AttemptId | None,
         replaces: str | None = None,
         costs: Sequence[Cost] = (),
+        unspared: Sequence[Cost] = (),
         share: float = WAITS,
     ) -> Attempt:
         """Open a new attempt. Raises LeaseLost also when another worker has opened one since `newest`."""
@@ -92,11 +93,15 @@ class Attempts:
             "newest": newest,
             "replaces": replaces,
             "budget": Jsonb(charged(costs, share)),
+            "unspared": Jsonb(charged(unspared, share)),
         }
         return attempt_from(self._fenced("begin", lease, wanted))
 
     def resume(self, lease: Lease, attempt: Attempt) -> Attempt:
-        """Take over an open attempt as it now is: its former worker may have written since it was read."""
+        """Take over an open attempt as it now is: its former worker may have written since it was read.
+
+        Raises OverBudget, with nothing written, when it has no order, and no room for one any more.
+        """
         return attempt_from(self._fenced("resume", lease, {"id": attempt.id}))
 
     def key_staged(self, lease: Lease, attempt: Attempt, spki_sha256: str) -> None:

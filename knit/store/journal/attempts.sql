@@ -2,9 +2,10 @@
 -- With its tokens, or not at all: a trigger takes them, and undoes this where there are too few.
 insert into knit_attempts
     (cert_id, epoch, owner, step, reason, names, provider, issuer, directory, key_type, profile, preferred_chain,
-     spki_sha256, replaces, budget)
+     spki_sha256, replaces, budget, unspared)
 select %(cert_id)s, l.epoch, l.owner, 'planned', %(reason)s, %(names)s, %(provider)s, %(issuer)s, %(directory)s,
-       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s, %(replaces)s, %(budget)s
+       %(key_type)s, %(profile)s, %(preferred_chain)s, %(spki_sha256)s, %(replaces)s, %(budget)s,
+       %(unspared)s
 from knit_leases l
 where l.name = %(lease)s and l.epoch = %(epoch)s
   and not exists (
@@ -14,9 +15,11 @@ on conflict (cert_id) where ended_at is null do nothing
 returning {attempt}
 
 -- name: resume
--- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more.
+-- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more. What it
+-- has given back it takes again, or is not gone on with: see `begin`.
 update knit_attempts a
-set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, validating = null, updated_at = now()
+set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, validating = null, holding = true,
+    updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %(lease)s and l.epoch = %(epoch)s
 returning {attempt of a}
@@ -63,11 +66,12 @@ with ended as (
 select id from ended
 
 -- name: postpone
--- What did not fail (`shown` is false) goes on at once, wherever, whatever the clocks of two workers say.
+-- What did not fail (`shown` is false) goes on at once, wherever, whatever the clocks of two workers say. What waits
+-- leaves its tokens to others meanwhile.
 with left_open as (
     update knit_attempts a
     set starts = 0, retry_at = %(retry_at)s, tries = a.tries + %(shown)s::int, updated_at = now(),
-        error_class = %(error_class)s, error = %(error)s, waits_for = %(waits_for)s
+        error_class = %(error_class)s, error = %(error)s, waits_for = %(waits_for)s, holding = not %(shown)s
     from knit_leases l
     where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
     returning a.id, a.cert_id, a.directory

@@ -36,8 +36,10 @@ class AttemptJournal:
         self._sql = queries("journal/open_journal")
 
     def unreplaced(self, why: str) -> None:
-        """The CA will not have it replace what it said."""
-        self._write("unreplaced", why=clean(why, 500))
+        """The CA will not have it replace what it said: so it is counted. Raises OverBudget when there is no room."""
+        told = {"id": self._attempt.id, "why": clean(why, 500)}
+        if not fenced(self._database, self._sql["unreplaced"], self._lease, told)["holding"]:
+            self._write("hold")
 
     def ordered(self, order_url: str) -> None:
         """The CA has given this order."""

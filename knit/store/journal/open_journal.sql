@@ -1,6 +1,16 @@
 -- name: unreplaced
+-- It is counted from now on, and has no tokens yet: a process that dies here leaves an attempt that must take them.
 update knit_attempts a
-set unreplaced = a.replaces, unreplaced_why = %(why)s, replaces = null, updated_at = now()
+set unreplaced = a.replaces, unreplaced_why = %(why)s, replaces = null, updated_at = now(),
+    budget = case when a.budget = '[]' then a.unspared else a.budget end,
+    holding = a.holding and (a.budget <> '[]' or a.unspared = '[]')
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+returning a.holding
+
+-- name: hold
+update knit_attempts a
+set holding = true, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 

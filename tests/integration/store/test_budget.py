@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +16,7 @@ from knit.core.limits import LETS_ENCRYPT, Limit, Rate
 from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertId, CertSpec
 from knit.core.model.decision import Reason, Wait
-from knit.errors import LeaseLost, OrderLost, OverBudget, Refused, Transient
+from knit.errors import Busy, Interrupted, LeaseLost, OrderLost, Outage, OverBudget, Refused, Transient
 from knit.ports.leases import Lease
 from knit.store.budget.budgets import Budgets
 from tests.integration.store.conftest import DIRECTORY, LEAF, RULES, SHA256, TERMS, Store
@@ -37,11 +39,17 @@ def all_rates(store: Store) -> dict[Key, Rate]:
 
 
 def begin(
-    store: Store, lease: Lease | None, spec: CertSpec, *, asked: tuple[Cost, ...], share: float = WAITS
+    store: Store,
+    lease: Lease | None,
+    spec: CertSpec,
+    *,
+    asked: tuple[Cost, ...],
+    unspared: tuple[Cost, ...] = (),
+    share: float = WAITS,
 ) -> Attempt:
     assert lease is not None
     newest = store.load(spec.id).newest
-    given = {"newest": newest, "costs": asked, "share": share}
+    given = {"newest": newest, "costs": asked, "unspared": unspared, "share": share}
     return store.attempts.begin(lease, spec, Reason.NEVER_ISSUED, TERMS.asked(spec), "ab", **given)  # type: ignore[arg-type]
 
 
@@ -115,15 +123,78 @@ def test_what_the_ca_has_counted_stays_spent_however_the_attempt_ends(store: Sto
     assert (found["certificates_per_set"], found["certificates_per_domain"]) == ((0, 1), (0, 1))
 
 
-def test_an_attempt_that_is_put_off_keeps_its_tokens(store: Store) -> None:
+@pytest.mark.parametrize("step", ["key_staged", "ordered", "finalizing"])
+def test_an_attempt_that_is_put_off_holds_nothing_until_it_is_gone_on_with(store: Store, step: str) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        attempt = begin(store, lease, spec, asked=price(spec))
+        assert lease is not None
+        journal = store.attempts.journal(lease, attempt)
+        if step != "key_staged":
+            journal.ordered("https://ca.example/order/1")
+        if step == "finalizing":
+            journal.finalizing()
+        before = taken(store)
+        store.attempts.postpone(lease, attempt, error=Transient("away"), retry_at=datetime.now(UTC))
+        assert all(held == 0 for held, _ in taken(store).values())
+        assert {limit: spent for limit, (_, spent) in taken(store).items() if spent} == {
+            limit: spent for limit, (_, spent) in before.items() if spent
+        }
+        store.attempts.resume(lease, attempt)
+        assert taken(store) == before
+        store.attempts.postpone(lease, attempt, error=Transient("away"), retry_at=datetime.now(UTC))
+        store.attempts.fail(lease, attempt, error=Refused("no"), retry_at=None)
+    assert all(held == 0 for held, _ in taken(store).values())
+
+
+@pytest.mark.parametrize("error", [Busy("the account is being registered"), Interrupted("stopping"), Outage("away")])
+def test_what_has_not_failed_keeps_its_tokens(store: Store, error: Transient) -> None:
     spec = store.add()
     with store.leases.hold("cert:1") as lease:
         attempt = begin(store, lease, spec, asked=price(spec))
         assert lease is not None
         before = taken(store)
+        store.attempts.postpone(lease, attempt, error=error, retry_at=datetime.now(UTC))
+        assert taken(store) == before
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_only_what_has_an_order_goes_on_when_others_have_taken_its_tokens(store: Store, ordered: bool) -> None:
+    first, second = store.add(1), store.add(2)
+    with store.leases.hold("cert:1") as lease:
+        attempt = begin(store, lease, first, asked=tiny(1))
+        assert lease is not None
+        if ordered:
+            store.attempts.journal(lease, attempt).ordered("https://ca.example/order/1")
         store.attempts.postpone(lease, attempt, error=Transient("away"), retry_at=datetime.now(UTC))
-        store.attempts.resume(lease, attempt)
-    assert taken(store) == before
+    with store.leases.hold("cert:2") as lease:
+        begin(store, lease, second, asked=tiny(1))
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        if ordered:
+            assert store.attempts.resume(lease, attempt).holding
+        else:
+            with pytest.raises(OverBudget, match=r"registered domain \(example.org\)"):
+                store.attempts.resume(lease, attempt)
+            assert store.load(first.id).state.attempt == replace(attempt, holding=False, starts=0)
+    assert taken(store) == {"certificates_per_domain": (1 + ordered, 0)}
+
+
+def test_an_order_that_may_not_replace_is_counted_and_waits_where_there_is_no_room(store: Store) -> None:
+    first, second = store.add(1), store.add(2)
+    for spec, room in ((first, True), (second, False)):
+        with store.leases.hold(f"cert:{spec.id}") as lease:
+            attempt = begin(store, lease, spec, asked=(), unspared=tiny(1))
+            assert lease is not None
+            journal = store.attempts.journal(lease, attempt)
+            with nullcontext() if room else pytest.raises(OverBudget, match=r"registered domain \(example.org\)"):
+                journal.unreplaced("it was replaced already")
+            found = store.load(spec.id).state.attempt
+            assert found is not None
+            assert found.holding is room
+            assert taken(store) == {"certificates_per_domain": (1, 0)}
+            journal.unreplaced("it was replaced already") if room else None
+    assert taken(store) == {"certificates_per_domain": (1, 0)}
 
 
 def test_without_room_nothing_is_begun_nothing_is_taken_and_the_next_token_has_a_date(store: Store) -> None:

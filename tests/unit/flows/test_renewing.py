@@ -88,7 +88,7 @@ class World:
     def room(self) -> Room:
         return Room(store=self.this, clock=self.clock)
 
-    def begin(self, *_: object, newest: AttemptId, replaces: object, costs: object, share: float) -> Attempt:
+    def begin(self, *_: object, newest: AttemptId, **given: object) -> Attempt:
         self.steps.append(("begun", newest))
         return replace(BEGUN, id=AttemptId(newest + 1))
 
