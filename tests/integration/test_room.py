@@ -251,3 +251,34 @@ def test_a_wait_for_room_is_nothing_that_a_pass_mends(stage: Stage, ca: Scripted
         [days for days, *_ in before.values()], abs=1
     )
     assert "mended" not in caplog.text
+
+
+@pytest.mark.parametrize("asked", ["100000000", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_ca_that_asks_for_years_empties_a_bucket_for_48_hours(stage: Stage, ca: ScriptedCA, asked: str) -> None:
+    (first,) = stage.wanted(1)
+    ca.fault("newOrder", status=429, type="rateLimited", headers={"Retry-After": asked})
+    with limited(stage, {"orders_per_account": {"count": 300, "per": "3h"}}) as flows:
+        assert isinstance(flows.renew.run(first), Failed)
+    ((full_at,),) = stage.sql("select full_at from knit_budget")
+    assert timedelta(hours=50.9) < full_at - datetime.now(UTC) < timedelta(hours=51.1), "and fills in 3 hours"
+
+
+def test_the_one_that_tries_whether_a_pause_is_over_is_none_without_room(stage: Stage, ca: ScriptedCA) -> None:
+    *before, without, free = stage.wanted(5)
+    with limited(stage, THREE) as flows:
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in before)
+        stage.sql(
+            "update knit_certs set domains = 'x.other.example', names = '{x.other.example}', names_key = "
+            "'x.other.example' where id = %s",
+            free,
+        )
+        ((directory,),) = stage.sql("select directory from knit_issuers")
+        stage.sql(
+            "insert into knit_pauses (issuer, directory, until, said) values ('acme', %s, now(), 'slow down')",
+            directory,
+        )
+        assert isinstance(flows.renew.run(without), Skipped)
+        assert stage.sql("select probing from knit_pauses") == [(None,)]
+        flows.renew.run(free)
+        assert stage.sql("select probing from knit_pauses where probing is distinct from %s", free) == []
+    assert orders(ca) == 4
