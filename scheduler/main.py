@@ -112,7 +112,7 @@ def main() -> int:
 
 def _run(settings: Scheduling, queue: Queue) -> None:
     with open_scheduler(
-        settings, lambda: queue.send(messages.reconcile()), lambda: queue.send(messages.poll())
+        settings, lambda: queue.send(messages.reconcile()), lambda errand: queue.send(messages.errand(errand))
     ) as ticker:
         serve(ticker, settings.interval, Outages())
 

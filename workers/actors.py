@@ -21,6 +21,7 @@ from knit.flows.poll import Poll
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
+from knit.flows.revoke import Revoke
 from knit.outages import Outages
 from knit.ports.events import Listener
 from knit.ports.process import Clock, Retries
@@ -68,6 +69,7 @@ class Flows:
     renew: Renew
     publish: Publish
     poll: Poll
+    revoke: Revoke
     clock: Clock
     retries: Retries | None = None
     outages: Outages = field(default_factory=Outages)
@@ -77,7 +79,7 @@ class Flows:
 
 
 def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> Actors:
-    """Declare the four actors on this queue. `handed_over` is called for each bundle that waits to be published."""
+    """Declare the five actors on this queue. `handed_over` is called for each bundle that waits to be published."""
     actors = Actors(queue=queue, flows=flows, handed_over=handed_over, later=later)
 
     def reconcile(tries: int = 0) -> None:
@@ -101,13 +103,18 @@ def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], l
         with actors.trying(messages.poll, tries):
             actors.poll()
 
+    def revoke(tries: int = 0) -> None:
+        with actors.trying(messages.revoke, tries):
+            actors.revoke()
+
     dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(poll)
+    dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(revoke)
     return actors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
-    """What the four do, and how each is tried again."""
+    """What the five do, and how each is tried again."""
 
     queue: Queue
     flows: Flows
@@ -122,6 +129,7 @@ class Actors:
         """Send what follows from a pass."""
         self.flows.tell(plan)
         fan_out(plan, self.flows.reconcile, self.queue, self.later)
+        self._revoke_if_due()
 
     def renew(self, cert_id: CertId) -> None:
         """Renew it if it is due, and say when to look again."""
@@ -159,7 +167,10 @@ class Actors:
     def publish(self, cert_id: CertId | None, tries: int) -> None:
         """Publish what waits; for None also refresh and prune."""
         flow = self.flows.publish
-        self.flows.tell(flow.everything() if cert_id is None else flow.waiting(begun=tries > 0))
+        report = flow.everything() if cert_id is None else flow.waiting(begun=tries > 0)
+        self.flows.tell(report)
+        if report.published:
+            self._revoke_if_due()
 
     def poll(self) -> None:
         """Ask CAs about the certificates whose turn it is; others are asked about by another message."""
@@ -170,6 +181,15 @@ class Actors:
             self.flows.outages.back(_asked(issuer))
         if polled.more and self.flows.follow_up:
             self.later.send(messages.poll(), delay=NEXT)
+
+    def revoke(self) -> None:
+        """Go on with what is to be revoked."""
+        self.flows.tell(self.flows.revoke.run())
+
+    def _revoke_if_due(self) -> None:
+        """A pass finds it; and what is published may be what a revocation waits for."""
+        if self.flows.revoke.due():
+            self.later.send(messages.revoke())
 
     @contextmanager
     def trying(self, again: Callable[[int], Message], tries: int) -> Iterator[None]:

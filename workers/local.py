@@ -18,7 +18,7 @@ from knit.app.queue import open_queue, queue_in_memory
 from knit.core.events import Kind, Told
 from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
-from knit.core.model.results import GivenUp, PassPlan, Publishing, Result
+from knit.core.model.results import GivenUp, PassPlan, Publishing, Result, Revoking
 from knit.errors import KnitError
 from knit.flows.tick import Ticker
 from knit.outages import Outages
@@ -68,6 +68,8 @@ def _trouble(result: Result) -> int:
     match result:
         case PassPlan() | Publishing():
             return result.trouble
+        case Revoking(failed=failed):
+            return failed
         case Failed() | GivenUp():
             return 1
     return 0
@@ -102,6 +104,20 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     return heard.outcome()
 
 
+def revocations(settings: Worker, env: Environment, renew: CertId | None) -> None:
+    """Go on with all revocations, and renew the certificate that one waits for. Raises KnitError as `once`."""
+    heard = Heard()
+    queue = queue_in_memory()
+    with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
+        # First: what is published is copied before another takes its place.
+        queue.send(messages.revoke())
+        _drain(queue, working.later)
+        if renew is not None:
+            queue.send(messages.renew(renew))
+            _drain(queue, working.later)
+    heard.outcome()
+
+
 def _but_its_end(cert_id: CertId) -> Listener:
     """The log, without how this certificate's renewal has failed: whoever asked for it is told that."""
 
@@ -131,7 +147,7 @@ def forever(settings: Worker, scheduling: Scheduling, env: Environment, serve: S
             opened.agendas,
             lambda: queue.send(messages.reconcile()),
             scheduling.interval,
-            lambda: queue.send(messages.poll()),
+            lambda errand: queue.send(messages.errand(errand)),
         )
         serve(ticker, scheduling.interval, outages)
 

@@ -39,6 +39,7 @@ def wire(
         renew=opened.renew,
         publish=opened.publish,
         poll=opened.poll,
+        revoke=opened.revoke,
         clock=now,
         retries=retries,
         outages=outages,

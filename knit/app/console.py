@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from knit.ports.events import Events
     from knit.ports.issuing import AccountBook, AccountSealing, IssuerBook
     from knit.ports.list import Certs
+    from knit.ports.revoking import RevocationBook
     from knit.settings.central import Central
 
 
@@ -81,6 +82,13 @@ class Console:
         from knit.store.accounts.issuers import IssuerMemory
 
         return IssuerMemory(self.database)
+
+    @cached_property
+    def revocations(self) -> RevocationBook:
+        """Certificates that are to be revoked, or were."""
+        from knit.store.revocations.revocations import Revocations
+
+        return Revocations(self.database)
 
     @cached_property
     def events(self) -> Events:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from knit.app.clock import now
-from knit.errors import Misconfigured
+from knit.core.revocation import SIGNS_ITSELF
+from knit.errors import Misconfigured, Refused
 from knit.issuers.acme import AcmeIssuer, Holder, Site
 from knit.issuers.acme.signing import account_key_of, new_account_key
 from knit.issuers.configured import Registry
@@ -16,6 +17,7 @@ from knit.ports.issuing import Accounts, Issuer, Issuers
 from knit.ports.leases import Leases
 from knit.ports.process import Sleep
 from knit.ports.renewal_info import Adviser
+from knit.ports.revoking import Revoker
 from knit.settings.issuers import Acme, Openable
 from knit.settings.own_issuers import OwnCa, SelfSigned
 from knit.store.accounts import accounts
@@ -94,6 +96,20 @@ class Advisers:
         """See the port."""
         found = self._issuers.issuer(issuer)
         return found if isinstance(found, AcmeIssuer) else None
+
+
+class Revokers:
+    """The port."""
+
+    def __init__(self, issuers: Issuers) -> None:
+        self._issuers = issuers
+
+    def revoker(self, issuer: str) -> Revoker:
+        """See the port."""
+        found = self._issuers.issuer(issuer)
+        if not isinstance(found, Revoker):
+            raise Refused(SIGNS_ITSELF)
+        return found
 
 
 def _read_key(path: str) -> str:

@@ -24,7 +24,9 @@ from knit.store.database import Database
 from knit.store.leases.leases import Leases
 from knit.store.passes.passes import Passes
 from knit.store.publications.installation import Installations
+from knit.store.revocations.revocations import Revocations
 from knit.valkey.connect import connect
+from knit.valkey.copies import ValkeyCopies
 from knit.valkey.layout import Layout
 from knit.valkey.staging import ValkeyStaging
 
@@ -38,8 +40,10 @@ class Stores:
     passes: Passes
     budgets: Budgets
     renewal_infos: RenewalInfos
+    revocations: Revocations
     memory: IssuerMemory
     staging: ValkeyStaging
+    copies: ValkeyCopies
     published: PublishedSide
     clock: Clock
     tell: Listener
@@ -110,6 +114,8 @@ def open_stores(settings: Settings, database: Database, opened: ExitStack, tell:
         passes=passes,
         budgets=Budgets(database),
         renewal_infos=RenewalInfos(database),
+        revocations=Revocations(database),
+        copies=ValkeyCopies(link, layout, published.belonging.id),
         memory=IssuerMemory(database),
         staging=ValkeyStaging(link, layout, published.belonging.id),
         published=published,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from knit.app.clock import now
-from knit.app.issuing import Advisers, open_issuers
+from knit.app.issuing import Advisers, Revokers, open_issuers
 from knit.app.listeners import to_log
 from knit.app.locks import LeasedLocks
 from knit.app.names import WORKER
@@ -18,6 +18,7 @@ from knit.flows.poll import Poll
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
 from knit.flows.renew import Renew
+from knit.flows.revoke import Revoke
 from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
@@ -45,6 +46,7 @@ class Worker:
     renew: Renew
     publish: Publish
     poll: Poll
+    revoke: Revoke
     leases: Leases
     agendas: Agendas
     centre: Centre
@@ -85,11 +87,22 @@ def open_worker(
             retries=retries,
             tell=tell,
         )
+        revoke = Revoke(
+            store=stores.revocations,
+            leases=leases,
+            publication=stores.published.publication,
+            copies=stores.copies,
+            revokers=Revokers(issuers),
+            rules=settings.rules,
+            clock=now,
+            tell=tell,
+        )
         return Worker(
             reconcile=stores.reconcile(),
             renew=renew,
             publish=stores.publish(),
             poll=Poll(store=stores.renewal_infos, advisers=Advisers(issuers), rules=settings.rules, clock=now),
+            revoke=revoke,
             leases=leases,
             agendas=Agendas(database),
             centre=Centre(database),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,8 +10,8 @@ from enum import StrEnum
 CLOSEST = timedelta(seconds=30)
 """Between two passes that nobody asked for: instants planned within this time are looked at together."""
 
-POLLS_APART = timedelta(minutes=1)
-"""Between two messages to ask CAs about certificates: one is enough for all that is due."""
+APART = timedelta(minutes=1)
+"""Between two messages of one errand: one is enough for all that is due."""
 
 PATIENCE = timedelta(minutes=2)
 """How long a pass may take before its message is taken for lost; doubled each time, up to the interval."""
@@ -33,20 +34,26 @@ class Why(StrEnum):
     ASKED = "somebody asked for one"
 
 
+class Errand(StrEnum):
+    """What workers do besides passes, all that is due of it at once; the value is the actor's name."""
+
+    POLL = "poll"
+    REVOKE = "revoke"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agenda:
     """What Postgres knows about passes, at `at` on its own clock.
 
     `changed_at`: the list was last changed by a command; `passed_at`: a pass was last done; `planned_at`: the first
-    instant, after the last message, at which some certificate has to be looked at; `polls`: the CA is to be asked about
-    some now.
+    instant, after the last message, at which some certificate has to be looked at; `errands`: what else there is to do.
     """
 
     at: datetime
     changed_at: datetime | None
     passed_at: datetime | None
     planned_at: datetime | None
-    polls: bool = False
+    errands: tuple[Errand, ...] = ()
 
     def done_since(self, asked_at: datetime) -> bool:
         """Whether a pass has been done since then."""
@@ -69,9 +76,9 @@ def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: in
     return None
 
 
-def asks(agenda: Agenda, sent_at: datetime | None) -> bool:
-    """Whether CAs are to be asked about certificates; a message to do so was last sent at `sent_at`."""
-    return agenda.polls and (sent_at is None or agenda.at - sent_at >= POLLS_APART)
+def errands(agenda: Agenda, sent: Mapping[Errand, datetime]) -> Sequence[Errand]:
+    """What workers are to be told to do besides passes; `sent` is when a message to do so was last sent."""
+    return [one for one in agenda.errands if one not in sent or agenda.at - sent[one] >= APART]
 
 
 def settled(agenda: Agenda, since: datetime) -> bool:

@@ -53,6 +53,10 @@ class Kind(StrEnum):
     ACCOUNT_REGISTERED = "account registered"
     ACCOUNT_FORGOTTEN = "account forgotten"
     KEY_COMPROMISED = "key declared compromised"
+    REVOCATION_REQUESTED = "revocation requested"
+    REVOCATION_FAILED = "revocation failed"
+    REVOCATION_REFUSED = "revocation refused"
+    CERTIFICATE_REVOKED = "certificate revoked"
     VALKEY_CLAIMED = "valkey claimed"
     # Told by processes alone: what is recorded stays as it was.
     PUBLISH_FAILED = "publish failed, will retry"

@@ -81,6 +81,11 @@ def leaf(fullchain: bytes) -> Leaf:
     return _leaf(_certificates(fullchain)[0])
 
 
+def certificate_sha256(fullchain: bytes) -> str:
+    """What the first certificate is told by: the hash of its DER bytes. Raises BundleMismatch."""
+    return _certificates(fullchain)[0].fingerprint(hashes.SHA256()).hex()
+
+
 def check(bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None, *, roots: bytes = b"") -> Leaf:
     """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from threading import RLock
 
-from knit.core.agenda import Agenda, Why, asks, settled, why
+from knit.core.agenda import Agenda, Errand, Why, errands, settled, why
 from knit.errors import LeaseLost
 from knit.ports.leases import Lease, Leases
 from knit.ports.passes import Agendas
@@ -31,14 +31,14 @@ class Ticker:
         agendas: Agendas,
         send: Callable[[], None],
         interval: timedelta,
-        send_poll: Callable[[], None] = lambda: None,
+        send_errand: Callable[[Errand], None] = lambda _: None,
     ) -> None:
-        """`send` asks for a pass, `send_poll` has CAs asked when they would have certificates renewed."""
+        """`send` asks for a pass, `send_errand` for something else."""
         self._leases = leases
         self._agendas = agendas
         self._send = send
-        self._send_poll = send_poll
-        self._polled_at: datetime | None = None
+        self._send_errand = send_errand
+        self._sent: dict[Errand, datetime] = {}
         self._interval = interval
         self._held = ExitStack()
         self._lease: Lease | None = None
@@ -85,9 +85,9 @@ class Ticker:
 
     def _tick(self) -> None:
         agenda = self._agendas.look(self._asked_at)
-        if asks(agenda, self._polled_at):
-            self._send_poll()
-            self._polled_at = agenda.at
+        for errand in errands(agenda, self._sent):
+            self._send_errand(errand)
+            self._sent[errand] = agenda.at
         reason = Why.ASKED if self._wanted else why(agenda, self._asked_at, self._interval, self._vain)
         if reason is None or (reason is Why.CHANGED and self._awaits_more(agenda)):
             return

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Protocol
 
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.certificate import Bundle
 from knit.core.model.issuer import Account, AccountKept, Remembered, Sealed, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
@@ -36,27 +34,6 @@ class Issuer(Protocol):
 
     def close(self) -> None:
         """End what it keeps open."""
-
-
-class Revoker(Protocol):
-    """An issuer that takes back what it has issued, by the serial number alone."""
-
-    def revoke(self, serial: str, reason: str) -> datetime:
-        """Gives since when it is revoked. `serial` is hex, as recorded; `reason` is a word of RFC 5280 section 5.3.1.
-
-        Raises Refused for a number that it has not issued.
-        """
-
-
-class BundleRevoker(Protocol):
-    """An issuer that takes back a certificate which it is shown, whoever ordered it."""
-
-    def revoke_bundle(self, bundle: Bundle, reason: str) -> None:
-        """It is revoked when this returns; one that was revoked before is no error. `reason` as for Revoker.
-
-        The key is used, and then signs, only where our account may not revoke it.
-        Raises Unreachable, AccountLimited, IssuerDown; Refused in the issuer's own words.
-        """
 
 
 class Issuers(Protocol):

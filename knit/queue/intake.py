@@ -73,7 +73,7 @@ def dropped(queue: str, size: int | None, reason: str) -> None:
 
 def refusal(message: dramatiq.MessageProxy) -> str | None:
     """Why no actor of ours can do anything with this message, if none can."""
-    fewest = {"reconcile": 0, "renew": 1, "publish": 1, "poll": 0}.get(message.actor_name)
+    fewest = {"reconcile": 0, "renew": 1, "publish": 1, "poll": 0, "revoke": 0}.get(message.actor_name)
     if fewest is None:
         return f"unknown actor {message.actor_name[:SHOWN]}"
     args = message.args[1:] if message.actor_name == "publish" and message.args[:1] == (None,) else message.args

@@ -10,6 +10,7 @@ from typing import Any
 
 import dramatiq
 
+from knit.core.agenda import Errand
 from knit.core.model.certificate import CertId
 
 Message = dramatiq.Message[Any]
@@ -18,7 +19,7 @@ CONTROL = "control"
 """Short work that must never wait behind slow CAs: reconcile and publish."""
 
 RENEW = "renew"
-"""Renewals, and questions about them: they mostly wait, for the CA and for the DNS."""
+"""Renewals, questions about them, and revocations: they mostly wait, for the CA and for the DNS."""
 
 QUEUES = (CONTROL, RENEW)
 
@@ -36,6 +37,16 @@ def renew(cert_id: CertId, *, tries: int = 0) -> Message:
 def poll(tries: int = 0) -> Message:
     """Ask CAs when they would have certificates renewed, those whose turn it is."""
     return _message(RENEW, "poll", *_counted(tries))
+
+
+def revoke(tries: int = 0) -> Message:
+    """Go on with the revocations that have something to do."""
+    return _message(RENEW, "revoke", *_counted(tries))
+
+
+def errand(errand: Errand) -> Message:
+    """What a scheduler sends."""
+    return {Errand.POLL: poll, Errand.REVOKE: revoke}[errand]()
 
 
 def publish(cert_id: CertId | None = None, *, tries: int = 0) -> Message:

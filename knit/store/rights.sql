@@ -10,7 +10,8 @@ with needed (what, rights) as (
            ('knit_validations', 'SELECT INSERT UPDATE DELETE'), ('knit_marks', 'SELECT INSERT UPDATE DELETE'),
            ('knit_workers', 'SELECT INSERT UPDATE DELETE'), ('knit_installation', 'SELECT INSERT UPDATE'),
            ('knit_budget', 'SELECT INSERT UPDATE DELETE'), ('knit_ca_issued', 'SELECT INSERT UPDATE DELETE'),
-           ('knit_ari', 'SELECT UPDATE'),
+           ('knit_ari', 'SELECT UPDATE'), ('knit_revocations', 'SELECT UPDATE DELETE'),
+           ('knit_revocations_due', 'SELECT'), ('knit_revocations_waiting', 'SELECT'),
            ('knit_unexplained', 'SELECT INSERT UPDATE DELETE'), ('knit_compromised_keys', 'SELECT')
 ), asked as (
     select to_regclass(what) as what, wanted

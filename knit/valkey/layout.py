@@ -49,6 +49,10 @@ class Layout:
         """Where one attempt's key and chain wait: two databases number their attempts alike."""
         return f"{self.index}:staging:{installation}:{attempt_id}"
 
+    def copy(self, revocation_id: int, installation: str) -> str:
+        """Where a published value is kept until its certificate is revoked."""
+        return f"{self.index}:revoking:{installation}:{revocation_id}"
+
     def old_staging(self, attempt_id: int) -> str:
         """Where a knit that knew no installations left them."""
         return f"{self.index}:staging:{attempt_id}"

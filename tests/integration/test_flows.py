@@ -79,7 +79,7 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._port, name)
-        if name in {"journal", "issuer"}:
+        if name in {"journal", "issuer", "revoker"}:
             return lambda *args: Mortal(found(*args), self._life)
         if name == "hold":
             return partial(self._hold, found)
@@ -118,6 +118,8 @@ class Stage:
         ports = ("store", "staging", "publication")
         renew: dict[str, Any] = {name: Mortal(getattr(flows.renew, name), life) for name in (*ports, "issuers")}
         publish: dict[str, Any] = {name: Mortal(getattr(flows.publish, name), life) for name in (*ports, "leases")}
+        revoking = ("store", "publication", "copies", "revokers", "leases")
+        revoke: dict[str, Any] = {name: Mortal(getattr(flows.revoke, name), life) for name in revoking}
         publish["move"] = dataclasses.replace(
             flows.publish.move, store=publish["store"], publication=publish["publication"]
         )
@@ -126,6 +128,7 @@ class Stage:
                 flows,
                 renew=dataclasses.replace(flows.renew, **renew),
                 publish=dataclasses.replace(flows.publish, **publish),
+                revoke=dataclasses.replace(flows.revoke, **revoke),
             )
         finally:
             wired.opened.close()

@@ -111,18 +111,28 @@ def test_a_dead_schedulers_lease_runs_out_and_another_ticks(migrated_url: str) -
             leases.stop()
 
 
+A_REVOCATION = """
+insert into knit_revocations (cert_id, names_key, serial, issuer, directory, valkey_key, not_after, reason, replace)
+values (7, 'a', 'f', 'acme', 'https://ca', 'a', now() + interval '1 day', 'superseded', false)
+"""
+
+
 def test_the_scheduler_has_cas_asked_about_what_is_to_be_asked_once_a_minute(database_url: str) -> None:
     sent: list[str] = []
     with Database.open(database_url, connections=2) as database:
         planned(database, "check_at", "30 days")
         leases = Leases(database)
-        ticker = Ticker(leases, Agendas(database), lambda: sent.append("pass"), HOURS, lambda: sent.append("poll"))
+        ticker = Ticker(leases, Agendas(database), lambda: sent.append("pass"), HOURS, sent.append)
         ticker.look()
         assert sent == ["pass"]
         database.write("insert into knit_ari (cert_id, ari_id) values (7, 'a.b')")
         ticker.look()
         ticker.look()
         assert sent == ["pass", "poll"]
+        database.write(A_REVOCATION)
+        ticker.look()
+        ticker.look()
+        assert sent == ["pass", "poll", "revoke"]
         ticker.close()
         leases.stop()
 

@@ -60,6 +60,14 @@ class Polled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revoking:
+    """How many certificates were revoked, and how many could not be, be it for now."""
+
+    revoked: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp:
     """What a message asked for was not done, and nobody tries it again. `what` names the actor, `about` its words."""
 
@@ -68,4 +76,4 @@ class GivenUp:
     error: Exception
 
 
-Result = PassPlan | Outcome | Publishing | GivenUp
+Result = PassPlan | Outcome | Publishing | Revoking | GivenUp

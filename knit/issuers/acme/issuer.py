@@ -16,7 +16,7 @@ from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
 from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
-from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept
+from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept, Refused
 from knit.issuers.acme import ari
 from knit.issuers.acme.accounts import Holder, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
@@ -24,8 +24,8 @@ from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.origin import Origin, roots, trust
 from knit.issuers.acme.polling import Poller
-from knit.issuers.acme.problems import ACCOUNT, KEPT, Problem, ProblemReply, error_of, kept
-from knit.issuers.acme.revoking import der_of, revoke, revoke_by_key
+from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, error_of, kept
+from knit.issuers.acme.revoking import revoke
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection
@@ -98,6 +98,7 @@ class AcmeIssuer:
     """
 
     proves = True
+    by_serial = False
 
     def __init__(self, site: Site, accounts: Accounts, leases: Leases, clock: Clock, sleep: Sleep) -> None:
         """Raises Misconfigured for a directory that is not https, or roots that cannot be read."""
@@ -117,6 +118,7 @@ class AcmeIssuer:
             leases=leases,
             sleep=sleep,
         )
+        self._accounts = accounts
         self._clock, self._sleep = clock, sleep
         self._idle: deque[Network] = deque()
         self._lock = threading.Lock()
@@ -145,21 +147,20 @@ class AcmeIssuer:
                 raise error_of(refused.problem) from None
             return None if url is None else ari.ask(network, url, ari_id, self._clock())
 
-    def revoke_bundle(self, bundle: Bundle, reason: str) -> None:
-        """See ports.BundleRevoker. By our account; where it may not, by the certificate's own key."""
+    def revoke(self, serial: str, reason: str, bundle: Bundle | None = None) -> None:
+        """See the port Revoker. By our account, if there is one; where it may not, by the certificate's own key."""
+        if bundle is None:
+            raise Refused("this CA has to be shown the certificate that it is to revoke")
         with self._network() as network:
-            try:
-                session = self._session(network)
-                revoke(network, session.directory, der_of(bundle), reason)
-            except ProblemReply as refused:
-                if refused.problem.code not in ACCOUNT:
-                    raise error_of(refused.problem) from None
-            except CredentialsRejected:
-                # Another account's certificate can be revoked without any account of ours.
-                log.info("no account here to revoke with: asking by the certificate's key", extra={"issuer": self.name})
-            else:
-                return
-            revoke_by_key(network, self._directory(network), bundle, reason)
+            revoke(network, self._directory(network), self._known_account(), bundle, reason)
+
+    def _known_account(self) -> Account | None:
+        """None is registered to revoke with: the certificate's key will do."""
+        try:
+            return self._accounts.get(self.directory, self.name)
+        except Misconfigured as error:
+            log.warning("account not used to revoke with", extra={"issuer": self.name, "reason": str(error)})
+            return None
 
     def close(self) -> None:
         """End the connections that nobody uses."""

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from knit.core.model.certificate import Bundle
+from knit.core.model.issuer import Account
 from knit.errors import KnitError, Refused
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import ACCOUNT, Problem, ProblemReply, error_of
@@ -26,41 +27,62 @@ REASONS: Final = {
 """The words of contract and command line, as RFC 5280 section 5.3.1 numbers them: those that subscribers may give."""
 
 
-def revoke(network: Network, directory: Directory, leaf: bytes, reason: str) -> None:
-    """Revoke, signed with what `network` signs with. A certificate that is revoked already is done.
+def revoke(network: Network, directory: Directory, account: Account | None, bundle: Bundle, reason: str) -> None:
+    """Revoke as this account, and where there is none or it may not, with the key of the certificate itself.
 
-    `leaf` is DER. Raises ProblemReply, Unreachable; Refused where the CA revokes nothing over ACME.
+    A certificate that is revoked already is done. Raises Unreachable, IssuerDown, AccountLimited; Refused in the CA's
+    words, and where it revokes nothing over ACME.
     """
     if directory.revoke_cert is None:
         raise Refused(f"the CA at {directory.hosts} offers no revocation (its directory names no revokeCert)")
-    payload = json.dumps({"certificate": b64(leaf), "reason": REASONS[reason]}).encode()
-    try:
-        network.post(directory.revoke_cert, payload)
-    except ProblemReply as refused:
-        if refused.problem.code != DONE:
-            raise
-
-
-def revoke_by_key(network: Network, directory: Directory, bundle: Bundle, reason: str) -> None:
-    """Revoke with the key of the certificate itself, which needs no account. Raises KnitError."""
-    try:
-        signer = Signer(bundle.privkey.decode())
-    except KnitError:
-        raise Refused("the certificate's key is missing, or none that ACME requests are signed with") from None
+    wish, why = _wish(bundle, reason), "there is no account here to ask it with"
+    signer = None if account is None or account.uri is None else _signer(account.private_key)
+    if account is not None and signer is not None:
+        network.sign_as(signer, account.uri, directory.new_nonce)
+        problem = _refusal(network, directory.revoke_cert, wish)
+        if problem is None:
+            return
+        if problem.code not in ACCOUNT:
+            raise error_of(problem)
+        why = f"asked by the account, the CA says: {problem}"
+    signer = _signer(bundle.privkey.decode(errors="replace"))
+    if signer is None:
+        lacking = "the certificate's key is missing, or none that ACME requests are signed with"
+        raise Refused(f"{why}; {lacking}")
     network.sign_as(signer, None, directory.new_nonce)
+    problem = _refusal(network, directory.revoke_cert, wish)
+    if problem is not None:
+        raise _error_about_key(problem)
+
+
+def _wish(bundle: Bundle, reason: str) -> bytes:
+    if reason not in REASONS:
+        raise Refused(f"reason {reason!r}: must be one of {', '.join(REASONS)}")
+    return json.dumps({"certificate": b64(_der_of(bundle)), "reason": REASONS[reason]}).encode()
+
+
+def _refusal(network: Network, url: str, wish: bytes) -> Problem | None:
     try:
-        revoke(network, directory, der_of(bundle), reason)
+        network.post(url, wish)
     except ProblemReply as refused:
-        raise error_about_key(refused.problem) from None
+        return None if refused.problem.code == DONE else refused.problem
+    return None
 
 
-def error_about_key(problem: Problem) -> KnitError:
+def _signer(pem: str) -> Signer | None:
+    try:
+        return Signer(pem)
+    except KnitError:
+        return None
+
+
+def _error_about_key(problem: Problem) -> KnitError:
     """What a refusal of the certificate's own key means: no word about our account, which did not sign."""
     error = error_of(problem)
     return Refused(f"asked by the certificate's key, {error}") if problem.code in ACCOUNT else error
 
 
-def der_of(bundle: Bundle) -> bytes:
+def _der_of(bundle: Bundle) -> bytes:
     """The leaf. Raises Refused."""
     try:
         return x509.load_pem_x509_certificate(bundle.fullchain).public_bytes(Encoding.DER)

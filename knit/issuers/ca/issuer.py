@@ -16,6 +16,7 @@ from knit.core import signing
 from knit.core.authority import Authority
 from knit.core.constraints import Subtrees, refusal
 from knit.core.model.attempt import IssueRequest
+from knit.core.model.certificate import Bundle
 from knit.core.signing import Plan
 from knit.errors import AccountUnusable, IdentifierRejected, Refused
 from knit.issuers.serials import new_serial
@@ -43,13 +44,14 @@ class Policy:
 
 
 class CaIssuer:
-    """See ports.Issuer and ports.Revoker.
+    """See the ports Issuer and Revoker.
 
     The order of an attempt is a serial number, journalled before anything is signed; what is signed under it is
     recorded before it is. So an attempt that is killed anywhere signs the same certificate again, and no other.
     """
 
     proves = False
+    by_serial = True
 
     def __init__(
         self,
@@ -87,8 +89,8 @@ class CaIssuer:
         keep(chain)
         return chain
 
-    def revoke(self, serial: str, reason: str) -> datetime:
-        """See ports.Revoker. The next list has it."""
+    def revoke(self, serial: str, reason: str, bundle: Bundle | None = None) -> datetime:
+        """See the port Revoker. The next list has it. Raises Refused for a number that it has not issued."""
         if reason not in signing.REASONS:
             raise Refused(f"reason {reason!r}: must be one of {', '.join(signing.REASONS)}")
         return self._issuances.revoke(self._authority.chain.directory, int(serial, 16), reason)

@@ -23,10 +23,11 @@ class Agendas:
 
     def look(self, since: datetime | None) -> Agenda:
         """What calls for a pass; of planned instants, the first one after `since`."""
-        from knit.core.agenda import Agenda
+        from knit.core.agenda import Agenda, Errand
 
         (row,) = self._database.rows(self._sql["look"], {"since": since or LONG_AGO})
-        return Agenda(**row)
+        due = {Errand.POLL: row.pop("polls"), Errand.REVOKE: row.pop("revokes")}
+        return Agenda(**row, errands=tuple(errand for errand, is_due in due.items() if is_due))
 
     def announce(self, interval: timedelta) -> None:
         """A pass has been asked for; the next one comes after this interval at the latest."""

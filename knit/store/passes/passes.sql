@@ -227,6 +227,8 @@ with attempts as (
     delete from knit_budget where held <= 0 and full_at < now() - interval '1 day'
 ), events as (
     delete from knit_events where at < now() - interval '400 days'
+), revocations as (
+    delete from knit_revocations where ended_at < now() - interval '400 days'
 )
 delete from knit_leases
 where expires_at < now() - interval '90 days' or (process is null and name like 'process:%%' and expires_at < now() - interval '1 day')

@@ -10,6 +10,7 @@ left join knit_certs c on c.id = a.cert_id and c.names_key is not null
 left join knit_issued i on i.cert_id = a.cert_id
 where a.ended_at is null
   and (a.step = 'issued' or a.step = 'publishing' and (%(begun)s or a.updated_at < now() - interval '15 seconds'))
+  and a.cert_id not in (select cert_id from knit_revocations where state = 'wanted' and copy = 'wanted')
 order by a.id
 
 -- name: publishing
@@ -20,6 +21,7 @@ set step = 'publishing', generation = p.generation, updated_at = now()
 from unnest(%(ids)s::bigint[], %(generations)s::bigint[], %(before)s::bigint[]) as p (id, generation, before)
 where a.id = p.id and a.ended_at is null and a.step in ('issued', 'publishing')
   and (a.generation is not distinct from p.before or a.generation = p.generation)
+  and a.cert_id not in (select cert_id from knit_revocations where state = 'wanted' and copy = 'wanted')
 returning a.id
 
 -- name: record_published
@@ -217,6 +219,7 @@ select (select string_agg(knit_line(valkey_key), E'\n') from knit_certs where en
        ) as moving
 
 -- name: removals
+-- Not what is still to be copied, because it is to be revoked.
 with dead as (
     select valkey_key from knit_tombstones
     union select i.valkey_key
@@ -237,7 +240,8 @@ select string_agg(knit_line(dead.valkey_key), E'\n') as keys, clock_timestamp() 
            where c.enabled
        ) as suspects
 from dead
-where not exists (select 1 from knit_certs c where c.enabled and c.valkey_key = dead.valkey_key)
+where dead.valkey_key not in (select valkey_key from knit_revocations where state = 'wanted' and copy = 'wanted')
+  and not exists (select 1 from knit_certs c where c.enabled and c.valkey_key = dead.valkey_key)
   and not exists (
       select 1
       from knit_issued i

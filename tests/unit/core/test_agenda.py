@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core import agenda
-from knit.core.agenda import Agenda, Why, asks, why
+from knit.core.agenda import Agenda, Errand, Why, errands, why
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import CertState, Due, Rules
 from knit.core.model.issuer import Terms
@@ -23,7 +23,7 @@ QUIET = Agenda(at=NOW, changed_at=None, passed_at=NOW - HOURS, planned_at=None)
 def seen(after: timedelta, **more: datetime | None) -> Agenda:
     """What is known so long after a pass that was asked for at NOW, and done a second later."""
     known: dict[str, datetime | None] = {"changed_at": None, "passed_at": NOW + SECOND, "planned_at": None, **more}
-    return Agenda(at=NOW + after, **known, polls=False)
+    return Agenda(at=NOW + after, **known, errands=())
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_changes_that_go_on_are_waited_for_for_a_while(quiet: int, waited: int, 
 
 
 def test_cas_are_asked_when_something_is_to_be_asked_and_once_a_minute_at_most() -> None:
-    waiting = replace(QUIET, polls=True)
-    assert not asks(QUIET, None)
-    assert asks(waiting, None)
-    assert not asks(waiting, NOW - timedelta(seconds=59))
-    assert asks(waiting, NOW - timedelta(minutes=1))
+    waiting = replace(QUIET, errands=(Errand.POLL, Errand.REVOKE))
+    assert errands(QUIET, {}) == []
+    assert errands(waiting, {}) == [Errand.POLL, Errand.REVOKE]
+    sent = {Errand.POLL: NOW - timedelta(seconds=59), Errand.REVOKE: NOW - timedelta(minutes=1)}
+    assert errands(waiting, sent) == [Errand.REVOKE]

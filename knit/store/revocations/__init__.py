@@ -1,0 +1,1 @@
+"""Certificates that are to be revoked, or were."""

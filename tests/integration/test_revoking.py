@@ -1,0 +1,282 @@
+"""Certificates that are revoked: by processes that are killed at any call, and by CAs that answer oddly."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+
+from knit.core.model.certificate import CertId
+from knit.core.model.revocation import Revocation, Revoked
+from knit.core.revocation import Wish, course
+from knit.errors import Refused
+from knit.store.database import Database
+from knit.store.revocations.revocations import Revocations
+from rig.scripted_ca.client import ScriptedCA
+from tests.integration import test_flows
+from tests.integration.test_flows import LIFETIME, KilledError, Life, Stage, whole_way
+from workers.actors import Flows
+
+stage = test_flows.stage
+
+
+def ca_of(stage: Stage) -> ScriptedCA:
+    assert isinstance(stage.servers.ca, ScriptedCA)
+    return stage.servers.ca
+
+
+def issued(stage: Stage, count: int) -> dict[CertId, str]:
+    """Certificates that are published."""
+    found = stage.wanted(count)
+    with stage.process(Life()) as flows:
+        for cert_id in found:
+            flows.renew.run(cert_id)
+        flows.publish.everything()
+    return found
+
+
+def ask(stage: Stage, cert_id: CertId, reason: str, replace: bool | None = None) -> Revocation:
+    """As a command does."""
+    wish = Wish(reason=reason, replace=replace)
+    with Database.open(stage.servers.database) as database:
+        return Revocations(database).ask(cert_id, partial(course, wish=wish, now=datetime.now(UTC)))
+
+
+def states(stage: Stage, cert_id: CertId) -> list[tuple[str, str, int]]:
+    return stage.sql("select state, copy, tries from knit_revocations where cert_id = %s order by id", cert_id)
+
+
+def copies(stage: Stage) -> list[Any]:
+    with closing(stage.servers.valkey.client()) as client:
+        return list(client.scan_iter("knit:index:revoking:*"))
+
+
+def events(stage: Stage, cert_id: CertId) -> list[str]:
+    rows = stage.sql("select kind from knit_events where cert_id = %s order by id", cert_id)
+    return [str(kind) for (kind,) in rows]
+
+
+def whole_revocation(flows: Flows, cert_id: CertId) -> None:
+    """What a worker is told to do by the messages of `knit revoke`, and of what follows from each."""
+    flows.revoke.run()
+    whole_way(flows, cert_id)
+    flows.revoke.run()
+
+
+def calls(stage: Stage, reason: str, replace: bool | None) -> int:
+    life = Life()
+    for cert_id in issued(stage, 2):
+        ask(stage, cert_id, reason, replace)
+        life = Life()
+        with stage.process(life) as flows:
+            whole_revocation(flows, cert_id)
+    return life.calls
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("reason", "replace", "finalized"), [("keyCompromise", None, 2), ("unspecified", False, 1)])
+def test_a_revocation_killed_at_any_call_is_finished_with_one_order_that_is_published_first_and_one_word_to_the_ca(
+    stage: Stage, reason: str, replace: bool | None, finalized: int
+) -> None:
+    total = calls(stage, reason, replace)
+    assert total >= (20 if finalized == 2 else 10)
+    certificates = issued(stage, 2 * total)
+    deaths = {}
+    for cert_id, (last, after) in zip(certificates, itertools.product(range(1, total + 1), (False, True)), strict=True):
+        ask(stage, cert_id, reason, replace)
+        life = Life(last=last, after=after)
+        with stage.process(life) as flows, pytest.raises(KilledError):
+            whole_revocation(flows, cert_id)
+        deaths[cert_id] = f"{'after' if after else 'before'} call {last}, {life.said}"
+
+    time.sleep(LIFETIME)
+    with stage.process(Life()) as flows:
+        flows.revoke.run()
+        plan = flows.reconcile.run()
+        for cert_id in {*plan.renew, *certificates}:
+            flows.renew.run(cert_id)
+        flows.publish.everything()
+        flows.revoke.run()
+        assert not flows.revoke.due()
+
+    counts = ca_of(stage).counts()["names"]
+    for cert_id, name in certificates.items():
+        death, counted, told = deaths[cert_id], counts[name], events(stage, cert_id)
+        assert (counted["revoked"], counted["finalized"]) == (1, finalized), death
+        assert [state for state, _, _ in states(stage, cert_id)] == ["revoked"], death
+        assert told.count("certificate revoked") == 1, death
+        assert told.count("certificate published") == finalized, death
+        if finalized == 2:
+            assert told.index("certificate revoked") > len(told) - told[::-1].index("certificate published") - 1, death
+    assert copies(stage) == []
+    assert stage.sql("select * from knit_attempts where ended_at is null") == []
+
+
+def test_what_is_published_meanwhile_waits_until_the_old_one_is_copied(stage: Stage) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    with stage.process(Life()) as flows:
+        stage.sql("update knit_certs set requested_at = now() where id = %s", cert_id)
+        flows.renew.run(cert_id)
+        asked = ask(stage, cert_id, "superseded")
+        assert flows.publish.everything().published == ()
+        flows.revoke.run()
+        assert [one[:2] for one in states(stage, cert_id)] == [("wanted", "kept")]
+        assert flows.publish.everything().published == (cert_id,)
+        flows.revoke.run()
+    assert states(stage, cert_id) == [("revoked", "none", 0)]
+    counted = ca_of(stage).counts()["names"][name]
+    assert (counted["revoked"], counted["finalized"]) == (1, 2), "what was under way is what takes its place"
+    ((serial,),) = stage.sql("select serial from knit_issued where cert_id = %s", cert_id)
+    assert serial != asked.serial
+
+
+@pytest.mark.parametrize(
+    "change", ["delete from knit_certs where id = %s", "update knit_certs set enabled = false where id = %s"]
+)
+def test_a_certificate_that_is_removed_or_disabled_meanwhile_is_revoked_all_the_same_and_not_waited_with(
+    stage: Stage, change: str
+) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    ask(stage, cert_id, "keyCompromise")
+    stage.sql(change, cert_id)
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.publish.everything()
+        assert client.get(name) is not None, "it is copied first"
+        flows.revoke.run()
+        flows.publish.everything()
+        assert client.get(name) is None
+    assert states(stage, cert_id) == [("revoked", "none", 0)]
+    assert ca_of(stage).counts()["names"][name]["revoked"] == 1
+
+
+def test_operation_that_ceases_takes_the_certificate_off_work_and_orders_nothing(stage: Stage) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    assert not ask(stage, cert_id, "cessationOfOperation").replace
+    assert stage.sql("select enabled from knit_certs where id = %s", cert_id) == [(False,)]
+    with stage.process(Life()) as flows:
+        flows.revoke.run()
+        assert flows.reconcile.run().renew == ()
+        flows.publish.everything()
+    counted = ca_of(stage).counts()["names"][name]
+    assert (counted["revoked"], counted["finalized"]) == (1, 1)
+
+
+def test_the_key_of_a_compromised_certificate_is_refused_for_ever_at_once_and_only_once(stage: Stage) -> None:
+    ((cert_id, _),) = issued(stage, 1).items()
+    keys = "select spki_sha256 from knit_compromised_keys where cert_id = %s"
+    ask(stage, cert_id, "keyCompromise")
+    ((first,),) = stage.sql(keys, cert_id)
+    assert stage.sql("select spki_sha256 from knit_issued where cert_id = %s", cert_id) == [(first,)]
+    with stage.process(Life()) as flows:
+        flows.revoke.run()
+        flows.renew.run(cert_id)
+        ask(stage, cert_id, "unspecified", replace=False)
+        assert stage.sql("select reason, replace from knit_revocations where cert_id = %s", cert_id) == [
+            ("keyCompromise", False)
+        ]
+        ask(stage, cert_id, "keyCompromise")
+        assert stage.sql(keys, cert_id) == [(first,)], "the key that takes its place is nobody else's"
+        flows.publish.everything()
+        flows.revoke.run()
+    assert [state for state, _, _ in states(stage, cert_id)] == ["revoked"]
+
+
+def test_another_account_than_the_one_that_ordered_it_asks_by_the_certificates_key(stage: Stage) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    stage.sql("delete from knit_accounts")
+    ask(stage, cert_id, "unspecified", replace=False)
+    with stage.process(Life()) as flows:
+        assert flows.revoke.run().revoked == 1
+    counts = ca_of(stage).counts()
+    assert counts["names"][name]["revoked"] == 1
+    assert counts["requests"]["newAccount"] == 1
+    assert stage.sql("select * from knit_accounts") == []
+
+
+def test_a_value_that_is_gone_or_another_one_cannot_be_revoked_and_says_what_can(stage: Stage) -> None:
+    first, second = issued(stage, 2).items()
+    with closing(stage.servers.valkey.client()) as client:
+        client.rename(second[1], first[1])
+    for cert_id, _ in (first, second):
+        ask(stage, cert_id, "superseded", replace=False)
+    with stage.process(Life()) as flows:
+        assert flows.revoke.run().failed == 2
+    for cert_id, _ in (first, second):
+        ((state, error),) = stage.sql("select state, error from knit_revocations where cert_id = %s", cert_id)
+        assert state == "refused"
+        assert "certbot revoke --cert-path" in error
+        assert events(stage, cert_id)[-1] == "revocation refused"
+
+
+Answers = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "words"),
+    [
+        ({"status": 404, "type": "malformed", "detail": "no such certificate"}, "refused", "no such certificate"),
+        ({"status": 400, "type": "badRevocationReason", "detail": "not that"}, "refused", "not that"),
+        ({"status": 403, "type": "unauthorized", "detail": "not you"}, "refused", "not you"),
+        ({"status": 500, "detail": "on fire"}, "wanted", "on fire"),
+        ({"status": 429, "type": "rateLimited", "headers": {"Retry-After": "7200"}}, "wanted", "scripted"),
+        ({"act": "reset"}, "wanted", "cannot be reached"),
+        ({"status": 400, "type": "alreadyRevoked"}, "revoked", None),
+    ],
+    ids=["unknown", "reason", "unauthorized", "500", "429", "reset", "already"],
+)
+def test_odd_answers_are_a_next_try_or_a_sentence(stage: Stage, fault: Answers, state: str, words: str | None) -> None:
+    ((cert_id, _),) = issued(stage, 1).items()
+    ask(stage, cert_id, "superseded", replace=False)
+    ca_of(stage).fault("revokeCert", times=0, **fault)
+    with stage.process(Life()) as flows:
+        flows.revoke.run()
+        assert not flows.revoke.due()
+    ((found, error, wait),) = stage.sql(
+        "select state, error, extract(epoch from next_try_at - now())::float8 from knit_revocations where cert_id = %s",
+        cert_id,
+    )
+    assert found == state
+    assert (words is None and error is None) or words in error
+    if state != "wanted":
+        assert len(copies(stage)) == (state == "refused")
+        return
+    assert (7000 if "headers" in fault else 40) < wait < (7300 if "headers" in fault else 80)
+    ca_of(stage).clear_faults()
+    stage.sql("update knit_revocations set next_try_at = now()")
+    with stage.process(Life()) as flows:
+        flows.revoke.run()
+    assert states(stage, cert_id) == [("revoked", "none", 1)]
+    assert copies(stage) == []
+
+
+def test_the_copy_of_a_refused_one_is_kept_for_a_week_and_of_an_expired_one_no_longer_than_it(stage: Stage) -> None:
+    ((cert_id, _),) = issued(stage, 1).items()
+    ask(stage, cert_id, "superseded", replace=False)
+    ca_of(stage).fault("revokeCert", status=400, type="badRevocationReason")
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.revoke.run()
+        (key,) = copies(stage)
+        assert client.ttl(key) > 0
+        stage.sql("update knit_revocations set ended_at = now() - interval '8 days'")
+        assert flows.revoke.due()
+        flows.revoke.run()
+        assert copies(stage) == []
+        assert not flows.revoke.due()
+
+
+def test_what_cannot_be_revoked_is_refused_when_it_is_asked_for(stage: Stage) -> None:
+    (cert_id,) = stage.wanted(1)
+    with pytest.raises(Refused, match="nothing was ever issued"):
+        ask(stage, cert_id, "superseded")
+    (other,) = issued(stage, 1)
+    ask(stage, other, "superseded", replace=False)
+    with stage.process(Life()) as flows:
+        flows.revoke.run()
+    again = ask(stage, other, "unspecified")
+    assert again.state is Revoked.REVOKED, "that is done"
+    assert len(states(stage, other)) == 1
