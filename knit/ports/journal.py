@@ -56,6 +56,12 @@ class Journal(Protocol):
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
 
+    def shares_proofs(self) -> bool:
+        """Whether other orders under way at this CA may rely on what this one has proved; true where nobody knows.
+
+        For the CA gives several orders one authorization for the same name (RFC 8555 section 7.1.3).
+        """
+
 
 class OpenJournal(Journal, Protocol):
     """A journal as whoever opened it sees it."""

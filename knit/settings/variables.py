@@ -138,7 +138,7 @@ TABLE: tuple[Setting, ...] = (
         words.flag,
         "true",
         "Give up the proofs of control of a certificate's names (RFC 8555 section 7.5.2) once it is issued, where the "
-        "CA goes along: one request per name. `false` where certificates share names and are ordered all at once.",
+        "CA goes along: one request per name.",
         ISSUING,
     ),
     Setting(

@@ -90,8 +90,7 @@ def test_two_hundred_certificates_are_issued_by_pebble_once_each_though_workers_
 ) -> None:
     scene = unwilling
     scene.insert(SHARING)
-    # What one certificate has proved another may use.
-    scene.knit.settings.update(KNIT_RENEW_CONCURRENCY="2", KNIT_LOG_LEVEL="debug", KNIT_ACME_DEACTIVATE="false")
+    scene.knit.settings.update(KNIT_RENEW_CONCURRENCY="2", KNIT_LOG_LEVEL="debug")
     crew = Crew(scene, lambda: scene.knit.start("worker-renew"))
     try:
         crew.lose_two(*crew.start(), at=20)
@@ -103,8 +102,8 @@ def test_two_hundred_certificates_are_issued_by_pebble_once_each_though_workers_
     assert scene.knit.logs().count('reason="a scheduler has started"') == 1, "two schedulers tick as one"
     assert Counter(scene.pebble.issued_count().values()) == {1: COUNT}
     assert len(scene.pebble.finalized()) == COUNT
-    proved = scene.pebble.process.text().count("set VALID by completed challenge")
-    assert len(NAMES[:150]) <= proved < 200, "most second proofs of a name are not asked for"
+    # What one certificate has proved another may use meanwhile; no order lacks a proof that was given up.
+    assert len(scene.pebble.orders()) <= COUNT + 2
 
 
 @pytest.mark.timeout(180)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from knit.core.model.attempt import Renewed
+from knit.core.model.certificate import CertId
 from knit.issuers.acme import AcmeIssuer
 from knit.issuers.acme.authorizations import deactivate
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.wire import Order
 from knit.settings.environment import Environment
+from knit.store.journal.open_journal import AttemptJournal
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration.test_flows import KilledError, Life, Stage
 from tests.integration.test_kept_orders import ca, stage, tried
@@ -70,6 +72,47 @@ def test_a_worker_that_dies_once_it_has_given_proofs_up_has_kept_what_was_issued
     ca = stage.servers.ca
     assert isinstance(ca, ScriptedCA)
     assert ca.counts()["names"][name]["finalized"] == 1
+
+
+def also(stage: Stage, name: str, other: str) -> CertId:
+    """A certificate for this name and one below it."""
+    names = f"{name},{other}.{name}"
+    stage.sql(
+        "insert into knit_certs (domains, provider, valkey_key, cert_path, key_path) "
+        "values (%s, 'dnsupdate', %s, %s, %s)",
+        *(names, names, f"/{other}.{name}.crt", f"/{other}.{name}.key"),
+    )
+    with stage.process(Life()) as flows:
+        flows.reconcile.run()
+    ((cert_id,),) = stage.sql("select id from knit_certs where domains = %s", names)
+    return CertId(cert_id)
+
+
+def test_a_proof_that_another_order_relies_on_is_given_up_by_the_last_of_them(
+    stage: Stage, ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca.script(authz_reuse_percent=100)
+    keeping = replace(stage, environment=Environment({**stage.environment, "KNIT_ACME_DEACTIVATE": "false"}))
+    ((first, name),) = stage.wanted(1).items()
+    assert isinstance(tried(keeping, first), Renewed)
+    under_way, beside = also(stage, name, "a"), also(stage, name, "b")
+
+    def dies_afterwards(journal: AttemptJournal, order_url: str) -> None:
+        ordered(journal, order_url)
+        raise KilledError
+
+    ordered = AttemptJournal.ordered
+    monkeypatch.setattr(AttemptJournal, "ordered", dies_afterwards)
+    with pytest.raises(KilledError):
+        tried(stage, under_way)
+    monkeypatch.undo()
+    assert isinstance(tried(stage, beside), Renewed)
+    assert isinstance(tried(stage, under_way), Renewed)
+    assert [ca.counts_of(name, f"{other}.{name}")["orders"] for other in "ab"] == [1, 1]
+    assert ca.counts_of(name)["challenges"] == 1
+    stage.sql("delete from knit_attempts where cert_id = %s", first)
+    assert isinstance(tried(stage, first), Renewed)
+    assert ca.counts_of(name)["challenges"] == 2, "the last of them has given it up"
 
 
 def not_again(*_: object) -> bytes:

@@ -66,7 +66,7 @@ class Issuance:
             raise self._explained(error) from None
         # First, for there are CAs that call an order invalid once its proofs are given up.
         self.keep(chain)
-        if self.session.deactivates:
+        if self.session.deactivates and not self.journal.shares_proofs():
             deactivate(self.session, order)
         return chain
 

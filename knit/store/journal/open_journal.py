@@ -89,6 +89,12 @@ class AttemptJournal:
         self._write("finalizing", gone=self._gone, charged=list(self._charged), at=list(self._charged.values()))
         self._gone = []
 
+    def shares_proofs(self) -> bool:
+        """Whether another attempt that is under way at this CA has one of the names."""
+        with suppress(KnitError):
+            return self._database.row(self._sql["shares_proofs"], {"id": self._attempt.id}) is not None
+        return True
+
     def validating(self, names: Sequence[str], forgiven: Forgiven) -> None:
         """The CA is about to look for the proofs of these names. Raises RateLimited while one has failed too often."""
         asked = {"id": self._attempt.id, "names": list(names), **forgiven._asdict()}

@@ -94,3 +94,11 @@ set step = 'finalizing', tries = case a.step when 'finalizing' then a.tries else
     validating = null, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
+-- name: shares_proofs
+select 1
+from knit_attempts mine
+join knit_attempts other on other.ended_at is null and other.step <> 'issued' and other.id <> mine.id
+    and other.directory = mine.directory and other.names && mine.names
+where mine.id = %(id)s
+limit 1

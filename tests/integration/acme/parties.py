@@ -115,6 +115,9 @@ class Notes:
     def finalizing(self) -> None:
         self._write("finalizing", "")
 
+    def shares_proofs(self) -> bool:
+        return False
+
     @property
     def steps(self) -> list[str]:
         return [step for step, _ in self.entries]

@@ -12,8 +12,9 @@ from knit.core.model.certificate import CertId, CertSpec
 from knit.core.model.challenge import Challenge, Record
 from knit.core.model.decision import Losses, Reason, Wait
 from knit.core.renewal import NOT_DUE
-from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, RateLimited, Transient
+from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, Outage, RateLimited, Transient
 from knit.ports.leases import Lease
+from knit.store.database import Database
 from tests.integration.store.conftest import RULES, TERMS, Store
 
 Write = Callable[[Store, Lease, Attempt], object]
@@ -276,3 +277,17 @@ def test_a_check_planned_for_later_clears_an_error_that_is_over_but_not_that_of_
 def _lease(lease: Lease | None) -> Lease:
     assert lease is not None
     return lease
+
+
+def test_where_postgres_does_not_say_so_proofs_may_be_shared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = store.add()
+    with store.leases.hold("cert:1") as lease:
+        assert lease is not None
+        journal = store.attempts.journal(lease, store.begin(lease, spec))
+        assert not journal.shares_proofs()
+        monkeypatch.setattr(Database, "row", away)
+        assert journal.shares_proofs()
+
+
+def away(*_: object) -> None:
+    raise Outage("PostgreSQL")
