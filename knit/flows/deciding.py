@@ -14,6 +14,7 @@ from knit.core.model.decision import NOTHING, Candidate, Due, Newcomer, Reason, 
 from knit.core.model.issuer import Terms
 from knit.core.model.verdict import Act, Verdict
 from knit.core.turns import Turn
+from knit.core.why import HELD_BACK
 from knit.flows.room import Room, Wanted, model_of
 
 
@@ -156,4 +157,4 @@ def _held_back(verdict: Verdict, again: datetime) -> str:
     at = again.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     cause = "its published value is lost" if verdict.reason is Reason.NOT_PUBLISHED else str(verdict.reason)
     others = "as are many others (`knit renew --confirm-mass` lets all go)"
-    return f"{cause}, {others}: its renewal is held back until {at}"
+    return f"{cause}, {others}: {HELD_BACK} {at}"
