@@ -212,7 +212,7 @@ def test_a_plan_is_what_the_next_pass_then_does_and_changes_nothing(server: str,
                 assert plan.unread == [1, 2][: len(plan.unread)], "what is not read yet may take what others wait for"
             else:
                 compared(plan, did, before, after, f"state {seed}")
-            acts |= {one.act for one in plan.verdicts}
+                acts |= {one.act for one in plan.verdicts}
     assert acts >= {Act.RENEW, Act.WAIT, Act.OVER_BUDGET}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from knit.app.locks import KeyedLocks
 from knit.errors import Busy
+from tests.clock import Clock
 
 
 def test_a_place_that_is_held_is_nobody_else_s_and_other_places_are() -> None:
@@ -25,15 +26,17 @@ def test_a_place_that_is_held_is_nobody_else_s_and_other_places_are() -> None:
         pass
 
 
-def test_a_place_that_rests_goes_on_resting_whoever_asks_meanwhile() -> None:
+def test_a_place_that_rests_goes_on_resting_whoever_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("knit.app.locks.time", clock)
     locks = KeyedLocks()
     with locks("a", rest=0.5):
-        given_back = time.monotonic()
+        given_back = clock.monotonic()
     for _ in range(3):
         with pytest.raises(Busy), locks("a", patience=0.0):
             pass
     with locks("a", patience=1.0):
-        assert time.monotonic() - given_back >= 0.5
+        assert clock.monotonic() - given_back == 0.5
     with locks("a", patience=0.0):
         pass
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ from knit.providers.desec import Desec
 from rig.dns_api.desec import FakeDesec
 from rig.dns_api.duckdns import FakeDuckDns
 from rig.dns_api.server import Response
+from tests.clock import Clock
 
 NAME = "_acme-challenge.example.org"
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=lambda _: None)
@@ -305,16 +306,25 @@ def test_a_pause_counts_from_the_removal_and_another_certificate_need_not_wait(a
             assert slept == ([] if value == "one" else [pytest.approx(2, abs=0.5)])
 
 
-def test_a_place_for_one_value_is_left_alone_for_a_while_by_other_certificates_too() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of locks and pauses."""
+    clock = Clock()
+    for module in ("knit.app.locks", "knit.dns.pauses"):
+        monkeypatch.setattr(f"{module}.time", clock)
+    return clock
+
+
+def test_a_place_for_one_value_is_left_alone_for_a_while_by_other_certificates_too(clock: Clock) -> None:
     solver, journal = OneSlot(), Journal()
     solver.pause = 0.2
-    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(time.sleep))
+    shared = Shared(delegation=Delegation(), exclusive=KeyedLocks(), pauses=Pauses(clock.sleep))
     with Dns01("desec", solver, Journal(), shared).proving([challenge("first certificate")]):
         pass
     with pytest.raises(Busy), Dns01("desec", solver, journal, shared).proving([challenge("second certificate")]):
         pass
     assert journal.told == []
-    time.sleep(0.25)
+    clock.sleep(0.2)
     with Dns01("desec", solver, journal, shared).proving([challenge("second certificate")]):
         assert solver.value is not None
 
@@ -467,35 +477,44 @@ def test_a_place_that_another_certificate_holds_gives_the_thread_back_with_nothi
         assert solver.value == "second"
 
 
+class Asked:
+    """Locks that know for how long each would have been waited for."""
+
+    def __init__(self) -> None:
+        self.patience: list[float | None] = []
+        self._locks = KeyedLocks()
+
+    def __call__(self, name: str, *, patience: float | None = None, rest: float = 0.0) -> AbstractContextManager[None]:
+        self.patience.append(patience)
+        return self._locks(name, patience=patience, rest=rest)
+
+
 @pytest.mark.parametrize("held", ["a", "b", "c"])
 def test_whichever_of_several_places_another_has_nothing_is_half_set(api: FakeDesec, held: str) -> None:
-    solver, exclusive, journal = desec(api), KeyedLocks(), Journal()
+    solver, exclusive, journal = desec(api), Asked(), Journal()
     challenges = [
         Challenge(identifier=f"{name}.example.org", value=name, token=name, key_authorization=name) for name in "abc"
     ]
     shared = Shared(delegation=Delegation(), exclusive=exclusive)
     places = {one.value: shared.delegation.locate(one) for one in challenges}
     proof = Dns01("desec", solver, journal, shared)
-    began = time.monotonic()
     with writing("desec", solver, places[held], exclusive), pytest.raises(Busy):
         proof.proving(challenges).__enter__()
-    assert time.monotonic() - began < 0.5
+    assert set(exclusive.patience) == {0.0}
     assert journal.told == []
     assert not any(api.values(record.fqdn) for record in places.values())
 
 
 def test_a_removal_that_must_wait_is_left_to_the_sweep(api: FakeDesec) -> None:
-    solver, exclusive, journal = desec(api), KeyedLocks(), Journal()
+    solver, exclusive, journal = desec(api), Asked(), Journal()
     record = Record(challenge=challenge("one"), fqdn=NAME, zone="example.org")
     held = writing("desec", solver, record, exclusive)
     with prover(solver, journal, exclusive=exclusive).proving([challenge("one")]):
         held.__enter__()
-        began = time.monotonic()
-    assert time.monotonic() - began < 0.5
     assert not any(step.startswith("removed") for step in journal.told)
     with pytest.raises(Busy):
         sweep([leftover("one")], OneSolver(solver), lambda _: None, exclusive)
-    assert time.monotonic() - began < 1
+    assert set(exclusive.patience) == {0.0}
     held.__exit__(None, None, None)
     assert api.values(NAME) == ["one"]
     assert sweep([leftover("one")], OneSolver(solver), lambda _: None, exclusive) == []
@@ -519,10 +538,10 @@ def test_another_process_that_holds_a_place_gives_the_thread_back_at_once() -> N
     assert slept == []
 
 
-def test_what_was_waited_for_is_had_first_and_passed_on_to_the_round_that_needs_it() -> None:
+def test_what_was_waited_for_is_had_first_and_passed_on_to_the_round_that_needs_it(clock: Clock) -> None:
     solver, exclusive = OneSlot(), KeyedLocks()
     solver.pause = 0.2
-    shared = Shared(delegation=Delegation(), exclusive=exclusive, pauses=Pauses(time.sleep))
+    shared = Shared(delegation=Delegation(), exclusive=exclusive, pauses=Pauses(clock.sleep))
     first, second = (Dns01("desec", solver, Journal(), shared) for _ in range(2))
     with first.proving([challenge("first")]), pytest.raises(Busy) as met:
         second.proving([challenge("second")]).__enter__()
@@ -530,13 +549,13 @@ def test_what_was_waited_for_is_had_first_and_passed_on_to_the_round_that_needs_
     assert lock is not None
     with pytest.raises(Busy), second.having(lock):
         pass
-    time.sleep(0.25)
+    clock.sleep(0.2)
     with second.having(lock):
         with second.proving([challenge("second")]):
             assert solver.value is not None
         with pytest.raises(Busy), exclusive(lock, patience=0.0):
             pass
-        time.sleep(0.25)
+        clock.sleep(0.2)
         with exclusive(lock, patience=0.0):
             pass
 

@@ -16,6 +16,7 @@ from knit.issuers.acme.dial import reach
 from knit.issuers.acme.polling import VALIDATION
 from rig.scripted_ca import ScriptedCA
 from rig.scripted_ca.http11 import FLOODS
+from tests.clock import Clock
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker, now
 
 NAMES = ("knit.example", "*.knit.example")
@@ -58,11 +59,13 @@ def test_a_connection_that_was_left_alone_for_long_is_not_used_again(
         return real(host, port, *rest, **more)
 
     monkeypatch.setattr("knit.issuers.acme.transport.reach", counted)
-    monkeypatch.setattr("knit.issuers.acme.transport.IDLE_SECONDS", 0.5)
+    monkeypatch.setattr("knit.issuers.acme.transport.IDLE_SECONDS", 600)
+    clock = Clock()
+    monkeypatch.setattr("knit.issuers.acme.transport.time", clock)
     worker = Worker(ca, Memory())
     for number, expected in enumerate((1, 1, 2)):
         wanted = Wanted(names=(f"a{number}.example",))
-        time.sleep(0.7 if number == 2 else 0)
+        clock.sleep(601 if number == 2 else 0)
         wanted.check(worker.issuer.issue(wanted.request(), Notes(), TrustingProver()))
         assert len(opened) == expected
     worker.issuer.close()

@@ -20,6 +20,7 @@ from knit.store.database import Database
 from knit.store.dsn import parse
 from rig.ports import free_port
 from rig.postgres import Postgres
+from rig.process import wait_until
 
 SHOWN = "select name, setting from pg_settings where name = any(%(names)s)"
 LIMITS = {
@@ -196,12 +197,21 @@ def test_a_process_with_many_open_files_has_connections_too(database_url: str) -
 def test_a_thread_for_which_no_connection_becomes_free_is_told_so_in_time(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taken, done = threading.Barrier(3, timeout=30), threading.Event()
+
+    def work(_: Connection) -> None:
+        taken.wait()
+        done.wait()
+
     with Database.open(database_url, connections=2) as database, ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(database.together, work) for _ in range(2)]
+        taken.wait()
         monkeypatch.setattr("knit.store.database.PATIENCE", 0.3)
-        busy = [pool.submit(database.rows, "select pg_sleep(2)") for _ in range(2)]
-        time.sleep(0.3)
-        with pytest.raises(Unreachable, match="have been busy"):
-            database.rows("select 1 as one")
+        try:
+            with pytest.raises(Unreachable, match="have been busy"):
+                database.rows("select 1 as one")
+        finally:
+            done.set()
         for each in busy:
             each.result()
         assert database.rows("select 1 as one") == [{"one": 1}]
@@ -230,37 +240,36 @@ def assert_clean(error: BaseException) -> None:
     assert all(SECRET not in text for text in texts)
 
 
-def ended_by(settings: str) -> Callable[[Postgres, str], None]:
-    """What ends idle sessions: a timeout of the server's."""
-
-    def end(postgres: Postgres, _: str) -> None:
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            connection.execute(f"alter system set {settings}")
-            connection.execute("select pg_reload_conf()")
-        time.sleep(0.6)
-
-    return end
+SESSIONS = "select pid from pg_stat_activity where application_name = 'knit'"
 
 
-def terminated(postgres: Postgres, _: str) -> None:
+def left_alone(postgres: Postgres) -> None:
+    """Until the server has ended every session."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'knit'")
-    time.sleep(0.1)
+        wait_until(lambda: connection.execute(SESSIONS).fetchall() == [], "the sessions' end")
 
 
-def restarted(postgres: Postgres, _: str) -> None:
+def terminated(postgres: Postgres) -> None:
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"select pg_terminate_backend(pid) from ({SESSIONS}) sessions")
+    left_alone(postgres)
+
+
+def restarted(postgres: Postgres) -> None:
     postgres.restart()
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-@pytest.mark.parametrize("end", [ended_by("idle_session_timeout = '200ms'"), terminated, restarted])
+@pytest.mark.parametrize("end", [left_alone, terminated, restarted])
 def test_sessions_that_ended_while_idle_cost_no_transaction(
-    own_postgres: Postgres, connections: int, end: Callable[[Postgres, str], None]
+    own_postgres: Postgres, connections: int, end: Callable[[Postgres], None]
 ) -> None:
     url = own_postgres.create_database("app")
+    if end is left_alone:
+        url += "?options=-c%20idle_session_timeout%3D200ms"
     with Database.open(url, connections=connections) as database:
         database.write("select 1")
-        end(own_postgres, url)
+        end(own_postgres)
         ran = []
 
         def work(connection: Connection) -> None:
@@ -279,35 +288,50 @@ def test_a_transaction_whose_session_ends_inside_is_run_again(own_postgres: Post
         def work(connection: Connection) -> None:
             ran.append(connection)
             if len(ran) == 1:
-                terminated(own_postgres, url)
+                terminated(own_postgres)
             connection.execute("select 1")
 
         database.together(work)
         assert len(ran) == 2
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer is waited for longer than a second; taking leave may take longer than usual."""
+    monkeypatch.setattr("knit.store.database.PATIENCE", 1.0)
+    monkeypatch.setattr(Connection, "patience", 1.0)
+    monkeypatch.setattr("knit.store.connection.PARTING", 20.0)
+
+
+def has_no_answer(write: Callable[[], object]) -> bool:
+    try:
+        write()
+    except Unreachable as e:
+        assert "no answer" in str(e)
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_commit_that_waits_for_a_standby_that_is_away_has_an_end(own_postgres: Postgres) -> None:
     url = own_postgres.create_database("app")
     with Database.open(url, connections=2) as database, psycopg.connect(own_postgres.url, autocommit=True) as admin:
         database.write("create table t (id int)")
         admin.execute("alter system set synchronous_standby_names = 'away'")
         admin.execute("select pg_reload_conf()")
-        time.sleep(0.3)
         for write in (
             lambda: database.write("insert into t values (1)"),
             lambda: database.together(lambda connection: connection.execute("insert into t values (1)")),
         ):
-            began = time.monotonic()
-            with pytest.raises(Unreachable, match="no answer"):
-                write()
-            assert time.monotonic() - began < 10
+            wait_until(lambda write=write: has_no_answer(write), "a commit that waits for the standby")  # type: ignore[misc] # ours
         waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
-        assert admin.execute(waiting).fetchone() == (0,), "their locks are given back"
+        wait_until(lambda: admin.execute(waiting).fetchone() == (0,), "their locks are given back")
         admin.execute("alter system reset synchronous_standby_names")
         admin.execute("select pg_reload_conf()")
         database.write("insert into t values (2)")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_frozen_costs_a_statement_no_more_than_its_time(own_postgres: Postgres) -> None:
     url = own_postgres.create_database("app")
     with Database.open(url, connections=2) as database:
@@ -335,6 +359,7 @@ def test_a_session_with_a_standby_is_left_for_one_with_the_primary(database_url:
         assert database.together(lambda connection: connection.execute("delete from knit_leases").rowcount) == 0
 
 
+@pytest.mark.usefixtures("impatient")
 def test_where_there_is_only_a_standby_the_words_say_so(database_url: str) -> None:
     name = database_url.rsplit("/", 1)[1]
     Database.open(database_url).close()
