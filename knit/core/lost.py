@@ -10,7 +10,7 @@ from knit.core.model.certificate import Issued
 from knit.core.value import Value
 
 
-class Finding(StrEnum):
+class LiveValue(StrEnum):
     """What a live value is, beside what is recorded. The texts are for the log."""
 
     RECORDED = "as recorded"
@@ -22,10 +22,10 @@ class Finding(StrEnum):
     @property
     def lost(self) -> bool:
         """Whether the certificate must be issued anew."""
-        return self in {Finding.OLDER, Finding.COMPROMISED, Finding.DAMAGED}
+        return self in {LiveValue.OLDER, LiveValue.COMPROMISED, LiveValue.DAMAGED}
 
 
-def judge(value: Value, spki_sha256: str, recorded: Issued, compromised: AbstractSet[str], now: datetime) -> Finding:
+def judge(value: Value, spki_sha256: str, recorded: Issued, compromised: AbstractSet[str], now: datetime) -> LiveValue:
     """What a sound value is that is live at the key where `recorded` was published.
 
     One without a generation is another publisher's (the Go knit): there only the dates tell which is newer.
@@ -33,10 +33,10 @@ def judge(value: Value, spki_sha256: str, recorded: Issued, compromised: Abstrac
     if value.sha256 == recorded.sha256:
         facts = (value.cert_path, value.key_path, value.not_after)
         same = facts == (recorded.cert_path, recorded.key_path, recorded.not_after)
-        return Finding.RECORDED if same else Finding.NEWER
+        return LiveValue.RECORDED if same else LiveValue.NEWER
     if spki_sha256 in compromised:
-        return Finding.COMPROMISED
+        return LiveValue.COMPROMISED
     generation = value.generation_by(now)
     if generation is None:
-        return Finding.NEWER if value.not_after > recorded.not_after else Finding.OLDER
-    return Finding.NEWER if generation > recorded.generation else Finding.OLDER
+        return LiveValue.NEWER if value.not_after > recorded.not_after else LiveValue.OLDER
+    return LiveValue.NEWER if generation > recorded.generation else LiveValue.OLDER

@@ -12,7 +12,7 @@ from knit.core import lost
 from knit.core.events import Kind, Told
 from knit.core.issued import recorded
 from knit.core.issuers import of_host
-from knit.core.lost import Finding
+from knit.core.lost import LiveValue
 from knit.core.model.certificate import CertSpec, Issued, Leaf
 from knit.core.model.decision import Rules
 from knit.core.model.issuer import Asked, Terms
@@ -48,7 +48,7 @@ class Values:
             try:
                 issued, leaf = self._checked(specs[key], Value.from_wire(raw), host)
                 if leaf.spki_sha256 in compromised:
-                    raise BundleMismatch(Finding.COMPROMISED)  # noqa: TRY301 -- one line tells of every reason
+                    raise BundleMismatch(LiveValue.COMPROMISED)  # noqa: TRY301 -- one line tells of every reason
             except BundleMismatch as error:
                 log.warning("published value not adopted", extra={"cert": specs[key].id, "error": str(error)})
                 continue
@@ -127,14 +127,14 @@ class Values:
                 found.add(issued.valkey_key)
             elif facts is not None:
                 self.store.record_adopted(*facts, before=issued.sha256)
-            if finding is not Finding.RECORDED:
+            if finding is not LiveValue.RECORDED:
                 extra = {"cert": spec.id, "names": spec.names_key, "key": issued.valkey_key, "finding": finding.value}
                 log.warning("published value is not the one recorded", extra=extra)
         return frozenset(found)
 
     def _judge(
         self, spec: CertSpec, issued: Issued, raw: bytes, host: str | None, compromised: frozenset[str]
-    ) -> tuple[Finding, tuple[Issued, str] | None]:
+    ) -> tuple[LiveValue, tuple[Issued, str] | None]:
         """What the live value is, and what to record of it where it is newer."""
         from knit.core import x509
 
@@ -142,11 +142,11 @@ class Values:
         try:
             spki_sha256 = x509.leaf(value.fullchain).spki_sha256
             finding = lost.judge(value, spki_sha256, issued, compromised, self.clock())
-            if finding is not Finding.NEWER:
+            if finding is not LiveValue.NEWER:
                 return finding, None
             facts, leaf = self._checked(spec, value, host)
         except BundleMismatch:
-            return Finding.DAMAGED, None
+            return LiveValue.DAMAGED, None
         return finding, (_at(facts, issued.valkey_key), leaf.spki_sha256)
 
     def _checked(self, spec: CertSpec, value: Value, host: str | None) -> tuple[Issued, Leaf]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from knit.core.lost import Finding, judge
+from knit.core.lost import LiveValue, judge
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import CertState, Due, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
@@ -66,16 +66,16 @@ def value(generation: int | None, *, sha256: str = "b" * 64, days: int = 60, cer
 @pytest.mark.parametrize(
     ("live", "finding"),
     [
-        (value(10, sha256="a" * 64), Finding.RECORDED),
-        (value(3, sha256="a" * 64), Finding.RECORDED),
-        (value(3, sha256="a" * 64, cert_path="/elsewhere"), Finding.NEWER),
-        (value(11), Finding.NEWER),
-        (value(10), Finding.OLDER),
-        (value(9, days=600), Finding.OLDER),
-        (value(2**50, days=60), Finding.OLDER),
-        (value(None, days=61), Finding.NEWER),
-        (value(None, days=60), Finding.OLDER),
-        (value(None, days=20), Finding.OLDER),
+        (value(10, sha256="a" * 64), LiveValue.RECORDED),
+        (value(3, sha256="a" * 64), LiveValue.RECORDED),
+        (value(3, sha256="a" * 64, cert_path="/elsewhere"), LiveValue.NEWER),
+        (value(11), LiveValue.NEWER),
+        (value(10), LiveValue.OLDER),
+        (value(9, days=600), LiveValue.OLDER),
+        (value(2**50, days=60), LiveValue.OLDER),
+        (value(None, days=61), LiveValue.NEWER),
+        (value(None, days=60), LiveValue.OLDER),
+        (value(None, days=20), LiveValue.OLDER),
     ],
     ids=[
         "same",
@@ -90,14 +90,14 @@ def value(generation: int | None, *, sha256: str = "b" * 64, days: int = 60, cer
         "Go, earlier",
     ],
 )
-def test_generations_tell_what_is_lost_and_dates_where_there_are_none(live: Value, finding: Finding) -> None:
+def test_generations_tell_what_is_lost_and_dates_where_there_are_none(live: Value, finding: LiveValue) -> None:
     assert judge(live, "spki", issued(), frozenset(), NOW) is finding
 
 
 @pytest.mark.parametrize("generation", [None, 1, 10, 1000])
 def test_a_compromised_key_is_a_loss_whatever_the_generation(generation: int | None) -> None:
-    assert judge(value(generation, days=600), "bad", issued(), {"bad"}, NOW) is Finding.COMPROMISED
-    assert Finding.COMPROMISED.lost
+    assert judge(value(generation, days=600), "bad", issued(), {"bad"}, NOW) is LiveValue.COMPROMISED
+    assert LiveValue.COMPROMISED.lost
 
 
 def test_a_value_lost_again_and_again_waits_until_the_first_time_is_a_week_ago() -> None:
@@ -117,4 +117,8 @@ def test_what_is_due_for_another_reason_is_not_held_back() -> None:
 
 
 def test_what_is_older_damaged_or_compromised_is_lost_and_nothing_else() -> None:
-    assert {finding for finding in Finding if finding.lost} == {Finding.OLDER, Finding.DAMAGED, Finding.COMPROMISED}
+    assert {finding for finding in LiveValue if finding.lost} == {
+        LiveValue.OLDER,
+        LiveValue.DAMAGED,
+        LiveValue.COMPROMISED,
+    }
