@@ -27,7 +27,7 @@ SKEW = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class PairFacts:
     """What a pair, found to be one, says of itself."""
 
     names: frozenset[str]
@@ -97,7 +97,7 @@ class Offer:
         """Whether these are the bytes on disk."""
         return found is not None and list(found) == [output.content for output in self.outputs]
 
-    def record(self, facts: Facts, known: Installed | None, now: datetime) -> Installed:
+    def record(self, facts: PairFacts, known: Installed | None, now: datetime) -> Installed:
         """What to remember once it is installed; a generation once seen is not forgotten."""
         record = Installed(
             sha256=self.sha256,
@@ -161,7 +161,9 @@ def target(path: str) -> str:
     return clean
 
 
-def judge(offer: Offer, facts: Facts, *, known: Installed | None, found: Facts | None, now: datetime) -> list[str]:
+def judge(
+    offer: Offer, facts: PairFacts, *, known: Installed | None, found: PairFacts | None, now: datetime
+) -> list[str]:
     """Decide whether the pair may replace what is there; returns what is worth a warning.
 
     `known` is what this node installed for the key; `found` the pair that lies there when it installed none.
@@ -176,7 +178,7 @@ def judge(offer: Offer, facts: Facts, *, known: Installed | None, found: Facts |
     return _date_warnings(facts, now)
 
 
-def _serves(pair: Facts | Installed, now: datetime) -> bool:
+def _serves(pair: PairFacts | Installed, now: datetime) -> bool:
     return pair.not_before <= now < pair.not_after
 
 
@@ -196,12 +198,12 @@ def plausible(generation: int, now: datetime) -> bool:
     return generation <= now.timestamp() + SKEW
 
 
-def _comparable(facts: Facts, found: Facts | None) -> Facts | None:
+def _comparable(facts: PairFacts, found: PairFacts | None) -> PairFacts | None:
     # A placeholder that a package or a script made is never better than a published pair, however young it is.
     return None if found is None or found.self_issued or found.names != facts.names else found
 
 
-def _refuse_older(facts: Facts, there: Installed | Facts, *, grown: bool, now: datetime) -> None:
+def _refuse_older(facts: PairFacts, there: Installed | PairFacts, *, grown: bool, now: datetime) -> None:
     older = (facts.not_before, facts.not_after) < (there.not_before, there.not_after)
     if older and not grown and there.not_after > now:
         _refuse(f"its certificate (from {facts.not_before:%F %T}) is older than the installed one")
@@ -209,7 +211,7 @@ def _refuse_older(facts: Facts, there: Installed | Facts, *, grown: bool, now: d
         _refuse(f"its certificate expired at {facts.not_after:%F %T} and the installed one is as good")
 
 
-def _date_warnings(facts: Facts, now: datetime) -> list[str]:
+def _date_warnings(facts: PairFacts, now: datetime) -> list[str]:
     # Only warnings: it may be the node's clock that is wrong.
     if facts.not_after <= now:
         return [f"the certificate expired at {facts.not_after:%F %T}, or this node's clock is wrong"]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from knit.core.outputs import bundle_in
-from knit.core.placement import Facts, Installed, Offer, Placement, judge
+from knit.core.placement import Installed, Offer, PairFacts, Placement, judge
 from knit.core.value import Value
 from knit.errors import KnitError, Refused, Transient
 from knit.ports.disk import Disk
@@ -259,7 +259,7 @@ class Watch:
         if offer.key not in self._complaints:
             self._remarks[offer.key] = (event, cause)
 
-    def _facts_of(self, found: Sequence[bytes] | None) -> Facts | None:
+    def _facts_of(self, found: Sequence[bytes] | None) -> PairFacts | None:
         pair = None if found is None else bundle_in(found)
         try:
             return None if pair is None else self._inspector.facts(pair)
@@ -294,7 +294,7 @@ class Watch:
         for path in offer.paths:
             self._claims[hash(self._disk.place(path))] = offer.key
 
-    def _comes_last(self, offer: Offer, facts: Facts, found: Sequence[bytes] | None) -> bool:
+    def _comes_last(self, offer: Offer, facts: PairFacts, found: Sequence[bytes] | None) -> bool:
         """Whether another value may have a better right to these files, that of the pair which lies there.
 
         Also without a memory a newcomer then takes no pair's files while their value is still published.

@@ -16,7 +16,7 @@ from typing import Any
 import knit
 from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle
-from knit.core.placement import Facts
+from knit.core.placement import PairFacts
 from knit.errors import BundleMismatch, KnitError, Transient
 
 SECONDS = 30.0
@@ -39,10 +39,10 @@ class Inspector:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._verdicts: dict[str, Facts | BundleMismatch] = {}
+        self._verdicts: dict[str, PairFacts | BundleMismatch] = {}
         self._trouble: Transient | None = None
 
-    def facts(self, pair: Bundle) -> Facts:
+    def facts(self, pair: Bundle) -> PairFacts:
         """What the pair says. Raises BundleMismatch when it is none, Transient when nobody could look."""
         digest = pair_digest(pair.fullchain, pair.privkey)
         verdict = self._verdicts.get(digest)
@@ -59,13 +59,13 @@ class Inspector:
         self._trouble = None
         self._end()
 
-    def _judged(self, pair: Bundle) -> Facts | BundleMismatch:
+    def _judged(self, pair: Bundle) -> PairFacts | BundleMismatch:
         # Latin-1 carries any bytes through JSON; whether they are sensible is for the other side to say.
         question = {"fullchain": pair.fullchain.decode("latin-1"), "privkey": pair.privkey.decode("latin-1")}
         reply = self._ask(question) or self._ask(question) or {"error": _DEADLY}
         if "error" in reply:
             return BundleMismatch(reply["error"])
-        return Facts(
+        return PairFacts(
             names=frozenset(reply["names"]),
             not_before=datetime.fromisoformat(reply["not_before"]),
             not_after=datetime.fromisoformat(reply["not_after"]),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from knit.core.model.certificate import Bundle
-from knit.core.placement import Facts
+from knit.core.placement import PairFacts
 
 
 class Inspector(Protocol):
     """Tells what a pair says of itself, and whether a server can read it."""
 
-    def facts(self, pair: Bundle) -> Facts:
+    def facts(self, pair: Bundle) -> PairFacts:
         """What it says. Raises BundleMismatch when it is no pair, Transient when nobody could look."""
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from knit.core.forbidden import never
 from knit.core.model.certificate import CertId
-from knit.core.placement import Facts, Installed, Offer, judge, plausible, target
+from knit.core.placement import Installed, Offer, PairFacts, judge, plausible, target
 from knit.core.value import Mark, Value
 from knit.errors import Refused
 
@@ -117,9 +117,9 @@ def offer(generation: int | None, *, cert_id: int = 1, cert_path: str = "/a.crt"
     return Offer.of("k", value)
 
 
-def facts(begins: int, ends: int, *names: str, self_issued: bool = False) -> Facts:
+def facts(begins: int, ends: int, *names: str, self_issued: bool = False) -> PairFacts:
     """From so many days from now, until so many."""
-    return Facts(
+    return PairFacts(
         names=frozenset(names or ("a.example",)),
         not_before=NOW + begins * DAY,
         not_after=NOW + ends * DAY,
@@ -132,7 +132,7 @@ def installed(begins: int, ends: int, generation: int | None = 100, cert_id: int
     return replace(made, generation=generation, cert_id=None if generation is None else CertId(cert_id))
 
 
-def refused(new: Facts, generation: int | None, **there: Installed | Facts | None) -> bool:
+def refused(new: PairFacts, generation: int | None, **there: Installed | PairFacts | None) -> bool:
     known: Any = there.get("known")
     found: Any = there.get("found")
     try:
@@ -169,7 +169,7 @@ THERE = installed(-10, 80)
     ],
 )
 def test_what_is_installed_is_replaced_by_what_is_not_older(
-    new: Facts, generation: int | None, known: Installed, *, is_refused: bool
+    new: PairFacts, generation: int | None, known: Installed, *, is_refused: bool
 ) -> None:
     assert refused(new, generation, known=known) is is_refused
 
@@ -185,7 +185,7 @@ def test_what_is_installed_is_replaced_by_what_is_not_older(
     ],
 )
 def test_what_others_put_there_counts_when_it_is_a_newer_pair_of_these_names(
-    found: Facts | None, *, is_refused: bool
+    found: PairFacts | None, *, is_refused: bool
 ) -> None:
     assert refused(OLDER, 1, found=found) is is_refused
 
