@@ -11,7 +11,7 @@ from knit.app.locks import KeyedLocks, LeasedLocks
 from knit.app.names import person
 from knit.app.proving import delegation, solvers
 from knit.core.caa import Authority
-from knit.core.facts import Facts
+from knit.core.dns_facts import DnsFacts
 from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
@@ -40,7 +40,7 @@ class Checking:
     database: Database | None
     sleep: Sleep
 
-    def facts(self, name: str, provider: str | None, probing: Callable[[float], None]) -> Facts:
+    def facts(self, name: str, provider: str | None, probing: Callable[[float], None]) -> DnsFacts:
         """With a provider also what a probe value comes to; `probing` hears for how long (seconds) it may take."""
         if provider is None:
             return gather(name, self.delegation, None)
@@ -49,7 +49,7 @@ class Checking:
         probe = Probe(code=self.solvers.code(provider), solver=solver, exclusive=self.exclusive)
         return gather(name, self.delegation, probe)
 
-    def findings(self, facts: Facts) -> list[Finding]:
+    def findings(self, facts: DnsFacts) -> list[Finding]:
         """What they mean; where the CA does not say who it is, CAA records are shown instead of judged."""
         try:
             where = Where(

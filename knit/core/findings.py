@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from knit.core.caa import Authority, objection
-from knit.core.facts import Facts, ResolverFacts, ServerFacts, ZoneFacts
+from knit.core.dns_facts import DnsFacts, ResolverFacts, ServerFacts, ZoneFacts
 from knit.core.places import is_odd
 from knit.core.servers import unreachable, with_a_path
 from knit.errors import KnitError
@@ -32,7 +32,7 @@ class Finding:
     text: str
 
 
-def judge(facts: Facts, who: Authority) -> list[Finding]:
+def judge(facts: DnsFacts, who: Authority) -> list[Finding]:
     """One finding per question; an order would fail if any is FAILED."""
     findings = [_delegation(facts)]
     if facts.chain:
@@ -43,14 +43,14 @@ def judge(facts: Facts, who: Authority) -> list[Finding]:
     return findings
 
 
-def of_silent_ca(facts: Facts, why: str) -> list[Finding]:
+def of_silent_ca(facts: DnsFacts, why: str) -> list[Finding]:
     """The findings when the CA cannot be asked who it is: CAA records cannot be judged."""
     nobody = Authority(identities=frozenset(), account_uri=None)
     findings = [finding for finding in judge(facts, nobody) if finding.subject != "CAA"]
     return [*findings, Finding(subject="CA", verdict=Verdict.FAILED, text=why)]
 
 
-def of_unnamed_ca(facts: Facts, findings: Sequence[Finding], directory: str) -> list[Finding]:
+def of_unnamed_ca(facts: DnsFacts, findings: Sequence[Finding], directory: str) -> list[Finding]:
     """The findings when the CA does not say who it is: CAA records are shown instead of judged."""
     shown = "; ".join(map(str, facts.caa.records))
     text = f"{directory} does not say under which names it looks for itself; {facts.caa.owner} has {shown}"
@@ -63,7 +63,7 @@ def failed(findings: Sequence[Finding]) -> bool:
     return any(finding.verdict is Verdict.FAILED for finding in findings)
 
 
-def _delegation(facts: Facts) -> Finding:
+def _delegation(facts: DnsFacts) -> Finding:
     subject = "delegation"
     if facts.problem is not None:
         return Finding(subject=subject, verdict=Verdict.FAILED, text=facts.problem)
@@ -84,7 +84,7 @@ def _delegation(facts: Facts) -> Finding:
     return Finding(subject=subject, verdict=verdict, text=". ".join([text, *doubts]))
 
 
-def _servers(facts: Facts) -> list[Finding]:
+def _servers(facts: DnsFacts) -> list[Finding]:
     zone, seen = facts.chain[-1][1], facts.zone
     if not seen.servers:
         why = f" ({seen.problem})" if seen.problem else ": its NS records are wrong or lack glue"
@@ -157,7 +157,7 @@ def _resolver(each: ResolverFacts, newest: int | None, *, others: bool) -> Findi
     return Finding(subject=subject, verdict=Verdict.OK, text=f"sees the zone, serial {each.serial}")
 
 
-def _leftovers(facts: Facts) -> Finding:
+def _leftovers(facts: DnsFacts) -> Finding:
     fqdn = facts.chain[-1][0]
     shown = frozenset[str]().union(*(seen.values for seen in facts.zone.servers))
     count = len(shown - facts.zone.wildcard)
@@ -171,7 +171,7 @@ def _leftovers(facts: Facts) -> Finding:
     return Finding(subject="leftovers", verdict=Verdict.WARNING, text=text)
 
 
-def _caa(facts: Facts, who: Authority) -> Finding:
+def _caa(facts: DnsFacts, who: Authority) -> Finding:
     caa = facts.caa
     if caa.problem is not None:
         text = f"cannot be read at {caa.owner} ({caa.problem}): the CA would refuse, too"

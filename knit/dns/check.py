@@ -17,7 +17,7 @@ import dns.rcode
 from dns.rdtypes.ANY.CAA import CAA
 
 from knit.core.caa import Caa
-from knit.core.facts import CaaFacts, Facts, ResolverFacts, ServerFacts, ZoneFacts
+from knit.core.dns_facts import CaaFacts, DnsFacts, ResolverFacts, ServerFacts, ZoneFacts
 from knit.core.model.challenge import Challenge, Record
 from knit.core.places import explained
 from knit.core.servers import Address, Server
@@ -40,16 +40,16 @@ class Probe:
     exclusive: Exclusive
 
 
-def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> Facts:
+def gather(name: str, delegation: DnsDelegation, probe: Probe | None) -> DnsFacts:
     """Look at everything an order for `name` (a wildcard keeps its `*.`) depends on. Never raises for bad zones."""
     identifier = name.removeprefix("*.")
     caa = _caa(identifier, delegation)
     try:
         chain = delegation.chain(f"_acme-challenge.{identifier}")
     except KnitError as e:
-        return Facts(name=name, caa=caa, problem=str(e))
+        return DnsFacts(name=name, caa=caa, problem=str(e))
     zone = _zone(identifier, chain[-1], delegation)
-    facts = Facts(name=name, caa=caa, chain=chain, zone=zone)
+    facts = DnsFacts(name=name, caa=caa, chain=chain, zone=zone)
     if probe is None:
         return facts
     allowed, bound = places(probe.solver)

@@ -62,7 +62,7 @@ class ZoneFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class DnsFacts:
     """All that was found out. `chain` holds (name, zone) to the end of the CNAME chain; empty with `problem`.
 
     `confined`: the provider's account may write only at names that the user has listed, or that were made for it.
