@@ -28,7 +28,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Claimant:
     """A certificate that has something already."""
 
     id: int
@@ -43,14 +43,14 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judged:
     """The rows that can be certificates, and why the others cannot, by id."""
 
     good: Mapping[int, Wanted]
     clashing: Mapping[int, str]
 
 
-def judge(entries: Sequence[Entry], holders: Iterable[Holder]) -> Verdict:
+def judge(entries: Sequence[Entry], holders: Iterable[Claimant]) -> Judged:
     """Of entries that claim one thing the first has it. What `holders` tells of these very entries is outdated.
 
     One may claim the key that another of them is still published under: they have changed places, and who publishes
@@ -61,13 +61,13 @@ def judge(entries: Sequence[Entry], holders: Iterable[Holder]) -> Verdict:
     good: dict[int, Wanted] = {}
     clashing: dict[int, str] = {}
     for entry in entries:
-        holder = Holder(id=entry.id, domains=entry.domains, claims=claims(entry.wanted))
+        holder = Claimant(id=entry.id, domains=entry.domains, claims=claims(entry.wanted))
         if why := clash(holder.claims, owners):
             clashing[entry.id] = why
             continue
         good[entry.id] = entry.wanted
         owners.update(dict.fromkeys(holder.claims, holder))
-    return Verdict(good=good, clashing=clashing)
+    return Judged(good=good, clashing=clashing)
 
 
 def claims(wanted: Wanted) -> tuple[Claim, ...]:
@@ -80,7 +80,7 @@ def claims(wanted: Wanted) -> tuple[Claim, ...]:
     )
 
 
-def clash(claimed: Iterable[Claim], owners: Mapping[Claim, Holder]) -> str | None:
+def clash(claimed: Iterable[Claim], owners: Mapping[Claim, Claimant]) -> str | None:
     """Why these cannot be had: a sentence that names the other certificate."""
     taken = next((claim for claim in claimed if claim in owners), None)
     if taken is None:

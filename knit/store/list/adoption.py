@@ -15,7 +15,7 @@ from functools import partial
 
 import psycopg
 
-from knit.core.adoption import FILE, KEY, NAMES, Claim, Entry, Holder, claims, clash, judge
+from knit.core.adoption import FILE, KEY, NAMES, Claim, Claimant, Entry, claims, clash, judge
 from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import UNNAMED
 from knit.core.names import key_of
@@ -131,7 +131,7 @@ class Adopter:
         others = (holder for holder in self._holders(claimed) if holder.id != cert_id)
         return clash(claimed, {claim: holder for holder in others for claim in holder.claims})
 
-    def _holders(self, claimed: Iterable[Claim]) -> Sequence[Holder]:
+    def _holders(self, claimed: Iterable[Claim]) -> Sequence[Claimant]:
         """The certificates that have any of these already."""
         asked: dict[str, list[str]] = {NAMES: [], KEY: [], FILE: []}
         for kind, what in claimed:
@@ -205,8 +205,8 @@ def _joined(texts: Iterable[str]) -> str:
     return SEPARATOR.join(texts)
 
 
-def _holder(row: Row) -> Holder:
+def _holder(row: Row) -> Claimant:
     keys = {row["valkey_key"], row["published"]} - {None}
     files = ((FILE, row["cert_file"]), (FILE, row["key_file"]))
     claimed = ((NAMES, row["names_key"]), *files, *((KEY, key) for key in keys))
-    return Holder(id=row["id"], domains=row["domains"], claims=claimed)
+    return Claimant(id=row["id"], domains=row["domains"], claims=claimed)
