@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from knit.app.clock import now
 from knit.core.revocation import SIGNS_ITSELF
 from knit.errors import Misconfigured, Refused
-from knit.issuers.acme import AcmeIssuer, Holder, Site
+from knit.issuers.acme import AccountOwner, AcmeIssuer, Site
 from knit.issuers.acme.signing import account_key_of, new_account_key
 from knit.issuers.configured import Registry
 from knit.ports.issuing import Accounts, Issuer, Issuers
@@ -73,7 +73,7 @@ def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> Ac
         directory=settings.terms.directory,
         ca_files=settings.ca_files,
         hosts=settings.hosts,
-        holder=Holder(
+        holder=AccountOwner(
             email=settings.email,
             eab_kid=settings.eab_kid,
             eab_hmac=settings.eab_hmac,

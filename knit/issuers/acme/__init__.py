@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knit.issuers.acme.accounts import Holder
+from knit.issuers.acme.accounts import AccountOwner
 from knit.issuers.acme.issuer import AcmeIssuer, Site
 
-__all__ = ["AcmeIssuer", "Holder", "Site"]
+__all__ = ["AccountOwner", "AcmeIssuer", "Site"]

@@ -34,7 +34,7 @@ LOOK_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class AccountOwner:
     """Who the account is for. The binding (RFC 8555 section 7.3.4) is what the CA gave out beside knit.
 
     `own_key` reads the key (PEM) of an account that is there already, and raises Misconfigured.
@@ -59,7 +59,7 @@ class Registrar:
 
     directory_url: str
     issuer: str
-    holder: Holder
+    holder: AccountOwner
     binding: str
     accounts: Accounts
     leases: Leases

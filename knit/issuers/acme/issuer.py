@@ -18,7 +18,7 @@ from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
 from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept, Refused
 from knit.issuers.acme import ari
-from knit.issuers.acme.accounts import Holder, Registrar
+from knit.issuers.acme.accounts import AccountOwner, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
@@ -53,7 +53,7 @@ class Site:
     directory: str
     ca_files: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    holder: Holder = field(default_factory=Holder)
+    holder: AccountOwner = field(default_factory=AccountOwner)
     deactivates: bool = False
     proxies: Proxies = field(default_factory=Proxies)
     plain: bool = True

@@ -16,7 +16,7 @@ from knit.core.model.certificate import Bundle, KeyType, Leaf
 from knit.core.model.challenge import Challenge, ChallengeId, Record
 from knit.core.model.issuer import Account
 from knit.errors import Interrupted
-from knit.issuers.acme import AcmeIssuer, Holder, Site
+from knit.issuers.acme import AccountOwner, AcmeIssuer, Site
 from knit.ports.solving import Prover
 from rig.challtestsrv import ChallTestSrv
 
@@ -204,7 +204,7 @@ class Worker:
 
     ca: CertificateAuthority
     memory: Memory = field(default_factory=Memory)
-    holder: Holder = field(default_factory=lambda: Holder(email="ops@knit.example"))
+    holder: AccountOwner = field(default_factory=lambda: AccountOwner(email="ops@knit.example"))
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import Account
 from knit.core.x509 import Key
 from knit.errors import CredentialsRejected, IdentifierRejected, Interrupted, Misconfigured, Refused, Unreachable
-from knit.issuers.acme import Holder
+from knit.issuers.acme import AccountOwner
 from rig.challtestsrv import ChallTestSrv
 from rig.pebble import Pebble, PebbleOptions
 from tests.fix_rig import running
@@ -135,12 +135,12 @@ def test_a_file_without_roots_stops_the_process(tmp_path: Path) -> None:
 def test_external_account_binding_registers_the_account(challtestsrv: ChallTestSrv, prover: TxtProver) -> None:
     for ca in guarded(PebbleOptions(dns_server=challtestsrv.address, eab_keys=(EAB,))):
         wanted = Wanted(names=("knit.example",))
-        holder = Holder(eab_kid=EAB[0], eab_hmac=EAB[1])
+        holder = AccountOwner(eab_kid=EAB[0], eab_hmac=EAB[1])
         wanted.check(Worker(ca, holder=holder).issue(wanted, Notes(), prover))
 
 
-@pytest.mark.parametrize("holder", [Holder(), Holder(eab_kid="nobody", eab_hmac=EAB[1])])
-def test_a_missing_or_unknown_binding_is_refused(challtestsrv: ChallTestSrv, holder: Holder) -> None:
+@pytest.mark.parametrize("holder", [AccountOwner(), AccountOwner(eab_kid="nobody", eab_hmac=EAB[1])])
+def test_a_missing_or_unknown_binding_is_refused(challtestsrv: ChallTestSrv, holder: AccountOwner) -> None:
     for ca in guarded(PebbleOptions(dns_server=challtestsrv.address, eab_keys=(EAB,))):
         with pytest.raises(CredentialsRejected) as refused:
             Worker(ca, holder=holder).issue(Wanted(names=("knit.example",)), Notes(), TrustingProver())

@@ -11,7 +11,7 @@ import pytest
 
 from knit.core.model.issuer import Account
 from knit.errors import Busy, CredentialsRejected
-from knit.issuers.acme.accounts import OTHERS_REGISTER_SECONDS, Holder, Registrar
+from knit.issuers.acme.accounts import OTHERS_REGISTER_SECONDS, AccountOwner, Registrar
 from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.signing import Signer, new_account_key
@@ -54,11 +54,11 @@ class World:
         return self.passed
 
 
-def registrar(world: World, holder: Holder | None = None) -> Registrar:
+def registrar(world: World, holder: AccountOwner | None = None) -> Registrar:
     return Registrar(
         directory_url=URL,
         issuer="acme",
-        holder=holder or Holder(),
+        holder=holder or AccountOwner(),
         binding="the binding",
         accounts=world,
         leases=world,
@@ -127,7 +127,7 @@ def directory(*, binding: bool) -> Directory:
 def test_the_key_of_a_binding_may_be_written_in_either_alphabet() -> None:
     signer, messages = Signer(KEY), []
     for hmac in ("-_-_" * 8, "+/+/" * 8):
-        asked = registrar(World(), Holder(eab_kid="kid", eab_hmac=hmac))
+        asked = registrar(World(), AccountOwner(eab_kid="kid", eab_hmac=hmac))
         messages.append(asked._message(signer, directory(binding=True), "https://ca.example/x").json_dumps())
     assert messages[0] == messages[1]
     assert "externalAccountBinding" in messages[0]
