@@ -44,7 +44,7 @@ Removed = Callable[[ChallengeId], None]
 """Tells the journal that a leftover is gone."""
 
 
-class Told:
+class SaidOnce:
     """What has been said once in this process."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Shared:
     delegation: Delegation
     exclusive: Exclusive
     pauses: Pauses = field(default_factory=lambda: Pauses(time.sleep))
-    odd: Told = field(default_factory=Told)
+    odd: SaidOnce = field(default_factory=SaidOnce)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

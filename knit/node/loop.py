@@ -11,7 +11,7 @@ from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.reload import Reload
 from knit.node.signals import Signals, Woken
-from knit.node.told import Told, Trouble, remark
+from knit.node.told import StandingTroubles, Trouble, remark
 from knit.valkey.hints import Hints
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Loop:
         self._hints = hints
         self._interval = interval
         self._signals = signals
-        self._told = Told()
+        self._told = StandingTroubles()
         self._next_sweep = 0.0
         self._reload_at = 0.0
         self._reload_failures = 0

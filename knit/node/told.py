@@ -43,7 +43,7 @@ class Once:
         self._now.add(line)
 
 
-class Told:
+class StandingTroubles:
     """The troubles that stand, as they were told."""
 
     def __init__(self) -> None:
