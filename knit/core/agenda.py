@@ -23,7 +23,7 @@ LONGEST = timedelta(seconds=15)
 """How long a list that goes on changing is waited for."""
 
 
-class Why(StrEnum):
+class PassReason(StrEnum):
     """What a pass is asked for."""
 
     START = "a scheduler has started"
@@ -60,19 +60,19 @@ class Agenda:
         return self.passed_at is not None and self.passed_at >= asked_at
 
 
-def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: int) -> Why | None:
+def why(agenda: Agenda, asked_at: datetime | None, interval: timedelta, vain: int) -> PassReason | None:
     """What a pass is due for, if one is. `asked_at` is when the last one was asked for, `vain` how many were lost."""
     if asked_at is None:
-        return Why.START
+        return PassReason.START
     passed = agenda.at - asked_at
     if agenda.changed_at is not None and agenda.changed_at > asked_at:
-        return Why.CHANGED
+        return PassReason.CHANGED
     if passed >= interval:
-        return Why.INTERVAL
+        return PassReason.INTERVAL
     if not agenda.done_since(asked_at):
-        return Why.LOST if passed >= min(PATIENCE * 2 ** min(vain, 20), interval) else None
+        return PassReason.LOST if passed >= min(PATIENCE * 2 ** min(vain, 20), interval) else None
     if agenda.planned_at is not None and agenda.planned_at <= agenda.at and passed >= CLOSEST:
-        return Why.PLANNED
+        return PassReason.PLANNED
     return None
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from threading import RLock
 
-from knit.core.agenda import Agenda, Errand, Why, errands, settled, why
+from knit.core.agenda import Agenda, Errand, PassReason, errands, settled, why
 from knit.errors import LeaseLost
 from knit.ports.leases import Lease, Leases
 from knit.ports.passes import Agendas
@@ -88,8 +88,8 @@ class Ticker:
         for errand in errands(agenda, self._sent):
             self._send_errand(errand)
             self._sent[errand] = agenda.at
-        reason = Why.ASKED if self._wanted else why(agenda, self._asked_at, self._interval, self._vain)
-        if reason is None or (reason is Why.CHANGED and self._awaits_more(agenda)):
+        reason = PassReason.ASKED if self._wanted else why(agenda, self._asked_at, self._interval, self._vain)
+        if reason is None or (reason is PassReason.CHANGED and self._awaits_more(agenda)):
             return
         self._changing = None
         self._count(agenda, reason)
@@ -102,10 +102,10 @@ class Ticker:
         self._changing = self._changing or agenda.at
         return not settled(agenda, self._changing)
 
-    def _count(self, agenda: Agenda, reason: Why) -> None:
+    def _count(self, agenda: Agenda, reason: PassReason) -> None:
         if self._asked_at is None or agenda.done_since(self._asked_at):
             self._vain = 0
-        elif reason in {Why.LOST, Why.INTERVAL}:
+        elif reason in {PassReason.LOST, PassReason.INTERVAL}:
             self._vain += 1
             asked = self._asked_at.isoformat(timespec="seconds")
             log.warning("no pass done; asking again: is worker-control running?", extra={"asked_for_at": asked})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core import agenda
-from knit.core.agenda import Agenda, Errand, Why, errands, why
+from knit.core.agenda import Agenda, Errand, PassReason, errands, why
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import CertState, Due, Rules
 from knit.core.model.issuer import Terms
@@ -30,23 +30,23 @@ def seen(after: timedelta, **more: datetime | None) -> Agenda:
     ("found", "reason"),
     [
         (seen(HOURS - SECOND), None),
-        (seen(HOURS), Why.INTERVAL),
+        (seen(HOURS), PassReason.INTERVAL),
         (seen(SECOND, changed_at=NOW), None),
-        (seen(2 * SECOND, changed_at=NOW + SECOND), Why.CHANGED),
+        (seen(2 * SECOND, changed_at=NOW + SECOND), PassReason.CHANGED),
         (seen(timedelta(minutes=5), planned_at=NOW + timedelta(minutes=6)), None),
-        (seen(timedelta(minutes=5), planned_at=NOW + timedelta(minutes=5)), Why.PLANNED),
+        (seen(timedelta(minutes=5), planned_at=NOW + timedelta(minutes=5)), PassReason.PLANNED),
         (seen(timedelta(seconds=10), planned_at=NOW + SECOND), None),
         (seen(timedelta(minutes=1), passed_at=None), None),
-        (seen(timedelta(minutes=2), passed_at=None), Why.LOST),
-        (seen(timedelta(minutes=2), passed_at=NOW - HOURS), Why.LOST),
+        (seen(timedelta(minutes=2), passed_at=None), PassReason.LOST),
+        (seen(timedelta(minutes=2), passed_at=NOW - HOURS), PassReason.LOST),
     ],
 )
-def test_a_pass_is_due(found: Agenda, reason: Why | None) -> None:
+def test_a_pass_is_due(found: Agenda, reason: PassReason | None) -> None:
     assert why(found, NOW, HOURS, 0) == reason
 
 
 def test_a_scheduler_that_starts_asks_for_one() -> None:
-    assert why(QUIET, None, HOURS, 0) == Why.START
+    assert why(QUIET, None, HOURS, 0) == PassReason.START
 
 
 @dataclass
