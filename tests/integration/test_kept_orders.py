@@ -16,7 +16,7 @@ from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
 from knit.errors import Outage
 from knit.issuers.acme import orders
-from knit.issuers.acme.polling import Pace
+from knit.issuers.acme.polling import PollPace
 from knit.settings.environment import Environment
 from rig.knot import Knot
 from rig.scripted_ca.client import ScriptedCA
@@ -62,8 +62,8 @@ def wait_of(stage: Stage, cert_id: CertId) -> float:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that asks again after 50 ms, and not for long."""
-    monkeypatch.setattr(orders, "ANSWER", Pace(first=0.05, total=0.2))
-    monkeypatch.setattr(orders, "ISSUANCE", Pace(first=0.02, total=1.0))
+    monkeypatch.setattr(orders, "ANSWER", PollPace(first=0.05, total=0.2))
+    monkeypatch.setattr(orders, "ISSUANCE", PollPace(first=0.02, total=1.0))
 
 
 def problem(code: str) -> str:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class PollPace:
     """Seconds: the first wait, by how much each next one is longer, the longest, and all together at most.
 
     `stays`: what is waited for is lost when we leave, so a CA that asks for more time than there is is asked once more
@@ -33,14 +33,14 @@ class Pace:
 
 # A CA near by decides within a few milliseconds, a public one within seconds: soon, and then ever more rarely.
 # The values that it looks for are removed when nobody waits any more, whatever it says to come back for.
-VALIDATION: Final = Pace(first=0.005, growth=3.0, stays=True)
+VALIDATION: Final = PollPace(first=0.005, growth=3.0, stays=True)
 # Reading an order within 20 ms of its finalization is what locks Pebble up for good.
-ISSUANCE: Final = Pace(first=0.02)
+ISSUANCE: Final = PollPace(first=0.02)
 # An answer that should be there and is not: most CAs need a moment, and those that need a minute are asked again later.
-ANSWER: Final = Pace(first=0.5, total=8.0)
+ANSWER: Final = PollPace(first=0.5, total=8.0)
 
 # Nobody waits for it.
-GIVING_UP: Final = Pace(first=0.0, total=10.0)
+GIVING_UP: Final = PollPace(first=0.0, total=10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Waiting:
     """One wait for the CA's decision on `what`, with one end, however many things are looked at."""
 
     what: str
-    pace: Pace
+    pace: PollPace
     end: float
     poller: Poller
 
@@ -101,7 +101,7 @@ class Poller:
     sleep: Sleep
     monotonic: Callable[[], float] = time.monotonic
 
-    def begin(self, pace: Pace, what: str) -> Waiting:
+    def begin(self, pace: PollPace, what: str) -> Waiting:
         """Start the time that this decision may take."""
         return Waiting(what=what, pace=pace, end=self.monotonic() + pace.total, poller=self)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.errors import Unreachable
-from knit.issuers.acme.polling import ISSUANCE, VALIDATION, Pace, Poller
+from knit.issuers.acme.polling import ISSUANCE, VALIDATION, Poller, PollPace
 from knit.issuers.acme.transport import Reply
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ class Time:
         return self.passed
 
 
-def poll(time: Time, replies: list[Reply], pace: Pace) -> int:
+def poll(time: Time, replies: list[Reply], pace: PollPace) -> int:
     poller = Poller(time.clock, time.sleep, time.monotonic)
     left = list(replies)
 
