@@ -10,7 +10,7 @@ from knit.app.clock import now
 from knit.app.locks import KeyedLocks, LeasedLocks
 from knit.app.names import person
 from knit.app.proving import delegation, solvers
-from knit.core.caa import Authority
+from knit.core.caa import CaaIssuer
 from knit.core.dns_facts import DnsFacts
 from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
 from knit.dns.check import Probe, gather
@@ -62,7 +62,7 @@ class Checking:
             identities = where.caa_identities()
         except KnitError as error:
             return of_silent_ca(facts, str(error))
-        findings = judge(facts, Authority(identities=identities, account_uri=self._account_uri()))
+        findings = judge(facts, CaaIssuer(identities=identities, account_uri=self._account_uri()))
         if identities or facts.caa.problem is not None or not facts.caa.records:
             return findings
         return of_unnamed_ca(facts, findings, self.acme.terms.directory)

@@ -22,7 +22,7 @@ class Caa:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
+class CaaIssuer:
     """Who wants to issue: the names the CA answers to in CAA, and our account there (None: none is known here)."""
 
     identities: frozenset[str]
@@ -30,7 +30,7 @@ class Authority:
     method: str = "dns-01"
 
 
-def objection(records: Sequence[Caa], who: Authority, *, wildcard: bool) -> str | None:
+def objection(records: Sequence[Caa], who: CaaIssuer, *, wildcard: bool) -> str | None:
     """Why the CA must refuse, or None when it may issue. `records` is the relevant set: the first found upwards."""
     strange = [str(record) for record in records if record.flags & _CRITICAL and record.tag.lower() not in _KNOWN]
     if strange:
@@ -50,7 +50,7 @@ def _relevant(records: Sequence[Caa], *, wildcard: bool) -> list[Caa]:
     return wild if wildcard and wild else [record for record in records if record.tag.lower() == "issue"]
 
 
-def _refusal(value: str, who: Authority) -> str | None:
+def _refusal(value: str, who: CaaIssuer) -> str | None:
     issuer, *parameters = (part.strip() for part in value.split(";"))
     if issuer.lower().rstrip(".") not in who.identities:
         return "names another CA" if issuer else "forbids every CA"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from knit.core.caa import Authority, objection
+from knit.core.caa import CaaIssuer, objection
 from knit.core.dns_facts import DnsFacts, ResolverFacts, ServerFacts, ZoneFacts
 from knit.core.places import is_odd
 from knit.core.servers import unreachable, with_a_path
@@ -32,7 +32,7 @@ class Finding:
     text: str
 
 
-def judge(facts: DnsFacts, who: Authority) -> list[Finding]:
+def judge(facts: DnsFacts, who: CaaIssuer) -> list[Finding]:
     """One finding per question; an order would fail if any is FAILED."""
     findings = [_delegation(facts)]
     if facts.chain:
@@ -45,7 +45,7 @@ def judge(facts: DnsFacts, who: Authority) -> list[Finding]:
 
 def of_silent_ca(facts: DnsFacts, why: str) -> list[Finding]:
     """The findings when the CA cannot be asked who it is: CAA records cannot be judged."""
-    nobody = Authority(identities=frozenset(), account_uri=None)
+    nobody = CaaIssuer(identities=frozenset(), account_uri=None)
     findings = [finding for finding in judge(facts, nobody) if finding.subject != "CAA"]
     return [*findings, Finding(subject="CA", verdict=Verdict.FAILED, text=why)]
 
@@ -171,7 +171,7 @@ def _leftovers(facts: DnsFacts) -> Finding:
     return Finding(subject="leftovers", verdict=Verdict.WARNING, text=text)
 
 
-def _caa(facts: DnsFacts, who: Authority) -> Finding:
+def _caa(facts: DnsFacts, who: CaaIssuer) -> Finding:
     caa = facts.caa
     if caa.problem is not None:
         text = f"cannot be read at {caa.owner} ({caa.problem}): the CA would refuse, too"

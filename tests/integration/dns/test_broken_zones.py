@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.caa import Authority
+from knit.core.caa import CaaIssuer
 from knit.core.findings import Finding, Verdict, failed, judge
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
@@ -26,7 +26,7 @@ from tests.integration.dns.broken import SECOND, US, ZONES, Broken, Site
 from tests.integration.dns.hosted import HostedDesec
 
 Make = Callable[..., DnsDelegation]
-WHO = Authority(identities=frozenset({"ca.example"}), account_uri=US)
+WHO = CaaIssuer(identities=frozenset({"ca.example"}), account_uri=US)
 RUNTIME = Runtime(clock=lambda: datetime.now(UTC), sleep=time.sleep)
 TIMING = Timing(timeout=0.5, interval=0.1, ttl=3600)
 

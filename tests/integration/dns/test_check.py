@@ -8,7 +8,7 @@ import dns.rcode
 import pytest
 
 from knit.app.locks import KeyedLocks
-from knit.core.caa import Authority
+from knit.core.caa import CaaIssuer
 from knit.core.findings import Finding, Verdict, failed, judge
 from knit.core.model.challenge import Record
 from knit.core.places import Allowed
@@ -19,7 +19,7 @@ from knit.ports.solving import Paced, Solver, Timing
 from rig.dns_world import World, Zone
 
 Make = Callable[..., DnsDelegation]
-US = Authority(identities=frozenset({"ca.example"}), account_uri="https://ca.example/acct/1")
+US = CaaIssuer(identities=frozenset({"ca.example"}), account_uri="https://ca.example/acct/1")
 NAME = "_acme-challenge.example.org"
 
 

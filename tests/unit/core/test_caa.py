@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from knit.core.caa import Authority, Caa, objection
+from knit.core.caa import Caa, CaaIssuer, objection
 
 ACCOUNT = "https://ca.example/acct/1"
-US = Authority(identities=frozenset({"ca.example"}), account_uri=ACCOUNT)
+US = CaaIssuer(identities=frozenset({"ca.example"}), account_uri=ACCOUNT)
 
 
 def caa(*texts: str, flags: int = 0) -> list[Caa]:
@@ -54,7 +54,7 @@ def test_these_forbid_it_and_the_reason_is_told(records: list[Caa], reason: str,
 
 
 def test_an_account_that_is_not_registered_yet_is_told() -> None:
-    nobody = Authority(identities=US.identities, account_uri=None)
+    nobody = CaaIssuer(identities=US.identities, account_uri=None)
     found = objection(caa(f"issue ca.example; accounturi={ACCOUNT}"), nobody, wildcard=False)
     assert found is not None
     assert "not registered yet" in found
