@@ -184,7 +184,11 @@ class Actors:
 
     def revoke(self) -> None:
         """Go on with what is to be revoked."""
-        self.flows.tell(self.flows.revoke.run())
+        report = self.flows.revoke.run()
+        self.flows.tell(report)
+        if report.copied:
+            # Publications, and removals, have waited for that.
+            self.later.send(messages.publish())
 
     def _revoke_if_due(self) -> None:
         """A pass finds it; and what is published may be what a revocation waits for."""

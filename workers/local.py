@@ -104,8 +104,8 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     return heard.outcome()
 
 
-def revocations(settings: Worker, env: Environment, renew: CertId | None) -> None:
-    """Go on with all revocations, and renew the certificate that one waits for. Raises KnitError as `once`."""
+def revocations(settings: Worker, env: Environment, renew: CertId | None) -> Outcome | None:
+    """Go on with all revocations, and renew the certificate that one waits for; gives how that has ended."""
     heard = Heard()
     queue = queue_in_memory()
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
@@ -115,7 +115,7 @@ def revocations(settings: Worker, env: Environment, renew: CertId | None) -> Non
         if renew is not None:
             queue.send(messages.renew(renew))
             _drain(queue, working.later)
-    heard.outcome()
+    return heard.outcome()
 
 
 def _but_its_end(cert_id: CertId) -> Listener:

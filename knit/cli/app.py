@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("why", "Tell why a certificate is as it is, and who has to act."),
     "budget": ("budget", "Tell what is left of the CA's limits."),
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
+    "revoke": ("revoke", "Have a certificate's CA revoke it, after another is published or at once."),
     "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
     "prune": ("valkey", "Show or remove published values that no certificate explains."),
     "adopt-valkey": ("valkey", "Make the certificate Valkey this database's."),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from knit.flows.edit_list import EditList
     from knit.ports.list import Certs
 
+SHOWN = 3
+"""Revocations that a person is shown; `--json` tells all."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 REQUIRED = ("domains", "provider", "valkey_key", "cert_path", "key_path")
 
@@ -187,16 +190,20 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
 @json_flag
 def show_command(*, which: str, as_records: bool) -> None:
     """Tell one certificate's story: what is wanted, how it is, and what has happened to it, and by whom."""
-    from knit.cli import story
+    from knit.cli import revocations, story
 
     with connected(settings()) as console:
         cert = named(console.certs, which)
         tries, events = console.certs.tries(cert.id), story.every(console.events, cert.id)
+        taken_back = console.revocations.of(cert.id)
     if as_records:
         happened = [story.record(event) for event in reversed(events)]
-        as_json({**listed.record(cert), "attempts": [asdict(one) for one in tries], "events": happened})
+        attempts = [asdict(one) for one in tries]
+        revoked = [revocations.record(one) for one in taken_back]
+        as_json({**listed.record(cert), "attempts": attempts, "revocations": revoked, "events": happened})
     else:
         lines = listed.block(cert, datetime.now(UTC))
+        lines += [f"   {'revocation':<10} {revocations.words(one)}" for one in taken_back[:SHOWN]]
         click.echo("\n".join([*lines, *story.story(tries, events, used=len(lines))]))
 
 

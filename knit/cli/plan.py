@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from knit.cli import revocations
 from knit.cli.budget import key_record, key_words
 from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, fitted, instant, json_flag, width
@@ -16,6 +17,7 @@ from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
     from knit.core.model.decision import Resting
+    from knit.core.model.revocation import Revocation
     from knit.core.model.verdict import Verdict
     from knit.flows.plan import Plan, Spending
 
@@ -57,10 +59,13 @@ def plan_command(*, at: datetime | None, as_records: bool) -> None:
     worker = Worker.read(Environment.of_process(), queue_required=False)
     with connected(settings()) as console, planning(worker, console) as flow:
         plan = flow.plan(at or datetime.now(UTC))
+        to_revoke = console.revocations.open()
     if as_records:
-        as_json(_plan_record(plan))
+        as_json(
+            {**_plan_record(plan), "revocations": [{"id": one.cert_id, **revocations.record(one)} for one in to_revoke]}
+        )
     else:
-        click.echo("\n".join(_plan_lines(plan)))
+        click.echo("\n".join([*_plan_lines(plan), *_revocation_lines(to_revoke)]))
 
 
 def _plan_record(plan: Plan) -> dict[str, object]:
@@ -117,6 +122,17 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     yield f"  leave {len(plan.resting)} alone{_next(plan.resting)}"
     for one in plan.spending:
         yield f"  spend {one.tokens} of {one.left} left: {key_words(one.key)}"
+
+
+def _revocation_lines(found: Sequence[Revocation]) -> Iterator[str]:
+    """Workers see to these, passes or none."""
+    if found:
+        yield f"Revocations under way: {len(found)}"
+        yield from fitted(
+            [(f"    {one.cert_id}", clean(one.names_key), revocations.words(one)) for one in found[:SHOWN]], width()
+        )
+    if len(found) > SHOWN:
+        yield f"    and {len(found) - SHOWN} more (--json tells all)"
 
 
 def _acts(act: object, found: Sequence[Verdict]) -> Iterator[str]:

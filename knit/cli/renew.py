@@ -113,7 +113,9 @@ def _renewed(central: Central, console: Console, before: Listed, *, wait: bool) 
 
     if central.queue_url is None:
         return renewing.here(console, before, wait=wait)
-    with closing(renewing.Post(central.queue_url, before.id)) as post:
+    from knit.queue import messages
+
+    with closing(renewing.Post(central.queue_url, messages.renew(before.id))) as post:
         return renewing.by_workers(post, console, before, wait=wait)
 
 

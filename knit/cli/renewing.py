@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from knit.core.model.listing import Listed
     from knit.core.model.presence import Roll
     from knit.queue.base import Queue
+    from knit.queue.messages import Message
 
 EVERY = 1.0
 """Seconds between two looks at the queue."""
@@ -38,14 +39,13 @@ UNSCHEDULED = "No scheduler runs: certificates are renewed only when somebody as
 
 
 class Post:
-    """The message about one certificate, and the queue it goes to, which may be away for a while."""
+    """The messages about one certificate, and the queue they go to, which may be away for a while."""
 
-    def __init__(self, url: str, cert_id: CertId) -> None:
+    def __init__(self, url: str, *messages: Message) -> None:
         from knit.app.queue import open_queue
-        from knit.queue import messages
 
         self._url = url
-        self._message = messages.renew(cert_id)
+        self._messages = messages
         self._queue: Queue | None = open_queue(url)
         self._sent = False
         self._next = 0.0
@@ -72,7 +72,8 @@ class Post:
         try:
             self._queue = self._queue or open_queue(self._url)
             if not self._sent:
-                self._queue.send(self._message)
+                for message in self._messages:
+                    self._queue.send(message)
                 self._sent = True
             return Queued(messages=self._queue.waiting(messages.RENEW))
         except (Outage, CredentialsRejected) as error:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
+from knit.cli import revocations
 from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, fitted, instant, json_flag, width
 from knit.cli.selection import named
@@ -26,6 +27,7 @@ def why_command(*, which: str, as_records: bool) -> None:
     with connected(settings()) as console:
         cert = named(console.certs, which)
         tries = tuple(console.certs.tries(cert.id))
+        taken_back = console.revocations.of(cert.id)
     found = why(cert, tries, datetime.now(UTC))
     tried = [
         {"at": one.started_at, "ended_at": one.ended_at, "reason": one.reason, "directory": one.directory}
@@ -33,7 +35,8 @@ def why_command(*, which: str, as_records: bool) -> None:
         for one in tries
     ]
     if as_records:
-        as_json({"id": cert.id, "domains": cert.names, **asdict(found), "failures": cert.failures, "tried": tried})
+        more = {"tried": tried, "revocations": [revocations.record(one) for one in taken_back]}
+        as_json({"id": cert.id, "domains": cert.names, **asdict(found), "failures": cert.failures, **more})
         return
     rows = [
         ("state", found.state),
@@ -41,6 +44,7 @@ def why_command(*, which: str, as_records: bool) -> None:
         ("said", None if found.said is None else clean(found.said)),
         ("who acts", found.who),
         ("next look", None if found.next_try is None else instant(found.next_try)),
+        *(("revocation", revocations.words(one)) for one in taken_back[:LAST]),
         ("failures", str(cert.failures) if cert.failures else None),
     ]
     click.echo(f"{cert.id}  {clean(', '.join(cert.names))}")

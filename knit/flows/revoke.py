@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knit.core import retry
 from knit.core.events import Kind, Severity, Told
@@ -54,39 +54,42 @@ class Revoke:
         Raises Interrupted when the process is stopping, and Outage or ServerDenied when PostgreSQL or the certificate
         Valkey is away or shuts us out: what is left is found by the next run.
         """
-        done = [self._hold(revocation) for revocation in self.store.due()]
-        return Revoking(revoked=done.count(True), failed=done.count(False))
+        found = [self._hold(revocation) for revocation in self.store.due()]
+        return Revoking(
+            copied=sum(one.copied for one in found),
+            revoked=sum(one.revoked for one in found),
+            failed=sum(one.failed for one in found),
+        )
 
-    def _hold(self, revocation: RevocationId) -> bool | None:
-        """Whether it went well, where it was tried."""
+    def _hold(self, revocation: RevocationId) -> Revoking:
         with self.leases.hold(f"revocation:{revocation}") as lease:
             one = None if lease is None else self.store.one(revocation)
             if one is None or not one.due:
-                return None
+                return Revoking()
             if one.state is not Revoked.WANTED:
                 self._discard(one)
-                return None
-            return self._go_on(one)
-
-    def _go_on(self, one: Revocation) -> bool | None:
-        if one.copy is Copy.WANTED:
+                return Revoking()
+            if one.copy is not Copy.WANTED:
+                return self._ask(one)
             self._copy(one)
-        now = self.store.one(one.id)
-        if now is None or not now.due or now.state is not Revoked.WANTED:
-            return None
+            now = self.store.one(revocation)
+            asked = self._ask(now) if now is not None and now.due else Revoking()
+            return replace(asked, copied=1)
+
+    def _ask(self, now: Revocation) -> Revoking:
         try:
             self._revoke(now)
         except (Busy, Interrupted, LeaseLost, Outage, ServerDenied):
             raise
         except (Transient, Misconfigured) as error:
             self._postpone(now, error)
-            return False
+            return Revoking(failed=1)
         except Refused as error:
             self.store.refuse(now, error=error)
             self._tell(Kind.REVOCATION_REFUSED, Severity.ERROR, now, error=str(error))
-            return False
+            return Revoking(failed=1)
         self._discard(now)
-        return True
+        return Revoking(revoked=1)
 
     def _copy(self, one: Revocation) -> None:
         """Before anything takes its place. What is there and is another certificate is none of this one's."""

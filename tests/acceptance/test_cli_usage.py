@@ -168,7 +168,7 @@ def test_completion_prints_a_script(shell: str, sign: str) -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("knit re", ["remove", "renew"]),
+        ("knit re", ["remove", "renew", "revoke"]),
         ("knit add --v", ["--valkey-key"]),
         ("knit completion f", ["fish"]),
         ("knit help dis", ["disable"]),

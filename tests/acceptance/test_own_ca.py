@@ -15,11 +15,6 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from knit.app.issuing import own_ca
-from knit.settings.environment import Environment
-from knit.settings.issuers import described
-from knit.settings.own_issuers import OwnCa
-from knit.store.database import Database
 from tests.acceptance.scene import Scene
 
 NAME = "shop.int.example"
@@ -95,7 +90,7 @@ def revoked_certificate_counts(own: Own, fullchain: str, root: Path) -> None:
     empty = own.scene.knit.knit("ca", "crl", "--issuer", "inside", "--out", "ca.crl", "--json", env=own.env).json
     assert empty["revoked"] == 0
     assert verify(own, fullchain, root).endswith(": OK\n")
-    revoke(own, Path(fullchain))
+    own.knit("revoke", "--domains", f"{NAME},*.{NAME}", "--reason", "superseded")
     told = own.knit("ca", "crl", "--issuer", "inside", "--out", "ca.crl")
     assert "revoked certificates: 1" in told
     assert "certificate revoked" in verify(own, fullchain, root)
@@ -104,14 +99,11 @@ def revoked_certificate_counts(own: Own, fullchain: str, root: Path) -> None:
     assert der.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number > empty["number"]
     assert stat.S_IMODE((own.home / "ca.crl").stat().st_mode) == 0o644
 
-
-def revoke(own: Own, fullchain: Path) -> None:
-    """As whoever revokes does it."""
-    leaf = x509.load_pem_x509_certificate(fullchain.read_bytes())
-    (settings,) = described(Environment({"KNIT_ISSUERS_FILE": own.env["KNIT_ISSUERS_FILE"]})).openable()
-    assert isinstance(settings, OwnCa)
-    with Database.open(own.scene.servers.database) as database:
-        own_ca(settings, database).revoke(f"{leaf.serial_number:x}", "cessationOfOperation")
+    # A number is enough for a CA of one's own: what was published need not be there any more.
+    own.knit("disable", "--domains", f"{NAME},*.{NAME}")
+    own.scene.knit.knit("renew", "--once", env=own.env)
+    own.knit("revoke", "--domains", f"{NAME},*.{NAME}", "--reason", "cessationOfOperation")
+    assert "revoked certificates: 2" in own.knit("ca", "crl", "--issuer", "inside", "--out", "ca.crl")
 
 
 def verify(own: Own, fullchain: str, root: Path) -> str:

@@ -61,8 +61,9 @@ class Polled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoking:
-    """How many certificates were revoked, and how many could not be, be it for now."""
+    """How many certificates were copied, were revoked, and could not be, be it for now."""
 
+    copied: int = 0
     revoked: int = 0
     failed: int = 0
 
