@@ -66,6 +66,12 @@ class Party:
     def save(self, account: Account) -> None:
         self.kept = account
 
+    def change_key(self, account: Account) -> bool:
+        raise AssertionError(account)
+
+    def contact(self, account: Account, email: str) -> None:
+        raise AssertionError(email)
+
     def original(self) -> Account | None:
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from knit.app.clock import now
+from knit.app.issuing import where
 from knit.app.locks import KeyedLocks, LeasedLocks
 from knit.app.names import person
 from knit.app.proving import delegation, solvers
@@ -16,7 +16,6 @@ from knit.core.findings import Finding, judge, of_silent_ca, of_unnamed_ca
 from knit.dns.check import Probe, gather
 from knit.dns.delegation import DnsDelegation
 from knit.errors import KnitError, Misconfigured
-from knit.issuers.acme.survey import Where
 from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
 from knit.settings.central import Dns
@@ -52,14 +51,7 @@ class Checking:
     def findings(self, facts: DnsFacts) -> list[Finding]:
         """What they mean; where the CA does not say who it is, CAA records are shown instead of judged."""
         try:
-            where = Where(
-                directory=self.acme.terms.directory,
-                ca_files=self.acme.ca_files,
-                proxies=self.acme.proxies,
-                clock=now,
-                sleep=self.sleep,
-            )
-            identities = where.caa_identities()
+            identities = where(self.acme, self.sleep).caa_identities()
         except KnitError as error:
             return of_silent_ca(facts, str(error))
         findings = judge(facts, CaaIssuer(identities=identities, account_uri=self._account_uri()))
@@ -82,7 +74,9 @@ def _first(env: Environment) -> Acme:
         raise Misconfigured(
             f"{', '.join(who.default)}: asks for no proofs of names: there is nothing to check in the DNS"
         )
-    return next(one for one in who.openable() if isinstance(one, Acme) and one.terms.name == name)
+    one = who.one(name)
+    assert isinstance(one, Acme)
+    return one
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from knit.core.revocation import SIGNS_ITSELF
 from knit.errors import Misconfigured, Refused
 from knit.issuers.acme import AccountOwner, AcmeIssuer, Site
 from knit.issuers.acme.signing import account_key_of, new_account_key
+from knit.issuers.acme.survey import Where
 from knit.issuers.configured import Registry
 from knit.ports.issuing import Accounts, Issuer, Issuers
 from knit.ports.leases import Leases
@@ -84,6 +85,17 @@ def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> Ac
         plain=settings.plain,
     )
     return AcmeIssuer(site, accounts, leases, now, sleep)
+
+
+def where(settings: Acme, sleep: Sleep) -> Where:
+    """The same CA, for what is asked of it without an order."""
+    return Where(
+        directory=settings.terms.directory,
+        ca_files=settings.ca_files,
+        proxies=settings.proxies,
+        clock=now,
+        sleep=sleep,
+    )
 
 
 class Advisers:

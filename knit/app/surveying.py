@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
-from knit.app.clock import now
-from knit.app.issuing import issuer
+from knit.app.issuing import issuer, where
 from knit.core.findings import Finding, Verdict
 from knit.core.issuers import refusal
 from knit.core.offer import judge
 from knit.errors import KnitError
-from knit.issuers.acme.survey import Where
 from knit.ports.process import Sleep
 from knit.settings.issuers import Acme, Openable
 from knit.store.accounts.accounts import Accounts
@@ -39,10 +37,7 @@ def _acme(settings: Acme, database: Database, seal: Seal, sleep: Sleep) -> Itera
     terms = settings.terms
     account = Accounts(database, seal).get(terms.directory, terms.name)
     bound = settings.eab_kid is not None
-    where = Where(
-        directory=terms.directory, ca_files=settings.ca_files, proxies=settings.proxies, clock=now, sleep=sleep
-    )
-    return judge(where.offered(account, bound=bound), terms)
+    return judge(where(settings, sleep).offered(account, bound=bound), terms)
 
 
 def _own(settings: Openable, database: Database, seal: Seal, sleep: Sleep) -> Iterator[Finding]:

@@ -121,12 +121,14 @@ def _own(name: str) -> OwnCa:
     from knit.settings.issuers import described
     from knit.settings.own_issuers import OwnCa
 
-    found = [one for one in described(Environment.of_process()).openable() if one.terms.name == name]
-    if not found:
+    who = described(Environment.of_process())
+    terms = next((terms for terms in who.terms if terms.name == name), None)
+    if terms is None:
         raise Misconfigured(f"issuer {name!r} is not configured here")
-    if not isinstance(found[0], OwnCa):
-        raise Misconfigured(f"issuer {name} is of kind {found[0].terms.kind}: only one of kind ca has a list here")
-    return found[0]
+    one = who.one(name) if terms.kind == "ca" else None
+    if not isinstance(one, OwnCa):
+        raise Misconfigured(f"issuer {name} is of kind {terms.kind}: only one of kind ca has a list here")
+    return one
 
 
 def _number(made: object) -> int:

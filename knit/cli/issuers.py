@@ -82,7 +82,7 @@ def test(*, name: str, as_records: bool) -> int:
 
     central, environment = settings(), Environment.of_process()
     terms = central.rules.named(name)
-    (one,) = (one for one in described(environment).openable() if one.terms.name == terms.name)
+    one = described(environment).one(terms.name)
     with connected(central) as console:
         findings = survey(one, console.database, secret_keys(environment), sleep)
     if as_records:

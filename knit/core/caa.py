@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _CRITICAL = 0x80
+DNS_01 = "dns-01"
 _KNOWN = frozenset({"issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"})
 
 
@@ -27,7 +28,15 @@ class CaaIssuer:
 
     identities: frozenset[str]
     account_uri: str | None
-    method: str = "dns-01"
+    method: str = DNS_01
+
+
+def binding(identity: str, account_uri: str) -> str:
+    """Value of a CAA record (`issue`, `issuewild`) that lets this CA issue by DNS-01 alone, and to this account alone.
+
+    RFC 8657 sections 3 and 4.
+    """
+    return f"{identity}; accounturi={account_uri}; validationmethods={DNS_01}"
 
 
 def objection(records: Sequence[Caa], who: CaaIssuer, *, wildcard: bool) -> str | None:

@@ -58,12 +58,27 @@ class Accounts(Protocol):
     def original(self) -> Account | None:
         """The account the original Go knit registered, with `directory` "" because its table does not tell."""
 
+    def change_key(self, account: Account) -> bool:
+        """The next key takes the place of the key; False when the account is not as it was any more."""
+
+    def contact(self, account: Account, email: str) -> None:
+        """The CA has this address."""
+
 
 class AccountBook(Accounts, Protocol):
     """The accounts as somebody at a shell mends them."""
 
     def kept(self, directory: str, issuer: str) -> AccountKept | None:
         """What is known of the account that `get` gives, without opening its key."""
+
+    def prepare_key(self, account: Account, key: str) -> str | None:
+        """Keep the key (PEM) that is to follow the account's; gives the one that is kept, whoever was first.
+
+        None when the account is not as it was any more.
+        """
+
+    def deactivate(self, account: Account, *, done: bool) -> None:
+        """It is not used any more; not `done`: it is, after all."""
 
     def forget(self, account: AccountKept, key: str | None) -> int:
         """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.

@@ -114,7 +114,12 @@ ACME: tuple[Key, ...] = (
         "Directory URL of the CA.",
         otherwise=f"known for {', '.join(f'`{name}`' for name in WELL_KNOWN)}; for all others needed",
     ),
-    Key("email", text(_printable), "Contact address of the account.", otherwise="no contact"),
+    Key(
+        "email",
+        text(_printable),
+        "Contact address of the account. Another one is sent to the CA after a restart.",
+        otherwise="no contact",
+    ),
     Key("eab_kid", text(_printable), "Key id of the external account binding (RFC 8555 section 7.3.4)."),
     Key(
         "eab_hmac_file",
@@ -126,7 +131,8 @@ ACME: tuple[Key, ...] = (
         "account_key_file",
         text(str),
         "File with the key (PEM, DER or JWK) of an account that is there already: taken over, instead of a new one, "
-        "when no account of this issuer is kept yet. Read then, and not again.",
+        "when no account of this issuer is kept yet. Read then, and not again; no binding is needed, and a key that "
+        "the CA does not know is refused.",
         otherwise="a new account",
     ),
     Key(

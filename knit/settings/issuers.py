@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from knit.core import proxy
@@ -43,12 +43,20 @@ Openable = Acme | OwnCa | SelfSigned
 class Described:
     """Issuers as they are described, in the order of the description. `default` names those of whoever names none.
 
-    `openable` reads what only processes need that issue, secrets among it.
+    `openers`, by name, read what only processes need that issue, secrets among it: a command opens the one it uses.
     """
 
     default: tuple[str, ...]
     terms: tuple[Terms, ...]
-    openable: Callable[[], tuple[Openable, ...]] = field(repr=False)
+    openers: Mapping[str, Callable[[], Openable]] = field(repr=False)
+
+    def openable(self) -> tuple[Openable, ...]:
+        """All of them. Raises Misconfigured for the first that cannot be opened."""
+        return tuple(opener() for opener in self.openers.values())
+
+    def one(self, name: str) -> Openable:
+        """Of an issuer that is described. Raises Misconfigured."""
+        return self.openers[name]()
 
 
 def described(env: Environment) -> Described:
@@ -74,7 +82,7 @@ def _refuse_plain(env: Environment, name: str) -> None:
 def _plain(env: Environment) -> Described:
     directory = SETTINGS["KNIT_ACME_DIRECTORY"].read(env)
     terms = Terms(name=PLAIN, directory=directory, staging=directory in STAGING)
-    return Described(default=(PLAIN,), terms=(terms,), openable=lambda: (_plain_acme(env, terms),))
+    return Described(default=(PLAIN,), terms=(terms,), openers={PLAIN: lambda: _plain_acme(env, terms)})
 
 
 def _plain_acme(env: Environment, terms: Terms) -> Acme:

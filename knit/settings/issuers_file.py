@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def described(name: str, raw: str, env: Environment) -> Described:
     return Described(
         default=default,
         terms=tuple(terms.values()),
-        openable=lambda: tuple(_openable(file, env, terms[name], values) for name, values in found.items()),
+        openers={name: partial(_openable, file, env, terms[name], values) for name, values in found.items()},
     )
 
 

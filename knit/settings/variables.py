@@ -111,7 +111,7 @@ TABLE: tuple[Setting, ...] = (
         "KNIT_ACME_EMAIL",
         parse.text,
         None,
-        "Contact address of the ACME account; only read when an account is made.",
+        "Contact address of the ACME account. Another one is sent to the CA after a restart.",
         ISSUING,
         unset="no contact; refused by CAs that want one",
     ),
@@ -162,7 +162,7 @@ TABLE: tuple[Setting, ...] = (
         None,
         "Seals the keys of ACME accounts in PostgreSQL: 32 random bytes in base64, as `openssl rand -base64 32` gives. "
         "Several, separated by commas: the first seals, all open. `knit account seal` seals what lies there already.",
-        (*ISSUING, "knit account"),
+        (*ISSUING, "knit account", "knit issuers test"),
         secret=True,
         unset="account keys lie in clear, with a warning at each start",
     ),

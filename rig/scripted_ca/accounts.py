@@ -20,7 +20,10 @@ def register(ca: Authority, signed: Signed, _ident: str) -> Answer:
     thumbprint = jws.thumbprint(jwk)
     known = ca.book.account_by_thumbprint.get(thumbprint)
     if known is not None:
-        return _shown(ca, ca.book.accounts[known], located=True)
+        account = ca.book.accounts[known]
+        if account.status is not Status.VALID:
+            raise Refusal(Kind.UNAUTHORIZED, f"the account is {account.status}", status=403)
+        return _shown(ca, account, located=True)
     if wish.get("onlyReturnExisting") is True:
         raise Refusal(Kind.ACCOUNT_DOES_NOT_EXIST, "no account has this key")
     if wish.get("termsOfServiceAgreed") is not True:
@@ -85,6 +88,7 @@ def change_key(ca: Authority, signed: Signed, _ident: str) -> Answer:
         raise Refusal(Kind.MALFORMED, "an account has the new key already", status=409, headers=(location,))
     account = replace(account, jwk=jwk, key=key, thumbprint=thumbprint)
     ca.book.keep_account(account)
+    ca.ledger.total("key_changes")
     return _shown(ca, account)
 
 

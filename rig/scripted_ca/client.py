@@ -92,6 +92,15 @@ class ScriptedCA:
         """Forget accounts, orders and certificates."""
         self._call("POST", "/amnesia")
 
+    def accounts(self) -> list[dict[str, Any]]:
+        """Give every account: `id`, `status`, `contact`, `thumbprint`, `bound`."""
+        accounts: list[dict[str, Any]] = self._call("GET", "/accounts")
+        return accounts
+
+    def set_accounts(self, status: str) -> None:
+        """Give every account this status: `valid`, `deactivated` or `revoked`."""
+        self._call("POST", "/accounts", status)
+
     def counts(self) -> dict[str, Any]:
         """Give every counter: `names` (by `ledger.name_set`), `requests` by kind, `totals`."""
         counts: dict[str, Any] = self._call("GET", "/counts")

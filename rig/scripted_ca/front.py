@@ -138,6 +138,8 @@ def _directory(ca: Authority) -> dict[str, Any]:
     meta: dict[str, Any] = {"termsOfService": ca.url("terms"), "website": ca.base}
     if ca.script.eab:
         meta["externalAccountRequired"] = True
+    if ca.script.caa_identities:
+        meta["caaIdentities"] = list(ca.script.caa_identities)
     if ca.script.profiles:
         meta["profiles"] = {name: profile.description for name, profile in ca.script.profiles.items()}
     directory: dict[str, Any] = {
@@ -145,9 +147,8 @@ def _directory(ca: Authority) -> dict[str, Any]:
         "newAccount": ca.url("new-account"),
         "newOrder": ca.url("new-order"),
         "revokeCert": ca.url("revoke-cert"),
-        "keyChange": ca.url("key-change"),
         "meta": meta,
-    }
+    } | ({"keyChange": ca.url("key-change")} if ca.script.changes_keys else {})
     if ca.script.default.sparse:
         directory |= {"meta": 5, "revokeCert": None, "keyChange": [], "newAuthz": 7}
     return directory | ({"renewalInfo": ca.url("renewal-info")} if ca.script.offers_ari else {})

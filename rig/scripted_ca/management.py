@@ -2,12 +2,24 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from rig.scripted_ca.authority import Authority, json_answer
-from rig.scripted_ca.book import Book
+from rig.scripted_ca.book import Account, Book
 from rig.scripted_ca.http11 import Answer, Request
 from rig.scripted_ca.script import BadScript, Script, fault_from_wire, patched
+from rig.scripted_ca.states import Status
+
+
+def _shown(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "status": account.status,
+        "contact": account.contact,
+        "thumbprint": account.thumbprint,
+        "bound": account.binding is not None,
+    }
 
 
 class Management:
@@ -26,6 +38,8 @@ class Management:
             ("POST", "/seed"): ca.dice.seed,
             ("POST", "/reset"): self._reset,
             ("POST", "/amnesia"): self._forget,
+            ("GET", "/accounts"): lambda _: [_shown(account) for account in ca.book.accounts.values()],
+            ("POST", "/accounts"): self._set_accounts,
         }
 
     async def __call__(self, request: Request) -> Answer:
@@ -39,6 +53,11 @@ class Management:
 
     def _patch(self, wire: dict[str, Any]) -> None:
         self._ca.script = patched(self._ca.script, wire)
+
+    def _set_accounts(self, status: str) -> None:
+        """Give every account this status: a CA revokes an account of its own accord."""
+        for account in list(self._ca.book.accounts.values()):
+            self._ca.book.keep_account(replace(account, status=Status(status)))
 
     def _forget(self, _wire: object) -> None:
         """Forget accounts, orders and certificates, as a test CA that was set up anew."""

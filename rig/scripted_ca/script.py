@@ -92,6 +92,10 @@ class Script:
     """Key id to base64url MAC key. When not empty, new accounts must be bound."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     offers_ari: bool = True
+    caa_identities: tuple[str, ...] = ()
+    """How the CA is called in CAA records; its directory says so when there are any."""
+    changes_keys: bool = True
+    """Its directory names keyChange."""
     http: str = "1.1"
     """`1.1`, `1.0`, `close` (ends each connection after its answer, and says so) or `ends` (and does not say so)."""
     other_host: str = ""

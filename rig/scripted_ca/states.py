@@ -23,6 +23,7 @@ class Status(StrEnum):
     INVALID = "invalid"
     DEACTIVATED = "deactivated"
     EXPIRED = "expired"
+    REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,10 +60,11 @@ class Life:
         fatal = self.calls == self.last
         if fatal and not self.after:
             self._die(name)
-        result = call()
-        if fatal:
-            self._die(name)
-        return result
+        try:
+            return call()
+        finally:
+            if fatal:
+                self._die(name)
 
     def _die(self, name: str) -> None:
         self.dead, self.said = True, name

@@ -37,12 +37,12 @@ def given(stage: Stage, *keys: bytes) -> Stage:
     return replace(stage, environment=Environment({**stage.environment, "KNIT_SECRET_KEY": text}))
 
 
-def at_shell(stage: Stage, *words: str) -> Any:
+def at_shell(stage: Stage, *words: str, group: str = "account") -> Any:
     settings = stage.servers.settings()
     if key := stage.environment.get("KNIT_SECRET_KEY"):
         settings["KNIT_SECRET_KEY"] = key
     with Installation(settings=settings) as knit:
-        return knit.knit("account", *words)
+        return knit.knit(group, *words)
 
 
 def keys_kept(stage: Stage) -> list[str]:
@@ -129,6 +129,15 @@ def test_a_row_that_cannot_be_opened_keeps_no_other_from_being_sealed(stage: Sta
     assert (done.code, "issuer a is sealed with key" in done.err) == (2, True)
     kept = keys_kept(stage)
     assert (kept[0].endswith(":AAAA"), kept[1].startswith("sealed:")) == (True, True)
+
+
+def test_an_issuer_is_tested_with_its_sealed_account_by_who_can_open_it(stage: Stage) -> None:
+    (first,) = stage.wanted(1)
+    tried(given(stage, NEW), first)
+    opened = at_shell(given(stage, OLD, NEW), "test", "acme", group="issuers")
+    assert (opened.code, ": valid" in opened.out) == (0, True), opened.out
+    closed = at_shell(stage, "test", "acme", group="issuers")
+    assert (closed.code, f"is sealed with key {key_id(NEW)}" in closed.out) == (1, True), closed.out
 
 
 def test_there_is_no_sealing_without_a_key(stage: Stage) -> None:

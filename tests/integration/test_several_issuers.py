@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from knit.app.surveying import survey
 from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
+from knit.issuers.acme.signing import new_account_key
 from knit.settings.environment import Environment
 from knit.settings.issuers import described
 from knit.store.database import Database
@@ -269,7 +270,7 @@ def test_an_issuer_is_asked_what_it_offers_and_spends_nothing(two: Two) -> None:
 
     def findings(text: str, name: str) -> dict[str, tuple[str, str]]:
         who = described(environment(two.servers, text))
-        (one,) = (one for one in who.openable() if one.terms.name == name)
+        one = who.one(name)
         with Database.open(two.servers.database) as database:
             found = survey(one, database, (), time.sleep)
         return {one.subject: (one.verdict.value, one.text) for one in found}
@@ -292,6 +293,19 @@ def test_an_issuer_is_asked_what_it_offers_and_spends_nothing(two: Two) -> None:
     assert two.first.counts()["names"] == orders
 
 
+def test_a_key_that_the_ca_does_not_know_takes_over_nothing_and_registers_nothing(two: Two, tmp_path: Path) -> None:
+    (cert_id, _), path = two.one(), tmp_path / "account"
+    path.write_text(new_account_key())
+    two.first.script(eab={"kid": "c2VjcmV0"})
+    text = issuers(first=keys(two.first, f'account_key_file = "{path}"'))
+    with Two(two.servers, environment(two.servers, text), two.first, two.second).process(Life()) as flows:
+        failed = flows.renew.run(cert_id)
+    assert isinstance(failed, Failed)
+    assert "account_key_file of issuer first: the CA knows no account with this key; whoever runs knit" in failed.error
+    assert two.sql("select * from knit_accounts") == []
+    assert two.first.accounts() == []
+
+
 @pytest.mark.parametrize("form", ["PEM", "DER", "JWK"])
 def test_an_account_that_is_there_already_is_taken_over_by_its_key_which_is_read_once(
     two: Two, tmp_path: Path, form: str
@@ -312,6 +326,7 @@ def test_an_account_that_is_there_already_is_taken_over_by_its_key_which_is_read
     }
     path = tmp_path / "account"
     path.write_bytes(forms[form])
+    two.first.script(eab={"kid": "c2VjcmV0"})
     text = issuers(first=keys(two.first, f'account_key_file = "{path}"'))
     stage = Two(two.servers, environment(two.servers, text), two.first, two.second)
     with stage.process(Life()) as flows:

@@ -20,6 +20,9 @@ class Account:
     `private_key` is PEM. `uri` is None while only the key exists: it is stored before the CA hears of it, so that
     a crash registers the same key again instead of a second account. `registration` is the JSON text the CA gave
     (in the original's table: lego's `{"body": ..., "uri": ...}`), "" when there is none.
+
+    `next_key` (PEM) is to take the key's place: while it is there, the CA may know either. `deactivated_at`: since when
+    it is not to be used any more.
     """
 
     directory: str
@@ -28,6 +31,8 @@ class Account:
     private_key: str = field(repr=False)
     uri: str | None = None
     registration: str = ""
+    next_key: str | None = field(default=None, repr=False)
+    deactivated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,7 @@ class AccountKept:
     email: str
     uri: str | None
     sealed_by: str | None
+    deactivated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,12 @@ from acme import messages
 
 from knit.core.events import Kind
 from knit.core.model.issuer import Account
-from knit.errors import AccountUnusable, Busy
-from knit.issuers.acme.hosts import Garbled
+from knit.errors import AccountUnusable, Busy, Unreachable
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.origin import Origin
+from knit.issuers.acme.problems import ProblemReply, another_account
 from knit.issuers.acme.signing import Signer, new_account_key
+from knit.issuers.acme.upkeep import by_key, set_contact, settled
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import Accounts
 from knit.ports.leases import Leases
@@ -70,9 +71,9 @@ class Registrar:
         """The registered account. Raises CredentialsRejected, ProblemReply, Unreachable, Interrupted, and Busy."""
         end = self.monotonic() + OTHERS_REGISTER_SECONDS
         while self.monotonic() < end:
-            found = self.accounts.get(self.directory_url, self.issuer)
+            found = self.current()
             if found is not None and found.uri is not None:
-                return found
+                return self._usable(found, network, directory)
             with self.leases.hold(f"account:{self.issuer}:{self.directory_url}") as lease:
                 if lease is not None:
                     return self._made(network, directory)
@@ -80,17 +81,66 @@ class Registrar:
         message = "another worker is registering the ACME account and has not finished"
         raise Busy(message)
 
+    def current(self) -> Account | None:
+        """As PostgreSQL has it. Raises Misconfigured where its key cannot be opened here."""
+        return self.accounts.get(self.directory_url, self.issuer)
+
+    def _usable(self, found: Account, network: Network, directory: Directory) -> Account:
+        """With the key that the CA knows. Raises AccountUnusable for an account that was deactivated by command."""
+        if found.deactivated_at is not None:
+            since = f"the account {found.uri} was deactivated on {found.deactivated_at:%Y-%m-%d}"
+            raise AccountUnusable(f"{since}: {another_account(self.issuer)}")
+        return self._told_contact(settled(network, directory, found, self.accounts), network, directory)
+
+    def _told_contact(self, account: Account, network: Network, directory: Directory) -> Account:
+        """Once, and again in an hour where the CA does not take it: nothing fails for want of a contact."""
+        email = self.holder.email
+        if email is None or email == account.email:
+            return account
+        try:
+            set_contact(network, directory, account, email)
+        except (ProblemReply, Unreachable) as error:
+            log.warning("contact not changed, will retry", extra={"account": account.uri, "error": str(error)})
+            return account
+        self.accounts.contact(account, email)
+        log.info(Kind.ACCOUNT_CONTACT_CHANGED.value, extra={"account": account.uri, "email": email})
+        return replace(account, email=email)
+
     def _made(self, network: Network, directory: Directory) -> Account:
-        known = self.accounts.get(self.directory_url, self.issuer) or self._given() or self._adopted() or self._new()
+        kept = self.current()
+        if kept is not None and kept.uri is not None:
+            return self._usable(kept, network, directory)
+        known = kept or self._given(network, directory) or self._adopted() or self._new()
         if known.uri is None:
             self.accounts.save(known)
-            known = self._registered(known, network, directory)
+            known = self._found(known, network, directory) or self._registered(known, network, directory)
         self.accounts.save(known)
-        return known
+        return self._told_contact(known, network, directory)
 
-    def _given(self) -> Account | None:
-        """A CA that knows the key answers newAccount with the account that has it (RFC 8555 section 7.3)."""
-        return None if self.holder.own_key is None else self._of(self.holder.own_key())
+    def _found(self, known: Account, network: Network, directory: Directory) -> Account | None:
+        """The account that has the next key: it was forgotten while its key was being changed."""
+        if known.next_key is None:
+            return None
+        there = by_key(network, directory, known.next_key)
+        if there is None or not self.accounts.change_key(known):
+            return None
+        return replace(known, private_key=known.next_key, next_key=None, uri=there[0])
+
+    def _given(self, network: Network, directory: Directory) -> Account | None:
+        """The account that is to be taken over. Raises AccountUnusable when the CA knows none with this key."""
+        if self.holder.own_key is None:
+            return None
+        key = self.holder.own_key()
+        there = by_key(network, directory, key)
+        if there is None or there[1].objection is not None:
+            why = "the CA knows no account with this key" if there is None else f"{there[0]}: {there[1].objection}"
+            raise AccountUnusable(
+                f"account_key_file of issuer {self.issuer}: {why}; whoever runs knit has to name the key of an account "
+                f"at {self.directory_url}, or none, to have one registered"
+            )
+        uri, stands = there
+        log.info("ACME account taken over", extra={"account": uri})
+        return replace(self._of(key), uri=uri, email=stands.email)
 
     def _new(self) -> Account:
         return self._of(new_account_key())
@@ -115,13 +165,9 @@ class Registrar:
         return replace(ours, uri=uri)
 
     def _registered(self, known: Account, network: Network, directory: Directory) -> Account:
-        if directory.new_account is None:
-            message = f"the directory of the CA at {directory.hosts} names no https URL as newAccount"
-            raise Garbled(message)
-        signer = Signer(known.private_key)
+        signer, url = Signer(known.private_key), directory.registers_at()
         network.sign_as(signer, None, directory.new_nonce)
-        wanted = self._message(signer, directory, directory.new_account)
-        reply = network.post(directory.new_account, wanted.json_dumps().encode())
+        reply = network.post(url, self._message(signer, directory, url).json_dumps().encode())
         uri = directory.hosts.own(reply.headers.get("location"), "the account's URL")
         log.info(Kind.ACCOUNT_REGISTERED.value, extra={"account": uri, "directory": self.directory_url})
         # In lego's form, with nothing in it that is the CA's own text: that there is an account is all that matters.

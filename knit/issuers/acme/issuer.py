@@ -16,7 +16,7 @@ from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
 from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
-from knit.errors import CredentialsRejected, KnitError, Misconfigured, OrderKept, Refused
+from knit.errors import AccountUnusable, Busy, CredentialsRejected, KnitError, Misconfigured, OrderKept, Refused
 from knit.issuers.acme import ari
 from knit.issuers.acme.accounts import AccountOwner, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
@@ -24,11 +24,12 @@ from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.origin import Origin, roots, trust
 from knit.issuers.acme.polling import Poller
-from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, error_of, kept
+from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, another_account, error_of, kept
 from knit.issuers.acme.revoking import revoke
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection
+from knit.issuers.acme.upkeep import settled, standing
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import Accounts, Keep
 from knit.ports.journal import Journal
@@ -126,17 +127,38 @@ class AcmeIssuer:
         self._offered: tuple[str | None, float] | None = None
 
     def issue(self, request: IssueRequest, journal: Journal, prover: Prover, keep: Keep = lambda _: None) -> bytes:
-        """See ports.Issuer. Besides what is listed there, Refused for a CSR or a profile the CA will not have."""
+        """See ports.Issuer. Besides what is listed there, Refused for a CSR or a profile the CA will not have.
+
+        Raises Busy when the account has got another key meanwhile: the journalled order goes on with that one.
+        """
         with self._network() as network:
             session = self._ready(network, request)
             try:
                 return Issuance(session, request, journal, prover, keep).run()
             except ProblemReply as refused:
-                raise self._error(refused.problem, request) from None
-            except OrderKept:
+                self._check_key(session)
+                raise self._error(refused.problem, request, session) from None
+            except (OrderKept, Refused):
+                self._check_key(session)
                 # It may be the account that is wrong: whoever mends it need not restart us.
                 self._forget()
                 raise
+
+    def _check_key(self, session: Session) -> None:
+        """Raises Busy when the session's key is no longer the account's."""
+        try:
+            now = self._registrar.current()
+            if now is None or now.uri != session.account.uri or now == session.account:
+                return
+            if now.next_key is None and now.private_key == session.account.private_key:
+                return
+            self._forget()
+            now = self._learned(session.network).account
+        except (KnitError, ProblemReply):
+            return
+        if now.private_key != session.account.private_key:
+            message = f"the key of the account {now.uri} was changed meanwhile: the order goes on with the new one"
+            raise Busy(message) from None
 
     def renewal_info(self, ari_id: str) -> Answer | None:
         """See ports.Adviser. Needs no account."""
@@ -152,12 +174,16 @@ class AcmeIssuer:
         if bundle is None:
             raise Refused("this CA has to be shown the certificate that it is to revoke")
         with self._network() as network:
-            revoke(network, self._directory(network), self._known_account(), bundle, reason)
+            directory = self._directory(network)
+            revoke(network, directory, self._known_account(network, directory), bundle, reason)
 
-    def _known_account(self) -> Account | None:
+    def _known_account(self, network: Network, directory: Directory) -> Account | None:
         """None is registered to revoke with: the certificate's key will do."""
         try:
-            return self._accounts.get(self.directory, self.name)
+            found = self._accounts.get(self.directory, self.name)
+            return None if found is None else settled(network, directory, found, self._accounts)
+        except ProblemReply as refused:
+            raise error_of(refused.problem) from None
         except Misconfigured as error:
             log.warning("account not used to revoke with", extra={"issuer": self.name, "reason": str(error)})
             return None
@@ -172,16 +198,29 @@ class AcmeIssuer:
         try:
             return self._session(network)
         except ProblemReply as refused:
-            error = self._error(refused.problem, request)
+            error = self._error(refused.problem, request, None)
             raise kept(refused.problem) if request.finalized else error from None
         except CredentialsRejected as error:
             raise OrderKept(f"{error}; {KEPT}") if request.finalized else error from None
 
-    def _error(self, problem: Problem, request: IssueRequest) -> KnitError:
+    def _error(self, problem: Problem, request: IssueRequest, session: Session | None) -> KnitError:
         error = error_of(problem, request.names)
         if isinstance(error, CredentialsRejected):
             self._forget()
+            if session is not None and problem.code == "unauthorized":
+                return self._about_account(session) or error
         return error
+
+    def _about_account(self, session: Session) -> AccountUnusable | None:
+        """Where it is the whole account that may do nothing, and not this request."""
+        try:
+            stands = standing(session.network, session.directory, session.account)
+        except KnitError:
+            return None
+        if stands.objection is None:
+            return None
+        said = f"the CA does not let the account {session.account.uri} do anything ({stands.objection})"
+        return AccountUnusable(f"{said}: {another_account(self.name)}")
 
     def _session(self, network: Network) -> Session:
         shared = self._learned(network)
@@ -189,6 +228,7 @@ class AcmeIssuer:
         return Session(
             network=network,
             directory=shared.directory,
+            account=shared.account,
             signer=shared.signer,
             poller=Poller(self._clock, self._sleep),
             deactivates=self._deactivates,

@@ -141,6 +141,14 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
     return Refused(text)
 
 
+def another_account(issuer: str) -> str:
+    """Who has to act about an account that is over."""
+    return (
+        f"nothing is ordered from issuer {issuer} until whoever runs knit has it register another one, with "
+        f"`knit account forget --issuer {issuer} --new-key`"
+    )
+
+
 def kept(problem: Problem) -> Transient:
     """The knit error for a problem that does not end an order which may be a certificate already."""
     text = f"the CA says: {problem}; {UNKNOWN_ACCOUNT if problem.code == NO_ACCOUNT else KEPT}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from knit.core.model.issuer import Account
 from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.polling import Poller
@@ -17,6 +18,7 @@ class Session:
 
     network: Network
     directory: Directory
+    account: Account
     signer: Signer
     poller: Poller
     deactivates: bool = False

@@ -47,11 +47,20 @@ class Signer:
         self._name, self._jwk = self.algorithm.name, json.dumps(self.public.to_json())
         self._thumbprint = b64(self.public.thumbprint())
 
-    def sign(self, url: str, nonce: str, payload: bytes, account: str | None) -> bytes:
-        """A flattened JWS: by account URL, or by the key itself where there is no account yet."""
+    @property
+    def thumbprint(self) -> str:
+        """Of the public key (RFC 7638), base64url."""
+        return self._thumbprint
+
+    def sign(self, url: str, nonce: str | None, payload: bytes, account: str | None) -> bytes:
+        """A flattened JWS: by account URL, or by the key itself where there is no account yet.
+
+        One inside of another has no nonce.
+        """
         by = f'"jwk":{self._jwk}' if account is None else f'"kid":"{account}"'
+        once = "" if nonce is None else f'"nonce":"{nonce}",'
         # Put together as text: URLs and nonces were checked to hold nothing that JSON would escape.
-        head = b64(f'{{"alg":"{self._name}","nonce":"{nonce}","url":"{url}",{by}}}'.encode())
+        head = b64(f'{{"alg":"{self._name}",{once}"url":"{url}",{by}}}'.encode())
         body = b64(payload)
         signature = b64(self._sign(f"{head}.{body}".encode()))
         return f'{{"protected":"{head}","payload":"{body}","signature":"{signature}"}}'.encode()

@@ -15,8 +15,8 @@ from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.origin import Origin, trust
 from knit.issuers.acme.problems import ProblemReply, error_of
-from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection
+from knit.issuers.acme.upkeep import Standing, standing
 from knit.issuers.acme.wire import Directory
 from knit.ports.process import Clock, Sleep
 
@@ -33,16 +33,14 @@ class Where:
 
     def caa_identities(self) -> frozenset[str]:
         """Under which names it looks for itself in CAA records (RFC 8555 section 7.1.1); empty when it does not say."""
-        with self._reading() as (_, found):
+        with self.reading() as (_, found):
             return found.caa_identities
 
     def offered(self, account: Account | None, *, bound: bool) -> Offer:
         """What it offers, and what it says of our account."""
-        with self._reading() as (network, found):
+        with self.reading() as (network, found):
             uri = None if account is None else account.uri
-            status, objection = None, None
-            if account is not None and uri is not None:
-                status, objection = _standing(network, found, account, uri)
+            stands = Standing() if account is None or uri is None else standing(network, found, account)
             return Offer(
                 terms_of_service=found.terms_of_service,
                 wants_binding=found.account_binding,
@@ -50,12 +48,13 @@ class Where:
                 profiles=tuple(sorted(clean(name, 60) for name in found.profiles)),
                 renewal_info=found.renewal_info is not None,
                 account=uri,
-                status=status,
-                objection=objection,
+                status=stands.status,
+                objection=stands.objection,
             )
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[Network, Directory]]:
+    def reading(self) -> Iterator[tuple[Network, Directory]]:
+        """A way to the CA, and its directory; problems that it has with requests come out as knit's errors."""
         try:
             origin = Origin.of(self.directory)
         except ValueError:
@@ -71,19 +70,3 @@ class Where:
             raise error_of(refused.problem) from None
         finally:
             network.close()
-
-
-def _standing(network: Network, directory: Directory, account: Account, uri: str) -> tuple[str | None, str | None]:
-    """What the CA calls our account's status, or why it does not know it."""
-    network.sign_as(Signer(account.private_key), uri, directory.new_nonce)
-    try:
-        reply = network.post(uri)
-    except ProblemReply as refused:
-        return None, str(error_of(refused.problem))
-    try:
-        found = reply.json()
-    except ValueError:
-        return None, None
-    status = found.get("status") if isinstance(found, dict) else None
-    text = clean(status, 60) if isinstance(status, str) else None
-    return text, None if text in (None, "valid") else f"the CA calls it {text}"

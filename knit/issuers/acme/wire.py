@@ -40,6 +40,7 @@ class Directory:
     new_order: str
     renewal_info: str | None
     revoke_cert: str | None
+    key_change: str | None
     profiles: Mapping[str, object]
     account_binding: bool
     terms_of_service: str | None
@@ -63,6 +64,7 @@ class Directory:
             new_order=urls["newOrder"],
             renewal_info=urls.get("renewalInfo"),
             revoke_cert=urls.get("revokeCert"),
+            key_change=urls.get("keyChange"),
             profiles=_dict(meta.get("profiles")),
             account_binding=meta.get("externalAccountRequired") is True,
             terms_of_service=https(meta.get("termsOfService")),
@@ -70,6 +72,13 @@ class Directory:
                 name.lower() for name in (named if isinstance(named, list) else ()) if isinstance(name, str)
             ),
         )
+
+    def registers_at(self) -> str:
+        """URL of newAccount. Raises Garbled where there is none."""
+        if self.new_account is None:
+            message = f"the directory of the CA at {self.hosts} names no https URL as newAccount"
+            raise Garbled(message)
+        return self.new_account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

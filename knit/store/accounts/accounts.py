@@ -35,7 +35,7 @@ class Accounts:
         row = self._row(directory, issuer)
         if row is None:
             return None
-        known = {name: row[name] for name in FIELDS if name != "registration"}
+        known = {name: row[name] for name in (*FIELDS, "deactivated_at") if name != "registration"}
         return AccountKept(**known, sealed_by=sealed_by(str(row["private_key"])))
 
     def save(self, account: Account) -> None:
@@ -52,6 +52,32 @@ class Accounts:
         row = self._database.row(self._sql["forget"], known | {"key": key and self._closed(account, key)})
         return 0 if row is None else int(row["due"])
 
+    def prepare_key(self, account: Account, key: str) -> str | None:
+        """Keep the key (PEM) that is to follow the account's; gives the one that is kept, whoever was first.
+
+        None when the account is not as it was any more.
+        """
+        row, place = self._row_of(account), Place(account.issuer, account.directory)
+        if row is None:
+            return None
+        kept = self._database.row(self._sql["prepare_key"], {**row, "next_key": self._closed(account, key)})
+        return None if kept is None else self._seal.open(str(kept["next_key"]), place)
+
+    def change_key(self, account: Account) -> bool:
+        """The next key takes the place of the key; False when the account is not as it was any more."""
+        row = self._row_of(account)
+        return row is not None and self._database.write(self._sql["change_key"], row) == 1
+
+    def contact(self, account: Account, email: str) -> None:
+        """The CA has this address."""
+        known = {"directory": account.directory, "issuer": account.issuer, "email": email}
+        self._database.write(self._sql["contact"], known)
+
+    def deactivate(self, account: Account, *, done: bool) -> None:
+        """It is not used any more; not `done`: it is, after all."""
+        known = {"directory": account.directory, "issuer": account.issuer, "uri": account.uri, "done": done}
+        self._database.write(self._sql["deactivate"], known)
+
     def original(self) -> Account | None:
         """The account the original Go knit registered; its table does not tell at which directory."""
         row = self._database.row(self._sql["original"])
@@ -60,8 +86,20 @@ class Accounts:
     def _row(self, directory: str, issuer: str) -> Row | None:
         return self._database.row(self._sql["get"], {"directory": directory, "issuer": issuer, "plain": UNNAMED})
 
+    def _row_of(self, account: Account) -> Row | None:
+        """Its row as it lies there, where that is still this account with these keys."""
+        row = self._row(account.directory, account.issuer)
+        if row is None or self._opened(row, Place(str(row["issuer"]), account.directory)) != account:
+            return None
+        return row
+
     def _opened(self, row: Row, place: Place) -> Account:
-        return Account(**{**row, "private_key": self._seal.open(str(row["private_key"]), place)})
+        key, later = str(row["private_key"]), row.get("next_key")
+        opened = {
+            "private_key": self._seal.open(key, place),
+            "next_key": None if later is None else self._seal.open(str(later), place),
+        }
+        return Account(**{**row, **opened})
 
     def _closed(self, account: Account | AccountKept, key: str) -> str:
         return self._seal.close(key, Place(account.issuer, account.directory))

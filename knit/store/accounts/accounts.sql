@@ -1,6 +1,6 @@
 -- name: get
 -- A CA that is called otherwise by now knows us by the account that the plain variables' issuer has there.
-select directory, issuer, email, private_key, uri, registration
+select directory, issuer, email, private_key, uri, registration, next_key, deactivated_at
 from knit_accounts
 where directory = %(directory)s and issuer in (%(issuer)s, %(plain)s)
 order by issuer = %(issuer)s desc
@@ -12,6 +12,26 @@ values (%(directory)s, %(issuer)s, %(email)s, %(private_key)s, %(uri)s, %(regist
 on conflict (directory, issuer) do update
 set email = excluded.email, private_key = excluded.private_key, uri = excluded.uri, registration = excluded.registration
 
+-- name: prepare_key
+-- Whoever was first: a key that the CA may know already is not given up for another.
+update knit_accounts
+set next_key = coalesce(next_key, %(next_key)s)
+where directory = %(directory)s and issuer = %(issuer)s and private_key = %(private_key)s
+returning next_key
+
+-- name: change_key
+update knit_accounts
+set private_key = next_key, next_key = null
+where directory = %(directory)s and issuer = %(issuer)s and private_key = %(private_key)s and next_key = %(next_key)s
+
+-- name: contact
+update knit_accounts set email = %(email)s
+where directory = %(directory)s and issuer = %(issuer)s and email is distinct from %(email)s
+
+-- name: deactivate
+update knit_accounts set deactivated_at = case when %(done)s then coalesce(deactivated_at, now()) end
+where directory = %(directory)s and issuer = %(issuer)s and uri = %(uri)s
+
 -- name: original
 select coalesce(email, '') as email, private_key, coalesce(registration, '') as registration
 from knit_acme_account
@@ -22,7 +42,8 @@ limit 1
 -- An order of another key's account is no use to it, even one that may be a certificate already.
 with forgotten as (
     update knit_accounts
-    set uri = null, registration = '', private_key = coalesce(%(key)s, private_key)
+    set uri = null, registration = '', private_key = coalesce(%(key)s, private_key),
+        next_key = case when %(key)s::text is null then next_key end, deactivated_at = null
     where directory = %(directory)s and issuer = %(issuer)s
     returning directory, issuer
 ), abandoned as (

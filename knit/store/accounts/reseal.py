@@ -57,14 +57,14 @@ class Resealing:
     def _sealed(self, row: Row, *, keep_original: bool) -> Sealed:
         original = row["directory"] == ""
         place = ORIGINAL if original else Place(str(row["issuer"]), str(row["directory"]))
-        before, result = str(row["private_key"]), "sealed already"
-        key = self.seal.open(before, place)
+        kept, result = [one for one in (row["private_key"], row["next_key"]) if one is not None], "sealed already"
+        keys = [self.seal.open(one, place) for one in kept]
         if original and keep_original:
             result = "left as it was"
-        elif not self.seal.is_current(before):
+        elif not all(map(self.seal.is_current, kept)):
             statement = queries("accounts/reseal")["seal_original" if original else "seal"]
-            after = {**row, "before": before, "after": self.seal.close(key, place)}
-            if self.database.write(statement, after) == 0:
+            after, next_after = ([self.seal.close(key, place) for key in keys] + [None])[:2]
+            if self.database.write(statement, {**row, "after": after, "next_after": next_after}) == 0:
                 raise Busy(f"the account key of issuer {place.issuer} was changed meanwhile: run it again")
             result = "sealed"
         return Sealed(issuer=place.issuer, directory=place.directory, result=result, table=TABLES[original])

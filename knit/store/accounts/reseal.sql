@@ -1,17 +1,18 @@
 -- name: all
-select directory, issuer, private_key from knit_accounts
+select directory, issuer, private_key, next_key from knit_accounts
 where %(issuer)s::text is null or issuer = %(issuer)s
 order by issuer, directory
 
 -- name: original
-select '' as directory, %(issuer)s::text as issuer, private_key from knit_acme_account where private_key <> ''
+select '' as directory, %(issuer)s::text as issuer, private_key, null::text as next_key from knit_acme_account where private_key <> ''
 
 -- name: seal
-update knit_accounts set private_key = %(after)s
-where directory = %(directory)s and issuer = %(issuer)s and private_key = %(before)s
+update knit_accounts set private_key = %(after)s, next_key = %(next_after)s
+where directory = %(directory)s and issuer = %(issuer)s
+  and private_key = %(private_key)s and next_key is not distinct from %(next_key)s
 
 -- name: seal_original
-update knit_acme_account set private_key = %(after)s where private_key = %(before)s
+update knit_acme_account set private_key = %(after)s where private_key = %(private_key)s
 
 -- name: holding
 -- Who has a snapshot from before: what it might still see stays in the file. Of other roles only some may look.

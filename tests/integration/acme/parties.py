@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +59,12 @@ class Memory:
     def save(self, account: Account) -> None:
         self.saves.append(account)
         self.kept[account.directory, account.issuer] = account
+
+    def change_key(self, account: Account) -> bool:
+        raise AssertionError(account)
+
+    def contact(self, account: Account, email: str) -> None:
+        self.kept[account.directory, account.issuer] = replace(account, email=email)
 
     def original(self) -> Account | None:
         return self.old

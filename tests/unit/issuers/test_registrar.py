@@ -39,6 +39,12 @@ class World:
     def save(self, account: Account) -> None:
         self.saved.append(account)
 
+    def change_key(self, account: Account) -> bool:
+        raise AssertionError(account)
+
+    def contact(self, account: Account, email: str) -> None:
+        raise AssertionError(email)
+
     def original(self) -> Account | None:
         return self.old
 
@@ -117,6 +123,7 @@ def directory(*, binding: bool) -> Directory:
         new_order=url,
         renewal_info=None,
         revoke_cert=None,
+        key_change=None,
         profiles={},
         terms_of_service=None,
         account_binding=binding,
