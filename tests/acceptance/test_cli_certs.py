@@ -8,7 +8,8 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from knit.cli import waking
+from knit.app.waking import Hears
+from knit.cli.waking import SAID
 from tests.acceptance.knit import add, knit
 
 
@@ -19,7 +20,7 @@ def settings(database_url: str) -> dict[str, str]:
     return {"KNIT_DB_URL": database_url}
 
 
-NOBODY = f"{waking.NOBODY}\n"
+NOBODY = f"{SAID[Hears.NOBODY]}\n"
 
 
 def test_a_certificate_is_added_listed_and_removed(settings: dict[str, str]) -> None:
