@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli.goflags import Command
-from knit.cli.listed import duration, spelled
 from knit.cli.output import as_json, clean, fitted, instant, json_flag, width
 from knit.cli.session import connected, settings
+from knit.core.words import in_days, in_hours
 
 if TYPE_CHECKING:
     from knit.core.budget import Key
@@ -64,7 +64,7 @@ def _left_record(one: Left) -> dict[str, object]:
         "left": one.left,
         "of": one.rate.count,
         "held": one.held,
-        "refill": duration(one.rate.every),
+        "refill": in_hours(one.rate.every),
         "full_at": one.full_at,
     }
 
@@ -85,7 +85,7 @@ def _left_lines(left: Sequence[Left]) -> Iterator[str]:
             f"{one.left}/{one.rate.count}",
             one.key.limit.words,
             clean(one.key.subject) or "the account",
-            spelled(one.rate.every),
+            in_days(one.rate.every),
             "now" if one.full_at is None else instant(one.full_at),
         )
         for one in left

@@ -16,6 +16,8 @@ from knit.cli.output import as_json, clean, for_people, json_flag
 from knit.cli.selection import check_selection, named, selected, selecting
 from knit.cli.session import connected, settings
 from knit.cli.waking import changing
+from knit.core.records import of_certificate
+from knit.core.words import in_days, in_hours
 
 if TYPE_CHECKING:
     from knit.core.model.listing import Listed
@@ -177,7 +179,7 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
         if listed.matches(cert, wanted) and (cert.failing or not failing) and (not due or listed.is_due(cert, now))
     ]
     if as_records:
-        as_json([listed.record(cert) for cert in found])
+        as_json([of_certificate(cert) for cert in found])
     elif not found:
         click.echo("no certificate matches" if every else "no managed certs")
     else:
@@ -191,16 +193,18 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
 def show_command(*, which: str, as_records: bool) -> None:
     """Tell one certificate's story: what is wanted, how it is, and what has happened to it, and by whom."""
     from knit.cli import revocations, story
+    from knit.core.records import of_event
+    from knit.flows.history import every
 
     with connected(settings()) as console:
         cert = named(console.certs, which)
-        tries, events = console.certs.tries(cert.id), story.every(console.events, cert.id)
+        tries, events = console.certs.tries(cert.id), every(console.events, cert.id)
         taken_back = console.revocations.of(cert.id)
     if as_records:
-        happened = [story.record(event) for event in reversed(events)]
+        happened = [of_event(event) for event in reversed(events)]
         attempts = [asdict(one) for one in tries]
         revoked = [revocations.record(one) for one in taken_back]
-        as_json({**listed.record(cert), "attempts": attempts, "revocations": revoked, "events": happened})
+        as_json({**of_certificate(cert), "attempts": attempts, "revocations": revoked, "events": happened})
     else:
         lines = listed.block(cert, datetime.now(UTC))
         lines += [f"   {'revocation':<10} {revocations.words(one)}" for one in taken_back[:SHOWN]]
@@ -219,7 +223,7 @@ def _tell(edited: Edited, cert: Listed, *, as_records: bool) -> None:
     word = "added" if edited.before is None else "changed" if differences else "unchanged"
     if as_records:
         changed = {name: {"from": _plain(old), "to": _plain(new)} for name, (old, new) in differences.items()}
-        as_json({"result": word, **listed.record(cert), "changed": changed})
+        as_json({"result": word, **of_certificate(cert), "changed": changed})
         return
     _say(word, cert, as_records=False)
     for name, (old, new) in differences.items():
@@ -228,12 +232,12 @@ def _tell(edited: Edited, cert: Listed, *, as_records: bool) -> None:
 
 def _plain(value: object) -> object:
     if isinstance(value, timedelta):
-        return listed.duration(value)
+        return in_hours(value)
     return list(value) if isinstance(value, tuple) else value
 
 
 def _shown(value: object) -> str:
-    plain = listed.spelled(value) if isinstance(value, timedelta) else _plain(value)
+    plain = in_days(value) if isinstance(value, timedelta) else _plain(value)
     if isinstance(plain, list):
         return clean(", ".join(plain))
     return str(plain).lower() if isinstance(plain, bool) else "-" if plain is None else clean(str(plain))
@@ -249,7 +253,7 @@ def _change(cert_id: int | None, domains: str | None, act: Callable[[Certs, List
 
 
 def _say(what: str, cert: Listed, *, as_records: bool, **changed: object) -> None:
-    record: Mapping[str, object] = {"result": what, **listed.record(cert), **changed}
+    record: Mapping[str, object] = {"result": what, **of_certificate(cert), **changed}
     if as_records:
         as_json(record)
     else:

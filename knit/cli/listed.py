@@ -1,4 +1,4 @@
-"""One certificate of the list, as text and as a record."""
+"""One certificate of the list, as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from knit.cli.output import GAP, clean, instant, styled, table, width
-from knit.core import text
+from knit.core.records import window
+from knit.core.words import in_days
 
 if TYPE_CHECKING:
     from knit.core.model.listing import Listed
@@ -28,60 +29,6 @@ LEAST = 20
 FACTS = ("ID", "CA", "LEFT", "NEXT")
 GIVE_WAY = ("CA", "NEXT", "LEFT")
 """What a narrow terminal does without, the first one first."""
-
-
-def record(cert: Listed) -> dict[str, object]:
-    """For `--json`."""
-    return {
-        "id": cert.id,
-        "enabled": cert.enabled,
-        "domains": cert.names,
-        "provider": cert.provider,
-        "valkey_key": cert.valkey_key,
-        "cert_path": cert.cert_path,
-        "key_path": cert.key_path,
-        "issuer": cert.issuer or None,
-        "key_type": cert.key_type or None,
-        "profile": cert.profile,
-        "preferred_chain": cert.preferred_chain,
-        "renew_before": None if cert.renew_before is None else duration(cert.renew_before),
-        "reuse_key": cert.reuse_key,
-        "allow_staging": cert.allow_staging,
-        "key_since": cert.key_since,
-        "not_after": cert.not_after,
-        "not_before": cert.not_before,
-        "directory": cert.directory,
-        "last_renewed": cert.last_renewed,
-        "published_at": cert.published_at,
-        "last_error": None if cert.last_error is None else text.clean(cert.last_error),
-        "failures": cert.failures,
-        "next_try": cert.retry_at,
-        "next_check": cert.check_at,
-        "waits_for": cert.waits_for,
-        "suggested_window": _window(cert),
-        "suggested_at": cert.suggested_at,
-        "window_checked_at": cert.window_checked_at,
-        "explanation_url": cert.explanation_url,
-        "requested_at": cert.requested_at,
-        "step": cert.step,
-        "left_out": cert.left_out,
-    }
-
-
-def duration(value: timedelta) -> str:
-    """For programs: as Go writes it, which has no days, in the largest unit that is exact."""
-    return _in_units(value, {"h": 3600, "m": 60})
-
-
-def spelled(value: timedelta) -> str:
-    """For people: the same, whole days in days."""
-    return _in_units(value, {"d": 86400, "h": 3600, "m": 60})
-
-
-def _in_units(value: timedelta, units: Mapping[str, int]) -> str:
-    seconds = int(value.total_seconds())
-    unit, size = next(((unit, size) for unit, size in units.items() if seconds % size == 0), ("s", 1))
-    return f"{seconds // size}{unit}"
 
 
 def plain(certs: Sequence[Listed]) -> list[str]:
@@ -246,7 +193,7 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("key age", _key_age(cert, now)),
         ("profile", None if cert.profile is None else clean(cert.profile)),
         ("by", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
-        ("renew", None if cert.renew_before is None else f"with {spelled(cert.renew_before)} left"),
+        ("renew", None if cert.renew_before is None else f"with {in_days(cert.renew_before)} left"),
         ("CA asks", _suggestion(cert)),
         ("explained", None if cert.explanation_url is None else clean(cert.explanation_url)),
         ("expires", _expiry(cert, now)),
@@ -270,17 +217,12 @@ def _key_age(cert: Listed, now: datetime) -> str | None:
     return kept if cert.key_since is None else f"{(now - cert.key_since).days} days, {kept}"
 
 
-def _window(cert: Listed) -> Sequence[datetime] | None:
-    found = cert.window_start, cert.window_end
-    return None if None in found else [at for at in found if at is not None]
-
-
 def _suggestion(cert: Listed) -> str | None:
     """When the CA would have it renewed, and when it is."""
-    window = _window(cert)
-    if window is None:
+    suggested = window(cert)
+    if suggested is None:
         return None
-    start, end, at, asked = map(instant, (*window, cert.suggested_at, cert.window_checked_at))
+    start, end, at, asked = map(instant, (*suggested, cert.suggested_at, cert.window_checked_at))
     return f"to renew it from {start} to {end}: {at} it is (asked {asked})"
 
 

@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from knit.cli.listed import cut, spelled
+from knit.cli.listed import cut
 from knit.cli.output import clean, for_people, height, instant, width
 from knit.core.events import Event, Kind
+from knit.core.words import in_days
 
 if TYPE_CHECKING:
-    from knit.core.model.certificate import CertId
     from knit.core.model.listing import Try
-    from knit.ports.events import Events
 
 STEPS = {
     Kind.KEY_STAGED: "key staged",
@@ -34,27 +33,6 @@ LEAST = 5
 """Lines of the story, however much else there is to say."""
 
 Entry = tuple[datetime, list[str]]
-
-
-def every(events: Events, cert_id: CertId) -> Sequence[Event]:
-    """All that is recorded of this certificate, oldest first."""
-    found: list[Event] = []
-    while more := events.since(found[-1].id if found else 0, cert_id=cert_id):
-        found += more
-    return found
-
-
-def record(event: Event) -> dict[str, object]:
-    """For `--json`."""
-    return {
-        "id": event.id,
-        "at": event.at,
-        "kind": event.kind.value,
-        "severity": event.severity.value,
-        "attempt_id": event.attempt_id,
-        "actor": event.actor,
-        "detail": dict(event.detail),
-    }
 
 
 def story(tries: Sequence[Try], events: Sequence[Event], used: int) -> list[str]:
@@ -110,4 +88,4 @@ def _time_shown(value: object) -> str:
     if found is None:
         return _shown(value)
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return spelled(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
+    return in_days(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))

@@ -1,13 +1,14 @@
 """Durations and switches as people write them, in a setting, a flag or a URL.
 
-Each takes the text and returns the value, or raises ValueError whose text says what is allowed. Durations are written
-as in Go (`90s`, `1h30m`, `1.5h`), also with days (`30d`), or as bare seconds.
+Each parser takes the text and returns the value, or raises ValueError whose text says what is allowed. Durations are
+written as in Go (`90s`, `1h30m`, `1.5h`), also with days (`30d`), or as bare seconds.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -60,3 +61,19 @@ def switch(value: str) -> bool:
     """As `flag`, in small or capital letters, and the words of lego's providers besides."""
     small = value.lower()
     return flag(_WORDS.get(small, small))
+
+
+def in_hours(value: timedelta) -> str:
+    """For programs: a duration as Go writes it, which has no days, in the largest unit that is exact."""
+    return _in_units(value, {"h": 3600, "m": 60})
+
+
+def in_days(value: timedelta) -> str:
+    """For people: a duration in the largest unit that is exact, days among them."""
+    return _in_units(value, {"d": 86400, "h": 3600, "m": 60})
+
+
+def _in_units(value: timedelta, units: Mapping[str, int]) -> str:
+    seconds = int(value.total_seconds())
+    unit, size = next(((unit, size) for unit, size in units.items() if seconds % size == 0), ("s", 1))
+    return f"{seconds // size}{unit}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
-from knit.cli import listed
 from knit.cli.app import COMMANDS, app
 from knit.core.model.listing import Try
+from knit.core.records import of_certificate
 from tests.unit.cli.test_listed import CERT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
@@ -41,7 +41,7 @@ def test_the_page_names_the_command_and_its_options(path: tuple[str, ...]) -> No
 
 
 def test_the_page_names_every_field_of_a_certificate_and_of_an_attempt() -> None:
-    for field in (*listed.record(CERT), *Try.__slots__):
+    for field in (*of_certificate(CERT), *Try.__slots__):
         assert f"`{field}`" in PAGE, field
 
 

@@ -12,7 +12,8 @@ from knit.cli import listed
 from knit.cli.output import as_json, clean, instant, table
 from knit.core.model.certificate import CertId
 from knit.core.model.listing import Listed
-from knit.core.words import duration
+from knit.core.records import of_certificate
+from knit.core.words import duration, in_days, in_hours
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CERT = Listed(
@@ -71,7 +72,7 @@ def test_a_row_of_other_software_cannot_move_the_cursor() -> None:
 
 
 def test_json_has_names_as_a_list_and_times_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    as_json([listed.record(replace(CERT, renew_before=timedelta(days=30)))])
+    as_json([of_certificate(replace(CERT, renew_before=timedelta(days=30)))])
     (found,) = json.loads(capsys.readouterr().out)
     assert found["domains"] == ["b.example", "*.b.example"]
     assert found["not_after"] == "2026-04-23T00:00:00Z"
@@ -81,14 +82,14 @@ def test_json_has_names_as_a_list_and_times_as_text(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(("seconds", "text"), [(7200, "2h"), (5400, "90m"), (61, "61s")])
 def test_a_duration_is_written_as_go_reads_it(seconds: int, text: str) -> None:
-    assert listed.duration(timedelta(seconds=seconds)) == text
+    assert in_hours(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(
     ("text", "said"), [("480h", "20d"), ("36h", "36h"), ("90m", "90m"), ("86400", "1d"), ("7", "7s")]
 )
 def test_people_are_told_days_where_they_are_whole_and_what_they_are_told_they_can_type(text: str, said: str) -> None:
-    assert listed.spelled(duration(text)) == said
+    assert in_days(duration(text)) == said
     assert duration(said) == duration(text)
 
 
@@ -198,9 +199,9 @@ def test_what_the_ca_suggests_is_shown_with_its_reason_and_given_to_programs() -
     assert "to renew it from 2026-03-21T00:00:00Z to 2026-03-23T00:00:00Z: 2026-03-22T00:00:00Z it is" in shown
     assert "https://ca.example/incident" in shown
     assert "\x1b" not in shown
-    told = listed.record(cert)
+    told = of_certificate(cert)
     assert told["suggested_window"] == [start, start + timedelta(days=2)]
     assert told["suggested_at"] == start + timedelta(days=1)
-    silent = listed.record(CERT)
+    silent = of_certificate(CERT)
     assert (silent["suggested_window"], silent["explanation_url"]) == (None, None)
     assert "CA asks" not in "\n".join(listed.block(CERT, NOW))

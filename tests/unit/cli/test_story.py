@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from knit.cli.story import LEAST, every, record, story
+from knit.cli.story import LEAST, story
 from knit.core.events import Event, Kind, Severity
 from knit.core.model.attempt import AttemptId
 from knit.core.model.certificate import CertId
 from knit.core.model.listing import Try
+from knit.core.records import of_event
+from knit.flows.history import every
 from tests.unit.cli.test_listed import NOW
 
 WARNING = Severity.WARNING
@@ -122,7 +124,7 @@ class Pages:
 def test_a_program_gets_all_however_much_there_is() -> None:
     events = [event(number, Kind.RENEWAL_REQUESTED) for number in range(1, 2501)]
     assert every(Pages(events), CertId(7)) == events
-    assert record(events[0]) == {
+    assert of_event(events[0]) == {
         "id": 1,
         "at": NOW + timedelta(minutes=1),
         "kind": "renewal requested",

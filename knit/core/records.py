@@ -1,0 +1,75 @@
+"""What programs are told of a certificate: the records of `--json`, and of whoever else answers programs.
+
+Times are datetimes, durations text as Go writes it: they are written out where the record is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from knit.core.text import clean
+from knit.core.words import in_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from knit.core.events import Event
+    from knit.core.model.listing import Listed
+
+
+def of_certificate(cert: Listed) -> dict[str, object]:
+    """One line of the list."""
+    return {
+        "id": cert.id,
+        "enabled": cert.enabled,
+        "domains": cert.names,
+        "provider": cert.provider,
+        "valkey_key": cert.valkey_key,
+        "cert_path": cert.cert_path,
+        "key_path": cert.key_path,
+        "issuer": cert.issuer or None,
+        "key_type": cert.key_type or None,
+        "profile": cert.profile,
+        "preferred_chain": cert.preferred_chain,
+        "renew_before": None if cert.renew_before is None else in_hours(cert.renew_before),
+        "reuse_key": cert.reuse_key,
+        "allow_staging": cert.allow_staging,
+        "key_since": cert.key_since,
+        "not_after": cert.not_after,
+        "not_before": cert.not_before,
+        "directory": cert.directory,
+        "last_renewed": cert.last_renewed,
+        "published_at": cert.published_at,
+        "last_error": None if cert.last_error is None else clean(cert.last_error),
+        "failures": cert.failures,
+        "next_try": cert.retry_at,
+        "next_check": cert.check_at,
+        "waits_for": cert.waits_for,
+        "suggested_window": window(cert),
+        "suggested_at": cert.suggested_at,
+        "window_checked_at": cert.window_checked_at,
+        "explanation_url": cert.explanation_url,
+        "requested_at": cert.requested_at,
+        "step": cert.step,
+        "left_out": cert.left_out,
+    }
+
+
+def of_event(event: Event) -> dict[str, object]:
+    """One entry of a story."""
+    return {
+        "id": event.id,
+        "at": event.at,
+        "kind": event.kind.value,
+        "severity": event.severity.value,
+        "attempt_id": event.attempt_id,
+        "actor": event.actor,
+        "detail": dict(event.detail),
+    }
+
+
+def window(cert: Listed) -> Sequence[datetime] | None:
+    """From when to when its CA would have it renewed; None where the CA has not said."""
+    found = cert.window_start, cert.window_end
+    return None if None in found else [at for at in found if at is not None]
