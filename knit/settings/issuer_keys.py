@@ -162,7 +162,7 @@ ACME: tuple[Key, ...] = (
     Key(
         "preferred_chain",
         text(_printable),
-        "Chain of certificates that ask for none: a common name of the issuer of any certificate in it.",
+        "Chain of certificates that ask for none: a common name of the issuer of its last certificate, or else of any.",
         otherwise="the CA's own choice",
     ),
     Key(

@@ -1,6 +1,7 @@
 """The CA's own keys and certificates: two roots that sign one intermediate, and a stranger's intermediate.
 
-Two roots give every certificate an alternate chain, as public CAs have during a change of roots.
+Two roots give every certificate an alternate chain, as public CAs have during a change of roots. The first has signed
+the second one, too.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Hierarchy:
     roots: tuple[Signer, Signer]
     intermediate: Signer
     alternate_pem: bytes
+    cross_pem: bytes
     stranger: Signer
 
     @classmethod
@@ -41,10 +43,12 @@ class Hierarchy:
         first, second, foreign = (_root(f"Scripted Root {mark}") for mark in ("X1", "X2", "Stranger"))
         intermediate = _intermediate("Scripted Intermediate E1", first)
         alternate = _sign(_subject("Scripted Intermediate E1"), intermediate.key.public_key(), second, path=0)
+        cross = _sign(second.certificate.subject, second.key.public_key(), first, path=1)
         return cls(
             roots=(first, second),
             intermediate=intermediate,
             alternate_pem=alternate.public_bytes(Encoding.PEM),
+            cross_pem=cross.public_bytes(Encoding.PEM),
             stranger=_intermediate("Stranger Intermediate", foreign),
         )
 
@@ -55,7 +59,7 @@ def _subject(name: str) -> x509.Name:
 
 def _root(name: str) -> Signer:
     key = ec.generate_private_key(ec.SECP256R1())
-    return Signer(key=key, certificate=_sign(_subject(name), key.public_key(), None, path=1, own_key=key))
+    return Signer(key=key, certificate=_sign(_subject(name), key.public_key(), None, path=2, own_key=key))
 
 
 def _intermediate(name: str, issuer: Signer) -> Signer:

@@ -71,7 +71,7 @@ _STRANGE: dict[str, Callable[[bytes, Hierarchy], bytes]] = {
 
 WRONG = (*_BENT, *_SPOILT)
 STRANGE = tuple(_STRANGE)
-VARIANTS = ("good", "from_root", *WRONG, *STRANGE)
+VARIANTS = ("good", "from_root", "cross_signed", *WRONG, *STRANGE)
 
 
 def issued(leaf: Leaf, variant: str, tree: Hierarchy) -> Issued:
@@ -85,6 +85,9 @@ def issued(leaf: Leaf, variant: str, tree: Hierarchy) -> Issued:
         return Issued(certificate=certificate, chains=(pem,))
     if spoil:
         return Issued(certificate=certificate, chains=(spoil(pem, tree),))
+    if variant == "cross_signed":
+        short = pem + tree.alternate_pem
+        return Issued(certificate=certificate, chains=(short + tree.cross_pem, short))
     return Issued(certificate=certificate, chains=(pem + tree.intermediate.pem, pem + tree.alternate_pem))
 
 

@@ -221,6 +221,24 @@ def test_an_alternate_chain_that_cannot_be_had_leaves_the_default(
 
 
 @pytest.mark.parametrize(
+    ("preferred", "certificates"),
+    [
+        ("Scripted Root X2", 2),
+        ("Scripted Root X1", 3),
+        ("Scripted Intermediate E1", 3),
+        ("No Such Root", 3),
+    ],
+)
+def test_the_preferred_chain_ends_under_that_name_rather_than_going_on_from_it(
+    ca: ScriptedCA, memory: Memory, preferred: str, certificates: int
+) -> None:
+    """The default goes on from the second root to the first, which has signed it."""
+    ca.behave(certificate="cross_signed")
+    chain = issue(ca, memory, wanted=Wanted(names=NAMES, preferred_chain=preferred))
+    assert chain.count(b"BEGIN") == certificates
+
+
+@pytest.mark.parametrize(
     ("fault", "expected"),
     [
         ({"act": "answer", "status": 403, "body": "<html>no</html>"}, OrderKept),
