@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("certs", "Tell one certificate's story."),
     "enable": ("certs", "Take a disabled certificate up again."),
     "disable": ("certs", "Keep a certificate on the list without renewing or publishing it."),
+    "import": ("importing", "Bring a certificate that knit did not order."),
     "plan": ("plan", "Tell what the next pass would do, and change nothing."),
     "why": ("why", "Tell why a certificate is as it is, and who has to act."),
     "budget": ("budget", "Tell what is left of the CA's limits."),

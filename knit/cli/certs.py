@@ -103,7 +103,7 @@ def add_command(*, as_records: bool, **given: str | bool | None) -> None:
     with _editing(quiet=as_records) as (edit, certs):
         edited = edit.add(change)
         cert = certs.one(edited.id)
-    _tell(edited, cert, as_records=as_records)
+    tell(edited, cert, as_records=as_records)
     if edited.before is None and for_people() and not as_records:
         click.echo(f"`knit renew --id {cert.id} --wait` follows its issuance to the end.")
 
@@ -130,7 +130,7 @@ def set_command(*, cert_id: int | None, domains: str | None, as_records: bool, *
     with _editing(quiet=as_records) as (edit, certs):
         edited = edit.change(selected(certs, cert_id, domains), change)
         cert = certs.one(edited.id)
-    _tell(edited, cert, as_records=as_records)
+    tell(edited, cert, as_records=as_records)
 
 
 @click.command(cls=Command)
@@ -158,6 +158,8 @@ def disable_command(*, cert_id: int | None, domains: str | None, as_records: boo
     """Keep a certificate on the list without renewing it; a pass takes it out of Valkey."""
     cert = _change(cert_id, domains, lambda certs, one: certs.switch(one.id, enabled=False), quiet=as_records)
     _say("disabled", cert, as_records=as_records, enabled=False)
+    if cert.imported and not as_records:
+        click.echo("knit keeps no copy of it: `knit enable` needs its import again (`knit import pem`)")
 
 
 @click.command(
@@ -217,10 +219,10 @@ def _editing(*, quiet: bool) -> Iterator[tuple[EditList, Certs]]:
         yield console.edit, console.certs
 
 
-def _tell(edited: Edited, cert: Listed, *, as_records: bool) -> None:
+def tell(edited: Edited, cert: Listed, *, as_records: bool, word: str | None = None) -> None:
     """Say what an edit has done, each difference on a line of its own."""
     differences = edited.differences
-    word = "added" if edited.before is None else "changed" if differences else "unchanged"
+    word = word or ("added" if edited.before is None else "changed" if differences else "unchanged")
     if as_records:
         changed = {name: {"from": _plain(old), "to": _plain(new)} for name, (old, new) in differences.items()}
         as_json({"result": word, **of_certificate(cert), "changed": changed})

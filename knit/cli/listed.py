@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from knit.cli.output import GAP, clean, instant, styled, table, width
+from knit.core.imported import IMPORTED, notice_at
 from knit.core.records import window
 from knit.core.words import in_days
 
@@ -128,13 +129,31 @@ def _calm(cert: Listed, now: datetime) -> str:
         return clean(f"waiting: {cert.waits_for}")
     if not cert.adopted:
         return "new: the next pass looks at it"
+    if cert.imported:
+        return _imported(cert, now)
     if cert.published_at is None:
         return "waiting for its first certificate"
     return "due" if is_due(cert, now) else "ok"
 
 
+def _imported(cert: Listed, now: datetime) -> str:
+    at = notice(cert)
+    if at is None or cert.not_after is None or cert.published_at is None:
+        return "waiting for its import"
+    return "ok: imported" if now < at else "expires: import the next one" if now < cert.not_after else "expired"
+
+
+def notice(cert: Listed) -> datetime | None:
+    """From when on whoever has brought an imported certificate is told to bring the next; None before its first."""
+    if cert.not_before is None or cert.not_after is None or cert.directory != IMPORTED:
+        return None
+    return notice_at(cert.not_before, cert.not_after, cert.renew_before)
+
+
 def is_due(cert: Listed, now: datetime) -> bool:
     """Whether the next pass has something to do about it."""
+    if cert.imported:
+        return False
     at = _next(cert)
     return cert.enabled and not cert.left_out and (at is None or at <= now) and not _fresh(cert)
 
@@ -194,6 +213,7 @@ def block(cert: Listed, now: datetime) -> list[str]:
         ("profile", None if cert.profile is None else clean(cert.profile)),
         ("by", None if cert.preferred_chain is None else f"{clean(cert.preferred_chain)}, where there is a choice"),
         ("renew", None if cert.renew_before is None else f"with {in_days(cert.renew_before)} left"),
+        ("warns", instant(notice(cert)) if cert.imported else None),
         ("CA asks", _suggestion(cert)),
         ("explained", None if cert.explanation_url is None else clean(cert.explanation_url)),
         ("expires", _expiry(cert, now)),

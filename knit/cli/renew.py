@@ -171,6 +171,9 @@ def _renewable(certs: Certs, cert_id: CertId) -> Listed:
     from knit.errors import Refused
 
     cert = certs.one(cert_id)
+    if cert.imported:
+        why = "knit did not order it, and orders nothing for it: `knit import pem` takes its successor"
+        raise Refused(f"certificate {cert.id} is imported: {why}")
     if not cert.enabled:
         raise Refused(f"certificate {cert.id} is disabled: `knit enable --id {cert.id}` first")
     if not cert.adopted and cert.last_error:

@@ -17,10 +17,13 @@ AFTER: dict[Kind, Step | None] = {
     Kind.ORDER_PLACED: Step.ORDERED,
     Kind.ORDER_FINALIZING: Step.FINALIZING,
     Kind.CERTIFICATE_ISSUED: Step.ISSUED,
+    Kind.CERTIFICATE_IMPORTED: Step.ISSUED,
     Kind.CERTIFICATE_PUBLISHING: Step.PUBLISHING,
     Kind.CERTIFICATE_PUBLISHED: None,
     Kind.RENEWAL_FAILED: None,
     Kind.RENEWAL_ABANDONED: None,
+    Kind.IMPORT_FAILED: None,
+    Kind.IMPORT_ABANDONED: None,
 }
 """Where an attempt is after an event of this kind; None: it is over."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from knit.cli.listed import cut
 from knit.cli.output import clean, for_people, height, instant, width
 from knit.core.events import Event, Kind
+from knit.core.imported import IMPORTED
 from knit.core.words import in_days
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ STEPS = {
     Kind.ORDER_PLACED: "ordered",
     Kind.ORDER_FINALIZING: "finalized",
     Kind.CERTIFICATE_ISSUED: "issued",
+    Kind.CERTIFICATE_IMPORTED: "imported",
     Kind.CERTIFICATE_PUBLISHING: "publishing",
     Kind.CERTIFICATE_PUBLISHED: "published",
 }
@@ -49,7 +51,8 @@ def story(tries: Sequence[Try], events: Sequence[Event], used: int) -> list[str]
 
 def _renewal(one: Try, events: Sequence[Event]) -> Entry:
     end = f", {one.step} at {instant(one.ended_at)}" if one.ended_at else f", now at {one.step}"
-    lines = [f"   {instant(one.started_at)}  {clean(one.reason)}, from {clean(one.directory)}{end}"]
+    source = "" if one.directory == IMPORTED else f", from {clean(one.directory)}"
+    lines = [f"   {instant(one.started_at)}  {clean(one.reason)}{source}{end}"]
     at = {STEPS[event.kind]: f"{event.at:%H:%M:%S}" for event in events if event.kind in STEPS}
     if at:
         lines.append("      " + ", ".join(f"{step} {time}" for step, time in at.items()))

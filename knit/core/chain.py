@@ -41,8 +41,12 @@ def canonical(sent: bytes, csr_der: bytes) -> bytes:
     if PRIVATE_KEY.search(sent):
         message = "the CA sent a private key beside the certificate"
         raise BundleMismatch(message)
-    key = fingerprint(x509.load_der_x509_csr(csr_der).public_key())
-    path = _path(_certificates(sent), key)
+    return ordered(sent, fingerprint(x509.load_der_x509_csr(csr_der).public_key()))
+
+
+def ordered(held: bytes, spki_sha256: str) -> bytes:
+    """The same for the leaf of the key with this hash, whatever else is held. Raises BundleMismatch."""
+    path = _path(_certificates(held), spki_sha256)
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in path)
 
 
@@ -70,7 +74,7 @@ def issued_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
 def _certificates(sent: bytes) -> list[x509.Certificate]:
     blocks = [body for _, body in BLOCK.findall(sent)]
     if len(blocks) > MOST_SENT:
-        message = f"the CA sent more than {MOST_SENT} certificates"
+        message = f"more than {MOST_SENT} certificates were sent"
         raise BundleMismatch(message)
     try:
         found = [x509.load_der_x509_certificate(b64decode(b"".join(body.split()), validate=True)) for body in blocks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from knit.core.imported import IMPORTED
 from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertSpec, Issued, Leaf
 from knit.core.model.issuer import Asked
@@ -34,7 +35,8 @@ def recorded(
         profile=asked.profile,
         preferred_chain=asked.preferred_chain,
         serial=leaf.serial,
-        ari_id=leaf.ari_id,
+        # Its CA has nothing to say to knit about one that a person brings.
+        ari_id=None if asked.issuer == IMPORTED else leaf.ari_id,
         not_before=leaf.not_before,
         not_after=leaf.not_after,
         issued_at=issued_at,

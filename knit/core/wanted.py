@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from knit.core.model.certificate import CertId, KeyType
+from knit.core.imported import HOW, IMPORTED, is_imported
+from knit.core.model.certificate import CertId, KeyType, names_in
 from knit.core.names import covered, key_of, normalise
 from knit.core.near import near
 from knit.core.placement import MAX_PATH, spelled, target
@@ -73,6 +74,17 @@ class Change:
     allow_staging: bool | None = None
 
 
+NOT_ORDERED: dict[str, Any] = {
+    "provider": "none",
+    "key_type": "",
+    "profile": None,
+    "preferred_chain": None,
+    "reuse_key": False,
+    "allow_staging": False,
+}
+"""What an entry says that is never ordered. No DNS provider is called `none`: also a knit that does not know of such
+entries, the Go one too, can order nothing for it."""
+
 OPTIONS = tuple(one.name for one in fields(Wanted) if one.name != "names")
 DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("provider", "valkey_key", "cert_path", "key_path", "issuer", "key_type"), ""),
@@ -125,31 +137,59 @@ def _names(change: Change, before: tuple[str, ...]) -> tuple[str, ...]:
     return normalise((*(name for name in names if name not in gone), *change.add_names))
 
 
-def judged(wanted: Wanted, allowed: Allowed, *, standing: Wanted | None = None, issued: bool = False) -> Wanted:
+def judged(
+    wanted: Wanted,
+    allowed: Allowed,
+    *,
+    standing: Wanted | None = None,
+    issued: bool = False,
+    imported: bool = False,
+) -> Wanted:
     """The entry with its names normalised, and its files as nodes name them.
 
     A file that a node would refuse is refused here, unless it is `standing` already: a node of the Go knit writes it,
     and to stop renewing the certificate is worse. Nor is a name refused that a wildcard of the same certificate covers
-    where the certificate has been `issued`: its CA takes both.
+    where the certificate has been `issued`: its CA takes both. `imported`: its certificate is at hand.
 
     Raises Misconfigured, naming the field and what is allowed.
     """
+    if IMPORTED in names_in(wanted.issuer) and not imported:
+        _check_imported(wanted, standing)
     cert_path, key_path = (_file(field, wanted, standing) for field in ("cert_path", "key_path"))
     if spelled(cert_path) == spelled(key_path):
         raise Misconfigured(f"cert_path and key_path are the same file, {cert_path}")
     return replace(
         wanted,
-        names=_apart(normalise(wanted.names), issued=issued),
+        names=_apart(normalise(wanted.names), issued=issued or is_imported(wanted.issuer)),
         provider=_provider(wanted.provider),
         valkey_key=_valkey_key(wanted.valkey_key, allowed),
         cert_path=cert_path,
         key_path=key_path,
-        issuer=_issuers(wanted.issuer, allowed, standing),
+        issuer=IMPORTED if is_imported(wanted.issuer) else _issuers(wanted.issuer, allowed, standing),
         key_type=_key_type(wanted.key_type),
         profile=_profile(wanted.profile),
         preferred_chain=_chain(wanted.preferred_chain),
         renew_before=_renew_before(wanted.renew_before),
     )
+
+
+def as_imported(wanted: Wanted) -> Wanted:
+    """The entry once its certificate is imported: what is asked of CAs is asked no more."""
+    return replace(wanted, issuer=IMPORTED, **NOT_ORDERED)
+
+
+def _check_imported(wanted: Wanted, standing: Wanted | None) -> None:
+    """An entry says so by the import of its certificate alone, and nothing of orders beside it."""
+    if standing is None or not is_imported(standing.issuer):
+        raise Misconfigured(f"issuer {IMPORTED!r}: stands for certificates that {HOW} puts on the list")
+    if not is_imported(wanted.issuer):
+        raise Misconfigured(f"issuer {wanted.issuer[:100]!r}: {IMPORTED!r} stands alone")
+    if key_of(wanted.names) != key_of(standing.names):
+        raise Misconfigured(f"the names are those of the imported certificate: {HOW} with another one changes them")
+    for field, nothing in NOT_ORDERED.items():
+        if getattr(wanted, field) != nothing:
+            message = f"{field}: knit does not order an imported certificate before `knit set --issuer NAME` says who"
+            raise Misconfigured(message)
 
 
 def _apart(names: tuple[str, ...], *, issued: bool) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from knit.core.imported import HOW, expiring, notice_at
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 NOBODY = "nobody: it goes on by itself"
 OPERATOR = "whoever runs knit"
+BRINGER = f"whoever has the certificate: {HOW}, with its successor or again"
+NOBODY_YET = "nobody, before it expires soon: whoever has the certificate brings the next one"
 NAMES = "whoever answers for the names: their DNS, their CAA records"
 
 CAUSES: Mapping[str, tuple[str, str]] = {
@@ -61,14 +65,30 @@ def why(cert: Listed, tries: tuple[Try, ...], now: datetime) -> Why:
     if cert.left_out:
         return Why(state="left out", cause="list", said=cert.last_error, who=OPERATOR, next_try=None)
     if cert.failing:
-        return _failing(cert, tries)
+        return _to_import(cert, now) if HOW in (cert.last_error or "") else _failing(cert, tries)
+    return _calm(cert, now)
+
+
+def _calm(cert: Listed, now: datetime) -> Why:
+    """Nothing is wrong with it."""
     if cert.step is not None:
         return Why(state=f"in progress: {cert.step}", cause=None, said=None, who=NOBODY, next_try=cert.retry_at)
     if cert.waits_for is not None:
         return Why(state="waiting", cause="limit", said=cert.waits_for, who=NOBODY, next_try=cert.check_at)
+    if cert.imported:
+        return _to_import(cert, now)
     state = "published" if cert.published_at is not None else "waiting for its first certificate"
     at = cert.check_at if cert.check_at is not None and cert.check_at > now else None
     return Why(state=state, cause=None, said=None, who=NOBODY, next_try=at)
+
+
+def _to_import(cert: Listed, now: datetime) -> Why:
+    at = notice_at(cert.not_before, cert.not_after, cert.renew_before) if cert.not_before and cert.not_after else now
+    if not cert.failing and at > now:
+        return Why(state="published", cause=None, said=None, who=NOBODY_YET, next_try=at)
+    state = "failing" if cert.failing else "expires soon"
+    said = cert.last_error or (None if cert.not_after is None else expiring(cert.not_after))
+    return Why(state=state, cause="import", said=said, who=BRINGER, next_try=None)
 
 
 def _failing(cert: Listed, tries: tuple[Try, ...]) -> Why:

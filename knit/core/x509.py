@@ -86,12 +86,14 @@ def certificate_sha256(fullchain: bytes) -> str:
     return _certificates(fullchain)[0].fingerprint(hashes.SHA256()).hex()
 
 
-def check(bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None, *, roots: bytes = b"") -> Leaf:
+def check(
+    bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None, *, roots: bytes | None = b""
+) -> Leaf:
     """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
 
     The key (`key`, where it has been read already) is the leaf's, the SAN set is the wanted set and nothing else, the
     dates are sound, the leaf is no CA, each certificate is issued by the next, and nothing but certificates is in the
-    chain. A leaf may come alone when one of `roots` (PEM) has issued it.
+    chain. A leaf may come alone when one of `roots` (PEM) has issued it, or they are None.
     """
     chain = _certificates(bundle.fullchain)
     facts = _leaf(chain[0])
@@ -225,8 +227,8 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         raise BundleMismatch(message) from error
 
 
-def _check_chain(chain: Sequence[x509.Certificate], roots: bytes) -> None:
-    if len(chain) == 1 and not _is_rooted(chain[0], roots):
+def _check_chain(chain: Sequence[x509.Certificate], roots: bytes | None) -> None:
+    if len(chain) == 1 and roots is not None and not _is_rooted(chain[0], roots):
         signer = chain[0].issuer.rfc4514_string()[:200]
         message = (
             f"the CA sent the certificate without its issuer's ({signer!r}); if that root signs certificates directly, "

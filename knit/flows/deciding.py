@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from knit.core import brake, budget, renewal
+from knit.core import brake, budget, imported, renewal
 from knit.core.brake import MASSED, Massed, Pace
+from knit.core.imported import Needed, is_imported
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import NOTHING, Candidate, Due, Newcomer, Reason, Rules
 from knit.core.model.issuer import Terms
@@ -57,6 +58,8 @@ class Deciding:
         massed: list[Massed],
         now: datetime,
     ) -> Verdict:
+        if is_imported(one.issuer if isinstance(one, Newcomer) else one.spec.issuer):
+            return _imported(one, now)
         if isinstance(one, Newcomer):
             if terms := counting(one.issuer):
                 names = tuple(one.names_key.split(","))
@@ -138,6 +141,28 @@ class Deciding:
             return found[named]
 
         return counting
+
+
+def _imported(one: Candidate | Newcomer, now: datetime) -> Verdict:
+    """Nothing is ordered for it. A worker has to do with it only where something is left of what was ordered before."""
+    if isinstance(one, Newcomer):
+        rank = renewal.rank(NOTHING, now)
+        lacking = Verdict(cert_id=one.cert_id, names_key=one.names_key, act=Act.IMPORT, rank=rank)
+        return replace(lacking, why=imported.NONE_YET.said, lack=imported.NONE_YET.lack)
+    state, found = one.state, imported.decide(one.spec, one.state, now)
+    stray = state.attempt is not None and imported.is_stray(state.attempt, now)
+    base = Verdict(
+        cert_id=one.cert_id,
+        names_key=one.spec.names_key,
+        act=Act.CLEAN if one.leftovers or stray else Act.WAIT,
+        rank=renewal.rank(state, now),
+        leftovers=one.leftovers,
+        asked=one.asked,
+    )
+    if not isinstance(found, Needed):
+        return replace(base, until=found, why=None if found is None else renewal.NOT_DUE)
+    act = base.act if stray else Act.IMPORT
+    return replace(base, act=act, until=found.until, why=found.said, lack=found.lack)
 
 
 def is_ours(one: Candidate | Newcomer, rules: Rules, refused: Mapping[str, str]) -> bool:

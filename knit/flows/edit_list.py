@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from knit.core.model.certificate import CertId
 from knit.core.names import normalise
-from knit.core.wanted import Allowed, Change, Edited, Wanted, applied, judged
+from knit.core.wanted import Allowed, Change, Edited, Wanted, applied, as_imported, judged
 from knit.errors import Misconfigured
 from knit.ports.list import CertList
 
@@ -32,6 +32,13 @@ class EditList:
     def change(self, cert_id: CertId, change: Change) -> Edited:
         """Change what is said, and nothing else. Raises Misconfigured, NoSuchCertificate."""
         return self.store.edit(cert_id, lambda before: self._decided(change, before), enable=False)
+
+    def imported(self, change: Change, before: Wanted | None) -> Wanted:
+        """What an entry becomes by the import of its certificate. Raises Misconfigured."""
+        after = as_imported(applied(change, before))
+        if missing := [name for name in ("valkey_key", "cert_path", "key_path") if not getattr(after, name)]:
+            raise Misconfigured(f"{', '.join(missing)}: needed for a certificate that is new on the list")
+        return judged(after, self.allowed, standing=before, imported=True)
 
     def _decided(self, change: Change, before: Wanted | None) -> Wanted:
         after = judged(applied(change, before), self.allowed, standing=before)

@@ -9,8 +9,9 @@ from functools import reduce
 from knit.core import retry
 from knit.core.digest import pair_digest
 from knit.core.events import KEPT, Kind, Severity, Told
+from knit.core.imported import HOW, IMPORTED
 from knit.core.issued import recorded
-from knit.core.model.attempt import Ready
+from knit.core.model.attempt import Attempt, Ready
 from knit.core.model.certificate import Bundle, CertSpec, Issued, Leaf
 from knit.core.model.results import Publishing
 from knit.core.publication import above, generation_of, readable
@@ -93,7 +94,7 @@ class Publish:
     def _pack_or_close(self, ready: Ready, bundle: Bundle | None) -> Parcel | None:
         """None when it is no longer wanted. Raises BundleMismatch."""
         attempt, spec = ready.attempt, ready.spec
-        if spec is None or not spec.enabled or sorted(spec.names) != sorted(attempt.names):
+        if spec is None or not _wants(spec, attempt):
             self.store.close(attempt, why="what is wanted has changed")
             self.staging.discard([attempt.id])
             return None
@@ -135,6 +136,9 @@ class Publish:
 
         Only a key that must not be published makes it useless: then it is given up, and the next try is not soon.
         """
+        if ready.attempt.issuer == IMPORTED:
+            self._not_brought(ready, error)
+            return
         attempt, tries = ready.attempt, len(retry.LADDER) if ready.compromised else ready.tries + 1
         at = retry.next_try(attempt.cert_id, tries, self.clock())
         if ready.compromised:
@@ -144,6 +148,13 @@ class Publish:
             self.store.send_back(attempt, error=error, retry_at=at)
         kind = Kind.RENEWAL_FAILED if ready.compromised else Kind.PUBLISH_FAILED
         self._tell_failed(kind, ready, error, {"next_try": at})
+
+    def _not_brought(self, ready: Ready, error: BundleMismatch) -> None:
+        """There is no order to go back to: a person has it, and has to bring it again."""
+        again = BundleMismatch(f"{error}: {HOW} again publishes the certificate")
+        self.store.give_up(ready.attempt, error=again, retry_at=None)
+        self.staging.discard([ready.attempt.id])
+        self._tell_failed(Kind.IMPORT_FAILED, ready, again, {})
 
     def _send(self, report: Publishing, parcels: Sequence[Parcel]) -> Publishing:
         """Publish all at once; when that is refused, one by one, so that no other waits for the one that is."""
@@ -241,6 +252,12 @@ class Publish:
             lost = [(spec, issued) for spec, issued in self.store.recorded(pruned.unseen) if _in_place(spec, issued)]
             report = self._refresh(report, lost, lease)
         return replace(report, pruned=pruned.count, refused=pruned.refused)
+
+
+def _wants(spec: CertSpec, attempt: Attempt) -> bool:
+    """Whether what was issued, or imported, is still what is wanted."""
+    same = sorted(spec.names) == sorted(attempt.names)
+    return spec.enabled and same and spec.imported == (attempt.issuer == IMPORTED)
 
 
 def _new_value(parcel: Parcel) -> NewValue:

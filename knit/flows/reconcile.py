@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from knit.core import issuers, renewal
+from knit.core.imported import EXPIRIES
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Candidate, Census, Newcomer, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
@@ -127,6 +128,7 @@ class Reconcile:
                 self._complain(one)
         # After the plan, which takes away what was said before.
         self._hold_back([one for one in verdicts if one.act is Act.HELD_BACK])
+        self._ask_for_imports([one for one in verdicts if one.lack is not None])
         _tell_over_budget(over)
 
     def _complain(self, one: Verdict) -> None:
@@ -144,6 +146,19 @@ class Reconcile:
             reasons = ", ".join(sorted({str(one.reason) for one in held}))
             extra = {"held_back": len(held), "reasons": reasons, "next_try": held[0].until}
             log.warning("mass renewal held back", extra=extra)
+
+    def _ask_for_imports(self, lacking: Sequence[Verdict]) -> None:
+        """Of one that expires a person is told once, and once when it has; of what else is wrong, at each look."""
+        if not lacking:
+            return
+        told = self.store.tell_expiry({one.cert_id: one.lack for one in lacking if one.lack in EXPIRIES})
+        for one in lacking:
+            fails = one.lack is not None and one.lack.fails
+            if fails:
+                self.store.complain([one.cert_id], Refused(one.why))
+            if one.cert_id in told or one.lack not in EXPIRIES:
+                extra = {"cert": one.cert_id, "names": one.names_key, "reason": one.why}
+                log.log(logging.ERROR if fails else logging.WARNING, "certificate has to be imported", extra=extra)
 
     def _adopt_values(self, present: frozenset[str]) -> None:
         if not present:

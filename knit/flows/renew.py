@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from knit.core import issuers, renewal, x509
+from knit.core import imported, issuers, renewal, x509
 from knit.core.model.attempt import BEFORE_FINALIZE, Outcome, Skipped
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Due, Known, Reason
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 ANOTHER = "another worker is on it"
 GONE = "removed or disabled"
+NOT_ORDERED = "it is imported: nothing is ordered for it"
+ENDED = "the certificate is imported, and nobody goes on with this"
 LATER = "other certificates that have failed are tried first"
 
 
@@ -87,6 +89,8 @@ class Looked:
     def outcome(self) -> Outcome:
         """Do what is to be done. A process that may have nothing issued touches no attempt of those that may."""
         spec = self.known.spec
+        if spec is not None and spec.imported:
+            return self._leave_to_a_person(spec)
         if spec is not None:
             wanted = self.ports.rules.terms_of(spec)
             if not wanted:
@@ -95,6 +99,15 @@ class Looked:
             if why := self._refusal(wanted[0]):
                 return Skipped(cert_id=self.cert_id, reason=why, busy=True)
         return self._in_turn()
+
+    def _leave_to_a_person(self, spec: CertSpec) -> Outcome:
+        """Nothing is ordered for an imported certificate: what is left of orders before, or of an import, is ended."""
+        if self.known.leftovers:
+            self.ports.sweep(self.ports.holding.leftovers(self.cert_id))
+        attempt = self.known.state.attempt
+        if attempt is not None and (not spec.enabled or imported.is_stray(attempt, self.ports.clock())):
+            self.ports.abandon(self.lease, attempt, ENDED)
+        return Skipped(cert_id=self.cert_id, reason=NOT_ORDERED)
 
     def _refusal(self, terms: Terms) -> str | None:
         """Remembers an issuer that is used for the first time."""

@@ -10,6 +10,7 @@ from knit.core import ari, brake, budget, choice, retry, x509
 from knit.core.budget import Cost
 from knit.core.choice import Standing
 from knit.core.events import KEPT, Kind, Severity, Told
+from knit.core.imported import IMPORTED
 from knit.core.limits import Limit
 from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome, Skipped
 from knit.core.model.certificate import CertSpec, KeyType
@@ -118,7 +119,7 @@ class RenewPorts:
     def _discard(self, attempt: Attempt, why: str) -> None:
         self.staging.discard([attempt.id])
         told = Told(
-            kind=Kind.RENEWAL_ABANDONED,
+            kind=Kind.IMPORT_ABANDONED if attempt.issuer == IMPORTED else Kind.RENEWAL_ABANDONED,
             severity=Severity.NOTICE,
             cert_id=attempt.cert_id,
             attempt_id=attempt.id,

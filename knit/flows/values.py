@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from knit.core import lost
 from knit.core.events import Kind, Told
+from knit.core.imported import IMPORTED
 from knit.core.issued import recorded
 from knit.core.issuers import of_host
 from knit.core.lost import LiveValue
@@ -186,7 +187,7 @@ def adopted(spec: CertSpec, value: Value, rules: Rules, account_host: str | None
     from knit.core import x509
 
     value.verify()
-    leaf = x509.check(value.bundle, names=spec.names, now=clock())
+    leaf = x509.check(value.bundle, names=spec.names, now=clock(), roots=None if spec.imported else b"")
     issued = recorded(
         spec,
         _asked(spec, value, rules, account_host),
@@ -213,6 +214,8 @@ def _issued_at(value: Value, leaf: Leaf) -> datetime:
 
 def _asked(spec: CertSpec, value: Value, rules: Rules, account_host: str | None) -> Asked:
     """What its issuer must have been asked for: what is wanted now. Raises BundleMismatch where none is known here."""
+    if spec.imported:
+        return _imported(value)
     wanted = rules.terms_of(spec)
     if not wanted:
         message = f"issuer {spec.issuer!r} is not configured here"
@@ -220,6 +223,20 @@ def _asked(spec: CertSpec, value: Value, rules: Rules, account_host: str | None)
     directory = _directory(value, wanted[0], account_host)
     here = rules.at(directory, wanted[0].name) or wanted[0]
     return replace(here.asked(spec), directory=directory)
+
+
+def _imported(value: Value) -> Asked:
+    """One that nobody was asked for. Raises BundleMismatch for what knit has ordered."""
+    from knit.core import x509
+
+    if value.mark is not None and value.mark.directory != IMPORTED:
+        message = f"it was not imported: it came from {value.mark.directory}"
+        raise BundleMismatch(message)
+    key_type = x509.Key.of(value.privkey).key_type
+    if key_type is None:
+        message = "its key is of a kind that is not imported"
+        raise BundleMismatch(message)
+    return Asked(issuer=IMPORTED, directory=IMPORTED, key_type=key_type)
 
 
 def _directory(value: Value, terms: Terms, account_host: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from knit.core.agenda import Agenda
 from knit.core.brake import Pace
+from knit.core.imported import Lack
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Resting, Rules
@@ -126,11 +127,14 @@ class Passes(Protocol):
         One more failure and `last_error`. Does nothing once the attempt has ended.
         """
 
-    def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
-        """End an attempt whose bundle is of no use: one more failure, the next try, `last_error`."""
+    def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
+        """End an attempt whose bundle is of no use: one more failure, the next try if there is one, `last_error`."""
 
     def complain(self, cert_ids: Sequence[CertId], error: BaseException) -> None:
         """Show why these certificates are not published; nothing else about them changes."""
+
+    def tell_expiry(self, lacks: Mapping[CertId, Lack]) -> frozenset[CertId]:
+        """These expire, or have: gives those of whose published certificate that was not told before."""
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from knit.core.imported import IMPORTED
 from knit.core.issuers import STAGING
 from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import Terms
@@ -40,6 +41,8 @@ def _values(file: Document, name: str, table: object) -> dict[str, Any]:
     path = ("issuer", name)
     if not ISSUER.fullmatch(name):
         raise file.wrong(path, f"issuer {name[:60]!r}: a name must be 1 to 40 of a-z, 0-9 and hyphens")
+    if name == IMPORTED:
+        raise file.wrong(path, f"issuer {name!r}: stands for certificates that knit does not order; name it otherwise")
     if not isinstance(table, Mapping):
         raise file.wrong(path, f"issuer.{name}: must be a table, [issuer.{name}]")
     kind = table.get("kind")

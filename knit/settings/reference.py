@@ -51,7 +51,9 @@ ISSUERS = """
 
 With `KNIT_ISSUERS_FILE`, a TOML file describes who issues. A key or table that is not on this page is refused, with the
 file, the line and the nearest name; secrets are in files of their own, named by keys that end in `_file`.
-`knit config check` reads it as every process would. [Several issuers](howto/several-issuers.md) shows how to go there.
+`knit config check` reads it as every process would. No issuer may be called `imported`, which stands for
+[certificates that knit does not order](howto/bought-certificate.md).
+[Several issuers](howto/several-issuers.md) shows how to go there.
 
 | key | meaning | default |
 |---|---|---|

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+from knit.core.imported import is_imported
 from knit.core.names import key_of
 
 CertId = NewType("CertId", int)
@@ -55,6 +56,11 @@ class CertSpec:
     def names_key(self) -> str:
         """The set of names as one text: what makes a certificate the same certificate."""
         return key_of(self.names)
+
+    @property
+    def imported(self) -> bool:
+        """Whether knit never orders it: a person brings its certificate."""
+        return is_imported(self.issuer)
 
     @property
     def issuers(self) -> tuple[str, ...]:

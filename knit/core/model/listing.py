@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from knit.core.imported import is_imported
+
 if TYPE_CHECKING:
     from knit.core.model.certificate import CertId
 
@@ -59,6 +61,11 @@ class Listed:
     def names(self) -> list[str]:
         """The names as stored, first one first."""
         return [name.strip() for name in self.domains.split(",") if name.strip()]
+
+    @property
+    def imported(self) -> bool:
+        """Whether knit never orders it: a person brings its certificate."""
+        return is_imported(self.issuer)
 
     @property
     def failing(self) -> bool:

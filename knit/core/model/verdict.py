@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from knit.core.budget import Cost
+from knit.core.imported import Lack
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Reason
 
@@ -19,6 +20,7 @@ class Act(StrEnum):
     WAIT = "wait"
     OVER_BUDGET = "wait for room"
     HELD_BACK = "hold back"
+    IMPORT = "wait for an import"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Verdict:
 
     `reason` makes it due. `costs` are what its order takes of the budgets; none for an attempt that goes on. `rank`
     puts the most urgent first; `leftovers`: challenge records of it are to be removed; `asked`: workers know of it.
+    `lack` is what a person has to import a certificate for.
     """
 
     cert_id: CertId
@@ -40,6 +43,7 @@ class Verdict:
     leftovers: bool = False
     asked: bool = False
     lost_again: bool = False
+    lack: Lack | None = None
 
     @property
     def goes(self) -> bool:

@@ -33,12 +33,16 @@ class Certs:
 
     def edit(self, which: CertId | Sequence[str], decide: Callable[[Wanted | None], Wanted], *, enable: bool) -> Edited:
         """See the port `CertList`. Enabled, if asked for, and with the key's tombstone lifted."""
+        self.adopt()
+        return self._database.together(lambda connection: self.edited(connection, which, decide, enable=enable))
+
+    def adopt(self) -> None:
+        """Read what other software has written."""
         from knit.store.list.adoption import adopt  # It needs the model: see above.
 
         adopt(self._database, self._allowed())
-        return self._database.together(lambda connection: self._edited(connection, which, decide, enable=enable))
 
-    def _edited(
+    def edited(
         self,
         connection: Connection,
         which: CertId | Sequence[str],
@@ -46,6 +50,7 @@ class Certs:
         *,
         enable: bool,
     ) -> Edited:
+        """The same inside a transaction of the caller's, after `adopt`."""
         from knit.core.wanted import Edited
         from knit.store.list.adoption import Adopter
         from knit.store.rows import wanted_from

@@ -263,7 +263,7 @@ where c.enabled
       or c.key_type not in ('', i.key_type) or c.profile <> coalesce(i.profile, '')
       or c.preferred_chain <> coalesce(i.preferred_chain, '')
       -- What a name stands for, and what an issuer has for its own, only processes know.
-      or c.issuer not in ('', 'acme') and not exists (
+      or c.issuer not in ('', 'acme', 'imported') and not exists (
           select
           from knit_issuers n
           where n.directory = i.directory and n.name = any(regexp_split_to_array(trim(c.issuer), '\s*,\s*'))

@@ -10,6 +10,7 @@ from functools import partial
 from psycopg.types.json import Jsonb
 
 from knit.core.brake import CONFIRMED, Pace
+from knit.core.imported import Lack
 from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Resting, Rules
@@ -178,7 +179,7 @@ class Passes:
         written = {"id": attempt.id, "retry_at": retry_at}
         told(error, lambda words: self._database.write(self._sql["send_back"], {**written, **words}))
 
-    def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime) -> None:
+    def give_up(self, attempt: Attempt, *, error: BaseException, retry_at: datetime | None) -> None:
         """End an attempt whose bundle is of no use, as a failure."""
         written = {"id": attempt.id, "retry_at": retry_at}
         told(error, lambda words: self._database.write(self._sql["give_up"], {**written, **words}))
@@ -187,6 +188,12 @@ class Passes:
         """Show why these certificates are not published."""
         for start in range(0, len(cert_ids), PORTION):
             told(error, partial(self._complain, cert_ids[start : start + PORTION]))
+
+    def tell_expiry(self, lacks: Mapping[CertId, Lack]) -> frozenset[CertId]:
+        """See the port. A trigger leaves the event."""
+        told = {"ids": list(lacks), "lacks": [lack.value for lack in lacks.values()]}
+        rows = self._database.rows(self._sql["tell_expiry"], told) if lacks else ()
+        return frozenset(CertId(row["cert_id"]) for row in rows)
 
     def _complain(self, cert_ids: Sequence[CertId], words: Mapping[str, str]) -> None:
         self._database.write(self._sql["complain"], {"ids": list(cert_ids), **words})

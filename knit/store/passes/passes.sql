@@ -85,6 +85,14 @@ select cert_id, null, null, false from known
 -- name: published_hashes
 select valkey_key, sha256, generation, not_after from knit_issued where published_at is not null
 
+-- name: tell_expiry
+-- Told of each certificate once, by whichever process is first.
+update knit_issued i
+set expiry_told = told.lack || ' ' || i.sha256
+from unnest(%(ids)s::bigint[], %(lacks)s::text[]) as told (id, lack)
+where i.cert_id = told.id and i.expiry_told is distinct from told.lack || ' ' || i.sha256
+returning i.cert_id
+
 -- name: pace
 -- The text is that of an index.
 select (select count(*) from knit_certs where enabled) as enabled,
@@ -172,6 +180,12 @@ select now() as at,
            from knit_schedule s
            join knit_certs c on c.id = s.cert_id
            where s.failures > 0 and c.enabled
+       ) + (
+           -- What nobody tries again.
+           select count(*)
+           from knit_certs c
+           left join knit_schedule s on s.cert_id = c.id
+           where c.issuer = 'imported' and c.enabled and c.last_error is not null and coalesce(s.failures, 0) = 0
        ) as failing,
        (
            select least(

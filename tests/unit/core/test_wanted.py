@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from knit.core.model.certificate import CertId
 from knit.core.placement import spelled, target
-from knit.core.wanted import DEFAULTS, OPTIONS, Allowed, Change, Edited, Wanted, applied, judged
+from knit.core.wanted import (
+    DEFAULTS,
+    NOT_ORDERED,
+    OPTIONS,
+    Allowed,
+    Change,
+    Edited,
+    Wanted,
+    applied,
+    as_imported,
+    judged,
+)
 from knit.errors import Misconfigured, Refused
 
 ENTRY = Wanted(
@@ -176,3 +187,45 @@ def test_where_its_ca_has_issued_it_a_covered_name_stays() -> None:
     assert judged(both, ALLOWED, standing=both, issued=True).names == both.names
     with pytest.raises(Misconfigured, match="covers"):
         judged(both, ALLOWED, standing=both)
+
+
+IMPORTED = replace(
+    ENTRY, issuer="imported", provider="none", key_type="", profile=None, preferred_chain=None, renew_before=None
+)
+
+
+@pytest.mark.parametrize("text", ["imported", " imported", "imported,acme", "acme,imported"])
+@pytest.mark.parametrize("standing", [None, ENTRY])
+def test_nobody_but_an_import_makes_an_entry_an_imported_one(text: str, standing: Wanted | None) -> None:
+    with pytest.raises(Misconfigured, match="`knit import pem` puts on the list"):
+        judged(applied(Change(issuer=text), standing or ENTRY), ALLOWED, standing=standing)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(Change(**{name: OTHERS[name]}) for name in OTHERS if name in NOT_ORDERED),
+        Change(add_names=("c.example",)),
+        Change(issuer="imported,acme"),
+    ],
+)
+def test_an_imported_entry_says_nothing_of_orders(change: Change) -> None:
+    with pytest.raises(Misconfigured, match=r"knit import pem|knit set --issuer|stands alone"):
+        judged(applied(change, IMPORTED), ALLOWED, standing=IMPORTED)
+
+
+@pytest.mark.parametrize("name", ["valkey_key", "cert_path", "key_path", "renew_before"])
+def test_where_an_imported_certificate_goes_and_when_its_end_is_told_may_change(name: str) -> None:
+    after = judged(applied(Change(**{name: OTHERS[name]}), IMPORTED), ALLOWED, standing=IMPORTED)
+    assert after == replace(IMPORTED, **{name: OTHERS[name]})
+
+
+def test_an_imported_entry_goes_to_an_issuer_by_saying_which() -> None:
+    after = judged(applied(Change(issuer="acme", provider="desec"), IMPORTED), ALLOWED, standing=IMPORTED)
+    assert (after.issuer, after.provider) == ("acme", "desec")
+
+
+def test_an_import_takes_an_entry_over_with_nothing_left_of_what_was_asked_of_cas() -> None:
+    asked = replace(ENTRY, issuer="acme", reuse_key=True, allow_staging=True)
+    after = judged(as_imported(asked), ALLOWED, standing=asked, imported=True)
+    assert after == replace(IMPORTED, renew_before=ENTRY.renew_before)

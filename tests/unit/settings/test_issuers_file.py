@@ -133,6 +133,7 @@ def test_the_tables_above_cover_every_key() -> None:
         ("[issuer.own]\ndirectory = 'https://x.example'", "line 1: issuer.own: kind is missing"),
         ("[issuer.own]\nkind = 'acme'", "line 1: issuer.own: directory is missing; only letsencrypt, "),
         ("[issuer.Own]\nkind = 'acme'", "line 1: issuer 'Own': a name must be"),
+        ("[issuer.imported]\nkind = 'acme'", "line 1: issuer 'imported': stands for certificates that knit does not"),
         (f"{ONE}eab_kid = 'x'", "line 1: issuer.own: eab_kid and eab_hmac_file: set both or neither"),
         (f'{ONE}profile = """\nx\n"""', "line 4: profile = "),
         ("issuer = 3", "must describe at least one issuer"),
