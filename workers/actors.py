@@ -189,6 +189,8 @@ class Actors:
         if report.copied:
             # Publications, and removals, have waited for that.
             self.later.send(messages.publish())
+        if report.more:
+            self.later.send(messages.revoke(), delay=NEXT)
 
     def _revoke_if_due(self) -> None:
         """A pass finds it; and what is published may be what a revocation waits for."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
 
 from knit.core import retry
 from knit.core.events import Kind, Severity, Told
@@ -30,6 +33,9 @@ from knit.ports.process import Clock
 from knit.ports.publication import Publication
 from knit.ports.revoking import Copies, Revocations, Revoker, Revokers
 
+LONGEST: Final = timedelta(seconds=45)
+"""A run ends after this, so that a worker can be told to stop; what is left is the next one's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoke:
@@ -49,93 +55,118 @@ class Revoke:
         return bool(self.store.due())
 
     def run(self) -> Revoking:
-        """Do what can be done now about each. Failures are recorded, told and counted, not raised.
+        """Do what can be done now about each, for `LONGEST` or a little more. Failures are recorded, told and counted.
 
         Raises Interrupted when the process is stopping, and Outage or ServerDenied when PostgreSQL or the certificate
         Valkey is away or shuts us out: what is left is found by the next run.
         """
-        found = [self._hold(revocation) for revocation in self.store.due()]
-        return Revoking(
-            copied=sum(one.copied for one in found),
-            revoked=sum(one.revoked for one in found),
-            failed=sum(one.failed for one in found),
-        )
+        return _Run(flow=self, ends=self.clock() + LONGEST).result()
 
-    def _hold(self, revocation: RevocationId) -> Revoking:
-        with self.leases.hold(f"revocation:{revocation}") as lease:
-            one = None if lease is None else self.store.one(revocation)
-            if one is None or not one.due:
-                return Revoking()
-            if one.state is not Revoked.WANTED:
-                self._discard(one)
-                return Revoking()
-            if one.copy is not Copy.WANTED:
-                return self._ask(one)
-            self._copy(one)
-            now = self.store.one(revocation)
-            asked = self._ask(now) if now is not None and now.due else Revoking()
-            return replace(asked, copied=1)
 
-    def _ask(self, now: Revocation) -> Revoking:
-        try:
-            self._revoke(now)
-        except (Busy, Interrupted, LeaseLost, Outage, ServerDenied):
-            raise
-        except (Transient, Misconfigured) as error:
-            self._postpone(now, error)
-            return Revoking(failed=1)
-        except Refused as error:
-            self.store.refuse(now, error=error)
-            self._tell(Kind.REVOCATION_REFUSED, Severity.ERROR, now, error=str(error))
-            return Revoking(failed=1)
-        self._discard(now)
-        return Revoking(revoked=1)
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """`down` are directories that could not be asked, each with the error: nobody is asked twice in vain in one run."""
+
+    flow: Revoke
+    ends: datetime
+    copied: int = 0
+    revoked: int = 0
+    failed: int = 0
+    down: dict[str, Transient] = field(default_factory=dict)
+
+    def result(self) -> Revoking:
+        """Copies first, of all: what is to be published or removed waits for them, and for no CA."""
+        due = self.flow.store.due()
+        for revocation in due:
+            self._hold(revocation, self._copy)
+        for revocation in due:
+            if self.flow.clock() >= self.ends:
+                return self._so_far(more=True)
+            self._hold(revocation, self._ask)
+        return self._so_far(more=False)
+
+    def _so_far(self, *, more: bool) -> Revoking:
+        return Revoking(copied=self.copied, revoked=self.revoked, failed=self.failed, more=more)
+
+    def _hold(self, revocation: RevocationId, act: Callable[[Revocation], None]) -> None:
+        """Nobody else is at it meanwhile."""
+        with self.flow.leases.hold(f"revocation:{revocation}") as lease:
+            one = None if lease is None else self.flow.store.one(revocation)
+            if one is not None and one.due:
+                act(one)
 
     def _copy(self, one: Revocation) -> None:
         """Before anything takes its place. What is there and is another certificate is none of this one's."""
+        if one.state is not Revoked.WANTED or one.copy is not Copy.WANTED:
+            return
         from knit.core import x509  # Few runs look into a certificate.
 
-        raw = self.publication.live([one.valkey_key]).get(one.valkey_key)
+        self.copied += 1
+        raw = self.flow.publication.live([one.valkey_key]).get(one.valkey_key)
         leaf = fingerprint = None
         if raw is not None:
             with suppress(BundleMismatch):
                 chain = Value.from_wire(raw).fullchain
                 leaf, fingerprint = x509.leaf(chain), x509.certificate_sha256(chain)
         if raw is None or leaf is None or leaf.serial != one.serial:
-            self.store.copied(one, Copy.NONE, fingerprint=None, spki_sha256=None)
+            self.flow.store.copied(one, Copy.NONE, fingerprint=None, spki_sha256=None)
             return
-        self.copies.put(one.id, raw, one.not_after)
-        self.store.copied(one, Copy.KEPT, fingerprint=fingerprint, spki_sha256=leaf.spki_sha256)
+        self.flow.copies.put(one.id, raw, one.not_after)
+        self.flow.store.copied(one, Copy.KEPT, fingerprint=fingerprint, spki_sha256=leaf.spki_sha256)
+
+    def _ask(self, one: Revocation) -> None:
+        """One that is over has a copy to be removed."""
+        if one.state is not Revoked.WANTED:
+            self._discard(one)
+            return
+        try:
+            self._revoke(one)
+        except (Busy, Interrupted, LeaseLost, Outage, ServerDenied):
+            raise
+        except (Transient, Misconfigured) as error:
+            self._postpone(one, error)
+        except Refused as error:
+            self.failed += 1
+            self.flow.store.refuse(one, error=error)
+            self._tell(Kind.REVOCATION_REFUSED, Severity.ERROR, one, error=str(error))
 
     def _revoke(self, one: Revocation) -> None:
+        if one.directory in self.down:
+            raise self.down[one.directory]
         revoker = self._revoker(one)
         bundle = None if revoker.by_serial else self._bundle(one)
         at = revoker.revoke(one.serial, one.reason, bundle)
-        self.store.revoked(one, at)
+        self.flow.store.revoked(one, at)
+        self.revoked += 1
         self._tell(Kind.CERTIFICATE_REVOKED, Severity.NOTICE, one)
+        self._discard(one)
 
     def _revoker(self, one: Revocation) -> Revoker:
-        terms = self.rules.at(one.directory, one.issuer)
+        terms = self.flow.rules.at(one.directory, one.issuer)
         if terms is None:
             raise Misconfigured(f"no issuer here has the directory {one.directory}")
-        return self.revokers.revoker(terms.name)
+        return self.flow.revokers.revoker(terms.name)
 
     def _bundle(self, one: Revocation) -> Bundle:
-        raw = self.copies.get(one.id) if one.copy is Copy.KEPT else None
+        raw = self.flow.copies.get(one.id) if one.copy is Copy.KEPT else None
         if raw is None:
             raise Refused(NO_COPY)
         return Value.from_wire(raw).bundle
 
     def _postpone(self, one: Revocation, error: Transient | Misconfigured) -> None:
-        asked = error.retry_at if isinstance(error, Transient) else None
-        at = retry.next_try(one.cert_id, one.tries + 1, self.clock(), asked)
-        self.store.postpone(one, error=error, retry_at=at)
+        """At a CA that cannot be asked now, the others of this run wait with it."""
+        self.failed += 1
+        asked = None
+        if isinstance(error, Transient):
+            self.down[one.directory], asked = error, error.retry_at
+        at = retry.next_try(one.cert_id, one.tries + 1, self.flow.clock(), asked)
+        self.flow.store.postpone(one, error=error, retry_at=at)
         self._tell(Kind.REVOCATION_FAILED, Severity.ERROR, one, error=str(error), next_try=at)
 
     def _discard(self, one: Revocation) -> None:
-        self.copies.discard(one.id)
-        self.store.discarded(one)
+        self.flow.copies.discard(one.id)
+        self.flow.store.discarded(one)
 
     def _tell(self, kind: Kind, severity: Severity, one: Revocation, **more: object) -> None:
         detail = {"names": one.names_key, "serial": one.serial, "issuer": one.issuer, "reason": one.reason, **more}
-        self.tell(Told(kind=kind, severity=severity, cert_id=one.cert_id, detail=detail))
+        self.flow.tell(Told(kind=kind, severity=severity, cert_id=one.cert_id, detail=detail))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from contextlib import closing
@@ -15,6 +16,7 @@ from knit.core.model.certificate import CertId
 from knit.core.model.revocation import Revocation, Revoked
 from knit.core.revocation import Wish, course
 from knit.errors import Refused
+from knit.flows.revoke import LONGEST
 from knit.store.database import Database
 from knit.store.revocations.revocations import Revocations
 from rig.scripted_ca.client import ScriptedCA
@@ -128,11 +130,32 @@ def test_what_is_published_meanwhile_waits_until_the_old_one_is_copied(stage: St
         assert [one[:2] for one in states(stage, cert_id)] == [("wanted", "kept")]
         assert flows.publish.everything().published == (cert_id,)
         flows.revoke.run()
+        whole_way(flows, cert_id)
     assert states(stage, cert_id) == [("revoked", "none", 0)]
     counted = ca_of(stage).counts()["names"][name]
     assert (counted["revoked"], counted["finalized"]) == (1, 2), "what was under way is what takes its place"
     ((serial,),) = stage.sql("select serial from knit_issued where cert_id = %s", cert_id)
     assert serial != asked.serial
+
+
+def test_a_ca_that_is_down_is_asked_once_for_all_of_a_run_and_holds_up_no_copy(stage: Stage) -> None:
+    certificates = issued(stage, 3)
+    for cert_id in certificates:
+        ask(stage, cert_id, "keyCompromise", replace=False)
+    ca_of(stage).fault("revokeCert", status=503, times=0, headers={"Retry-After": "600"})
+    with stage.process(Life()) as flows:
+        report = flows.revoke.run()
+    assert (report.copied, report.revoked, report.failed) == (3, 0, 3)
+    assert ca_of(stage).counts()["requests"]["revokeCert"] == 1
+    assert [states(stage, cert_id) for cert_id in certificates] == [[("wanted", "kept", 1)]] * 3
+    ca_of(stage).clear_faults()
+    stage.sql("update knit_revocations set next_try_at = now()")
+    with stage.process(Life()) as flows:
+        begins = datetime.now(UTC)
+        slow = iter([begins, begins, begins + LONGEST])
+        report = dataclasses.replace(flows.revoke, clock=lambda: next(slow)).run()
+        assert (report.revoked, report.more) == (1, True), "a worker can be told to stop"
+        assert flows.revoke.run().revoked == 2
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,12 @@ class Polled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoking:
-    """How many certificates were copied, were revoked, and could not be, be it for now."""
+    """How many certificates were copied, were revoked, and could not be, be it for now. `more`: others wait."""
 
     copied: int = 0
     revoked: int = 0
     failed: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
