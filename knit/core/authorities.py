@@ -54,6 +54,8 @@ def intermediate(
     above = parent.chain
     if not above.begins <= now < above.ends:
         raise Misconfigured("the CA above is not valid now")
+    if above.limits_subjects:
+        raise Misconfigured("the CA above limits the subjects of those below it (name constraints)")
     wanted = tuple(permitted) or _inherited(above)
     for tree in wanted:
         if not all(limit.covers(tree) for limit in above.limits):

@@ -6,16 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from knit.core.chain import LARGEST_RSA_BITS, fingerprint, issued_by
 from knit.core.constraints import Subtrees
 from knit.errors import Misconfigured
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 IssuingKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -80,9 +83,21 @@ class Chain:
         return tuple(found for one in self.certificates if (found := constraints(one)) is not None)
 
     @property
+    def limits_subjects(self) -> bool:
+        """Whether name constraints are about subjects: then the empty one alone is within all of them."""
+        found = [limit for one in self.certificates if (limit := _extension(one, x509.NameConstraints)) is not None]
+        trees = [tree for one in found for tree in (*(one.permitted_subtrees or ()), *(one.excluded_subtrees or ()))]
+        return any(isinstance(tree, x509.DirectoryName) for tree in trees)
+
+    @property
+    def signs_clients(self) -> bool:
+        """Whether its certificates may say who a client is."""
+        return all(_allows(one, ExtendedKeyUsageOID.CLIENT_AUTH) for one in self.certificates)
+
+    @property
     def signs_lists(self) -> bool:
         """Whether the issuing certificate allows to sign lists of revoked certificates."""
-        usage = _usage(self.issuing)
+        usage = _extension(self.issuing, x509.KeyUsage)
         return usage is None or usage.crl_sign
 
     def _check(self) -> None:
@@ -142,9 +157,8 @@ def private_key(pem: bytes, passphrase: bytes | None) -> IssuingKey:
 
 def constraints(certificate: x509.Certificate) -> Subtrees | None:
     """For which DNS names it may issue; None when it does not say. Raises ValueError."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
+    found = _extension(certificate, x509.NameConstraints)
+    if found is None:
         return None
     permitted, excluded = _trees(found.permitted_subtrees), _trees(found.excluded_subtrees)
     return Subtrees(
@@ -159,22 +173,27 @@ def _trees(found: Sequence[x509.GeneralName] | None) -> tuple[str, ...]:
 def _check_issues(certificate: x509.Certificate, below: int) -> None:
     """That it may issue, with so many other CA certificates below it."""
     name = _name(certificate)
-    try:
-        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        basic = x509.BasicConstraints(ca=False, path_length=None)
-    if not basic.ca:
+    basic = _extension(certificate, x509.BasicConstraints)
+    if basic is None or not basic.ca:
         raise Misconfigured(f"{name} is no CA certificate")
     if basic.path_length is not None and basic.path_length < below:
         raise Misconfigured(f"{name} allows no more than {basic.path_length} CA certificates below it")
-    usage = _usage(certificate)
+    usage = _extension(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         raise Misconfigured(f"{name} may not sign certificates (key usage)")
+    if not _allows(certificate, ExtendedKeyUsageOID.SERVER_AUTH):
+        raise Misconfigured(f"{name} may not vouch for servers (extended key usage)")
 
 
-def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+def _allows(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> bool:
+    """Whether what is below it may serve this purpose: clients take its extended key usage for a limit."""
+    found = _extension(certificate, x509.ExtendedKeyUsage)
+    return found is None or purpose in found or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in found
+
+
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
 

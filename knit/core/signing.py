@@ -67,7 +67,7 @@ def leaf(
     """The certificate for the key of this request, PEM. Nothing else of the request is read."""
     request = x509.load_der_x509_csr(csr_der)
     key, issuer = request.public_key(), authority.chain.issuing
-    subject = _subject(plan.names)
+    subject = x509.Name([]) if authority.chain.limits_subjects else _subject(plan.names)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

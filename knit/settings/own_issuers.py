@@ -51,6 +51,9 @@ def own_ca(file: Document, terms: Terms, values: Mapping[str, Any]) -> OwnCa:
     if values["passphrase_file"] is not None:
         passphrase = _read(file, name, "passphrase_file", values).rstrip(b"\r\n")
     chain, key = _chain(file, name, values), _read(file, name, "key_file", values)
+    if values["client_auth"] and not chain.signs_clients:
+        why = "its certificates may not vouch for clients (extended key usage)"
+        raise file.wrong(("issuer", name, "client_auth"), f"client_auth = true: {why}")
     try:
         authority = Authority.of(chain, key, passphrase)
     except Misconfigured as error:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +180,67 @@ def test_an_intermediate_has_the_limits_of_the_ca_above_it_and_no_others_below_i
         authorities.intermediate(ISSUING, "w", key, 7, now=NOW, lifetime=DAY)
     with pytest.raises(Misconfigured, match="not valid now"):
         authorities.intermediate(ROOT, "w", key, 7, now=NOW + 101 * DAY, lifetime=DAY)
+
+
+def below_root(*extensions: x509.ExtensionType) -> Authority:
+    """An intermediate of somebody else's making."""
+    key, root = authorities.new_key(KeyType.EC256), ROOT.chain.issuing
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject("Theirs", organization="Acme"))
+        .issuer_name(root.subject)
+        .public_key(key.public_key())
+        .serial_number(new_serial())
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + 90 * DAY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(signing.ca_usage(), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(signing.issuer_identifier(root), critical=False)
+    )
+    for one in extensions:
+        builder = builder.add_extension(one, critical=isinstance(one, x509.NameConstraints))
+    made = builder.sign(ROOT.key, hashes.SHA256())
+    return Authority(Chain.of(pem(made) + pem(root)), key)
+
+
+def subject(common_name: str, organization: str | None = None) -> x509.Name:
+    parts = {NameOID.ORGANIZATION_NAME: organization, NameOID.COMMON_NAME: common_name}
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts.items() if text is not None])
+
+
+SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def test_what_clients_let_a_ca_vouch_for_is_no_more_than_its_extended_key_usage(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"'CN=Theirs,O=Acme' may not vouch for servers \(extended key usage\)"):
+        below_root(x509.ExtendedKeyUsage([CLIENT]))
+    for purposes, clients in (((SERVER,), False), ((SERVER, CLIENT), True)):
+        authority = below_root(x509.ExtendedKeyUsage(purposes))
+        assert authority.chain.signs_clients is clients
+        chain = issued(authority, client_auth=True)
+        assert verify(tmp_path, chain, "-purpose", "sslserver") == "full.pem: OK\n"
+        assert (verify(tmp_path, chain, "-purpose", "sslclient") == "full.pem: OK\n") is clients
+    assert ISSUING.chain.signs_clients
+
+
+@pytest.mark.parametrize("limit", ["permitted", "excluded"])
+def test_where_name_constraints_are_about_subjects_the_subject_is_empty(tmp_path: Path, limit: str) -> None:
+    acme = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme")]))
+    first = x509.DirectoryName(subject(NAMES[0]))
+    found = x509.NameConstraints([acme], None) if limit == "permitted" else x509.NameConstraints(None, [first])
+    authority = below_root(found)
+    assert verify(tmp_path, issued(authority)) == "full.pem: OK\n"
+    assert not x509.load_pem_x509_certificate(issued(authority)).subject
+    assert x509.load_pem_x509_certificate(issued()).subject
+
+
+def test_no_ca_is_made_below_one_that_limits_subjects() -> None:
+    acme = x509.DirectoryName(subject("Acme"))
+    limited = authorities.root("L", authorities.new_key(KeyType.EC256), 1, now=NOW, lifetime=DAY).key
+    parent = below_root(x509.NameConstraints([acme], None))
+    with pytest.raises(Misconfigured, match="limits the subjects of those below it"):
+        authorities.intermediate(parent, "w", limited, 7, now=NOW, lifetime=DAY)
 
 
 def test_a_list_of_revoked_certificates_counts_with_openssl(tmp_path: Path) -> None:

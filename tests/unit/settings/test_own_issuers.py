@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from knit.app import own_ca
 from knit.core.model.certificate import KeyType
@@ -17,6 +20,7 @@ from knit.settings.central import Central, Worker
 from knit.settings.checked import checked
 from knit.settings.environment import Environment
 from knit.settings.own_issuers import OwnCa, SelfSigned
+from tests.unit.core.test_signing import below_root, pem
 
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}
 WISH = own_ca.Wish(
@@ -108,6 +112,20 @@ def test_commands_read_the_certificate_and_only_processes_that_issue_the_key(hom
     assert checked(environment(text)).error == told, "`knit config check` says it"
     with pytest.raises(Misconfigured, match=r"line 3: cert_file = .*: cannot be read"):
         Central.read(environment(home.table().replace("ca.pem", "gone.pem")))
+
+
+def test_a_ca_that_may_not_vouch_for_clients_is_not_told_to(home: Home, tmp_path: Path) -> None:
+    servers = below_root(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
+    cert, key = tmp_path / "their.pem", tmp_path / "their.key"
+    cert.write_bytes(b"".join(map(pem, servers.chain.certificates)))
+    how = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.write_bytes(servers.key.private_bytes(serialization.Encoding.PEM, *how))
+    for more, said in (("", None), ("client_auth = true\n", "line 5: client_auth = true: its certificates may not")):
+        text = home.table(more).replace(str(home.made.cert_file), str(cert)).replace(str(home.made.key_file), str(key))
+        if said is None:
+            assert isinstance(read(text), OwnCa)
+        else:
+            assert said in refused(text)
 
 
 def test_a_key_that_does_not_fit_stops_the_process_with_its_line(home: Home, tmp_path: Path) -> None:
