@@ -31,7 +31,7 @@ def killed_while_the_ca_validates(scene: Scene) -> None:
     assert len(scene.servers.dns.txt(FQDN)) == len(FOREIGN) + 1
     assert scene.sql("select count(*) from knit_challenges where removed_at is null")[0][0] == 1
     live = "select count(*) from knit_leases_live where name like 'cert:%'"
-    wait_until(lambda: scene.sql(live)[0][0] == 0, "the dead worker's lease has run out", seconds=30)
+    wait_until(lambda: scene.sql(live)[0][0] == 0, "the dead worker's lease has run out", seconds=20)
 
 
 @pytest.mark.parametrize(

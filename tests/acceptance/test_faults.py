@@ -147,7 +147,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(script
     name = f"slow.{ZONE}"
     scripted.insert([name])
     ca = scripted.scripted
-    ca.fault("finalize", act="drip", when="after", seconds=20)
+    ca.fault("finalize", act="drip", when="after", seconds=5)
     scripted.knit.start("scheduler", KNIT_RENEW_INTERVAL=TICK)
     hasty.worker(scripted.knit, "control")
     sleeper = hasty.worker(scripted.knit, "renew")
