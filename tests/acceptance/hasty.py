@@ -1,7 +1,8 @@
 """Workers that differ from the Procfile's in one thing, so that a test need not wait for minutes.
 
 `dramatiq tests.acceptance.hasty:short_leases` frees a dead worker's certificates after 6 seconds instead of 25;
-`dramatiq tests.acceptance.hasty:three_of_each` also sends every message three times.
+`dramatiq tests.acceptance.hasty:three_of_each` also sends every message three times. `impatient` is a `knit` that soon
+believes that nobody is there.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from typing import Any
 
 import dramatiq
 
+from knit import cli
+from knit.cli import progress
 from knit.queue.base import Queue
 from knit.store.leases.leases import Leases
-from rig.installation import Installation
+from rig import forks
+from rig.installation import Installation, Result
 from rig.process import Process, wait_until
 from tests.acceptance.scene import Scene
 from workers import main
 
-LIFETIME = 6.0
+LIFETIME, GRACE = 6.0, 2.0
 """Seconds."""
 
 
@@ -42,6 +46,20 @@ def three_of_each() -> None:
     whole: Any = Queue
     whole.send = thrice
     short_leases()
+
+
+def impatient() -> None:
+    """`knit`, which believes after 2 seconds instead of 15 that nobody is there."""
+    assert progress.GRACE > GRACE
+    vars(progress)["GRACE"] = GRACE
+    cli.main()
+
+
+def knit(installation: Installation, *words: str, **env: str) -> Result:
+    """Run an impatient `knit` to its end."""
+    environment = installation.environment(**env)
+    done = forks.run(impatient, ["knit", *words], environment=environment, directory=installation.home, seconds=120)
+    return Result(code=done.code, out=done.out, err=done.err)
 
 
 def worker(knit: Installation, queue: str, *, setup: str = "short_leases", threads: int = 8) -> Process:
