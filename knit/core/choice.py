@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from knit.core.model.attempt import Attempt, Step
 from knit.core.model.certificate import CertSpec, Issued
 from knit.core.model.decision import Rules
 from knit.core.model.issuer import Terms
 
 FORGIVEN = timedelta(hours=1)
 """An issuer that was found down so long ago is tried like any other: the next ladder's step is longer."""
+
+CLOCKS_APART = timedelta(hours=1)
+"""A CA's clock may be slow, or late with what it was sent in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,13 @@ def another(wanted: Sequence[Terms], standings: Mapping[str, Standing], director
     """Whether the next try can be made elsewhere than at this directory, which has just been found down."""
     others = [terms for terms in wanted if terms.directory != directory]
     return any(not _waits(terms, standings, now) and not _down(terms, standings, now) for terms in others)
+
+
+def over_at(attempt: Attempt) -> datetime | None:
+    """When the order of an attempt, which may have been finalized, cannot be any more; None for any other attempt."""
+    if attempt.step is not Step.FINALIZING or attempt.order_expires is None:
+        return None
+    return attempt.order_expires + CLOCKS_APART
 
 
 def _at(terms: Terms, standings: Mapping[str, Standing]) -> Standing:

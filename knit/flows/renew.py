@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from knit.core import imported, issuers, renewal, x509
-from knit.core.model.attempt import BEFORE_FINALIZE, Outcome, Skipped
+from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Outcome, Skipped
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Due, Known, Reason
 from knit.core.model.issuer import Terms
@@ -161,12 +161,12 @@ class Looked:
             self.ports.holding.looked(self.cert_id, self.ports.rules, verdict)
             return Skipped(cert_id=self.cert_id, reason=verdict.reason, until=verdict.until)
         renewing, attempt = self._renewing(spec), self.known.state.attempt
-        if attempt is not None and attempt.step not in BEFORE_FINALIZE:
+        if attempt is not None and attempt.step not in BEFORE_FINALIZE and not renewing.may_leave(attempt):
             return renewing.resume(attempt)
         return self._order(renewing, verdict.reason)
 
     def _order(self, renewing: Renewing, reason: Reason) -> Outcome:
-        """At the issuer whose turn it is: what another's open attempt has ordered cannot have become a certificate."""
+        """At the issuer whose turn it is: what another's open attempt has ordered cannot become a certificate."""
         spec, attempt = renewing.spec, self.known.state.attempt
         try:
             terms = renewing.choose()
@@ -175,9 +175,15 @@ class Looked:
         if why := self._refusal(terms):
             return Skipped(cert_id=self.cert_id, reason=why, busy=True)
         goes_on = attempt is not None and attempt.directory == terms.directory
+        if attempt is not None and goes_on and attempt.step not in BEFORE_FINALIZE:
+            return renewing.resume(attempt)
         # First: of those that wait for a CA's pause to end one tries, and that is none without room.
         no_room = None if attempt is not None and goes_on and attempt.admitted else renewing.without_room(terms)
-        stopped = no_room or self.ports.limits.pause(spec, terms, self.lease) or self._unpublishable(renewing)
+        stopped = (
+            no_room
+            or self.ports.limits.pause(spec, terms, self.lease)
+            or self._unpublishable(renewing, attempt if goes_on else None)
+        )
         if stopped is not None:
             return stopped
         renewing.check_newest(attempt)
@@ -188,12 +194,11 @@ class Looked:
             self.ports.leave(self.lease, attempt, why)
         return renewing.begin(reason, terms)
 
-    def _unpublishable(self, renewing: Renewing) -> Outcome | None:
+    def _unpublishable(self, renewing: Renewing, attempt: Attempt | None) -> Outcome | None:
         """Nothing is ordered that could not be recorded and published afterwards.
 
         Raises ForeignValkey and ServerDenied: what a whole server refuses is no failure of this certificate.
         """
-        attempt = self.known.state.attempt
         if attempt is not None and attempt.order_url is not None:
             return None
         self.ports.store.check_rights()

@@ -285,11 +285,23 @@ class Renewing:
             self.ports.store.postpone(self.lease, attempt, error=error, retry_at=self.ports.clock())
             raise
         except (Transient, BundleMismatch) as error:
-            return self._postpone(attempt, error, self._next_try(attempt, error))
+            found = self._for_good(attempt, error)
+            return self._postpone(attempt, found, self._next_try(attempt, found))
         except OrderLost as error:
             return self._start_over(attempt, error)
         except (Refused, Misconfigured) as error:
             return self._give_up(attempt, error, self._after_a_failure())
+
+    def may_leave(self, attempt: Attempt) -> bool:
+        """Whether another issuer may be asked though the order of this attempt may have been finalized."""
+        over_at = choice.over_at(attempt)
+        return over_at is not None and over_at <= self.ports.clock() and len(self._wanted()) > 1
+
+    def _for_good(self, attempt: Attempt, error: Transient | BundleMismatch) -> Transient | BundleMismatch:
+        """A CA that does not give what it may have issued is down, for us, once nothing can come of the order."""
+        if not isinstance(error, OrderKept) or not self.may_leave(attempt):
+            return error
+        return IssuerDown(f"{error}; the order has run out: another issuer may be asked", retry_at=error.retry_at)
 
     def _next_try(self, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
         """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
@@ -298,19 +310,21 @@ class Renewing:
             self.ports.limits.begin_pause(attempt, self.ports.terms(attempt), error)
         failures = known.state.failures + 1
         if isinstance(error, IssuerDown | AccountLimited) and self._may_go_elsewhere(attempt):
-            return retry.next_try(cert_id, failures, clock())
+            return retry.next_try(cert_id, 1, clock())
         if isinstance(error, RateLimited):
             return retry.limited(known.tries + 1, clock(), error.retry_at)
         if isinstance(error, OrderKept | BundleMismatch):
             failures = 1 if attempt.step in BEFORE_FINALIZE else known.tries + 1
         ladder = retry.next_try(cert_id, failures, clock())
         asked = error.retry_at if isinstance(error, Transient) else None
-        return ladder if asked is None else max(ladder, retry.next_try(cert_id, failures, clock(), asked))
+        at = ladder if asked is None else max(ladder, retry.next_try(cert_id, failures, clock(), asked))
+        over_at = choice.over_at(attempt)
+        return min(at, over_at) if over_at is not None and over_at > clock() and len(self._wanted()) > 1 else at
 
     def _may_go_elsewhere(self, attempt: Attempt) -> bool:
         """Whether another issuer can be asked at the next try, however long this one wants to be left alone."""
         wanted = self._wanted()
-        if len(wanted) == 1 or attempt.step not in BEFORE_FINALIZE:
+        if len(wanted) == 1 or not (attempt.step in BEFORE_FINALIZE or self.may_leave(attempt)):
             return False
         return choice.another(wanted, self._standings(wanted), attempt.directory, self.ports.clock())
 

@@ -38,8 +38,11 @@ class Journal(Protocol):
         Such an order is counted. Raises OverBudget, with the refusal noted, when the CA's limits leave no room for it.
         """
 
-    def ordered(self, order_url: str) -> None:
-        """The CA has given this order; nothing has been asked of it yet."""
+    def ordered(self, order_url: str, expires: datetime | None = None) -> None:
+        """The CA has given this order; nothing has been asked of it yet.
+
+        `expires` is when it runs out by the CA's word. Without one, or one that no order has, that is in seven days.
+        """
 
     def presenting(self, record: Record) -> ChallengeId:
         """This TXT value is about to be set. The same value of the same attempt gives the same id."""

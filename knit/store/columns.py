@@ -44,7 +44,7 @@ def _written(found: re.Match[str]) -> str:
         case ["of", table]:
             return ", ".join(f"{table}.{name}" for name in columns)
         case ["of", table, "as", prefix]:
-            return ", ".join(f"{table}.{name} {prefix}{name}" for name in columns)
+            return ",".join(f"{table}.{name} {prefix}{name}" for name in columns)
         case ["set", "given"]:
             return ", ".join(f"{name} = %({name})s" for name in columns)
         case ["set", "from", table, *but]:

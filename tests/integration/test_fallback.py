@@ -121,6 +121,93 @@ def test_while_an_order_of_the_first_may_become_a_certificate_nobody_else_is_ask
     assert two.finalized(name) == (1, 0)
 
 
+def runs_out(two: Two, before: str) -> None:
+    """The order's time was up so long ago."""
+    two.sql("update knit_attempts set order_expires = now() - %s::interval where ended_at is null", before)
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["it answers nothing", "it answers"])
+@pytest.mark.parametrize(("kind", "finalized"), [("finalize", (0, 1)), ("certificate", (1, 1))])
+def test_once_an_order_of_the_first_has_run_out_the_second_is_asked(
+    two: Two, kind: str, finalized: tuple[int, int], answers: bool
+) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault(kind, act="reset", times=0)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        if not answers:
+            away(two.first)
+        for _ in range(4):
+            again(two)
+            assert isinstance(flows.renew.run(cert_id), Failed)
+        runs_out(two, "50 minutes")
+        again(two)
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        assert 0 < seconds_to_the_next_try(two, cert_id) < 600, "when no clock can be so late"
+        assert two.second.counts()["names"].get(name) is None
+        runs_out(two, "61 minutes")
+        two.sql("update knit_attempts set updated_at = now() - interval '61 minutes'")
+        again(two)
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        assert two.second.counts()["names"].get(name) is None, "the first has been asked once more"
+        again(two)
+        whole_way(flows, cert_id)
+    assert two.finalized(name) == finalized
+    assert two.sql("select issuer from knit_issued where cert_id = %s", cert_id) == [("second",)]
+
+
+def test_a_first_that_is_back_after_its_order_has_run_out_gives_what_it_has_issued(two: Two) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault("certificate", act="reset", times=0)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        runs_out(two, "8 days")
+        two.first.clear_faults()
+        again(two)
+        whole_way(flows, cert_id)
+    assert two.finalized(name) == (1, 0)
+
+
+def test_without_a_second_issuer_an_order_that_has_run_out_is_kept(two: Two) -> None:
+    cert_id, name = two.one("first")
+    two.first.fault("certificate", act="reset", times=0)
+    with two.process(Life()) as flows:
+        for _ in range(3):
+            assert isinstance(flows.renew.run(cert_id), Failed)
+            runs_out(two, "8 days")
+            again(two)
+        assert two.sql("select step, error_class from knit_attempts") == [("finalizing", "OrderKept")]
+        two.first.clear_faults()
+        whole_way(flows, cert_id)
+    assert two.finalized(name) == (1, 0)
+
+
+@pytest.mark.parametrize(("days", "noted"), [(3, 3), (30, 30), (4000, 7), (-4, 7)])
+def test_an_order_runs_out_when_the_ca_says_so_unless_no_order_lives_so_long(two: Two, days: int, noted: int) -> None:
+    ((cert_id, _),) = both(two).items()
+    two.first.script(order_life_s=days * 86400)
+    two.first.fault("authz", act="reset", times=0)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+    ((left,),) = two.sql("select extract(epoch from order_expires - now())::float8 / 86400 from knit_attempts")
+    assert abs(left - noted) < 0.01
+
+
+def test_the_second_is_asked_soon_however_often_a_certificate_has_failed(two: Two) -> None:
+    """A day later the first would be tried like any other."""
+    ((cert_id, name),) = both(two).items()
+    two.sql("update knit_schedule set failures = 9")
+    away(two.first)
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        again(two)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert two.finalized(name) == (0, 1)
+
+
 def calls_of_a_fallback(two: Two) -> int:
     """How many calls a process makes that finds the first issuer down, but for what is done once a day."""
     life = Life()
@@ -133,18 +220,23 @@ def calls_of_a_fallback(two: Two) -> int:
 
 
 def first_try(two: Two, cert_id: CertId) -> None:
-    """At the first issuer, which is down after the order has been placed."""
+    """At the first issuer, which is down after the order has been placed; one that may be finalized has run out."""
     with two.process(Life()) as flows:
-        flows.renew.run(cert_id)
+        for _ in range(2):
+            flows.renew.run(cert_id)
+            if two.sql("select id from knit_attempts where cert_id = %s and step <> 'finalizing'", cert_id):
+                break
+            runs_out(two, "8 days")
+            again(two)
     again(two)
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("recovers", [False, True])
+@pytest.mark.parametrize(("down", "recovers"), [("authz", False), ("authz", True), ("finalize", True)])
 def test_a_fallback_that_is_killed_at_any_call_ends_with_one_finalized_order_at_one_of_them(
-    two: Two, recovers: bool
+    two: Two, down: str, recovers: bool
 ) -> None:
-    two.first.fault("authz", act="reset", times=0)
+    two.first.fault(down, act="reset", times=0)
     total = calls_of_a_fallback(two)
     assert total >= 20
     certificates = both(two, 2 * total)

@@ -42,7 +42,7 @@ class Attempt:
 
     `waits_for` is the lock that it met taken when it was last gone on with; `replaces`, the certificate in whose place
     it asks for another (RFC 9773 section 4.1), unless its CA will not have that. `holding`: it has not given back what
-    it may yet cost of the CA's limits.
+    it may yet cost of the CA's limits. `order_expires`: its order cannot be finalized any more after that.
     """
 
     id: AttemptId
@@ -57,6 +57,7 @@ class Attempt:
     profile: str | None
     preferred_chain: str | None = None
     order_url: str | None = None
+    order_expires: datetime | None = None
     spki_sha256: str | None = None
     starts: int = 1
     started_at: datetime

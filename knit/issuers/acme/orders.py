@@ -170,7 +170,7 @@ class Issuance:
     def _ordered(self) -> Order:
         """A new order, journalled before anything is asked of it."""
         order = Order.from_reply(self._new_order(), self.session.hosts)
-        self.journal.ordered(order.url)
+        self.journal.ordered(order.url, order.expires)
         if not self._is_ours(order):
             message = "the CA made an order for other names than were asked for: refused"
             raise Garbled(message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from knit.core.text import clean
@@ -123,6 +124,15 @@ class Order:
         """Why it is invalid, where the CA says so with a problem document."""
         found = Problem.from_json(self.error)
         return found if found.code or found.text else None
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it runs out, where the CA says so."""
+        try:
+            found = datetime.fromisoformat(str(self.fields.get("expires")))
+        except ValueError:
+            return None
+        return found if found.tzinfo is not None else None
 
     @property
     def has_finalize(self) -> bool:

@@ -16,9 +16,11 @@ returning {attempt}
 
 -- name: resume
 -- The only statement that may raise an attempt's epoch: from here on, its former worker writes nothing more. What it
--- has given back it takes again, or is not gone on with: see `begin`.
+-- has given back it takes again, or is not gone on with: see `begin`. An order of which an older knit has not noted when
+-- it runs out has a week from now.
 update knit_attempts a
 set epoch = l.epoch, owner = l.owner, starts = a.starts + 1, retry_at = null, validating = null, holding = true,
+    order_expires = case when a.order_url is not null then coalesce(a.order_expires, now() + interval '7 days') end,
     updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.ended_at is null and a.epoch <= l.epoch and l.name = %(lease)s and l.epoch = %(epoch)s

@@ -41,9 +41,9 @@ class AttemptJournal:
         if not fenced(self._database, self._sql["unreplaced"], self._lease, told)["holding"]:
             self._write("hold")
 
-    def ordered(self, order_url: str) -> None:
-        """The CA has given this order."""
-        self._write("ordered", order_url=order_url)
+    def ordered(self, order_url: str, expires: datetime | None = None) -> None:
+        """The CA has given this order, which runs out then."""
+        self._write("ordered", order_url=order_url, expires=expires)
 
     def presenting(self, record: Record) -> ChallengeId:
         """This TXT value is about to be set."""

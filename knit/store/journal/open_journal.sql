@@ -22,7 +22,11 @@ with over as (
     where mine.id = %(id)s and p.issuer = mine.issuer and p.directory = mine.directory and p.probing = mine.cert_id
 )
 update knit_attempts a
-set step = 'ordered', order_url = %(order_url)s, updated_at = now()
+set step = 'ordered', order_url = %(order_url)s, updated_at = now(),
+    order_expires = case
+        when %(expires)s::timestamptz between now() and now() + interval '90 days' then %(expires)s
+        else now() + interval '7 days'
+    end
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 

@@ -99,7 +99,7 @@ class Notes:
     entries: list[tuple[str, str]] = field(default_factory=list)
     stop_at: str | None = None
 
-    def ordered(self, order_url: str) -> None:
+    def ordered(self, order_url: str, expires: datetime | None = None) -> None:
         self._write("ordered", order_url)
 
     def presenting(self, record: Record) -> ChallengeId:

@@ -40,7 +40,7 @@ class World:
             raise LeaseLost(name)
         self.steps.append(name)
 
-    def ordered(self, order_url: str) -> None:
+    def ordered(self, order_url: str, expires: datetime | None = None) -> None:
         self.step("ordered")
         self.order = order_url
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -115,3 +116,21 @@ def test_no_more_proofs_are_asked_for_than_an_order_can_have_names() -> None:
         else:
             with pytest.raises(Garbled, match="more than"):
                 order.authorizations()
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("2026-12-04T05:06:07Z", datetime(2026, 12, 4, 5, 6, 7, tzinfo=UTC)),
+        ("2026-12-04T05:06:07.123456789+01:00", datetime(2026, 12, 4, 4, 6, 7, 123456, tzinfo=UTC)),
+        ("2026-12-04T05:06:07", None),
+        ("soon", None),
+        ("99999-01-01T00:00:00Z", None),
+        (7, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_an_order_runs_out_when_it_says_so_in_a_way_that_can_be_read(said: object, found: datetime | None) -> None:
+    document = {"status": "pending", "expires": said}
+    assert Order.from_reply(reply(document), CA, "https://ca.example/order/1").expires == found
