@@ -22,8 +22,8 @@ from knit.flows.room import Room, Wanted, model_of
 class Paces(Protocol):
     """What is asked of PostgreSQL only where something is due for another reason than time."""
 
-    def pace(self, reasons: Iterable[str]) -> Pace:
-        """How many orders were begun for one of these reasons in the last hour, or in place of lost ones."""
+    def pace(self, reasons: Iterable[str], at: datetime) -> Pace:
+        """How many orders were begun for one of these reasons in the hour before, or in place of lost ones."""
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
         """These, whatever their schedule says."""
@@ -99,7 +99,7 @@ class Deciding:
         """A lost Valkey, or another directory, must not order everything at once."""
         if not massed:
             return {}
-        released = brake.released(massed, self.store.pace(sorted(MASSED)))
+        released = brake.released(massed, self.store.pace(sorted(MASSED), now))
         return {
             one.cert_id: replace(
                 found[one.cert_id],

@@ -90,7 +90,7 @@ class Planning:
         return Plan(
             at=at,
             verdicts=verdicts,
-            resting=[one for one in self.store.resting() if one.cert_id not in looked_at],
+            resting=[one for one in self.store.resting(at) if one.cert_id not in looked_at],
             unread=sorted(unread),
             taken_over=sorted(taken_over),
             orphans=self.store.orphaned_leftovers(),

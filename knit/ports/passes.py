@@ -59,14 +59,14 @@ class Passes(Protocol):
     def occupied(self, keys: Iterable[str]) -> Mapping[str, Holder]:
         """Which enabled certificate, be it left out or not, counts as published under each of these keys."""
 
-    def pace(self, reasons: Iterable[str]) -> Pace:
-        """How many orders were begun for one of these reasons in the last hour, or in place of lost ones; of all."""
+    def pace(self, reasons: Iterable[str], at: datetime) -> Pace:
+        """How many orders were begun for one of these reasons in the hour before, or in place of lost ones; of all."""
 
     def unread(self) -> Sequence[CertId]:
         """Rows of enabled certificates that are new, or were changed, and that no pass has read since."""
 
-    def resting(self) -> Sequence[Resting]:
-        """All enabled certificates, and when each is looked at again."""
+    def resting(self, at: datetime) -> Sequence[Resting]:
+        """All enabled certificates, and when each is looked at again, as it is at this time."""
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
         """These, whatever their schedule says; without those that somebody is working on."""

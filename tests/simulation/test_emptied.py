@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -96,3 +96,16 @@ def test_a_persons_word_lets_all_of_them_go(server: str, valkey: Any) -> None:
         made.sql("insert into knit_marks values ('mass renewal confirmed', now())")
         assert len(made.plan(now).of(Act.RENEW)) == MANY
         assert len(made.passed(now).renew) == MANY
+
+
+@pytest.mark.timeout(300)
+def test_a_plan_for_another_time_counts_the_hour_and_the_word_of_that_time(server: str, valkey: Any) -> None:
+    with world(server, valkey) as made:
+        published(made)
+        now = datetime.now(UTC)
+        renewed(made, made.passed(now).renew)
+        assert made.plan(now).of(Act.RENEW) == []
+        assert len(made.plan(now + timedelta(minutes=61)).of(Act.RENEW)) == IN_AN_HOUR
+        made.sql("insert into knit_marks values ('mass renewal confirmed', now())")
+        assert len(made.plan(now + timedelta(hours=23)).of(Act.RENEW)) == MANY - IN_AN_HOUR
+        assert len(made.plan(now + timedelta(hours=25)).of(Act.RENEW)) == IN_AN_HOUR

@@ -173,7 +173,7 @@ class Year:
         for row in rows:
             self._look(row, row.look_at)
 
-    def pace(self, reasons: Iterable[str]) -> Pace:
+    def pace(self, reasons: Iterable[str], at: datetime) -> Pace:
         raise AssertionError("nothing is due for another reason than time")
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:

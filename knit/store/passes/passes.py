@@ -80,9 +80,9 @@ class Passes:
         rows = self._database.rows(self._sql["published_hashes"])
         return {row["valkey_key"]: (row["sha256"], row["generation"], row["not_after"]) for row in rows}
 
-    def pace(self, reasons: Iterable[str]) -> Pace:
+    def pace(self, reasons: Iterable[str], at: datetime) -> Pace:
         """See the port."""
-        asked = {"reasons": list(reasons), "confirmed": CONFIRMED, "mark": CONFIRMATION}
+        asked = {"reasons": list(reasons), "confirmed": CONFIRMED, "mark": CONFIRMATION, "at": at}
         (row,) = self._database.rows(self._sql["pace"], asked)
         return Pace(**row)
 
@@ -90,9 +90,9 @@ class Passes:
         """See the port."""
         return tuple(CertId(row["id"]) for row in self._database.rows(self._sql["unread"]))
 
-    def resting(self) -> Sequence[Resting]:
+    def resting(self, at: datetime) -> Sequence[Resting]:
         """See the port."""
-        return tuple(Resting(**row) for row in self._database.rows(self._sql["resting"]))
+        return tuple(Resting(**row) for row in self._database.rows(self._sql["resting"], {"at": at}))
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterator[Candidate]:
         """See the port."""

@@ -99,12 +99,12 @@ select (select count(*) from knit_certs where enabled) as enabled,
        (
            select count(distinct cert_id)
            from knit_attempts
-           where started_at > now() - interval '1 hour' and reason = any(%(reasons)s)
+           where started_at > %(at)s - interval '1 hour' and reason = any(%(reasons)s)
        ) + (
-           select count(*) from knit_attempts where error_class = 'OrderLost' and ended_at > now() - interval '1 hour'
+           select count(*) from knit_attempts where error_class = 'OrderLost' and ended_at > %(at)s - interval '1 hour'
        ) as begun,
        exists (
-           select 1 from knit_marks where name = %(mark)s and done_at > now() - %(confirmed)s::interval
+           select 1 from knit_marks where name = %(mark)s and done_at > %(at)s - %(confirmed)s::interval
        ) as confirmed
 
 -- name: candidates
@@ -157,7 +157,7 @@ select id from knit_certs where seen is distinct from wanted and enabled order b
 
 -- name: resting
 select c.id as cert_id, c.names_key, nullif(greatest(s.check_at, s.retry_at), '-infinity') as until,
-       coalesce(case when s.check_at > now() then s.no_room end, c.last_error) as why
+       coalesce(case when s.check_at > %(at)s then s.no_room end, c.last_error) as why
 from knit_certs c
 left join knit_schedule s on s.cert_id = c.id
 where c.enabled and c.names_key is not null

@@ -41,7 +41,7 @@ class Full:
     def waiting(self) -> Sequence[CertId]:
         return ()
 
-    def pace(self, reasons: Iterable[str]) -> Pace:
+    def pace(self, reasons: Iterable[str], at: datetime) -> Pace:
         return Pace(enabled=1, begun=0)
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
