@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from knit.core import domains
 from knit.core.limits import Limit, Model, Rate
 from knit.core.model.certificate import Issued
-from knit.core.model.decision import CertState
+from knit.core.model.decision import CertState, Wait
 from knit.core.names import key_of
 
 WAITS, URGENT, SLOW = 0.8, 1.0, 0.5
@@ -145,6 +145,11 @@ def rounded(at: datetime, now: datetime) -> datetime:
     if at - now <= TOGETHER:
         return at
     return now + TOGETHER * -((now - at) // TOGETHER)
+
+
+def as_before(found: Wait, before: Wait) -> bool:
+    """Whether a wait for room is the one that is known, as near as it matters: each is looked at when it is over."""
+    return found.reason == before.reason and abs(found.until - before.until) <= TOGETHER
 
 
 def look_again(at: datetime, ends: datetime, now: datetime) -> datetime:

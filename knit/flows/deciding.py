@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -31,18 +31,20 @@ class Paces(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deciding:
-    """The flow with its ports. It changes nothing."""
+    """The flow with its ports. It changes nothing. `refused` says why an issuer issues nothing here, by its name."""
 
     store: Paces
     room: Room
     rules: Rules
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def verdicts(self, candidates: Iterable[Candidate | Newcomer], now: datetime) -> Sequence[Verdict]:
-        """One for each, the most urgent first; others that wait for room are among them when the queue has changed."""
+        """One for each of ours, the most urgent first; and for each that waits for room, where that has changed."""
         wanted: dict[CertId, Wanted] = {}
         massed: list[Massed] = []
         counting = self._counting()
-        found = {one.cert_id: self._verdict(one, counting, wanted, massed, now) for one in candidates}
+        ours = filter(self._ours, candidates)
+        found = {one.cert_id: self._verdict(one, counting, wanted, massed, now) for one in ours}
         found |= self._held_back(found, massed, now)
         asking = {
             cert_id: wanted[cert_id] for cert_id, one in found.items() if one.act is Act.RENEW and cert_id in wanted
@@ -114,11 +116,17 @@ class Deciding:
     def _over_budget(
         self, found: Mapping[CertId, Verdict], asking: Mapping[CertId, Wanted], now: datetime
     ) -> Mapping[CertId, Verdict]:
-        """Those that wait: and where there are any, all that waited before, so that each has its turn."""
+        """Those that wait; and where there are any, those that waited for the same before, so that each has its turn.
+
+        Of these only what goes now, or waits for something else from now on.
+        """
         turns = self.room.turns(asking.values(), now)
         if all(turn.at <= now for turn in turns.values()):
             return {cert_id: replace(found[cert_id], costs=turns[cert_id].ask.costs) for cert_id in turns}
-        waited = [one for one in self.store.candidates_of(self.room.store.waiting()) if one.cert_id not in found]
+        short = {budget.said(turn.limit) for turn in turns.values() if turn.at > now and turn.limit is not None}
+        waits = self.room.store.waiting(now, short)
+        others = [cert_id for cert_id in waits if cert_id not in found]
+        waited = list(filter(self._ours, self.store.candidates_of(others)))
         if not waited:
             return {cert_id: _seated(found[cert_id], turn, now) for cert_id, turn in turns.items()}
         more: dict[CertId, Wanted] = {}
@@ -128,7 +136,19 @@ class Deciding:
         every = {**asking, **{cert_id: more[cert_id] for cert_id in more if before[cert_id].act is Act.RENEW}}
         turns = self.room.turns(every.values(), now)
         known = {**before, **found}
-        return {cert_id: _seated(known[cert_id], turn, now) for cert_id, turn in turns.items()}
+        seated = {cert_id: _seated(known[cert_id], turn, now) for cert_id, turn in turns.items()}
+        return {
+            cert_id: one
+            for cert_id, one in seated.items()
+            if cert_id in found or one.wait is None or not budget.as_before(one.wait, waits[cert_id])
+        }
+
+    def _ours(self, one: Candidate | Newcomer) -> bool:
+        """Whether it is for this process to issue: the first of its issuers is none of those that are refused here."""
+        if not self.refused:
+            return True
+        wanted = self.rules.terms_named(one.issuer if isinstance(one, Newcomer) else one.spec.issuer)
+        return not wanted or wanted[0].name not in self.refused
 
     def _counting(self) -> Callable[[str], tuple[Terms, ...]]:
         """The issuers that a row names, unless one of them counts nothing: then there is always room."""
@@ -163,12 +183,6 @@ def _imported(one: Candidate | Newcomer, now: datetime) -> Verdict:
         return replace(base, until=found, why=None if found is None else renewal.NOT_DUE)
     act = base.act if stray else Act.IMPORT
     return replace(base, act=act, until=found.until, why=found.said, lack=found.lack)
-
-
-def is_ours(one: Candidate | Newcomer, rules: Rules, refused: Mapping[str, str]) -> bool:
-    """Whether a certificate is for this process to issue: the first of its issuers is none of those refused here."""
-    wanted = rules.terms_named(one.issuer if isinstance(one, Newcomer) else one.spec.issuer)
-    return not wanted or wanted[0].name not in refused
 
 
 def _seated(verdict: Verdict, turn: Turn, now: datetime) -> Verdict:

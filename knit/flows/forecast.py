@@ -72,7 +72,7 @@ class Forecast:
         """When that many new certificates of this domain are had, behind those that wait already."""
         waiting = [
             Wanted(cert_id=one.cert_id, names=one.spec.names, terms=self.rules.terms_of(one.spec), state=one.state)
-            for one in self.store.candidates_of(self.room.store.waiting())
+            for one in self.store.candidates_of(list(self.room.store.waiting(now)))
             if one.state.attempt is None
         ]
         more = [

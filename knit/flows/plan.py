@@ -10,9 +10,9 @@ from knit.core import installation, issuers
 from knit.core.budget import Key
 from knit.core.limits import Rate
 from knit.core.model.certificate import CertId
-from knit.core.model.decision import Candidate, Newcomer, Resting, Rules
+from knit.core.model.decision import Resting, Rules
 from knit.core.model.verdict import Act, Verdict
-from knit.flows.deciding import Deciding, is_ours
+from knit.flows.deciding import Deciding
 from knit.flows.room import Room
 from knit.ports.issuing import IssuerBook
 from knit.ports.passes import Passes
@@ -81,11 +81,10 @@ class Planning:
         unpublished = self.store.published_keys() - present
         refused = self._refused()
         candidates = [
-            one
-            for one in self.store.candidates(self.rules, unpublished, at)
-            if one.cert_id not in unread | taken_over and self._ours(one, refused)
+            one for one in self.store.candidates(self.rules, unpublished, at) if one.cert_id not in unread | taken_over
         ]
-        verdicts = Deciding(store=self.store, room=self.room, rules=self.rules).verdicts(candidates, at)
+        deciding = Deciding(store=self.store, room=self.room, rules=self.rules, refused=refused)
+        verdicts = deciding.verdicts(candidates, at)
         looked_at = {one.cert_id for one in verdicts} | unread | taken_over
         return Plan(
             at=at,
@@ -102,10 +101,6 @@ class Planning:
     def _refused(self) -> Mapping[str, str]:
         found = ((one.name, issuers.refusal(one, self.memory.recall(one.name))) for one in self.rules.issuers)
         return {name: why for name, why in found if why is not None}
-
-    def _ours(self, one: Candidate | Newcomer, refused: Mapping[str, str]) -> bool:
-        """Certificates of an issuer that is refused are for other processes to issue."""
-        return not refused or is_ours(one, self.rules, refused)
 
     def _pruned(self) -> Sequence[str]:
         asked = self.store.removals().keys

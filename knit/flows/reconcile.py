@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
 from knit.core import issuers, renewal
 from knit.core.imported import EXPIRIES
 from knit.core.model.certificate import CertId
-from knit.core.model.decision import Candidate, Census, Newcomer, Reason, Rules, Wait
+from knit.core.model.decision import Census, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.model.results import PassPlan
 from knit.core.model.verdict import Act, Verdict
 from knit.errors import Refused
 from knit.flows.belonging import Belonging
-from knit.flows.deciding import Deciding, is_ours
+from knit.flows.deciding import Deciding
 from knit.flows.room import Room
 from knit.flows.values import Values
 from knit.ports.issuing import IssuerMemory
@@ -67,8 +67,8 @@ class Reconcile:
         if unpublished:
             log.warning("published values are missing or damaged", extra={"certificates": len(unpublished)})
         now = self.clock()
-        candidates = self._of_others(refused, self.store.candidates(self.rules, unpublished, now))
-        verdicts = Deciding(store=self.store, room=self.room, rules=self.rules).verdicts(candidates, now)
+        deciding = Deciding(store=self.store, room=self.room, rules=self.rules, refused=refused)
+        verdicts = deciding.verdicts(self.store.candidates(self.rules, unpublished, now), now)
         self._apply(verdicts)
         due = [one for one in verdicts if one.goes]
         plan = (*(one.cert_id for one in due), *self.store.orphaned_leftovers())
@@ -104,12 +104,6 @@ class Reconcile:
             log.error("nothing is issued", extra={"reason": why})
         return refused
 
-    def _of_others(
-        self, refused: Mapping[str, str], candidates: Iterable[Candidate | Newcomer]
-    ) -> Iterable[Candidate | Newcomer]:
-        """Without certificates of issuers that are refused: those are for other processes to issue."""
-        return (one for one in candidates if is_ours(one, self.rules, refused)) if refused else candidates
-
     def _refusal(self, terms: Terms) -> str | None:
         why = issuers.refusal(terms, self.memory.recall(terms.name))
         return None if why is None or self.memory.correct(terms) else why
@@ -118,7 +112,7 @@ class Reconcile:
         """Write down what was decided, and tell it."""
         waits = {one.cert_id: one.until for one in verdicts if one.until is not None and one.act is not Act.OVER_BUDGET}
         self.store.plan_checks(waits, self.rules)
-        over = {one.cert_id: _wait(one) for one in verdicts if one.act is Act.OVER_BUDGET}
+        over = {one.cert_id: one.wait for one in verdicts if one.wait is not None}
         if over:
             self.room.store.wait(over, self.rules)
         for one in verdicts:
@@ -175,11 +169,6 @@ def _tell_due(cert_id: CertId, names_key: str, reason: Reason, *, asked: bool) -
     level = logging.DEBUG if asked else logging.INFO
     if log.isEnabledFor(level):
         log.log(level, "certificate due", extra={"cert": cert_id, "names": names_key, "reason": reason})
-
-
-def _wait(one: Verdict) -> Wait:
-    assert one.until is not None
-    return Wait(until=one.until, reason=one.why or "")
 
 
 def _tell_over_budget(over: Mapping[CertId, Wait]) -> None:

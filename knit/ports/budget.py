@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -27,5 +27,5 @@ class Budgets(Protocol):
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:
         """These are due and wait for room, with the instant and the reason: shown, and no failure."""
 
-    def waiting(self) -> Sequence[CertId]:
-        """Those that wait for room."""
+    def waiting(self, at: datetime, reasons: Collection[str] | None = None) -> Mapping[CertId, Wait]:
+        """Those that still wait for room at this time: for one of these reasons, or for any."""

@@ -125,8 +125,8 @@ class Buckets:
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:
         self.waits |= waits
 
-    def waiting(self) -> Sequence[CertId]:
-        return tuple(self.waits)
+    def waiting(self, at: datetime, reasons: Collection[str] | None = None) -> Mapping[CertId, Wait]:
+        return {cert_id: wait for cert_id, wait in self.waits.items() if reasons is None or wait.reason in reasons}
 
     def hold(self, costs: Iterable[Cost], share: float, now: datetime) -> None:
         for cost in costs:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from knit.core.budget import Cost
 from knit.core.imported import Lack
 from knit.core.model.certificate import CertId
-from knit.core.model.decision import Reason
+from knit.core.model.decision import Reason, Wait
 
 
 class Act(StrEnum):
@@ -44,6 +44,13 @@ class Verdict:
     asked: bool = False
     lost_again: bool = False
     lack: Lack | None = None
+
+    @property
+    def wait(self) -> Wait | None:
+        """Where it waits for room."""
+        if self.act is not Act.OVER_BUDGET or self.until is None:
+            return None
+        return Wait(until=self.until, reason=self.why or "")
 
     @property
     def goes(self) -> bool:

@@ -25,7 +25,8 @@ on conflict (cert_id) do update
 set check_at = excluded.check_at, policy = excluded.policy, no_room = excluded.no_room
 
 -- name: waiting
-select s.cert_id
+select s.cert_id, s.check_at, s.no_room
 from knit_schedule s
-where s.no_room is not null and s.check_at > now()
+where s.no_room is not null and s.check_at > %(at)s
+  and (%(reasons)s::text[] is null or s.no_room = any(%(reasons)s))
   and not exists (select 1 from knit_attempts a where a.cert_id = s.cert_id and a.ended_at is null)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from knit.core.budget import Cost, Key, Level, most
@@ -51,9 +51,11 @@ class Budgets:
             }
             self._database.write(self._sql["wait"], {**portion, "policy": rules.fingerprint})
 
-    def waiting(self) -> Sequence[CertId]:
+    def waiting(self, at: datetime, reasons: Collection[str] | None = None) -> Mapping[CertId, Wait]:
         """See the port."""
-        return tuple(CertId(row["cert_id"]) for row in self._database.rows(self._sql["waiting"]))
+        asked = {"at": at, "reasons": None if reasons is None else list(reasons)}
+        rows = self._database.rows(self._sql["waiting"], asked)
+        return {CertId(row["cert_id"]): Wait(until=row["check_at"], reason=row["no_room"]) for row in rows}
 
 
 def charged(costs: Iterable[Cost], share: float) -> list[dict[str, object]]:

@@ -276,11 +276,13 @@ def test_a_wait_for_room_is_shown_with_its_date_and_is_no_failure(store: Store) 
     budgets.wait({spec.id: wait}, RULES)
     shown = store.certs.one(spec.id)
     assert (shown.waits_for, shown.check_at, shown.failing, shown.last_error) == (wait.reason, until, False, None)
-    assert list(budgets.waiting()) == [spec.id]
+    now = datetime.now(UTC)
+    assert budgets.waiting(now) == budgets.waiting(now, {wait.reason, "something else"}) == {spec.id: wait}
+    assert budgets.waiting(now, {"something else"}) == budgets.waiting(until) == {}
     assert store.candidate_ids() == []
     store.database.write("update knit_schedule set check_at = now()")
     assert store.candidate_ids() == [spec.id]
-    assert list(budgets.waiting()) == []
+    assert budgets.waiting(datetime.now(UTC)) == {}
     assert store.certs.one(spec.id).waits_for is None
 
 
