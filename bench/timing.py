@@ -32,8 +32,12 @@ def median(numbers: Sequence[float]) -> float:
 
 
 def alternating(ways: Sequence[Sequence[str]], environment: Mapping[str, str], rounds: int) -> list[float]:
-    """The median seconds of each command. They take turns; the first turn, which fills caches, is not counted."""
-    spent = [[_seconds(words, environment) for words in ways] for _ in range(rounds + 1)]
+    """The median seconds of each command. They take turns; the first turn, which fills caches, is not counted.
+
+    Python keeps its bytecode, as it does where knit is installed.
+    """
+    usual = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    spent = [[_seconds(words, usual) for words in ways] for _ in range(rounds + 1)]
     return [median(each) for each in zip(*spent[1:], strict=True)]
 
 
