@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from bench.figures import Figure
 from bench.plain_acme import Plain
 from knit.core import x509
+from knit.core.model.account import Account
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.certificate import Bundle, KeyType
+from knit.core.model.certificate import Bundle
 from knit.core.model.challenge import Challenge, ChallengeId, Record
-from knit.core.model.issuer import UNNAMED, Account
+from knit.core.model.issuer import UNNAMED
+from knit.core.model.keys import KeyType
 from knit.issuers.acme import AcmeIssuer, Site
 from rig.pebble import Pebble, PebbleOptions
 

@@ -16,8 +16,9 @@ from bench.timing import median
 from knit.app.locks import KeyedLocks
 from knit.core import x509
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.certificate import Bundle, KeyType
+from knit.core.model.certificate import Bundle
 from knit.core.model.issuer import UNNAMED
+from knit.core.model.keys import KeyType
 from knit.dns.delegation import DnsDelegation, Looking
 from knit.dns.prover import Dns01, Shared
 from knit.issuers.acme import AcmeIssuer, Site

@@ -52,9 +52,11 @@ def test_a_command_does_not_load_the_list_of_public_suffixes_before_it_needs_it(
 def test_a_command_that_reads_the_list_does_not_load_what_judges_changes_to_it() -> None:
     loaded = modules_after(
         "from knit.app.console import Console; Console(None, None).certs; import knit.cli.listed, knit.store.list.certs"
+        ", knit.cli.session, knit.settings.central"
     )
     assert "knit.store.list.certs" in loaded
     assert not loaded & {"knit.core.wanted", "knit.core.placement", "knit.core.value", "knit.core.model.attempt"}
+    assert not loaded & {"knit.core.model.certificate", "knit.core.model.account", "knit.settings.openable"}
 
 
 def test_where_the_plain_variables_describe_the_issuer_no_parser_of_files_is_loaded() -> None:

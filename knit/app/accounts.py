@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from knit.app.issuing import where
 from knit.core.caa import binding
-from knit.core.model.issuer import Account, AccountKept
+from knit.core.model.account import Account, AccountKept
 from knit.errors import Busy, KnitError, Misconfigured, Refused
 from knit.issuers.acme import upkeep
 from knit.issuers.acme.network import Network
@@ -18,7 +18,7 @@ from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import AccountBook
 from knit.ports.leases import Leases
 from knit.ports.process import Sleep
-from knit.settings.issuers import Acme, Openable
+from knit.settings.openable import Acme, Openable
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.sealing import Seal
 from knit.store.database import Database

@@ -20,7 +20,8 @@ from knit.ports.process import Sleep
 from knit.ports.solving import Exclusive, Solvers
 from knit.settings.central import Dns
 from knit.settings.environment import Environment
-from knit.settings.issuers import Acme, described
+from knit.settings.issuers import described
+from knit.settings.openable import Acme
 from knit.settings.variables import SETTINGS
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.sealing import Seal

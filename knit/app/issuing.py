@@ -19,7 +19,7 @@ from knit.ports.leases import Leases
 from knit.ports.process import Sleep
 from knit.ports.renewal_info import Adviser
 from knit.ports.revoking import Revoker
-from knit.settings.issuers import Acme, Openable
+from knit.settings.openable import Acme, Openable
 from knit.settings.own_issuers import OwnCa, SelfSigned
 from knit.store.accounts import accounts
 from knit.store.accounts.sealing import Seal

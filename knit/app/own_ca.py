@@ -16,7 +16,7 @@ from knit.app.clock import now
 from knit.app.issuing import own_ca
 from knit.core import authorities
 from knit.core.authority import Authority, Chain
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.errors import Misconfigured, Refused
 from knit.issuers.serials import new_serial
 from knit.settings.own_issuers import OwnCa

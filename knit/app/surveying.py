@@ -11,7 +11,7 @@ from knit.core.issuers import refusal
 from knit.core.offer import judge
 from knit.errors import KnitError
 from knit.ports.process import Sleep
-from knit.settings.issuers import Acme, Openable
+from knit.settings.openable import Acme, Openable
 from knit.store.accounts.accounts import Accounts
 from knit.store.accounts.issuers import IssuerMemory
 from knit.store.accounts.sealing import Seal

@@ -23,7 +23,7 @@ from knit.ports.events import Listener
 from knit.ports.process import Retries, Sleep
 from knit.settings.central import Worker as Settings
 from knit.settings.environment import Environment
-from knit.settings.issuers import Acme
+from knit.settings.openable import Acme
 from knit.store.accounts.sealing import Seal
 from knit.store.database import Database
 from knit.store.journal.attempts import Attempts

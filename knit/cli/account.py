@@ -18,7 +18,7 @@ from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
     from knit.app.accounts import Shown, Upkeep
-    from knit.core.model.issuer import Sealed
+    from knit.core.model.account import Sealed
 
 F = TypeVar("F", bound=Callable[..., Any])
 

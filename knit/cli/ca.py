@@ -58,7 +58,7 @@ def init(
     The folder then holds ca.pem and ca.key, which the file of issuers names, and root.pem, which clients trust.
     """
     from knit.app import own_ca
-    from knit.core.model.certificate import KeyType
+    from knit.core.model.keys import KeyType
 
     if passphrase_file is not None and ask_passphrase:
         raise click.UsageError("--passphrase-file and --ask-passphrase: say one of them")

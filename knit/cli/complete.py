@@ -34,7 +34,7 @@ def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
 
 def key_types(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """All types of keys."""
-    from knit.core.model.certificate import KeyType
+    from knit.core.model.keys import KeyType
 
     return _starting(typed, map(str, KeyType))
 

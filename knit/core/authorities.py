@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from knit.core.authority import Authority, Chain, IssuingKey, signing_hash
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.core.signing import BACKDATED, ca_usage, issuer_identifier
 from knit.core.x509 import CURVES, RSA_BITS
 from knit.errors import Misconfigured

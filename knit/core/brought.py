@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import serialization
 
 from knit.core import readable, x509
 from knit.core.chain import NoCertificates, issued_by, ordered
-from knit.core.model.certificate import Bundle, KeyType, Leaf
+from knit.core.model.certificate import Bundle, Leaf
+from knit.core.model.keys import KeyType
 from knit.core.names import normalise
 from knit.errors import BundleMismatch, Misconfigured
 

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from knit.core.imported import HOW, IMPORTED, is_imported
-from knit.core.model.certificate import CertId, KeyType, names_in
+from knit.core.model.certificate import CertId, names_in
+from knit.core.model.keys import KeyType
 from knit.core.names import covered, key_of, normalise
 from knit.core.near import near
 from knit.core.placement import MAX_PATH, spelled, target

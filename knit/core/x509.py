@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from knit.core.chain import LARGEST_RSA_BITS, fingerprint, issued_by
-from knit.core.model.certificate import Bundle, KeyType, Leaf
+from knit.core.model.certificate import Bundle, Leaf
+from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch
 
 CertificateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey

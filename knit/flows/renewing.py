@@ -13,10 +13,11 @@ from knit.core.events import KEPT, Kind, Severity, Told
 from knit.core.imported import IMPORTED
 from knit.core.limits import Limit
 from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Failed, Outcome, Skipped
-from knit.core.model.certificate import CertSpec, KeyType
+from knit.core.model.certificate import CertSpec
 from knit.core.model.challenge import Leftover
 from knit.core.model.decision import CertState, Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 from knit.core.value import Value
 from knit.errors import (
     AccountLimited,

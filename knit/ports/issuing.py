@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from knit.core.model.account import Account, AccountKept, Sealed
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.issuer import Account, AccountKept, Remembered, Sealed, Terms
+from knit.core.model.issuer import Remembered, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
 

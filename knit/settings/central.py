@@ -10,11 +10,12 @@ from knit.core.model.issuer import Terms
 from knit.core.words import flag
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment
-from knit.settings.issuers import Openable, described
+from knit.settings.issuers import described
 from knit.settings.variables import SETTINGS, refuse_unknown, required
 
 if TYPE_CHECKING:
     from knit.core.model.decision import Rules
+    from knit.settings.openable import Openable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

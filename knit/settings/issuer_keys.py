@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from knit.core import limits, words
 from knit.core.issuers import GOOGLE_STAGING, LETS_ENCRYPT_STAGING
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.core.names import normalise_one
 from knit.errors import Misconfigured
 from knit.settings import environment

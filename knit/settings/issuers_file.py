@@ -9,15 +9,16 @@ from typing import Any
 
 from knit.core.imported import IMPORTED
 from knit.core.issuers import STAGING
-from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 from knit.core.wanted import ISSUER
 from knit.errors import Misconfigured
 from knit.settings import environment
 from knit.settings.document import Document
 from knit.settings.environment import Environment
 from knit.settings.issuer_keys import ACME, KINDS, SSLCOM, TOP, WELL_KNOWN
-from knit.settings.issuers import Acme, Described, Openable, legos_roots, proxies
+from knit.settings.issuers import Described
+from knit.settings.openable import Acme, Openable, legos_roots, proxies
 from knit.settings.own_issuers import ca_directory, own_ca, self_signed
 
 

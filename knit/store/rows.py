@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 from knit.core.model.attempt import Attempt, Ready, Step
-from knit.core.model.certificate import CertSpec, Issued, KeyType, Leaf
+from knit.core.model.certificate import CertSpec, Issued, Leaf
 from knit.core.model.challenge import Challenge, Leftover, Record
 from knit.core.model.decision import CertState, Known
+from knit.core.model.keys import KeyType
 from knit.core.names import split
 from knit.core.wanted import OPTIONS, Wanted
 from knit.errors import Misconfigured

@@ -17,7 +17,8 @@ from cryptography import x509
 
 from knit.app import own_ca
 from knit.core.model.attempt import Failed
-from knit.core.model.certificate import CertId, KeyType
+from knit.core.model.certificate import CertId
+from knit.core.model.keys import KeyType
 from rig.knot import Knot
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey

@@ -14,9 +14,10 @@ from knit.core.budget import Cost, Key, Level, most
 from knit.core.choice import Standing
 from knit.core.limits import SPENT_BY_ORDERS, Rate
 from knit.core.model.attempt import Attempt, AttemptId, Step
-from knit.core.model.certificate import CertId, CertSpec, Issued, KeyType
+from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, CertState, Due, Rules, Wait
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 from knit.core.model.verdict import Act
 from knit.flows.deciding import Deciding
 from knit.flows.room import Room

@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
-from knit.core.model.certificate import CertId, CertSpec, Issued, KeyType, Leaf
+from knit.core.model.certificate import CertId, CertSpec, Issued, Leaf
+from knit.core.model.keys import KeyType
 
 AttemptId = NewType("AttemptId", int)
 

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NewType
 
 from knit.core.imported import is_imported
+from knit.core.model.keys import KeyType
 from knit.core.names import key_of
 
 CertId = NewType("CertId", int)
-
-
-class KeyType(StrEnum):
-    """Kinds of certificate keys; the value is the word on the command line and in Postgres."""
-
-    EC256 = "ec256"
-    EC384 = "ec384"
-    RSA2048 = "rsa2048"
-    RSA3072 = "rsa3072"
-    RSA4096 = "rsa4096"
 
 
 def names_in(issuer: str) -> tuple[str, ...]:

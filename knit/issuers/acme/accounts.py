@@ -16,7 +16,7 @@ import pydantic
 from acme import messages
 
 from knit.core.events import Kind
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
 from knit.errors import AccountUnusable, Busy, Unreachable
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.origin import Origin

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knit.core.ari import Answer
+from knit.core.model.account import Account
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
-from knit.core.model.issuer import Account
 from knit.core.proxy import Proxies
 from knit.errors import AccountUnusable, Busy, CredentialsRejected, KnitError, Misconfigured, OrderKept, Refused
 from knit.issuers.acme import ari

@@ -8,8 +8,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from knit.core.model.account import Account
 from knit.core.model.certificate import Bundle
-from knit.core.model.issuer import Account
 from knit.errors import KnitError, Refused
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import ACCOUNT, Problem, ProblemReply, error_of

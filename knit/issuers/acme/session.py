@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
 from knit.issuers.acme.hosts import Hosts
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.polling import Poller

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
 from knit.core.offer import Offer
 from knit.core.proxy import Proxies
 from knit.core.text import clean

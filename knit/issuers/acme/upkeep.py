@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
 from knit.core.text import clean
 from knit.errors import Busy, Refused, Unreachable
 from knit.issuers.acme.network import Network

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from knit.core import authorities, signing
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.core.signing import Plan
 from knit.errors import Refused
 from knit.issuers.serials import new_serial

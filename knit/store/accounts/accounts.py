@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-from knit.core.model.issuer import UNNAMED, Account, AccountKept
+from knit.core.model.account import Account, AccountKept
+from knit.core.model.issuer import UNNAMED
 from knit.store.accounts.sealing import Place, Seal, sealed_by
 from knit.store.database import Database
 from knit.store.queries import Row, queries

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from knit.core.model.issuer import UNNAMED, Sealed
+from knit.core.model.account import Sealed
+from knit.core.model.issuer import UNNAMED
 from knit.errors import Busy, CredentialsRejected, Misconfigured, Transient
 from knit.store.accounts.accounts import ORIGINAL
 from knit.store.accounts.sealing import Place, Seal

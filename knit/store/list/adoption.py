@@ -16,8 +16,8 @@ from functools import partial
 import psycopg
 
 from knit.core.adoption import FILE, KEY, NAMES, Claim, Claimant, Entry, claims, clash, judge
-from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import UNNAMED
+from knit.core.model.keys import KeyType
 from knit.core.names import key_of
 from knit.core.wanted import Allowed, Wanted, judged
 from knit.errors import Misconfigured

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from knit.core import x509
+from knit.core.model.account import Account
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.certificate import Bundle, KeyType, Leaf
+from knit.core.model.certificate import Bundle, Leaf
 from knit.core.model.challenge import Challenge, ChallengeId, Record
-from knit.core.model.issuer import Account
+from knit.core.model.keys import KeyType
 from knit.errors import Interrupted
 from knit.issuers.acme import AccountOwner, AcmeIssuer, Site
 from knit.ports.solving import Prover

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509 as certificates
 
-from knit.core.model.certificate import KeyType
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
+from knit.core.model.keys import KeyType
 from knit.core.x509 import Key
 from knit.errors import CredentialsRejected, IdentifierRejected, Interrupted, Misconfigured, Refused, Unreachable
 from knit.issuers.acme import AccountOwner

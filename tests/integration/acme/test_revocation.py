@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from knit.core.model.account import Account
 from knit.core.model.certificate import Bundle
-from knit.core.model.issuer import Account
 from knit.errors import AccountLimited, IssuerDown, Misconfigured, Refused
 from rig.scripted_ca import ScriptedCA
 from tests.integration.acme.parties import Memory, Notes, TrustingProver, Wanted, Worker

@@ -9,9 +9,10 @@ import pytest
 
 from knit.core.digest import pair_digest
 from knit.core.model.attempt import Attempt, Ready
-from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, KeyType, Leaf
+from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
 from knit.core.model.decision import Known, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 from knit.core.renewal import NOT_DUE
 from knit.core.value import Parcel
 from knit.core.wanted import Allowed, Change

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from knit.core.model.certificate import CertId, KeyType
+from knit.core.model.certificate import CertId
+from knit.core.model.keys import KeyType
 from knit.core.wanted import Change
 from knit.errors import Misconfigured
 from knit.store.list import adoption

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from knit.core.model.certificate import CertId, KeyType
+from knit.core.model.certificate import CertId
+from knit.core.model.keys import KeyType
 from knit.core.wanted import Change
 from knit.errors import KnitError, Misconfigured, NoSuchCertificate
 from tests.integration.store.conftest import Store, new_cert

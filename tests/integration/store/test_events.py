@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from knit.core.events import Event, Kind, Severity
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
 from knit.errors import (
     AccountLimited,
     BundleMismatch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from knit.cli.certs import add_command
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 
 
 def test_the_help_names_every_type_of_key() -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from knit.core import readable, x509
 from knit.core.brought import Brought, File, brought
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.errors import Misconfigured
 from tests.unit.core.test_x509 import AUTHORITY, GOOD, NAMES, NOW, PRIVKEY, Sheet, made, public
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from knit.core import x509
 from knit.core.chain import canonical
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch
 from tests.unit.core.test_x509 import AUTHORITY, GOOD, NAMES, PRIVKEY, chain, made, public
 

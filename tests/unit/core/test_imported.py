@@ -9,8 +9,9 @@ import pytest
 
 from knit.core.imported import AGAIN, IMPORTED, NOTICE, PATIENCE, Lack, Needed, decide, is_stray, notice_at
 from knit.core.model.attempt import Attempt, AttemptId, Step
-from knit.core.model.certificate import CertId, KeyType
+from knit.core.model.certificate import CertId
 from knit.core.model.decision import NOTHING, CertState
+from knit.core.model.keys import KeyType
 from tests.unit.core.test_lost import DIRECTORY, NOW, issued, spec
 
 WANTED = replace(spec(), issuer=IMPORTED, provider="none")

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from knit.core.issuers import agree, of_host, refusal
-from knit.core.model.certificate import CertId, CertSpec, KeyType
+from knit.core.model.certificate import CertId, CertSpec
 from knit.core.model.decision import Policy, Rules
 from knit.core.model.issuer import Asked, Terms
+from knit.core.model.keys import KeyType
 
 STAGING = "https://staging.ca.example/directory"
 PRODUCTION = "https://ca.example/directory"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from knit.core.model.attempt import Attempt, AttemptId, Step
-from knit.core.model.certificate import KeyType
 from knit.core.model.decision import CertState, Known, Reason
+from knit.core.model.keys import KeyType
 from knit.core.outdated import why_outdated
 from tests.unit.core.test_renewal import BOTH, NOW, OTHER, SPEC
 

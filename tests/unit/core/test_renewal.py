@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from knit.core import renewal
 from knit.core.model.attempt import Attempt, AttemptId, Step
-from knit.core.model.certificate import CertId, CertSpec, Issued, KeyType
+from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import CertState, Due, Policy, Reason, Rules, Wait
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 RULES = Rules(issuers=(Terms(name="acme", directory="https://ca.example/dir"),))

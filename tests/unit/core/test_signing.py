@@ -21,7 +21,8 @@ from knit.core import authorities, signing
 from knit.core import x509 as certificates
 from knit.core.authority import Authority, Chain
 from knit.core.chain import canonical
-from knit.core.model.certificate import Bundle, KeyType
+from knit.core.model.certificate import Bundle
+from knit.core.model.keys import KeyType
 from knit.core.signing import Plan, Revoked
 from knit.errors import BundleMismatch, Misconfigured
 from knit.issuers.serials import new_serial

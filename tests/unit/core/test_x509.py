@@ -16,7 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knit.core import x509
-from knit.core.model.certificate import Bundle, KeyType, Leaf
+from knit.core.model.certificate import Bundle, Leaf
+from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -12,7 +12,8 @@ import pytest
 
 from knit.core import x509
 from knit.core.model.attempt import Attempt, AttemptId, IssueRequest, Renewed, Step
-from knit.core.model.certificate import Bundle, CertId, CertSpec, KeyType
+from knit.core.model.certificate import Bundle, CertId, CertSpec
+from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch, KnitError, LeaseLost, Misconfigured, OrderKept, OrderLost, Refused
 from knit.flows.orders import Order
 from knit.flows.proving import FORGIVEN

@@ -11,7 +11,8 @@ from cryptography import x509
 
 from knit.core import x509 as certificates
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.certificate import Bundle, CertId, KeyType
+from knit.core.model.certificate import Bundle, CertId
+from knit.core.model.keys import KeyType
 from knit.core.signing import Plan, Revoked
 from knit.errors import AccountUnusable, IdentifierRejected, LeaseLost, Refused
 from knit.issuers.ca import CaIssuer, Policy

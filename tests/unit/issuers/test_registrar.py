@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from knit.core.model.issuer import Account
+from knit.core.model.account import Account
 from knit.errors import Busy, CredentialsRejected
 from knit.issuers.acme.accounts import OTHERS_REGISTER_SECONDS, AccountOwner, Registrar
 from knit.issuers.acme.hosts import Hosts

@@ -8,7 +8,7 @@ import josepy
 import pytest
 from acme import challenges, jws
 
-from knit.core.model.certificate import KeyType
+from knit.core.model.keys import KeyType
 from knit.core.x509 import Key
 from knit.errors import CredentialsRejected
 from knit.issuers.acme.signing import Signer, new_account_key, txt_value

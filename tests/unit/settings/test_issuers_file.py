@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 from knit.errors import Misconfigured
 from knit.settings.central import Central, Worker
 from knit.settings.document import Document
 from knit.settings.environment import Environment
 from knit.settings.issuer_keys import ACME, WELL_KNOWN
-from knit.settings.issuers import Acme
+from knit.settings.openable import Acme
 
 SECRET = "czNjcjN0LWNhbmFyeQ"
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from knit.app import own_ca
-from knit.core.model.certificate import KeyType
 from knit.core.model.issuer import Terms
+from knit.core.model.keys import KeyType
 from knit.errors import Misconfigured
 from knit.settings.central import Central, Worker
 from knit.settings.checked import checked

@@ -13,8 +13,8 @@ import pytest
 from knit.errors import Misconfigured
 from knit.settings.central import Central, Scheduling, Worker
 from knit.settings.environment import Environment
-from knit.settings.issuers import Acme
 from knit.settings.node import NodeSettings
+from knit.settings.openable import Acme
 from knit.settings.variables import TABLE, refuse_unknown
 
 SECRET = "s3cr3t-canary"
