@@ -15,7 +15,8 @@ from knit.cli.output import as_json, clean, instant, json_flag
 from knit.cli.revocations import record, words
 from knit.cli.selection import check_selection, selected, selecting
 from knit.cli.session import connected, settings
-from knit.core.revocation import OVER, REASONS, Wish, course
+from knit.core.imported import IMPORTED
+from knit.core.revocation import COMPROMISED, OVER, REASONS, Wish, course
 
 if TYPE_CHECKING:
     from knit.app.console import Console
@@ -49,6 +50,9 @@ def revoke_command(
     wish = Wish(reason=reason, replace=replace)
     with connected(central) as console:
         before = console.certs.one(selected(console.certs, cert_id, domains))
+        if before.directory == IMPORTED and reason == COMPROMISED:
+            # Its CA is asked by a person; that its key is never taken again is knit's to see to.
+            console.compromise(before.id)
         asked = console.revocations.ask(before.id, partial(course, wish=wish, now=datetime.now(UTC)))
         nobody = None
         if asked.state == "wanted":

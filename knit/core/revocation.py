@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from knit.core.imported import HOW, IMPORTED
 from knit.core.model.attempt import Step
 from knit.core.model.certificate import CertId
 from knit.core.model.revocation import Revocation, Revoked
@@ -20,7 +21,13 @@ NO_COPY: Final = (
     "what was published of it is gone from the certificate Valkey, so there is nothing to show the CA: a tool that "
     "takes a file can revoke it, with the files on a node (`certbot revoke --cert-path FILE --key-path FILE`)"
 )
+NOT_OURS: Final = (
+    f"it is imported, and knit has no account at its CA: have it revoked where it was ordered; {HOW} with another one "
+    "takes its place"
+)
 SIGNS_ITSELF: Final = "its issuer signs for trials and revokes nothing: nobody could ask whether it has"
+NOBODY: Final = {"selfsigned": SIGNS_ITSELF, IMPORTED: NOT_OURS}
+"""Kinds of issuers that knit cannot ask, and what is said instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +107,8 @@ def _impossible(standing: Standing, now: datetime) -> str | None:
         return "nothing was ever issued for it"
     if standing.not_after <= now:
         return f"it expired at {standing.not_after:%Y-%m-%dT%H:%M:%SZ}, and what has expired need not be revoked"
-    if standing.kind == "selfsigned":
-        return SIGNS_ITSELF
+    if standing.kind in NOBODY:
+        return NOBODY[standing.kind]
     if standing.step == Step.PUBLISHING:
         return "another certificate is being published in its place at this moment: ask again in a few seconds"
     if not standing.published and standing.kind != "ca":

@@ -168,3 +168,18 @@ def test_one_that_expires_is_a_warning_and_one_that_has_a_failure(shell: Shell) 
     assert (done.code, "already over" in done.err) == (2, True)
     assert shell.knit(*shell.brings(name)).code == 0
     assert shell.knit("renew", "--once").code == 0
+
+
+def test_it_is_revoked_elsewhere_and_a_key_in_other_hands_is_never_imported_again(shell: Shell) -> None:
+    name = new()
+    command = shell.brings(name)
+    assert shell.knit(*command, *places(name)).code == 0
+    done = shell.knit("revoke", "--id", "1", "--reason", "superseded")
+    assert (done.code, "have it revoked where it was ordered" in done.err) == (1, True)
+    assert shell.knit(*command).code == 0
+    assert shell.knit("revoke", "--id", "1", "--reason", "keyCompromise").code == 1
+    assert shell.json("show", name)["revocations"] == []
+    done = shell.knit(*command)
+    assert (done.code, "its key was declared compromised" in done.err) == (1, True)
+    assert shell.knit("renew", "--once").code == 0
+    assert shell.knit(*shell.brings(name)).code == 0

@@ -18,7 +18,9 @@ order by r.id
 -- The row is held: what is decided of it is still so when it is written.
 select c.id as cert_id, c.enabled, case when c.names_key is null then c.last_error end as left_out, a.step,
        i.serial, i.not_after, i.published_at is not null as published, i.directory,
-       (select n.kind from knit_issuers n where n.directory = i.directory order by n.name limit 1) as kind
+       case when i.directory = 'imported' then i.directory else (
+           select n.kind from knit_issuers n where n.directory = i.directory order by n.name limit 1
+       ) end as kind
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
