@@ -46,6 +46,9 @@ is free, and without another look nothing would happen before the next pass."""
 PARKED = timedelta(minutes=10)
 """When a retry that found no room is looked at whatever happens; mostly its turn comes sooner."""
 
+FULL, APART = timedelta(seconds=1), timedelta(milliseconds=20)
+"""When to look again at a certificate whose issuer has enough orders in flight: the more of them wait, the later."""
+
 NEXT = timedelta(milliseconds=1)
 """Not at once, so that what is owed is sent sooner rather than twice."""
 
@@ -137,6 +140,9 @@ class Actors:
             outcome = self.flows.renew.run(cert_id)
             if isinstance(outcome, Skipped) and outcome.queued:
                 self._line_up(cert_id)
+                return
+            if isinstance(outcome, Skipped) and outcome.full:
+                self.later.send(messages.renew(cert_id), delay=FULL + APART * self.later.owing)
                 return
         finally:
             self._next_retry()

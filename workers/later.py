@@ -57,6 +57,11 @@ class Later(dramatiq.Middleware):
             self._ensure_thread()
             return self._owe((at, message))
 
+    @property
+    def owing(self) -> int:
+        """How many messages are owed."""
+        return len(self._owed)
+
     def settle(self) -> bool:
         """Wait until nothing is owed; gives whether there was anything to wait for."""
         with self._change:

@@ -82,6 +82,7 @@ def open_worker(
             prover=proofs.prover,
             sweep=proofs.sweep,
             room=stores.room,
+            places=leases,
             rules=settings.rules,
             clock=now,
             retries=retries,

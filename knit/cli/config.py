@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from knit.settings.checked import Found, Variable
 
 
-ISSUER = ("name", "kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "default")
+ISSUER = (
+    *("name", "kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "concurrency"),
+    "default",
+)
 
 
 @click.group(name="config", cls=Group, context_settings=ANSWERS_HELP)

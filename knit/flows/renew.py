@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from knit.core import imported, issuers, renewal, x509
 from knit.core.model.attempt import BEFORE_FINALIZE, Attempt, Outcome, Skipped
@@ -162,18 +164,32 @@ class Looked:
             return Skipped(cert_id=self.cert_id, reason=verdict.reason, until=verdict.until)
         renewing, attempt = self._renewing(spec), self.known.state.attempt
         if attempt is not None and attempt.step not in BEFORE_FINALIZE and not renewing.may_leave(attempt):
-            return renewing.resume(attempt)
+            terms = self.ports.rules.at(attempt.directory, attempt.issuer)
+            return self._in_place(terms, partial(renewing.resume, attempt))
         return self._order(renewing, verdict.reason)
+
+    def _in_place(self, terms: Terms | None, work: Callable[[], Outcome]) -> Outcome:
+        """While few enough of the issuer's orders are in flight, over all workers."""
+        if terms is None or terms.concurrency is None:
+            return work()
+        with self.ports.places.place(terms.name, terms.concurrency) as place:
+            if place is not None:
+                return work()
+        reason = f"issuer {terms.name} has {terms.concurrency} orders in flight, which is as many as it is to have"
+        return Skipped(cert_id=self.cert_id, reason=reason, full=True)
 
     def _order(self, renewing: Renewing, reason: Reason) -> Outcome:
         """At the issuer whose turn it is: what another's open attempt has ordered cannot become a certificate."""
-        spec, attempt = renewing.spec, self.known.state.attempt
         try:
             terms = renewing.choose()
         except Refused as error:
             return renewing.refuse(error)
         if why := self._refusal(terms):
             return Skipped(cert_id=self.cert_id, reason=why, busy=True)
+        return self._in_place(terms, partial(self._order_at, terms, renewing, reason))
+
+    def _order_at(self, terms: Terms, renewing: Renewing, reason: Reason) -> Outcome:
+        spec, attempt = renewing.spec, self.known.state.attempt
         goes_on = attempt is not None and attempt.directory == terms.directory
         if attempt is not None and goes_on and attempt.step not in BEFORE_FINALIZE:
             return renewing.resume(attempt)

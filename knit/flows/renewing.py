@@ -45,7 +45,7 @@ from knit.flows.values import Values
 from knit.ports.events import Listener
 from knit.ports.issuing import Issuer, IssuerMemory, Issuers
 from knit.ports.journal import Attempts, Forgiven, Holding, Journal
-from knit.ports.leases import Lease
+from knit.ports.leases import Lease, Places
 from knit.ports.process import Clock, Retries
 from knit.ports.publication import Publication
 from knit.ports.solving import Prover
@@ -81,6 +81,7 @@ class RenewPorts:
     prover: Callable[[str, Journal], Prover]
     sweep: Callable[[Sequence[Leftover]], None]
     room: Room
+    places: Places
     rules: Rules
     clock: Clock
     retries: Retries

@@ -29,3 +29,10 @@ class Leases(Protocol):
 
     def hold(self, name: str) -> AbstractContextManager[Lease | None]:
         """Take the lease, or give None at once while another owner holds it. Released on exit."""
+
+
+class Places(Protocol):
+    """Leases of which there are several of one kind, over all processes together."""
+
+    def place(self, kind: str, most: int) -> AbstractContextManager[Lease | None]:
+        """Take one of so many, or give None at once while all are held. Released on exit, or when the process dies."""

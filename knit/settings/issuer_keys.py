@@ -29,6 +29,9 @@ WELL_KNOWN: Mapping[str, str] = {
 }
 """Directories of issuers that need none in the file, by their names."""
 
+PLACES = range(1, 1001)
+"""Orders in flight at one issuer."""
+
 SHORTEST = timedelta(hours=1)
 """Lifetime of a certificate."""
 
@@ -60,6 +63,12 @@ def _limits(value: object) -> str | Mapping[str, object]:
     if not isinstance(value, str | Mapping):
         raise ValueError(f"one of {', '.join(limits.MODELS)}, or a table")  # noqa: TRY004 -- as any wrong value
     limits.of(value, "")
+    return value
+
+
+def _concurrency(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in PLACES:
+        raise ValueError(f"a number from {PLACES.start} to {PLACES.stop - 1}")
     return value
 
 
@@ -164,6 +173,12 @@ ACME: tuple[Key, ...] = (
         text(_printable),
         "Chain of certificates that ask for none: a common name of the issuer of its last certificate, or else of any.",
         otherwise="the CA's own choice",
+    ),
+    Key(
+        "concurrency",
+        _concurrency,
+        "How many of its orders may be in flight, over all workers together.",
+        otherwise="as many as the workers have threads for",
     ),
     Key(
         "limits",

@@ -88,7 +88,7 @@ def _default(file: Document, wanted: tuple[str, ...], found: Mapping[str, object
 
 
 def _terms(name: str, values: Mapping[str, Any]) -> Terms:
-    own = ("kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits")
+    own = ("kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "concurrency")
     return Terms(name=name, **{key: values[key] for key in own if key in values})
 
 

@@ -127,6 +127,8 @@ class Skipped:
     `busy`: it is another worker's, alive or dead.
 
     `queued`: there was no room for a retry here, and its turn comes.
+
+    `full`: its issuer has as many orders in flight, over all workers, as it is to have.
     """
 
     cert_id: CertId
@@ -134,6 +136,7 @@ class Skipped:
     until: datetime | None = None
     busy: bool = False
     queued: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

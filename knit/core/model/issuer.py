@@ -34,7 +34,8 @@ class Terms:
 
     `name` is what certificates ask for. `directory` is where its certificates come from: the URL of an ACME directory,
     and for other kinds a text that begins with the kind. `limits` is the model of its published limits, by name or as
-    a table; None: the one that its directory is known for.
+    a table; None: the one that its directory is known for. `concurrency` is how many of its orders may be in flight,
+    over all workers together; None: as many as they like.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Terms:
     profile: str | None = None
     preferred_chain: str | None = None
     limits: str | Mapping[str, object] | None = None
+    concurrency: int | None = None
 
     def asked(self, spec: CertSpec) -> Asked:
         """What this issuer is asked for when it issues this certificate."""

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 
 from knit.errors import KnitError, LeaseLost, Transient
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 LIFETIME = 25.0
 REFRESH_EVERY = 5.0
 PARTING = 2.0
+PLACE_TRIES = 3
 
 # The lease of one thing lasts so many times longer than that of its process, and is seldom written.
 ROWS = 4
@@ -94,6 +95,23 @@ class Leases:
         """
         with self.reading(name, self._sql["take"], {"cert": None}, rest=rest) as (lease, _):
             yield lease
+
+    @contextmanager
+    def place(self, kind: str, most: int) -> Iterator[HeldLease | None]:
+        """Take one of so many leases of a kind, or give None at once while others hold them all. Released on exit."""
+        with ExitStack() as held:
+            yield self._vacant(kind, most, held)
+
+    def _vacant(self, kind: str, most: int, held: ExitStack) -> HeldLease | None:
+        """Another may be quicker: then it is one of the others, if there is one."""
+        for _ in range(PLACE_TRIES):
+            found = self._database.row(self._sql["vacant"], {"kind": f"place:{kind}:", "most": most})
+            if found is None:
+                return None
+            lease = held.enter_context(self.hold(str(found["name"])))
+            if lease is not None:
+                return lease
+        return None
 
     @contextmanager
     def reading(

@@ -73,3 +73,11 @@ where l.name = owed.name and l.owner = owed.owner
 
 -- name: part
 delete from knit_leases where name = %(process)s
+
+-- name: vacant
+-- Any of them, for those who look at the same time.
+select name
+from (select %(kind)s || number as name from generate_series(1, %(most)s::integer) as number) as places
+where not exists (select 1 from knit_leases_live l where l.name = places.name)
+order by random()
+limit 1

@@ -64,6 +64,7 @@ FLIPS: list[tuple[str, Any, Any, Any]] = [
     ("preferred_chain", '"X 2"', lambda acme: acme.terms.preferred_chain, "X 2"),
     ("limits", '"letsencrypt"', lambda acme: acme.terms.limits, "letsencrypt"),
     ("limits", '{ like = "none" }', lambda acme: acme.terms.limits, {"like": "none"}),
+    ("concurrency", "5", lambda acme: acme.terms.concurrency, 5),
     ("staging", "true", lambda acme: acme.terms.staging, True),
 ]
 
@@ -100,6 +101,8 @@ REFUSED = [
     ("limits", '"letsencrypted"', "letsencrypt"),
     ("limits", "{ orders = 3 }", "key of the table of limits"),
     ("limits", "3", "or a table"),
+    ("concurrency", "0", "a number from 1 to 1000"),
+    ("concurrency", "true", "a number from 1 to 1000"),
     ("staging", "1", "true or false"),
     ("eab_kid", '""', "printable"),
     ("eab_hmac_file", "[]", "text"),
