@@ -113,7 +113,7 @@ def test_help_on_one_command() -> None:
         (["help", "shwo"], "no such command 'shwo'; did you mean show?"),
         (["help", "dns", "chek"], "no such command 'chek'; did you mean check?"),
         (["help", "add", "more"], "knit add has no commands of its own"),
-        (["account"], "missing command: forget"),
+        (["account"], "missing command: show"),
         (["account", "forgt"], "no such command 'forgt'; did you mean forget?"),
         (["issuers", "--jsn"], "no such option '--jsn'; did you mean --json?"),
         (["renew", "--forse"], "no such option '--forse'; did you mean --force?"),
