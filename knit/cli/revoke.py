@@ -33,36 +33,75 @@ if TYPE_CHECKING:
     "cessationOfOperation without another certificate also disables it, for nothing is to be ordered any more.",
 )
 @selecting
+@click.option("--serial", metavar="HEX", help="Or its serial number, also of one that has another in its place.")
 @click.option("--reason", required=True, type=click.Choice(REASONS), metavar="REASON", help=f"{', '.join(REASONS)}.")
 @click.option(
     "--replace/--no-replace",
     default=None,
     help="Publish another certificate first, and then revoke; or revoke at once.",
 )
+@click.option("--issuer", metavar="NAME", help="Whom to ask, about a certificate that knit did not order.")
 @click.option("--wait", is_flag=True, help="Tell each step until it is revoked, or is not for now.")
 @json_flag
 def revoke_command(
-    *, cert_id: int | None, domains: str | None, reason: str, replace: bool | None, wait: bool, as_records: bool
+    *,
+    cert_id: int | None,
+    domains: str | None,
+    serial: str | None,
+    reason: str,
+    replace: bool | None,
+    issuer: str | None,
+    wait: bool,
+    as_records: bool,
 ) -> int:
     """Revoke what is published of a certificate: its CA says so to whoever asks, and it stays revoked."""
-    check_selection(cert_id, domains)
+    _check(cert_id, domains, serial)
     central = settings()
-    wish = Wish(reason=reason, replace=replace)
+    wish = Wish(reason=reason, replace=replace, issuer=issuer, directory=_directory(central, issuer))
+    decide = partial(course, wish=wish, now=datetime.now(UTC))
     with connected(central) as console:
-        before = console.certs.one(selected(console.certs, cert_id, domains))
-        if before.directory == IMPORTED and reason == COMPROMISED:
-            # Its CA is asked by a person; that its key is never taken again is knit's to see to.
+        before = None if serial else console.certs.one(selected(console.certs, cert_id, domains))
+        if before is not None and before.directory == IMPORTED and reason == COMPROMISED:
+            # Whether or not its CA can be asked: that its key is never taken again is knit's to see to.
             console.compromise(before.id)
-        asked = console.revocations.ask(before.id, partial(course, wish=wish, now=datetime.now(UTC)))
+        asked = console.revocations.ask(_number(serial) if before is None else before.id, decide)
         nobody = None
         if asked.state == "wanted":
             console.bell.change()
             nobody = _done(central, console, before, asked, wait=wait)
-        one, now = console.revocations.one(asked.id) or asked, console.certs.one(before.id)
+        one = console.revocations.one(asked.id) or asked
+        now = None if before is None else console.certs.one(before.id)
     return _report(one, before, now, nobody, as_records=as_records)
 
 
-def _done(central: Central, console: Console, before: Listed, asked: Revocation, *, wait: bool) -> str | None:
+def _check(cert_id: int | None, domains: str | None, serial: str | None) -> None:
+    if serial is None:
+        check_selection(cert_id, domains)
+    elif cert_id or domains:
+        raise click.UsageError("exactly one of --id, --domains and --serial is needed", click.get_current_context())
+
+
+def _number(serial: str | None) -> str:
+    """As recorded: colons, as openssl writes them, and zeros before it are left out."""
+    text = (serial or "").replace(":", "").strip()
+    try:
+        return f"{int(text, 16):x}"
+    except ValueError:
+        raise click.BadParameter(f"{serial!r} must be a hexadecimal number", param_hint="--serial") from None
+
+
+def _directory(central: Central, issuer: str | None) -> str | None:
+    from knit.errors import Misconfigured
+
+    if issuer is None:
+        return None
+    terms = central.rules.terms(issuer)
+    if terms is None or terms.kind != "acme":
+        raise Misconfigured(f"issuer {issuer!r} is none of kind acme that is configured here")
+    return terms.directory
+
+
+def _done(central: Central, console: Console, before: Listed | None, asked: Revocation, *, wait: bool) -> str | None:
     """Have it done; gives why nobody is going to do it."""
     from knit.cli import revoking
 
@@ -73,38 +112,36 @@ def _done(central: Central, console: Console, before: Listed, asked: Revocation,
         return revoking.by_workers(post, console, before, asked, wait=wait)
 
 
-def _report(one: Revocation, before: Listed, now: Listed, nobody: str | None, *, as_records: bool) -> int:
+def _report(one: Revocation, before: Listed | None, now: Listed | None, nobody: str | None, *, as_records: bool) -> int:
     """Print it, and give the exit code: a wish that workers have is no failure."""
-    failed = one.state == "refused" or one.error is not None or nobody is not None or (one.waits and _vain(before, now))
+    vain = one.waits and before is not None and now is not None and now.failures > before.failures
+    failed = one.state == "refused" or one.error is not None or nobody is not None or vain
+    names = one.names_key.split(",")
     if as_records:
-        more = {"error": now.last_error} if one.waits and _vain(before, now) else {}
-        facts = {"result": one.state.value if one.state != "wanted" or not failed else "failed", "id": now.id}
-        as_json({**facts, "domains": now.names, **record(one), **more})
+        more = {"error": now.last_error} if now is not None and vain else {}
+        facts = {"result": "failed" if failed and one.state == "wanted" else one.state.value, "id": one.cert_id}
+        as_json({**facts, "domains": names, **record(one), **more})
     else:
-        what = "; ".join(part for part in (words(one), nobody, _next(one, before, now)) if part)
-        click.echo(f"certificate {now.id} ({clean(', '.join(now.names))}): {what}", err=failed)
+        after = None if before is None or now is None else _next(one, before, now, vain=vain)
+        what = "; ".join(part for part in (words(one), nobody, after) if part)
+        click.echo(f"certificate {one.cert_id} ({clean(', '.join(names))}): {what}", err=failed)
     return FAILED if failed else DONE
 
 
-def _vain(before: Listed, now: Listed) -> bool:
-    """Whether the certificate that was to come first has failed meanwhile."""
-    return now.failures > before.failures
-
-
-def _next(one: Revocation, before: Listed, now: Listed) -> str | None:
-    """What nodes go on serving, and what happens to that."""
-    if one.state == "refused":
-        return None
-    if one.waits and _vain(before, now):
+def _next(one: Revocation, before: Listed, now: Listed, *, vain: bool) -> str | None:
+    """What nodes go on serving, and what happens to that. `vain`: the one that was to come first has failed."""
+    if vain:
         said = f"{clean(now.last_error or 'see the log')}; next try {instant(now.retry_at)}"
         return f"that has failed: {said}; --no-replace revokes at once"
-    if one.waits:
+    if one.state == "refused" or one.waits:
         return None
     if one.replace and now.enabled:
         return f"another one is published, valid until {instant(now.not_after)}"
     if not now.enabled:
         ceased = " by this command" if before.enabled and one.reason == OVER else ""
         return f"it is disabled{ceased}, so nothing is ordered for it; nodes keep its files"
+    if now.imported:
+        return "nodes go on serving it until `knit import pem` brings another"
     return (
         "nodes go on serving it until another is published, which comes when its CA asks for it or its time comes; "
         f"`knit renew --id {now.id} --force --again` orders it now, `knit disable --id {now.id}` none at all"

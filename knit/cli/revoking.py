@@ -27,7 +27,7 @@ def post(url: str, asked: Revocation) -> Post:
     return Post(url, messages.revoke(), *renewing)
 
 
-def by_workers(post: Post, console: Console, before: Listed, asked: Revocation, *, wait: bool) -> str | None:
+def by_workers(post: Post, console: Console, before: Listed | None, asked: Revocation, *, wait: bool) -> str | None:
     """Ask the workers for it, and follow what they do if asked to; gives why nobody is going to do it."""
     queued = post.look()
     if wait:
@@ -40,7 +40,7 @@ def by_workers(post: Post, console: Console, before: Listed, asked: Revocation, 
     return None
 
 
-def here(console: Console, before: Listed, asked: Revocation, *, wait: bool) -> None:
+def here(console: Console, before: Listed | None, asked: Revocation, *, wait: bool) -> None:
     """Do it in this process, as soon as no other one is on it."""
     from knit.core.model.attempt import Skipped
     from knit.settings.central import Worker
@@ -48,7 +48,7 @@ def here(console: Console, before: Listed, asked: Revocation, *, wait: bool) -> 
 
     env = Environment.of_process()
     worker = Worker.read(env, queue_required=False)
-    renew = before.id if asked.waits else None
+    renew = asked.cert_id if asked.waits else None
     with interruptible(console.centre.roll()), told(console.centre, console.events, before, asked=wait):
         while isinstance(outcome := local.revocations(worker, env, renew), Skipped) and outcome.busy:
             time.sleep(AGAIN)
@@ -57,7 +57,7 @@ def here(console: Console, before: Listed, asked: Revocation, *, wait: bool) -> 
 class _Following:
     """Whoever waits for it."""
 
-    def __init__(self, console: Console, before: Listed, asked: Revocation, post: Post) -> None:
+    def __init__(self, console: Console, before: Listed | None, asked: Revocation, post: Post) -> None:
         self._console, self._before, self._asked, self._post = console, before, asked, post
         self._alone = Patience()
 
@@ -76,12 +76,12 @@ class _Following:
         if one is None or one.state != "wanted" or one.error is not None:
             return True, None
         queue, centre = self._post.look(), self._console.centre
-        seen, roll = centre.seen(self._before.id), centre.roll()
+        seen, roll = centre.seen(self._asked.cert_id), centre.roll()
         if not one.waits or one.copy == "wanted" or seen is None:
             line.say(_doing(one, queue, away=not (roll.renewing or roll.alone)), seconds)
             absent = queue.error or (None if roll.renewing or roll.alone else to_start([RENEWERS]))
             return False, self._given_up(absent)
-        if self._console.certs.one(self._before.id).failures > self._before.failures:
+        if self._before is not None and self._console.certs.one(self._before.id).failures > self._before.failures:
             return True, None
         now = datetime.now(UTC)
         line.say(f"another certificate first: {waiting_for(seen, roll, queue, now)}", seconds)

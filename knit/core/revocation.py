@@ -22,12 +22,10 @@ NO_COPY: Final = (
     "takes a file can revoke it, with the files on a node (`certbot revoke --cert-path FILE --key-path FILE`)"
 )
 NOT_OURS: Final = (
-    f"it is imported, and knit has no account at its CA: have it revoked where it was ordered; {HOW} with another one "
-    "takes its place"
+    "it is imported, and knit has no account at its CA: have it revoked where it was ordered or, by its own key, at an "
+    f"issuer that is configured here (--issuer NAME); {HOW} with another one takes its place"
 )
 SIGNS_ITSELF: Final = "its issuer signs for trials and revokes nothing: nobody could ask whether it has"
-NOBODY: Final = {"selfsigned": SIGNS_ITSELF, IMPORTED: NOT_OURS}
-"""Kinds of issuers that knit cannot ask, and what is said instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +34,8 @@ class Standing:
 
     `published`: its value is in the certificate Valkey, as far as is recorded; `kind` is its issuer's; `step` its open
     attempt's; `left_out` says why a pass leaves it out. `former` is the newest revocation of this serial number.
+    `past`: it is not on the list any more, or has another one in its place; then `published` says that a copy of it is
+    kept.
     """
 
     cert_id: CertId
@@ -47,14 +47,25 @@ class Standing:
     published: bool
     kind: str | None
     former: Revocation | None
+    past: bool = False
+
+    @property
+    def imported(self) -> bool:
+        """Whether knit did not order it."""
+        return self.kind == IMPORTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a person asks for. `replace`: another one first; None: as usual for the reason."""
+    """What a person asks for. `replace`: another one first; None: as usual for the reason.
+
+    `issuer` and `directory` are of the CA that is to be asked, where knit did not order the certificate.
+    """
 
     reason: str
     replace: bool | None = None
+    issuer: str | None = None
+    directory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +73,7 @@ class Course:
     """What is done with the wish. `replace`: another certificate is published first; `renew`: it has to be asked for.
 
     `disable`: the certificate is taken off work, for nothing may be ordered for it any more; `compromise`: no key that
-    it has had is ever published again.
+    it has had is ever published again. `issuer` and `directory` are those of the wish.
     """
 
     reason: str
@@ -70,6 +81,8 @@ class Course:
     renew: bool
     disable: bool
     compromise: bool
+    issuer: str | None = None
+    directory: str | None = None
 
 
 def course(standing: Standing, wish: Wish, now: datetime) -> Course | None:
@@ -77,19 +90,25 @@ def course(standing: Standing, wish: Wish, now: datetime) -> Course | None:
     former = standing.former
     if former is not None and former.state is Revoked.REVOKED and not _outweighs(wish, former):
         return None
-    if why := _impossible(standing, now):
+    if why := _impossible(standing, wish, now):
         raise Refused(f"certificate {standing.cert_id}: {why}")
-    replace = wish.replace if wish.replace is not None else standing.enabled and wish.reason != OVER
+    ordered = standing.enabled and not standing.imported
+    replace = wish.replace if wish.replace is not None else ordered and wish.reason != OVER
     if replace and (why := _irreplaceable(standing)):
         raise Refused(f"certificate {standing.cert_id} {why}")
-    reason = former.reason if former is not None and former.state is Revoked.WANTED and _stays(former) else wish.reason
-    compromise = wish.reason == COMPROMISED and (former is None or former.reason != COMPROMISED)
+    under_way = former if former is not None and former.state is Revoked.WANTED else None
+    declared = former is not None and former.reason == COMPROMISED
+    compromise = wish.reason == COMPROMISED and not declared and not standing.past
+    asked = wish if under_way is None else under_way
     return Course(
-        reason=reason,
+        # A key that was declared compromised is not less so for another reason that is given later.
+        reason=COMPROMISED if under_way is not None and declared else wish.reason,
         replace=replace,
-        renew=replace and (compromise or standing.step != Step.ISSUED),
+        renew=replace and not standing.imported and (compromise or standing.step != Step.ISSUED),
         disable=standing.enabled and not replace and wish.reason == OVER,
         compromise=compromise,
+        issuer=asked.issuer,
+        directory=asked.directory,
     )
 
 
@@ -97,26 +116,25 @@ def _outweighs(wish: Wish, former: Revocation) -> bool:
     return wish.reason == COMPROMISED != former.reason
 
 
-def _stays(former: Revocation) -> bool:
-    """A key that was declared compromised is not so for another reason that is given later."""
-    return former.reason == COMPROMISED
-
-
-def _impossible(standing: Standing, now: datetime) -> str | None:
-    if standing.serial is None or standing.not_after is None:
+def _impossible(standing: Standing, wish: Wish, now: datetime) -> str | None:
+    ends = standing.not_after
+    if standing.serial is None or ends is None:
         return "nothing was ever issued for it"
-    if standing.not_after <= now:
-        return f"it expired at {standing.not_after:%Y-%m-%dT%H:%M:%SZ}, and what has expired need not be revoked"
-    if standing.kind in NOBODY:
-        return NOBODY[standing.kind]
-    if standing.step == Step.PUBLISHING:
-        return "another certificate is being published in its place at this moment: ask again in a few seconds"
-    if not standing.published and standing.kind != "ca":
-        return NO_COPY
-    return None
+    named = wish.directory is not None
+    reasons = (
+        (ends <= now, f"it expired at {ends:%Y-%m-%dT%H:%M:%SZ}, and what has expired need not be revoked"),
+        (standing.kind == "selfsigned", SIGNS_ITSELF),
+        (standing.imported and not named, NOT_OURS),
+        (named and not standing.imported, "its CA is known: --issuer is for imported certificates"),
+        (standing.step == Step.PUBLISHING, "another one is being published in its place: ask again in a few seconds"),
+        (not standing.published and standing.kind != "ca", NO_COPY),
+    )
+    return next((why for so, why in reasons if so), None)
 
 
 def _irreplaceable(standing: Standing) -> str | None:
+    if standing.past:
+        return "has another one in its place, or is not on the list: --replace is for what is published now"
     if not standing.enabled:
         return "is disabled, so nothing is ordered for it: `knit enable` first, or --no-replace"
     return None if standing.left_out is None else f"is {standing.left_out}"

@@ -14,7 +14,7 @@ from knit.core.model.certificate import Bundle
 from knit.core.model.decision import Rules
 from knit.core.model.results import Revoking
 from knit.core.model.revocation import Copy, Revocation, RevocationId, Revoked
-from knit.core.revocation import NO_COPY
+from knit.core.revocation import COMPROMISED, NO_COPY
 from knit.core.value import Value
 from knit.errors import (
     BundleMismatch,
@@ -135,6 +135,8 @@ class _Run:
             raise self.down[one.directory]
         revoker = self._revoker(one)
         bundle = None if revoker.by_serial else self._bundle(one)
+        if bundle is not None and one.reason == COMPROMISED:
+            self._declare_compromised(one, bundle)
         at = revoker.revoke(one.serial, one.reason, bundle)
         self.flow.store.revoked(one, at)
         self.revoked += 1
@@ -152,6 +154,12 @@ class _Run:
         if raw is None:
             raise Refused(NO_COPY)
         return Value.from_wire(raw).bundle
+
+    def _declare_compromised(self, one: Revocation, bundle: Bundle) -> None:
+        """Of what is past, or was taken over, the key is known only now."""
+        from knit.core import x509
+
+        self.flow.store.compromised(one, x509.leaf(bundle.fullchain).spki_sha256)
 
     def _postpone(self, one: Revocation, error: Transient | Misconfigured) -> None:
         """At a CA that cannot be asked now, the others of this run wait with it."""

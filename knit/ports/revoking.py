@@ -59,6 +59,9 @@ class Revocations(Protocol):
     def copied(self, one: Revocation, copy: Copy, *, fingerprint: str | None, spki_sha256: str | None) -> None:
         """Its copy is made, or cannot be. A compromised key is remembered by the hash of its public half."""
 
+    def compromised(self, one: Revocation, spki_sha256: str) -> None:
+        """Its key, of which this is the hash of the public half, is never published again."""
+
     def postpone(self, one: Revocation, *, error: BaseException, retry_at: datetime) -> None:
         """It could not be done, and is tried again then."""
 
@@ -75,9 +78,10 @@ class Revocations(Protocol):
 class RevocationBook(Protocol):
     """The same for somebody at a shell."""
 
-    def ask(self, cert_id: CertId, decide: Callable[[Standing], Course | None]) -> Revocation:
+    def ask(self, which: CertId | str, decide: Callable[[Standing], Course | None]) -> Revocation:
         """Record the wish with all that follows from it, in one transaction; gives it, or the one that is done already.
 
+        By id it is about what is published now; by serial number (hex) also about what is past, as far as it is known.
         Raises NoSuchCertificate, and what `decide` raises: then nothing is recorded.
         """
 

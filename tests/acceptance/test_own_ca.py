@@ -104,6 +104,13 @@ def revoked_certificate_counts(own: Own, fullchain: str, root: Path) -> None:
     own.scene.knit.knit("renew", "--once", env=own.env)
     own.knit("revoke", "--domains", f"{NAME},*.{NAME}", "--reason", "cessationOfOperation")
     assert "revoked certificates: 2" in own.knit("ca", "crl", "--issuer", "inside", "--out", "ca.crl")
+    own.knit("enable", "--domains", f"{NAME},*.{NAME}")
+    own.scene.knit.knit("renew", "--once", env=own.env)
+    own.knit("remove", "--domains", f"{NAME},*.{NAME}")
+    ((serial,),) = own.scene.sql("select serial from knit_ca_issued where revoked_at is null")
+    again = own.knit("revoke", "--serial", f"{int(str(serial), 16):032X}", "--reason", "superseded")
+    assert ": revoked at 20" in again
+    assert "revoked certificates: 3" in own.knit("ca", "crl", "--issuer", "inside", "--out", "ca.crl")
 
 
 def verify(own: Own, fullchain: str, root: Path) -> str:

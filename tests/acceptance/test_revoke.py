@@ -144,3 +144,32 @@ def test_what_signs_itself_revokes_nothing_and_says_so(scene: Scene) -> None:
     assert done.code == 1
     assert "its issuer signs for trials and revokes nothing" in done.err
     assert scene.sql("select * from knit_compromised_keys") == [], "nothing is half done"
+
+
+def test_what_knit_did_not_order_is_revoked_by_its_key_at_the_issuer_that_is_named(scene: Scene) -> None:
+    one = published(scene)
+    assert scene.watch_once().code == 0
+    files = {name: scene.tls / f"{NAME}.{ending}" for name, ending in (("--fullchain", "crt"), ("--privkey", "key"))}
+    bought = {option: scene.knit.home / f"bought{path.suffix}" for option, path in files.items()}
+    for option, path in files.items():
+        bought[option].write_bytes(path.read_bytes())
+    scene.knit.knit("remove", "--id", one, env=HERE)
+    assert scene.once(**HERE).code == 0
+    places = ("--valkey-key", "bought", "--cert-path", f"{scene.tls}/b.crt", "--key-path", f"{scene.tls}/b.key")
+    words = [str(word) for pair in bought.items() for word in pair]
+    imported = scene.knit.knit("import", "pem", *words, *places, "--json", env=HERE)
+    assert imported.code == 0, imported.err
+    scene.sql("delete from knit_accounts")
+    ask = ("revoke", "--domains", NAME, "--reason", "unspecified")
+    unknown = scene.knit.knit(*ask, env=HERE)
+    assert (unknown.code, "at an issuer that is configured here (--issuer NAME)" in unknown.err) == (1, True), (
+        unknown.err
+    )
+    assert scene.knit.knit(*ask, "--issuer", "other", env=HERE).code == 2
+    done = scene.knit.knit(*ask, "--issuer", "acme", env=HERE)
+    assert done.code == 0, done.err
+    assert "nodes go on serving it until `knit import pem` brings another" in done.out
+    assert scene.sql("select issuer, directory, state from knit_revocations") == [
+        ("acme", scene.pebble.directory_url, "revoked")
+    ]
+    assert len(scene.pebble.finalized()) == 1

@@ -15,7 +15,7 @@ import pytest
 from knit.core.model.certificate import CertId
 from knit.core.model.revocation import Revocation, Revoked
 from knit.core.revocation import Wish, course
-from knit.errors import Refused
+from knit.errors import NoSuchCertificate, Refused
 from knit.flows.revoke import LONGEST
 from knit.store.database import Database
 from knit.store.revocations.revocations import Revocations
@@ -42,8 +42,8 @@ def issued(stage: Stage, count: int) -> dict[CertId, str]:
     return found
 
 
-def ask(stage: Stage, cert_id: CertId, reason: str, replace: bool | None = None) -> Revocation:
-    """As a command does."""
+def ask(stage: Stage, cert_id: CertId | str, reason: str, replace: bool | None = None) -> Revocation:
+    """As a command does, about what is published or by a serial number."""
     wish = Wish(reason=reason, replace=replace)
     with Database.open(stage.servers.database) as database:
         return Revocations(database).ask(cert_id, partial(course, wish=wish, now=datetime.now(UTC)))
@@ -275,6 +275,31 @@ def test_odd_answers_are_a_next_try_or_a_sentence(stage: Stage, fault: Answers, 
         flows.revoke.run()
     assert states(stage, cert_id) == [("revoked", "none", 1)]
     assert copies(stage) == []
+
+
+def test_what_was_refused_is_asked_for_again_by_its_number_and_what_took_its_place_is_left_alone(stage: Stage) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    asked = ask(stage, cert_id, "affiliationChanged")
+    ca_of(stage).fault("revokeCert", status=400, type="badRevocationReason")
+    with stage.process(Life()) as flows:
+        whole_revocation(flows, cert_id)
+    assert [state for state, _, _ in states(stage, cert_id)] == ["refused"]
+    ((serial,),) = stage.sql("select serial from knit_issued where cert_id = %s", cert_id)
+    assert serial != asked.serial
+    with pytest.raises(Refused, match="--replace is for what is published now"):
+        ask(stage, asked.serial, "superseded", replace=True)
+    stage.sql("delete from knit_certs where id = %s", cert_id)
+    again = ask(stage, asked.serial, "keyCompromise")
+    assert (again.id, again.replace) == (asked.id, False)
+    with stage.process(Life()) as flows:
+        assert flows.revoke.run().revoked == 1
+    assert states(stage, cert_id) == [("revoked", "none", 0)]
+    counted = ca_of(stage).counts()["names"][name]
+    assert (counted["revoked"], counted["finalized"]) == (1, 2)
+    assert len(stage.sql("select * from knit_compromised_keys where cert_id = %s", cert_id)) == 1, "that key alone"
+    assert ask(stage, asked.serial, "superseded").state is Revoked.REVOKED
+    with pytest.raises(NoSuchCertificate, match="no certificate with serial number abc is known here"):
+        ask(stage, "abc", "superseded")
 
 
 def test_the_copy_of_a_refused_one_is_kept_for_a_week_and_of_an_expired_one_no_longer_than_it(stage: Stage) -> None:

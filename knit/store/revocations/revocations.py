@@ -14,7 +14,7 @@ from knit.store.database import Database
 from knit.store.journal.fencing import told
 from knit.store.queries import Row, queries
 
-ALL: Mapping[str, object] = {"id": None, "cert_id": None, "serial": None, "directory": None, "open": False}
+ALL: Mapping[str, object] = {"id": None, "cert_id": None, "serial": None, "open": False}
 
 
 class Revocations:
@@ -41,15 +41,19 @@ class Revocations:
         """See the port."""
         return self._read(open=True)
 
-    def ask(self, cert_id: CertId, decide: Callable[[Standing], Course | None]) -> Revocation:
+    def ask(self, which: CertId | str, decide: Callable[[Standing], Course | None]) -> Revocation:
         """See the port."""
-        return self._database.together(lambda connection: self._asked(connection, cert_id, decide))
+        return self._database.together(lambda connection: self._asked(connection, which, decide))
 
     def copied(self, one: Revocation, copy: Copy, *, fingerprint: str | None, spki_sha256: str | None) -> None:
         """See the port."""
         if spki_sha256 is not None and one.reason == COMPROMISED:
-            self._database.write(self._sql["compromised"], {"spki_sha256": spki_sha256, "cert_id": one.cert_id})
+            self.compromised(one, spki_sha256)
         self._write("copied", one, copy=copy.value, fingerprint=fingerprint)
+
+    def compromised(self, one: Revocation, spki_sha256: str) -> None:
+        """See the port."""
+        self._database.write(self._sql["compromised"], {"spki_sha256": spki_sha256, "cert_id": one.cert_id})
 
     def postpone(self, one: Revocation, *, error: BaseException, retry_at: datetime) -> None:
         """See the port."""
@@ -74,26 +78,78 @@ class Revocations:
         return [_revocation(row) for row in self._database.rows(self._sql["read"], {**ALL, **wanted})]
 
     def _asked(
-        self, connection: Connection, cert_id: CertId, decide: Callable[[Standing], Course | None]
+        self, connection: Connection, which: CertId | str, decide: Callable[[Standing], Course | None]
     ) -> Revocation:
-        row = connection.execute(self._sql["standing"], {"cert_id": cert_id}).fetchone()
+        if isinstance(which, str):
+            row = connection.execute(self._sql["by_serial"], {"serial": which}).fetchone()
+            if row is None:
+                return self._asked_of_past(connection, which, decide)
+            which = CertId(row["cert_id"])
+        row = connection.execute(self._sql["standing"], {"cert_id": which}).fetchone()
         if row is None:
-            raise NoSuchCertificate(f"no certificate has the id {cert_id}")
-        facts = {**row}
-        issued = {"serial": row["serial"], "directory": facts.pop("directory")}
-        former = self._newest(connection, **issued) if row["serial"] is not None else None
-        course = decide(Standing(**facts, former=former))
+            raise NoSuchCertificate(f"no certificate has the id {which}")
+        former = None
+        if row["serial"] is not None:
+            former = self._newest(connection, serial=row["serial"], cert_id=which)
+        course = decide(Standing(**row, former=former))
         if course is None:
             assert former is not None
             return former
+        return self._written(connection, which, course)
+
+    def _written(self, connection: Connection, cert_id: CertId, course: Course) -> Revocation:
         if course.compromise:
             connection.execute(queries("publications/installation")["compromise"], {"id": cert_id})
-        words = {"cert_id": cert_id, "reason": course.reason, "replace": course.replace}
-        (asked,) = connection.execute(self._sql["ask"], words).fetchall()
+        words = {"reason": course.reason, "replace": course.replace}
+        at = {"issuer": course.issuer, "directory": course.directory}
+        (asked,) = connection.execute(self._sql["ask"], {"cert_id": cert_id, **words, **at}).fetchall()
         if course.renew:
             connection.execute(queries("list/certs")["request"], {"id": cert_id})
         if course.disable:
             connection.execute(queries("list/certs")["switch"], {"id": cert_id, "enabled": False})
+        return self._now(connection, asked)
+
+    def _asked_of_past(
+        self, connection: Connection, serial: str, decide: Callable[[Standing], Course | None]
+    ) -> Revocation:
+        """Of a certificate that is on the list no more, or has another one in its place."""
+        former = self._newest(connection, serial=serial)
+        row = connection.execute(self._sql["past"], {"serial": serial}).fetchone()
+        if former is None and row is None:
+            raise NoSuchCertificate(
+                f"no certificate with serial number {serial} is known here: it is neither what is published now, nor "
+                "one of a CA of your own, nor one whose revocation was asked for"
+            )
+        course = decide(self._past(connection, serial, former, row))
+        if course is None:
+            assert former is not None
+            return former
+        words = {"serial": serial, "reason": course.reason}
+        again = former is not None and (former.copy is Copy.KEPT or row is None)
+        statement, which = ("ask_again", {"id": former.id if former else None}) if again else ("ask_of_past", {})
+        (asked,) = connection.execute(self._sql[statement], {**words, **which}).fetchall()
+        return self._now(connection, asked)
+
+    def _past(self, connection: Connection, serial: str, former: Revocation | None, row: Row | None) -> Standing:
+        found: Row = row or {"cert_id": former and former.cert_id, "not_after": former and former.not_after}
+        kind = "ca"
+        if row is None and former is not None:
+            (known,) = connection.execute(self._sql["kind"], {"directory": former.directory}).fetchall()
+            kind = known["kind"]
+        return Standing(
+            cert_id=CertId(found["cert_id"] or 0),
+            enabled=False,
+            left_out=None,
+            step=None,
+            serial=serial,
+            not_after=found["not_after"],
+            published=former is not None and former.copy is Copy.KEPT,
+            kind=kind,
+            former=former,
+            past=True,
+        )
+
+    def _now(self, connection: Connection, asked: Row) -> Revocation:
         found = self._newest(connection, id=asked["id"])
         assert found is not None
         return found
