@@ -16,6 +16,7 @@ from knit.app.clock import now
 from knit.app.issuing import own_ca
 from knit.core import authorities
 from knit.core.authority import Authority, Chain
+from knit.core.keys import new_key
 from knit.core.model.keys import KeyType
 from knit.errors import Misconfigured, Refused
 from knit.issuers.serials import new_serial
@@ -66,7 +67,7 @@ def _about(path: Path) -> Iterator[None]:
 
 def make(wish: Wish, parent: Authority | None, folder: Path) -> Made:
     """A new key and its certificate, in files that are not there yet. Raises Misconfigured, Refused, OSError."""
-    key, at = authorities.new_key(wish.key_type), now()
+    key, at = new_key(wish.key_type), now()
     if parent is None:
         made = authorities.root(
             wish.common_name, key, new_serial(), now=at, lifetime=wish.lifetime, permitted=wish.permitted

@@ -13,12 +13,12 @@ from knit.cli import complete
 from knit.cli.goflags import ANSWERS_HELP, Command, Group
 from knit.cli.output import as_json, instant, json_flag
 from knit.cli.session import connected, settings
+from knit.core.model.keys import KeyType
 
 if TYPE_CHECKING:
     from knit.app.own_ca import Made
     from knit.settings.own_issuers import OwnCa
 
-KEY_TYPES = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096")
 ROOT_LIFETIME, LIFETIME = timedelta(days=3650), timedelta(days=1825)
 LONGEST_NAME, LONGEST_PASSPHRASE = 64, 1023
 """In bytes: RFC 5280 (ub-common-name), and what OpenSSL takes."""
@@ -32,7 +32,7 @@ def ca_command() -> None:
 @ca_command.command(cls=Command, name="init", short_help="Make a root, or an intermediate below one.")
 @click.option("--cn", required=True, metavar="NAME", help="Common name of the CA.")
 @click.option("--out", required=True, metavar="DIR", help="Folder for ca.pem, ca.key and root.pem.")
-@click.option("--key-type", metavar="TYPE", default="ec384", help=f"{', '.join(KEY_TYPES)}.  [default: ec384]")
+@click.option("--key-type", metavar="TYPE", default="ec384", help=f"{', '.join(KeyType)}.  [default: ec384]")
 @click.option("--lifetime", metavar="TIME", help="How long it is valid.  [default: 3650d, an intermediate 1825d]")
 @click.option("--permitted", metavar="NAMES", help="Names it may issue for, with all below them, separated by commas.")
 @click.option("--intermediate-of", metavar="DIR", help="Folder of the CA above it.  [default: none, it is a root]")
@@ -58,12 +58,11 @@ def init(
     The folder then holds ca.pem and ca.key, which the file of issuers names, and root.pem, which clients trust.
     """
     from knit.app import own_ca
-    from knit.core.model.keys import KeyType
 
     if passphrase_file is not None and ask_passphrase:
         raise click.UsageError("--passphrase-file and --ask-passphrase: say one of them")
-    if key_type not in KEY_TYPES:
-        raise click.BadParameter(f"{key_type!r} must be one of {', '.join(KEY_TYPES)}", param_hint="--key-type")
+    if key_type not in tuple(KeyType):
+        raise click.BadParameter(f"{key_type!r} must be one of {', '.join(KeyType)}", param_hint="--key-type")
     wish = own_ca.Wish(
         common_name=_common_name(cn),
         key_type=KeyType(key_type),

@@ -16,7 +16,9 @@ from knit.cli.output import as_json, clean, for_people, json_flag
 from knit.cli.selection import check_selection, named, selected, selecting
 from knit.cli.session import connected, settings
 from knit.cli.waking import changing
+from knit.core.model.keys import KeyType
 from knit.core.records import of_certificate
+from knit.core.text import either
 from knit.core.words import in_days, in_hours
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option(
         "--key-type",
         metavar="TYPE",
-        help="ec256, ec384, rsa2048, rsa3072 or rsa4096.  [default: the issuer's, else ec256]",
+        help=f"{either(KeyType)}.  [default: the issuer's, else ec256]",
         shell_complete=complete.key_types,
     ),
     click.option("--profile", metavar="NAME", help="Certificate profile of the CA."),

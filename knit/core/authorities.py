@@ -8,13 +8,11 @@ from ipaddress import ip_network
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from knit.core.authority import Authority, Chain, IssuingKey, signing_hash
-from knit.core.model.keys import KeyType
+from knit.core.authority import Authority, Chain
+from knit.core.keys import PrivateKey, signing_hash
 from knit.core.signing import BACKDATED, ca_usage, issuer_identifier
-from knit.core.x509 import CURVES, RSA_BITS
 from knit.errors import Misconfigured
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -22,7 +20,7 @@ EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 def root(
     common_name: str,
-    key: IssuingKey,
+    key: PrivateKey,
     serial: int,
     *,
     now: datetime,
@@ -40,7 +38,7 @@ def root(
 def intermediate(
     parent: Authority,
     common_name: str,
-    key: IssuingKey,
+    key: PrivateKey,
     serial: int,
     *,
     now: datetime,
@@ -69,13 +67,6 @@ def intermediate(
     return Authority(made, key)
 
 
-def new_key(key_type: KeyType) -> IssuingKey:
-    """A fresh one."""
-    if key_type in CURVES:
-        return ec.generate_private_key(CURVES[key_type]())
-    return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
-
-
 def _inherited(above: Chain) -> tuple[str, ...]:
     """What the nearest limit permits: whoever looks at the new certificate alone sees it there."""
     return next((limit.permitted for limit in above.limits if limit.permitted is not None), ())
@@ -84,7 +75,7 @@ def _inherited(above: Chain) -> tuple[str, ...]:
 def _unsigned(
     issuer: x509.Name | None,
     common_name: str,
-    key: IssuingKey,
+    key: PrivateKey,
     serial: int,
     *,
     valid: tuple[datetime, datetime],

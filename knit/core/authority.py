@@ -10,22 +10,19 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from knit.core.chain import LARGEST_RSA_BITS, fingerprint, issued_by
 from knit.core.constraints import Subtrees
+from knit.core.keys import PrivateKey, SigningHash, signing_hash
 from knit.errors import Misconfigured
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
-IssuingKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
 BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 SMALLEST_RSA_BITS: Final = 2048
-SigningHash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
-HASHES: Final[dict[str, SigningHash]] = {"secp384r1": hashes.SHA384(), "secp521r1": hashes.SHA512()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Authority:
     """A chain and the key of its first certificate."""
 
     chain: Chain
-    key: IssuingKey = field(repr=False)
+    key: PrivateKey = field(repr=False)
 
     @classmethod
     def of(cls, chain: Chain, key_pem: bytes, passphrase: bytes | None) -> Authority:
@@ -129,14 +126,7 @@ class Authority:
         return signing_hash(self.key)
 
 
-def signing_hash(key: IssuingKey) -> SigningHash:
-    """As strong as the key, or nearly."""
-    return (
-        HASHES.get(key.curve.name, hashes.SHA256()) if isinstance(key, ec.EllipticCurvePrivateKey) else hashes.SHA256()
-    )
-
-
-def private_key(pem: bytes, passphrase: bytes | None) -> IssuingKey:
+def private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
     """A CA's key, EC or RSA. Raises Misconfigured; the text says nothing of what was read."""
     try:
         key = serialization.load_pem_private_key(pem, passphrase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 LONGEST: Final = 2000
@@ -16,6 +17,12 @@ def clean(text: str, longest: int = LONGEST) -> str:
     joined = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * longest]).split())
     whole = len(joined) <= longest and len(text) <= 2 * longest
     return joined if whole else f"{joined[: longest - 1]}…"
+
+
+def either(words: Iterable[str]) -> str:
+    """Two or more words that one is chosen from: `a, b or c`."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}"
 
 
 def escaped(text: str) -> str:

@@ -17,14 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from knit.core.chain import LARGEST_RSA_BITS, fingerprint, issued_by
+from knit.core.keys import PrivateKey, new_key, type_of
 from knit.core.model.certificate import Bundle, Leaf
 from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch
 
-CertificateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-CURVES: Final[dict[KeyType, type[ec.EllipticCurve]]] = {KeyType.EC256: ec.SECP256R1, KeyType.EC384: ec.SECP384R1}
-RSA_BITS: Final = {KeyType.RSA2048: 2048, KeyType.RSA3072: 3072, KeyType.RSA4096: 4096}
 MOST_CERTIFICATES: Final = 10
 LARGEST_CHAIN: Final = 192 * 1024
 """Bytes of a chain. What is published has room for little more."""
@@ -41,16 +38,12 @@ class Key:
 
     pem: bytes = field(repr=False)
     spki_sha256: str
-    _private: CertificateKey = field(repr=False)
+    _private: PrivateKey = field(repr=False)
 
     @classmethod
     def new(cls, key_type: KeyType) -> Key:
         """A fresh one. Its PEM has the traditional form, which is what the original knit published."""
-        key: CertificateKey
-        if key_type in CURVES:
-            key = ec.generate_private_key(CURVES[key_type]())
-        else:
-            key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
+        key = new_key(key_type)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
@@ -65,10 +58,7 @@ class Key:
     @property
     def key_type(self) -> KeyType | None:
         """None for one of a kind that is never asked for."""
-        key = self._private
-        if isinstance(key, rsa.RSAPrivateKey):
-            return next((kind for kind, bits in RSA_BITS.items() if bits == key.key_size), None)
-        return next((kind for kind, curve in CURVES.items() if isinstance(key.curve, curve)), None)
+        return type_of(self._private)
 
     def csr(self, names: Sequence[str]) -> bytes:
         """A certificate request (DER) for these DNS names; its subject is empty, for CAs read the SAN alone."""
@@ -175,7 +165,7 @@ def _names(certificate: x509.Certificate) -> frozenset[str]:
     )
 
 
-def _private(privkey: bytes) -> CertificateKey:
+def _private(privkey: bytes) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(privkey, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

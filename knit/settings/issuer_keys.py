@@ -11,6 +11,7 @@ from knit.core import limits, words
 from knit.core.issuers import GOOGLE_STAGING, LETS_ENCRYPT_STAGING
 from knit.core.model.keys import KeyType
 from knit.core.names import normalise_one
+from knit.core.text import either
 from knit.errors import Misconfigured
 from knit.settings import environment
 from knit.settings.document import Key, flag, text, texts
@@ -110,7 +111,7 @@ KIND = Key(
 KEY_TYPE = Key(
     "key_type",
     text(_key_type),
-    "Kind of key of certificates that ask for none: `ec256`, `ec384`, `rsa2048`, `rsa3072` or `rsa4096`.",
+    f"Kind of key of certificates that ask for none: {either(f'`{one}`' for one in KeyType)}.",
     default=KeyType.EC256,
     otherwise="`ec256`",
 )

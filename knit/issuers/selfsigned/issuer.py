@@ -7,6 +7,7 @@ from datetime import timedelta
 from cryptography.hazmat.primitives import serialization
 
 from knit.core import authorities, signing
+from knit.core.keys import new_key
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.keys import KeyType
 from knit.core.signing import Plan
@@ -45,7 +46,7 @@ class SelfSignedIssuer:
         now = self._clock()
         once = authorities.root(
             f"knit trial {new_serial():032x}",
-            authorities.new_key(KeyType.EC256),
+            new_key(KeyType.EC256),
             new_serial(),
             now=now,
             lifetime=self._lifetime,

@@ -21,6 +21,7 @@ from knit.core import authorities, signing
 from knit.core import x509 as certificates
 from knit.core.authority import Authority, Chain
 from knit.core.chain import canonical
+from knit.core.keys import new_key
 from knit.core.model.certificate import Bundle
 from knit.core.model.keys import KeyType
 from knit.core.signing import Plan, Revoked
@@ -31,11 +32,9 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 NAMES = ("shop.example.org", "*.shop.example.org")
 KEYS = {kind: certificates.Key.new(kind) for kind in (KeyType.EC256, KeyType.RSA2048)}
-ROOT = authorities.root(
-    "Test Root", authorities.new_key(KeyType.EC384), 1, now=NOW, lifetime=100 * DAY, permitted=("example.org",)
-)
+ROOT = authorities.root("Test Root", new_key(KeyType.EC384), 1, now=NOW, lifetime=100 * DAY, permitted=("example.org",))
 ISSUING = authorities.intermediate(
-    ROOT, "Test Issuing", authorities.new_key(KeyType.RSA2048), new_serial(), now=NOW, lifetime=50 * DAY
+    ROOT, "Test Issuing", new_key(KeyType.RSA2048), new_serial(), now=NOW, lifetime=50 * DAY
 )
 
 
@@ -171,7 +170,7 @@ def test_openssl_refuses_what_name_constraints_forbid(tmp_path: Path) -> None:
 def test_an_intermediate_has_the_limits_of_the_ca_above_it_and_no_others_below_it() -> None:
     (first, *_) = ISSUING.chain.limits
     assert first.permitted == ("example.org",)
-    key = authorities.new_key(KeyType.EC256)
+    key = new_key(KeyType.EC256)
     wide = authorities.intermediate(ROOT, "w", key, 7, now=NOW, lifetime=500 * DAY, permitted=("a.example.org",))
     assert wide.chain.ends == ROOT.chain.ends
     assert wide.chain.limits[0].permitted == ("a.example.org",)
@@ -185,7 +184,7 @@ def test_an_intermediate_has_the_limits_of_the_ca_above_it_and_no_others_below_i
 
 def below_root(*extensions: x509.ExtensionType) -> Authority:
     """An intermediate of somebody else's making."""
-    key, root = authorities.new_key(KeyType.EC256), ROOT.chain.issuing
+    key, root = new_key(KeyType.EC256), ROOT.chain.issuing
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject("Theirs", organization="Acme"))
@@ -238,7 +237,7 @@ def test_where_name_constraints_are_about_subjects_the_subject_is_empty(tmp_path
 
 def test_no_ca_is_made_below_one_that_limits_subjects() -> None:
     acme = x509.DirectoryName(subject("Acme"))
-    limited = authorities.root("L", authorities.new_key(KeyType.EC256), 1, now=NOW, lifetime=DAY).key
+    limited = authorities.root("L", new_key(KeyType.EC256), 1, now=NOW, lifetime=DAY).key
     parent = below_root(x509.NameConstraints([acme], None))
     with pytest.raises(Misconfigured, match="limits the subjects of those below it"):
         authorities.intermediate(parent, "w", limited, 7, now=NOW, lifetime=DAY)
