@@ -197,7 +197,7 @@ def list_command(*, wanted: tuple[str, ...], failing: bool, due: bool, wide: boo
 def show_command(*, which: str, as_records: bool) -> None:
     """Tell one certificate's story: what is wanted, how it is, and what has happened to it, and by whom."""
     from knit.cli import revocations, story
-    from knit.core.records import of_event
+    from knit.core.records import of_event, of_revocation
     from knit.flows.history import every
 
     with connected(settings()) as console:
@@ -207,7 +207,7 @@ def show_command(*, which: str, as_records: bool) -> None:
     if as_records:
         happened = [of_event(event) for event in reversed(events)]
         attempts = [asdict(one) for one in tries]
-        revoked = [revocations.record(one) for one in taken_back]
+        revoked = [of_revocation(one) for one in taken_back]
         as_json({**of_certificate(cert), "attempts": attempts, "revocations": revoked, "events": happened})
     else:
         lines = listed.block(cert, datetime.now(UTC))

@@ -13,6 +13,7 @@ from knit.cli.budget import key_record, key_words
 from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, fitted, instant, json_flag, width
 from knit.cli.session import connected, settings
+from knit.core.records import of_revocation
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def plan_command(*, at: datetime | None, as_records: bool) -> None:
         plan = flow.plan(at or datetime.now(UTC))
         to_revoke = console.revocations.open()
     if as_records:
-        as_json(
-            {**_plan_record(plan), "revocations": [{"id": one.cert_id, **revocations.record(one)} for one in to_revoke]}
-        )
+        as_json({**_plan_record(plan), "revocations": [{"id": one.cert_id, **of_revocation(one)} for one in to_revoke]})
     else:
         click.echo("\n".join([*_plan_lines(plan), *_revocation_lines(to_revoke)]))
 

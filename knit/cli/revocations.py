@@ -1,4 +1,4 @@
-"""Revocations, as lines for people and as records."""
+"""Revocations, as lines for people."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ from knit.cli.output import clean, instant
 
 if TYPE_CHECKING:
     from knit.core.model.revocation import Revocation
-
-
-def record(one: Revocation) -> dict[str, object]:
-    """For `--json`."""
-    wanted = one.state == "wanted"
-    return {
-        "serial": one.serial,
-        "fingerprint": one.fingerprint,
-        "issuer": one.issuer,
-        "directory": one.directory,
-        "reason": one.reason,
-        "replace": one.replace,
-        "state": one.state.value,
-        "waits": one.waits,
-        "asked_at": one.asked_at,
-        "asked_by": one.asked_by,
-        "ended_at": one.ended_at,
-        "error": one.error,
-        "next_try": one.next_try_at if wanted and one.error is not None else None,
-    }
 
 
 def words(one: Revocation) -> str:

@@ -12,10 +12,11 @@ import click
 from knit.cli.edge import DONE, FAILED
 from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, instant, json_flag
-from knit.cli.revocations import record, words
+from knit.cli.revocations import words
 from knit.cli.selection import check_selection, selected, selecting
 from knit.cli.session import connected, settings
 from knit.core.imported import IMPORTED
+from knit.core.records import of_revocation
 from knit.core.revocation import COMPROMISED, OVER, REASONS, Wish, course
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _report(one: Revocation, before: Listed | None, now: Listed | None, nobody: 
     if as_records:
         more = {"error": now.last_error} if now is not None and vain else {}
         facts = {"result": "failed" if failed and one.state == "wanted" else one.state.value, "id": one.cert_id}
-        as_json({**facts, "domains": names, **record(one), **more})
+        as_json({**facts, "domains": names, **of_revocation(one), **more})
     else:
         after = None if before is None or now is None else _next(one, before, now, vain=vain)
         what = "; ".join(part for part in (words(one), nobody, after) if part)

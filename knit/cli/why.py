@@ -12,6 +12,7 @@ from knit.cli.goflags import Command
 from knit.cli.output import as_json, clean, fitted, instant, json_flag, width
 from knit.cli.selection import named
 from knit.cli.session import connected, settings
+from knit.core.records import of_revocation
 
 LAST = 5
 """Attempts that a person is shown; `--json` tells of the newest twenty."""
@@ -35,7 +36,7 @@ def why_command(*, which: str, as_records: bool) -> None:
         for one in tries
     ]
     if as_records:
-        more = {"tried": tried, "revocations": [revocations.record(one) for one in taken_back]}
+        more = {"tried": tried, "revocations": [of_revocation(one) for one in taken_back]}
         as_json({"id": cert.id, "domains": cert.names, **asdict(found), "failures": cert.failures, **more})
         return
     rows = [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from knit.core.events import Event
     from knit.core.model.listing import Listed
+    from knit.core.model.revocation import Revocation
 
 
 def of_certificate(cert: Listed) -> dict[str, object]:
@@ -66,6 +67,26 @@ def of_event(event: Event) -> dict[str, object]:
         "attempt_id": event.attempt_id,
         "actor": event.actor,
         "detail": dict(event.detail),
+    }
+
+
+def of_revocation(one: Revocation) -> dict[str, object]:
+    """One certificate that is to be revoked, or was."""
+    wanted = one.state == "wanted"
+    return {
+        "serial": one.serial,
+        "fingerprint": one.fingerprint,
+        "issuer": one.issuer,
+        "directory": one.directory,
+        "reason": one.reason,
+        "replace": one.replace,
+        "state": one.state.value,
+        "waits": one.waits,
+        "asked_at": one.asked_at,
+        "asked_by": one.asked_by,
+        "ended_at": one.ended_at,
+        "error": one.error,
+        "next_try": one.next_try_at if wanted and one.error is not None else None,
     }
 
 
