@@ -30,7 +30,7 @@ REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CertTemplate:
     """What is to be signed besides the key: recorded before it is, so that it can be signed again as it was.
 
     `serial` is positive and has at most 20 bytes.
@@ -62,7 +62,7 @@ def dates(now: datetime, lifetime: timedelta, begins: datetime, ends: datetime) 
 
 
 def leaf(
-    authority: Authority, csr_der: bytes, plan: Plan, *, client_auth: bool = False, crl_url: str | None = None
+    authority: Authority, csr_der: bytes, plan: CertTemplate, *, client_auth: bool = False, crl_url: str | None = None
 ) -> bytes:
     """The certificate for the key of this request, PEM. Nothing else of the request is read."""
     request = x509.load_der_x509_csr(csr_der)

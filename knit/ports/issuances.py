@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from knit.core.model.certificate import CertId
-from knit.core.signing import Plan, Revoked
+from knit.core.signing import CertTemplate, Revoked
 
 
 class NextList(NamedTuple):
@@ -21,7 +21,7 @@ class NextList(NamedTuple):
 class Issuances(Protocol):
     """By the directory of the CA, which tells its key, and the serial number."""
 
-    def record(self, directory: str, cert_id: CertId | None, plan: Plan) -> Plan:
+    def record(self, directory: str, cert_id: CertId | None, plan: CertTemplate) -> CertTemplate:
         """This is about to be signed; gives what was recorded first under this serial number, to be signed again."""
 
     def revoke(self, directory: str, serial: int, reason: str) -> datetime:

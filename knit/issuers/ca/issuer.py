@@ -17,7 +17,7 @@ from knit.core.authority import Authority
 from knit.core.constraints import Subtrees, refusal
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
-from knit.core.signing import Plan
+from knit.core.signing import CertTemplate
 from knit.errors import AccountUnusable, IdentifierRejected, Refused
 from knit.issuers.serials import new_serial
 from knit.ports.issuances import Issuances
@@ -78,7 +78,7 @@ class CaIssuer:
         if serial is None:
             serial = self._serial()
             journal.ordered(f"{ORDER}{serial:x}")
-        plan = Plan(serial=serial, names=request.names, not_before=begins, not_after=ends)
+        plan = CertTemplate(serial=serial, names=request.names, not_before=begins, not_after=ends)
         journal.finalizing()
         plan = self._issuances.record(self._authority.chain.directory, request.cert_id, plan)
         policy = self._policy

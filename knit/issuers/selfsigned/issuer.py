@@ -10,7 +10,7 @@ from knit.core import authorities, signing
 from knit.core.keys import new_key
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.keys import KeyType
-from knit.core.signing import Plan
+from knit.core.signing import CertTemplate
 from knit.errors import Refused
 from knit.issuers.serials import new_serial
 from knit.ports.issuing import Keep
@@ -56,6 +56,6 @@ class SelfSignedIssuer:
         valid = signing.dates(now, self._lifetime, once.chain.begins, once.chain.ends)
         if valid is None:
             raise Refused(f"issuer {self.name}: a lifetime of {self._lifetime} is too short")
-        plan = Plan(serial=new_serial(), names=request.names, not_before=valid[0], not_after=valid[1])
+        plan = CertTemplate(serial=new_serial(), names=request.names, not_before=valid[0], not_after=valid[1])
         leaf = signing.leaf(once, request.csr_der, plan)
         return leaf + once.chain.issuing.public_bytes(serialization.Encoding.PEM)

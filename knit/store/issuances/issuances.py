@@ -7,7 +7,7 @@ from datetime import datetime
 
 from knit.core.model.certificate import CertId
 from knit.core.names import key_of
-from knit.core.signing import Plan, Revoked
+from knit.core.signing import CertTemplate, Revoked
 from knit.errors import Refused
 from knit.ports.issuances import NextList
 from knit.store.database import Database
@@ -21,7 +21,7 @@ class Issuances:
         self._database = database
         self._sql = queries("issuances/issuances")
 
-    def record(self, directory: str, cert_id: CertId | None, plan: Plan) -> Plan:
+    def record(self, directory: str, cert_id: CertId | None, plan: CertTemplate) -> CertTemplate:
         """See the port."""
         new = {
             "directory": directory,

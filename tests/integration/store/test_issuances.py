@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core.model.certificate import CertId
-from knit.core.signing import Plan
+from knit.core.signing import CertTemplate
 from knit.errors import Refused
 from knit.store.issuances.issuances import Issuances
 from tests.integration.store.conftest import Store
@@ -20,8 +20,8 @@ DAY = timedelta(days=1)
 ONE = CertId(1)
 
 
-def plan(serial: int, ends: timedelta = DAY) -> Plan:
-    return Plan(serial=serial, names=("b.test", "a.test"), not_before=NOW - DAY, not_after=NOW + ends)
+def plan(serial: int, ends: timedelta = DAY) -> CertTemplate:
+    return CertTemplate(serial=serial, names=("b.test", "a.test"), not_before=NOW - DAY, not_after=NOW + ends)
 
 
 def test_the_first_record_of_a_serial_number_stays(store: Store) -> None:

@@ -24,7 +24,7 @@ from knit.core.chain import canonical
 from knit.core.keys import new_key
 from knit.core.model.certificate import Bundle
 from knit.core.model.keys import KeyType
-from knit.core.signing import Plan, Revoked
+from knit.core.signing import CertTemplate, Revoked
 from knit.errors import BundleMismatch, Misconfigured
 from knit.issuers.serials import new_serial
 
@@ -54,7 +54,7 @@ def issued(
     valid = signing.dates(NOW, lifetime, authority.chain.begins, authority.chain.ends)
     assert valid is not None
     number = new_serial() if serial is None else serial
-    plan = Plan(serial=number, names=tuple(names), not_before=valid[0], not_after=valid[1])
+    plan = CertTemplate(serial=number, names=tuple(names), not_before=valid[0], not_after=valid[1])
     leaf = signing.leaf(authority, KEYS[kind].csr(names), plan, **more)  # type: ignore[arg-type]
     return leaf + authority.chain.sent
 

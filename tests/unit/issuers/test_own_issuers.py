@@ -13,7 +13,7 @@ from knit.core import x509 as certificates
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle, CertId
 from knit.core.model.keys import KeyType
-from knit.core.signing import Plan, Revoked
+from knit.core.signing import CertTemplate, Revoked
 from knit.errors import AccountUnusable, IdentifierRejected, LeaseLost, Refused
 from knit.issuers.ca import CaIssuer, Policy
 from knit.issuers.selfsigned import SelfSignedIssuer
@@ -30,7 +30,7 @@ class World:
     """The journal and the record of what was issued. Dies before its step number `last`."""
 
     steps: list[str] = field(default_factory=list)
-    plans: dict[int, Plan] = field(default_factory=dict)
+    plans: dict[int, CertTemplate] = field(default_factory=dict)
     order: str | None = None
     last: int = 99
     kept: bytes = b""
@@ -51,7 +51,7 @@ class World:
     def shares_proofs(self) -> bool:
         raise AssertionError("nothing is proved here")
 
-    def record(self, directory: str, cert_id: CertId | None, plan: Plan) -> Plan:
+    def record(self, directory: str, cert_id: CertId | None, plan: CertTemplate) -> CertTemplate:
         assert (directory, cert_id) == (DIRECTORY, REQUEST.cert_id)
         self.step("recorded")
         return self.plans.setdefault(plan.serial, plan)
