@@ -59,11 +59,11 @@ def issuer(settings: Openable, database: Database, seal: Seal, leases: Leases, s
 
 def own_ca(settings: OwnCa, database: Database) -> CaIssuer:
     """A CA of our own."""
-    from knit.issuers.ca import CaIssuer, Policy
+    from knit.issuers.ca import CaIssuer, CaPolicy
     from knit.store.issuances.issuances import Issuances
 
     own = ("lifetime", "permitted", "client_auth", "crl_url", "crl_lifetime")
-    policy = Policy(**{name: getattr(settings, name) for name in own})
+    policy = CaPolicy(**{name: getattr(settings, name) for name in own})
     return CaIssuer(settings.terms.name, settings.authority, policy, Issuances(database), clock=now)
 
 

@@ -33,7 +33,7 @@ NUMBERED: Final = re.compile(r"serial:([0-9a-f]{1,32})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class CaPolicy:
     """What it issues. `permitted` bounds the names besides the name constraints of its certificates."""
 
     lifetime: timedelta
@@ -57,7 +57,7 @@ class CaIssuer:
         self,
         name: str,
         authority: Authority,
-        policy: Policy,
+        policy: CaPolicy,
         issuances: Issuances,
         *,
         clock: Clock,

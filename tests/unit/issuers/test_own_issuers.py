@@ -15,7 +15,7 @@ from knit.core.model.certificate import Bundle, CertId
 from knit.core.model.keys import KeyType
 from knit.core.signing import CertTemplate, Revoked
 from knit.errors import AccountUnusable, IdentifierRejected, LeaseLost, Refused
-from knit.issuers.ca import CaIssuer, Policy
+from knit.issuers.ca import CaIssuer, CaPolicy
 from knit.issuers.selfsigned import SelfSignedIssuer
 from knit.ports.issuances import NextList
 from tests.unit.core.test_signing import DAY, ISSUING, NAMES, NOW, ROOT, pem
@@ -69,7 +69,7 @@ class World:
         return NextList(5, NOW, [Revoked(serial=77, at=NOW, reason="superseded")])
 
     def issuer(self, **policy: Any) -> CaIssuer:
-        limits = Policy(**{"lifetime": DAY, **policy})
+        limits = CaPolicy(**{"lifetime": DAY, **policy})
         world: Any = self
         return CaIssuer("inside", ISSUING, limits, world, clock=lambda: self.now)
 
@@ -188,4 +188,4 @@ def test_a_self_signed_certificate_passes_the_checks_and_each_has_a_ca_of_its_ow
 
 def test_the_root_of_our_own_is_whose_signature_is_enough() -> None:
     world: Any = World()
-    assert CaIssuer("r", ROOT, Policy(lifetime=DAY), world, clock=lambda: NOW).roots == pem(ROOT.chain.top)
+    assert CaIssuer("r", ROOT, CaPolicy(lifetime=DAY), world, clock=lambda: NOW).roots == pem(ROOT.chain.top)
