@@ -49,7 +49,7 @@ class OrderPorts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Ordering:
     """An attempt to be brought to step `issued`, while its certificate's lease is held."""
 
     ports: OrderPorts

@@ -38,7 +38,7 @@ from knit.errors import (
 )
 from knit.flows.belonging import Belonging
 from knit.flows.limits import Limits
-from knit.flows.orders import Order
+from knit.flows.orders import Ordering
 from knit.flows.proving import FORGIVEN
 from knit.flows.room import Room, model_of
 from knit.flows.values import Values
@@ -277,7 +277,7 @@ class Renewing:
             if attempt.starts > retry.MAX_STARTS:
                 message = f"the worker died {attempt.starts - 1} times in a row in this attempt"
                 raise Transient(message)  # noqa: TRY301 -- recorded by the same handler as any other failure
-            return Order(ports=self.ports, spec=self.spec, attempt=attempt, lease=self.lease).fill(key)
+            return Ordering(ports=self.ports, spec=self.spec, attempt=attempt, lease=self.lease).fill(key)
         except LeaseLost:
             raise
         except OverBudget as error:

@@ -15,7 +15,7 @@ from knit.core.model.attempt import Attempt, AttemptId, IssueRequest, Renewed, S
 from knit.core.model.certificate import Bundle, CertId, CertSpec
 from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch, KnitError, LeaseLost, Misconfigured, OrderKept, OrderLost, Refused
-from knit.flows.orders import Order
+from knit.flows.orders import Ordering
 from knit.flows.proving import FORGIVEN
 from knit.ports.journal import Forgiven
 from tests.unit.core.test_x509 import GOOD, NAMES, NOW, PRIVKEY, chain
@@ -57,7 +57,7 @@ class World:
 
     def fill(self, attempt: Attempt, fresh: x509.Key | None = None) -> Renewed:
         lease: Any = SimpleNamespace(check=self.check, name="cert:7", epoch=1, at=NOW)
-        return Order(ports=self, spec=SPEC, attempt=attempt, lease=lease).fill(fresh)
+        return Ordering(ports=self, spec=SPEC, attempt=attempt, lease=lease).fill(fresh)
 
     # The lease.
 
