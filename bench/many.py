@@ -16,7 +16,7 @@ from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle, CertId
 from knit.core.model.issuer import UNNAMED, Terms
 from knit.core.value import Mark, Value
-from knit.core.wanted import Allowed
+from knit.core.wanted import ListRules
 from knit.settings.variables import LETS_ENCRYPT
 from knit.store.database import Database
 from knit.store.passes.passes import Passes
@@ -24,7 +24,7 @@ from knit.valkey.layout import Layout
 
 MANY = 10_000
 TERMS = Terms(name=UNNAMED, directory=LETS_ENCRYPT, limits="none")
-ALLOWED = Allowed(issuers=(TERMS.name,), reserved=Layout().reserved)
+ALLOWED = ListRules(issuers=(TERMS.name,), reserved=Layout().reserved)
 LIFE = timedelta(days=90)
 BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 CHUNK = 500

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from knit.core.wanted import Allowed
+from knit.core.wanted import ListRules
 from knit.settings.central import Central, Worker
 from knit.valkey.layout import Layout
 
 
-def allowed(settings: Central | Worker) -> Allowed:
+def allowed(settings: Central | Worker) -> ListRules:
     """Issuers that this process knows, and keys beside those that knit uses itself."""
     names = tuple(terms.name for terms in settings.issuers)
-    return Allowed(issuers=names, reserved=Layout(settings.index_key).reserved)
+    return ListRules(issuers=names, reserved=Layout(settings.index_key).reserved)

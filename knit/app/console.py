@@ -16,7 +16,7 @@ from knit.store.database import Database
 if TYPE_CHECKING:
     from knit.core.model.certificate import CertId
     from knit.core.model.listing import Listed
-    from knit.core.wanted import Allowed
+    from knit.core.wanted import ListRules
     from knit.flows.edit_list import EditList
     from knit.ports.centre import Bell, Centre
     from knit.ports.events import Events
@@ -104,7 +104,7 @@ class Console:
         return Installations(self.database).compromise(cert_id)
 
     @property
-    def _allowed(self) -> Allowed:
+    def _allowed(self) -> ListRules:
         from knit.app.allowed import allowed
 
         return allowed(self._central)

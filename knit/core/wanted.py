@@ -27,7 +27,7 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
+class ListRules:
     """What an installation allows on its list. `issuers`: whom a certificate may ask for.
 
     `reserved` says of a Valkey key that no certificate may be published there, because knit uses it itself.
@@ -140,7 +140,7 @@ def _names(change: Change, before: tuple[str, ...]) -> tuple[str, ...]:
 
 def judged(
     wanted: Wanted,
-    allowed: Allowed,
+    allowed: ListRules,
     *,
     standing: Wanted | None = None,
     issued: bool = False,
@@ -220,7 +220,7 @@ def _provider(text: str) -> str:
     return text
 
 
-def _valkey_key(text: str, allowed: Allowed) -> str:
+def _valkey_key(text: str, allowed: ListRules) -> str:
     if not text.isprintable() or not text:
         raise Misconfigured(f"valkey_key {text[:100]!r}: must be printable text")
     if len(text) > LONGEST_KEY:
@@ -230,7 +230,7 @@ def _valkey_key(text: str, allowed: Allowed) -> str:
     return text
 
 
-def _issuers(text: str, allowed: Allowed, standing: Wanted | None) -> str:
+def _issuers(text: str, allowed: ListRules, standing: Wanted | None) -> str:
     """Each once, without the blanks that a person may type. What is `standing` another process may know."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text.strip() else ()
     if not all(map(ISSUER.fullmatch, names)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from knit.core.model.certificate import CertId
 from knit.core.names import normalise
-from knit.core.wanted import Allowed, Change, Edited, Wanted, applied, as_imported, judged
+from knit.core.wanted import ListRules, Change, Edited, Wanted, applied, as_imported, judged
 from knit.errors import Misconfigured
 from knit.ports.list import CertList
 
@@ -18,7 +18,7 @@ class EditList:
 
     store: CertList
     known: Callable[[str], object]
-    allowed: Allowed
+    allowed: ListRules
 
     def add(self, change: Change) -> Edited:
         """Put a certificate on the list, or change the one with the same set of names, and enable it.

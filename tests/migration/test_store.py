@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from knit.core.model.issuer import Terms
-from knit.core.wanted import Allowed
+from knit.core.wanted import ListRules
 from knit.errors import Misconfigured
 from knit.store import schema
 from knit.store.accounts.accounts import Accounts
@@ -62,7 +62,7 @@ def execute(url: str, statements: str) -> None:
         connection.execute(statements)
 
 
-ALLOWED = Allowed(issuers=("acme",), reserved=Layout().reserved)
+ALLOWED = ListRules(issuers=("acme",), reserved=Layout().reserved)
 
 
 def test_a_database_of_the_original_is_adopted_with_its_rows_and_its_account(database_url: str) -> None:

@@ -18,7 +18,7 @@ from knit.core.limits import Limit
 from knit.core.model.decision import Rules
 from knit.core.model.issuer import Terms
 from knit.core.model.verdict import Act
-from knit.core.wanted import Allowed
+from knit.core.wanted import ListRules
 from knit.flows.plan import Plan, Planning
 from knit.flows.reconcile import Reconcile
 from knit.flows.room import Room
@@ -67,8 +67,8 @@ class World:
         return {"store": passes, "memory": IssuerMemory(self.database), "publication": side.publication, "side": side}
 
     @property
-    def allowed(self) -> Allowed:
-        return Allowed(issuers=("acme",), reserved=self.layout.reserved)
+    def allowed(self) -> ListRules:
+        return ListRules(issuers=("acme",), reserved=self.layout.reserved)
 
     def room(self, at: datetime) -> Room:
         return Room(store=Budgets(self.database), clock=lambda: at)

@@ -19,7 +19,7 @@ from knit.core.adoption import FILE, KEY, NAMES, Claim, Claimant, Entry, claims,
 from knit.core.model.issuer import UNNAMED
 from knit.core.model.keys import KeyType
 from knit.core.names import key_of
-from knit.core.wanted import Allowed, Wanted, judged
+from knit.core.wanted import ListRules, Wanted, judged
 from knit.errors import Misconfigured
 from knit.store.connection import Connection
 from knit.store.database import Database
@@ -52,7 +52,7 @@ class Portion:
     left_out: int
 
 
-def adopt(database: Database, allowed: Allowed) -> int:
+def adopt(database: Database, allowed: ListRules) -> int:
     """Adopt all that is new; give the number of enabled rows left out. One query when nothing is new.
 
     Of certificates that clash the first is adopted: one that is switched off never stands in the way.
@@ -64,7 +64,7 @@ def adopt(database: Database, allowed: Allowed) -> int:
     return left_out
 
 
-def _all(database: Database, allowed: Allowed, *, enabled: bool) -> int:
+def _all(database: Database, allowed: ListRules, *, enabled: bool) -> int:
     left_out, last = 0, SMALLEST_ID
     while True:
         done = database.together(partial(_portion, allowed=allowed, after=last, enabled=enabled))
@@ -74,7 +74,7 @@ def _all(database: Database, allowed: Allowed, *, enabled: bool) -> int:
         last = done.last
 
 
-def _portion(connection: Connection, *, allowed: Allowed, after: int, enabled: bool) -> Portion:
+def _portion(connection: Connection, *, allowed: ListRules, after: int, enabled: bool) -> Portion:
     return Adopter(connection, allowed).portion(after, enabled=enabled)
 
 
@@ -83,7 +83,7 @@ class Adopter:
     """Works inside one transaction on one connection."""
 
     connection: Connection
-    allowed: Allowed
+    allowed: ListRules
 
     def portion(self, after: int, *, enabled: bool) -> Portion:
         """Adopt, or leave out, the next rows that are new, by id."""
@@ -172,7 +172,7 @@ class Adopter:
         return self.connection.execute(queries("list/certs")[name], parameters)
 
 
-def _sorted(rows: Sequence[Row], allowed: Allowed) -> tuple[list[Entry], dict[int, str]]:
+def _sorted(rows: Sequence[Row], allowed: ListRules) -> tuple[list[Entry], dict[int, str]]:
     """The rows that are good by themselves, and what is wrong with the others."""
     good: list[Entry] = []
     bad: dict[int, str] = {}
@@ -184,7 +184,7 @@ def _sorted(rows: Sequence[Row], allowed: Allowed) -> tuple[list[Entry], dict[in
     return good, bad
 
 
-def _entry(row: Row, allowed: Allowed) -> Entry:
+def _entry(row: Row, allowed: ListRules) -> Entry:
     if row["ahead"]:
         message = "requested_at is in the future: a request for renewal is made with the present time"
         raise Misconfigured(message)

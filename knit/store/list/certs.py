@@ -19,14 +19,14 @@ from knit.store.queries import Row, queries
 if TYPE_CHECKING:
     # A tenth of the time of `knit list` would be spent on making the model's classes, and it needs none of them.
     from knit.core.model.certificate import CertId
-    from knit.core.wanted import Allowed, Edited, Wanted
+    from knit.core.wanted import Edited, ListRules, Wanted
     from knit.store.list.adoption import Adopter
 
 
 class Certs:
     """What the command line does to the list."""
 
-    def __init__(self, database: Database, allowed: Callable[[], Allowed]) -> None:
+    def __init__(self, database: Database, allowed: Callable[[], ListRules]) -> None:
         self._database = database
         self._allowed = allowed
         self._sql = queries("list/certs")

@@ -15,7 +15,7 @@ from knit.core.model.attempt import Attempt, AttemptId, Ready
 from knit.core.model.certificate import CertId, CertSpec, Issued
 from knit.core.model.decision import Candidate, Census, Newcomer, Resting, Rules
 from knit.core.value import FARTHEST, Parcel
-from knit.core.wanted import Allowed
+from knit.core.wanted import ListRules
 from knit.ports.passes import Mended, Removals
 from knit.ports.publication import Holder
 from knit.store.accounts.accounts import original_host
@@ -37,7 +37,7 @@ CONFIRMATION = "mass renewal confirmed"
 class Passes:
     """The port `Passes`. `allowed` is what rows may ask for that other software wrote."""
 
-    def __init__(self, database: Database, allowed: Allowed) -> None:
+    def __init__(self, database: Database, allowed: ListRules) -> None:
         self._database = database
         self._allowed = allowed
         self._sql = {

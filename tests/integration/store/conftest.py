@@ -15,7 +15,7 @@ from knit.core.model.issuer import Terms
 from knit.core.model.keys import KeyType
 from knit.core.renewal import NOT_DUE
 from knit.core.value import Parcel
-from knit.core.wanted import Allowed, Change
+from knit.core.wanted import Change, ListRules
 from knit.flows.edit_list import EditList
 from knit.ports.leases import Lease
 from knit.store.database import Database
@@ -32,7 +32,7 @@ DIRECTORY = "https://ca.example/directory"
 TABLES = "select tablename as name from pg_tables where tablename ~ '^knit_' and tablename !~ 'migrations'"
 TERMS = Terms(name="acme", directory=DIRECTORY)
 RULES = Rules(issuers=(TERMS,))
-ALLOWED = Allowed(issuers=(TERMS.name,), reserved=Layout().reserved)
+ALLOWED = ListRules(issuers=(TERMS.name,), reserved=Layout().reserved)
 BUNDLE = Bundle(fullchain=b"chain", privkey=b"key")
 SHA256 = pair_digest(BUNDLE.fullchain, BUNDLE.privkey)
 LEAF = Leaf(

@@ -17,7 +17,7 @@ from knit.core.wanted import (
     DEFAULTS,
     NOT_ORDERED,
     OPTIONS,
-    Allowed,
+    ListRules,
     Change,
     Edited,
     Wanted,
@@ -52,7 +52,7 @@ OTHERS: dict[str, Any] = {
 }
 
 
-ALLOWED = Allowed(issuers=("acme",), reserved={"knit:index"}.__contains__)
+ALLOWED = ListRules(issuers=("acme",), reserved={"knit:index"}.__contains__)
 
 
 @given(st.sets(st.sampled_from(sorted(OTHERS))))
