@@ -18,7 +18,7 @@ HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class ParsedUrl:
     """The parts of a URL, unescaped. `hosts` are (name, port or ""); of words said twice the last counts."""
 
     scheme: str
@@ -44,7 +44,7 @@ class Address:
         return ",".join(_shown(name, port) for name, port in self.hosts)
 
 
-def parse(text: str) -> Address:
+def parse(text: str) -> ParsedUrl:
     """Raises ValueError, whose text says what is wrong and quotes nothing."""
     if CONTROL.search(text) or "%00" in text:
         raise ValueError("it holds white space or a control character")
@@ -58,7 +58,7 @@ def parse(text: str) -> Address:
     if _may_hold_more_userinfo(text, match["authority"]) or (not at and "@" in text):
         raise ValueError("a character of the user or password must be escaped")
     user, colon, password = userinfo.partition(":")
-    return Address(
+    return ParsedUrl(
         scheme=match["scheme"].lower(),
         user=unquote(user) if at else None,
         password=unquote(password) if colon else None,

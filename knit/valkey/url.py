@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from knit.core import address
-from knit.core.address import Address
+from knit.core.address import ParsedUrl
 from knit.core.words import duration
 from knit.errors import Misconfigured
 
@@ -114,20 +114,20 @@ def _words(query: dict[str, str]) -> dict[str, str]:
     return words
 
 
-def _host(found: Address) -> dict[str, object]:
+def _host(found: ParsedUrl) -> dict[str, object]:
     if len(found.hosts) > 1:
         raise _bad("it must name one host: clusters are not supported")
     name, port = found.hosts[0]
     return {"host": name or "localhost", "port": int(port or 6379)}
 
 
-def _socket(found: Address) -> dict[str, object]:
+def _socket(found: ParsedUrl) -> dict[str, object]:
     if found.hosts[0] != ("", "") or not found.path.strip("/"):
         raise _bad("unix:// must be followed by the absolute path of a socket")
     return {"path": found.path}
 
 
-def _database(found: Address, query: dict[str, str]) -> int:
+def _database(found: ParsedUrl, query: dict[str, str]) -> int:
     path = "" if found.scheme == UNIX else found.path.strip("/")
     return _number("the database", query.get("db") or path or "0")
 
