@@ -44,7 +44,7 @@ class Ours:
         self._party = party
 
     def issue(self, name: str) -> None:
-        key = x509.Key.new(KeyType.EC256)
+        key = x509.CertKey.new(KeyType.EC256)
         request = IssueRequest(names=(name,), csr_der=key.csr((name,)))
         chain = self._issuer.issue(request, self._party, self._party)
         x509.check(Bundle(fullchain=chain, privkey=key.pem), (name,), datetime.now(UTC), key)

@@ -64,7 +64,7 @@ class Alone:
         self.spent.append((time.process_time() - before) / count)
 
     def _issue(self, name: str) -> None:
-        key = x509.Key.new(KeyType.EC256)
+        key = x509.CertKey.new(KeyType.EC256)
         prover = Dns01(BY_DNS_UPDATE, self._solvers.solver(BY_DNS_UPDATE), self._party, self._shared)
         chain = self._issuer.issue(IssueRequest(names=(name,), csr_der=key.csr((name,))), self._party, prover)
         x509.check(Bundle(fullchain=chain, privkey=key.pem), (name,), _now(), key)

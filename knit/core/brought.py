@@ -82,7 +82,7 @@ def brought(fullchain: File, privkey: File, now: datetime) -> Brought:
     return Brought(bundle=bundle, leaf=leaf, names=names, key_type=key.key_type)
 
 
-def _key(file: File) -> x509.Key:
+def _key(file: File) -> x509.CertKey:
     found = _KEY.findall(file.text)
     if not found:
         _refuse(file, _otherwise(file, "no private key in PEM"))
@@ -98,7 +98,7 @@ def _key(file: File) -> x509.Key:
         pem = loaded.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
-        key = x509.Key.of(pem)
+        key = x509.CertKey.of(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm, BundleMismatch):
         # What is wrong with a key is not told further: it may be quoted.
         raise Misconfigured(f"{file.name}: the private key cannot be read, or is neither EC nor RSA") from None
@@ -107,7 +107,7 @@ def _key(file: File) -> x509.Key:
     return key
 
 
-def _chain(file: File, key: x509.Key) -> bytes:
+def _chain(file: File, key: x509.CertKey) -> bytes:
     try:
         return ordered(file.text, key.spki_sha256)
     except NoCertificates:

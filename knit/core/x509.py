@@ -30,7 +30,7 @@ BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class CertKey:
     """A certificate's private key, read once: to read an RSA key again takes longer than all else about it.
 
     `pem` is unencrypted; `spki_sha256` is the lower-case hex SHA-256 of its public half (SubjectPublicKeyInfo).
@@ -41,7 +41,7 @@ class Key:
     _private: PrivateKey = field(repr=False)
 
     @classmethod
-    def new(cls, key_type: KeyType) -> Key:
+    def new(cls, key_type: KeyType) -> CertKey:
         """A fresh one. Its PEM has the traditional form, which is what the original knit published."""
         key = new_key(key_type)
         pem = key.private_bytes(
@@ -50,7 +50,7 @@ class Key:
         return cls(pem, fingerprint(key.public_key()), key)
 
     @classmethod
-    def of(cls, pem: bytes) -> Key:
+    def of(cls, pem: bytes) -> CertKey:
         """Raises BundleMismatch for a key that cannot be used."""
         key = _private(pem)
         return cls(pem, fingerprint(key.public_key()), key)
@@ -78,7 +78,7 @@ def certificate_sha256(fullchain: bytes) -> str:
 
 
 def check(
-    bundle: Bundle, names: Sequence[str], now: datetime, key: Key | None = None, *, roots: bytes | None = b""
+    bundle: Bundle, names: Sequence[str], now: datetime, key: CertKey | None = None, *, roots: bytes | None = b""
 ) -> Leaf:
     """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
 
@@ -88,7 +88,7 @@ def check(
     """
     chain = _certificates(bundle.fullchain)
     facts = _leaf(chain[0])
-    _check_key(chain[0], facts, key or Key.of(bundle.privkey))
+    _check_key(chain[0], facts, key or CertKey.of(bundle.privkey))
     _check_names(facts, frozenset(names))
     _check_dates(facts, now)
     if _is_ca(chain[0]):
@@ -177,7 +177,7 @@ def _private(privkey: bytes) -> PrivateKey:
     raise BundleMismatch(message)
 
 
-def _check_key(certificate: x509.Certificate, facts: Leaf, key: Key) -> None:
+def _check_key(certificate: x509.Certificate, facts: Leaf, key: CertKey) -> None:
     public = certificate.public_key()
     if isinstance(public, rsa.RSAPublicKey) and public.key_size > LARGEST_RSA_BITS:
         message = f"the issued certificate has an RSA key of {public.key_size} bits"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from knit.core.model.certificate import CertId
 from knit.core.names import normalise
-from knit.core.wanted import ListRules, Change, Edited, Wanted, applied, as_imported, judged
+from knit.core.wanted import Change, Edited, ListRules, Wanted, applied, as_imported, judged
 from knit.errors import Misconfigured
 from knit.ports.list import CertList
 

@@ -57,7 +57,7 @@ class Ordering:
     attempt: Attempt
     lease: Lease
 
-    def fill(self, fresh: x509.Key | None) -> Renewed:
+    def fill(self, fresh: x509.CertKey | None) -> Renewed:
         """Go on from wherever the attempt is. `fresh` is a key that is not staged yet, of a new attempt."""
         with nullcontext() if self.attempt.step in BEFORE_FINALIZE else _keeping():
             key, staged = self._find_or_stage_key() if fresh is None else self._stage(fresh)
@@ -72,7 +72,7 @@ class Ordering:
             self.ports.store.hand_over(self.lease, self.attempt, leaf, pair_digest(staged, key.pem))
         return self._tell_issued(leaf, leftovers=leftovers)
 
-    def _find_or_stage_key(self) -> tuple[x509.Key, bytes]:
+    def _find_or_stage_key(self) -> tuple[x509.CertKey, bytes]:
         """What this attempt staged earlier, or a new key, staged before anything is asked of the CA; and its chain.
 
         A key lost after finalize cannot be had again. Raises OrderLost.
@@ -83,15 +83,15 @@ class Ordering:
             return key, staged.fullchain
         if attempt.spki_sha256 is not None and attempt.step not in BEFORE_FINALIZE:
             raise OrderLost(KEY_LOST)
-        key, _ = another = self._stage(x509.Key.new(attempt.key_type))
+        key, _ = another = self._stage(x509.CertKey.new(attempt.key_type))
         self.ports.store.key_staged(self.lease, attempt, key.spki_sha256)
         return another
 
-    def _stage(self, key: x509.Key) -> tuple[x509.Key, bytes]:
+    def _stage(self, key: x509.CertKey) -> tuple[x509.CertKey, bytes]:
         self.ports.staging.put(self.attempt.id, Bundle(fullchain=b"", privkey=key.pem))
         return key, b""
 
-    def _fit(self, chain: bytes, key: x509.Key, issuer: Issuer) -> Leaf | None:
+    def _fit(self, chain: bytes, key: x509.CertKey, issuer: Issuer) -> Leaf | None:
         """The facts of a chain that an earlier run has staged, unless there is none, or it is not fit for use."""
         try:
             return self._checked(chain, key, issuer) if chain else None
@@ -99,7 +99,7 @@ class Ordering:
             return None
 
     @contextmanager
-    def _had(self, chain: bytes, key: x509.Key, issuer: Issuer) -> Iterator[None]:
+    def _had(self, chain: bytes, key: x509.CertKey, issuer: Issuer) -> Iterator[None]:
         """A certificate that is there, though it is not fit for use, is not ordered again once its order is over."""
         try:
             yield
@@ -108,7 +108,7 @@ class Ordering:
                 self._checked(chain, key, issuer)
             raise
 
-    def _obtain(self, key: x509.Key, issuer: Issuer) -> tuple[bytes, bool]:
+    def _obtain(self, key: x509.CertKey, issuer: Issuer) -> tuple[bytes, bool]:
         """The chain, and whether challenge records are left to remove."""
         attempt = self.attempt
         request = IssueRequest(
@@ -132,13 +132,13 @@ class Ordering:
                 chain = issuer.issue(request, journal, prover, partial(self._keep, key))
             return chain, journal.leaves_records()
 
-    def _keep(self, key: x509.Key, chain: bytes) -> None:
+    def _keep(self, key: x509.CertKey, chain: bytes) -> None:
         """What the CA has issued, whatever it is: it has cost one of the few that the CA gives for these names."""
         with _keeping():
             self.lease.check()
             self.ports.staging.put(self.attempt.id, Bundle(fullchain=chain, privkey=key.pem))
 
-    def _checked(self, chain: bytes, key: x509.Key, issuer: Issuer) -> Leaf:
+    def _checked(self, chain: bytes, key: x509.CertKey, issuer: Issuer) -> Leaf:
         """Raises BundleMismatch, for a person to look at; Refused for a chain that has run out while it was kept."""
         now, attempt = self.ports.clock(), self.attempt
         try:
@@ -167,9 +167,9 @@ def _keeping() -> Iterator[None]:
         raise OrderKept(f"{error}; the order and its key are kept") from error
 
 
-def _key_of(staged: Bundle, attempt: Attempt) -> x509.Key | None:
+def _key_of(staged: Bundle, attempt: Attempt) -> x509.CertKey | None:
     try:
-        key = x509.Key.of(staged.privkey)
+        key = x509.CertKey.of(staged.privkey)
     except BundleMismatch:
         return None
     return key if key.spki_sha256 == attempt.spki_sha256 else None

@@ -212,7 +212,7 @@ class Renewing:
         """Open an attempt at the issuer with these terms, in the journal before any work."""
         state = self.known.state
         asked, newest = terms.asked(self.spec), self.known.newest
-        key = self._kept_key(asked.key_type) or x509.Key.new(asked.key_type)
+        key = self._kept_key(asked.key_type) or x509.CertKey.new(asked.key_type)
         try:
             attempt = self.ports.store.begin(
                 self.lease,
@@ -232,7 +232,7 @@ class Renewing:
             return self._over_budget(Wait(until=at or self.ports.clock(), reason=str(error)))
         return replace(self, known=replace(self.known, tries=0)).go_on(attempt, key)
 
-    def _kept_key(self, key_type: KeyType) -> x509.Key | None:
+    def _kept_key(self, key_type: KeyType) -> x509.CertKey | None:
         """The published one, where it is to be used again, is of the wanted kind and in nobody else's hands."""
         issued = self.known.state.issued
         if issued is None or not self.spec.reuse_key:
@@ -240,7 +240,7 @@ class Renewing:
         raw = self.ports.publication.live([issued.valkey_key]).get(issued.valkey_key)
         try:
             value = None if raw is None else Value.from_wire(raw)
-            key = None if value is None or value.sha256 != issued.sha256 else x509.Key.of(value.privkey)
+            key = None if value is None or value.sha256 != issued.sha256 else x509.CertKey.of(value.privkey)
         except BundleMismatch:
             return None
         if key is None or key.key_type is not key_type or key.spki_sha256 in self.ports.values.home.compromised():
@@ -268,7 +268,7 @@ class Renewing:
         anew = replace(self, known=replace(self.known, newest=attempt.id, state=state))
         return anew.begin(Reason.UNFINISHED, self.ports.terms(attempt))
 
-    def go_on(self, attempt: Attempt, key: x509.Key | None = None) -> Outcome:
+    def go_on(self, attempt: Attempt, key: x509.CertKey | None = None) -> Outcome:
         """Fill its order, or record why that failed.
 
         `key` is one that is not staged yet, of an attempt that has just been opened for it.

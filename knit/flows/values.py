@@ -232,7 +232,7 @@ def _imported(value: Value) -> Asked:
     if value.mark is not None and value.mark.directory != IMPORTED:
         message = f"it was not imported: it came from {value.mark.directory}"
         raise BundleMismatch(message)
-    key_type = x509.Key.of(value.privkey).key_type
+    key_type = x509.CertKey.of(value.privkey).key_type
     if key_type is None:
         message = "its key is of a kind that is not imported"
         raise BundleMismatch(message)

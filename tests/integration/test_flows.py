@@ -533,7 +533,7 @@ def test_a_move_that_pauses_never_writes_the_old_pair_over_a_newer_one(
         value = published(stage, key)
         assert recorded(stage, cert_id) == as_published(value)
         (spki,) = {row[0] for row in stage.sql("select spki_sha256 from knit_issued where cert_id = %s", cert_id)}
-        assert x509.Key.of(value["privkey"].encode()).spki_sha256 == spki
+        assert x509.CertKey.of(value["privkey"].encode()).spki_sha256 == spki
         ((newest,),) = stage.sql("select max(id) from knit_attempts where cert_id = %s", cert_id)
         assert stage.sql("select attempt_id from knit_issued where cert_id = %s", cert_id) == [(newest,)]
 

@@ -72,7 +72,7 @@ def test_a_worker_that_is_asked_nevertheless_makes_no_key_and_no_order(
     wanted = list(stage.wanted(4))
     with limited(stage, THREE) as flows:
         assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in wanted[:3])
-        monkeypatch.setattr(x509.Key, "new", None)
+        monkeypatch.setattr(x509.CertKey, "new", None)
         outcome = flows.renew.run(wanted[3])
     assert isinstance(outcome, Skipped)
     assert outcome.until is not None

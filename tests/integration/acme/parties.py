@@ -185,7 +185,7 @@ class Wanted:
     """One certificate under way: its key and request stay the same over all tries."""
 
     names: tuple[str, ...]
-    privkey: bytes = field(default_factory=lambda: x509.Key.new(KeyType.EC256).pem)
+    privkey: bytes = field(default_factory=lambda: x509.CertKey.new(KeyType.EC256).pem)
     profile: str | None = None
     preferred_chain: str | None = None
     replaces: str | None = None
@@ -193,7 +193,7 @@ class Wanted:
     def request(self, order_url: str | None = None, *, finalized: bool = False) -> IssueRequest:
         return IssueRequest(
             names=self.names,
-            csr_der=x509.Key.of(self.privkey).csr(self.names),
+            csr_der=x509.CertKey.of(self.privkey).csr(self.names),
             finalized=finalized,
             profile=self.profile,
             preferred_chain=self.preferred_chain,

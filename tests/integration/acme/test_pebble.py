@@ -15,7 +15,7 @@ from cryptography import x509 as certificates
 
 from knit.core.model.account import Account
 from knit.core.model.keys import KeyType
-from knit.core.x509 import Key
+from knit.core.x509 import CertKey
 from knit.errors import CredentialsRejected, IdentifierRejected, Interrupted, Misconfigured, Refused, Unreachable
 from knit.issuers.acme import AccountOwner
 from rig.challtestsrv import ChallTestSrv
@@ -173,7 +173,7 @@ def test_a_key_stored_before_a_crash_leads_to_the_account_it_was_registered_with
 @pytest.mark.parametrize("key_type", [KeyType.EC256, KeyType.EC384, KeyType.RSA2048])
 def test_the_account_of_the_original_knit_is_taken_over(quick: Pebble, prover: TxtProver, key_type: KeyType) -> None:
     unregistered = Account(
-        directory="", issuer="acme", email="old@knit.example", private_key=Key.new(key_type).pem.decode()
+        directory="", issuer="acme", email="old@knit.example", private_key=CertKey.new(key_type).pem.decode()
     )
     first, wanted = Memory(old=unregistered), Wanted(names=("knit.example",))
     Worker(quick, first).issue(wanted, Notes(), prover)
@@ -185,7 +185,7 @@ def test_the_account_of_the_original_knit_is_taken_over(quick: Pebble, prover: T
 
 def test_an_original_account_of_another_directory_is_left_alone(quick: Pebble, prover: TxtProver) -> None:
     staging = json.dumps({"body": {}, "uri": "https://staging.ca.example/acct/1"})
-    key = Key.new(KeyType.EC256).pem.decode()
+    key = CertKey.new(KeyType.EC256).pem.decode()
     memory = Memory(old=Account(directory="", issuer="acme", email="", private_key=key, registration=staging))
     wanted = Wanted(names=("knit.example",))
     wanted.check(Worker(quick, memory).issue(wanted, Notes(), prover))
@@ -193,7 +193,7 @@ def test_an_original_account_of_another_directory_is_left_alone(quick: Pebble, p
 
 
 def test_an_account_the_ca_does_not_know_is_named_as_the_cause(quick: Pebble) -> None:
-    key = Key.new(KeyType.EC256).pem.decode()
+    key = CertKey.new(KeyType.EC256).pem.decode()
     stranger = Account(
         directory=quick.directory_url,
         issuer="acme",

@@ -59,7 +59,7 @@ def as_pkcs8(key: bytes) -> bytes:
         b"\xef\xbb\xbf" + LEAF + AUTHORITY,
         (LEAF + AUTHORITY).decode().encode("utf-16"),
         PRIVKEY + LEAF + AUTHORITY,
-        made(Sheet(names=("other.example",)), public(x509.Key.new(KeyType.EC256).pem)) + LEAF + AUTHORITY,
+        made(Sheet(names=("other.example",)), public(x509.CertKey.new(KeyType.EC256).pem)) + LEAF + AUTHORITY,
     ],
 )
 def test_every_form_of_pem_becomes_the_bytes_that_a_ca_s_answer_would_have_become(fullchain: bytes) -> None:
@@ -132,7 +132,7 @@ def private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed2551
     [
         (b"", "key.pem: holds no private key in PEM"),
         (PRIVKEY + PRIVKEY, "more than one private key"),
-        (x509.Key.new(KeyType.EC256).pem, "holds no certificate of the key in key.pem"),
+        (x509.CertKey.new(KeyType.EC256).pem, "holds no certificate of the key in key.pem"),
         (PRIVKEY.replace(b"M", b"N", 1), "the private key cannot be read"),
         (private(ec.generate_private_key(ec.SECP521R1())), "of another kind than EC P-256"),
         (private(rsa.generate_private_key(65537, 2560)), "of another kind than EC P-256"),

@@ -16,7 +16,7 @@ from knit.errors import BundleMismatch
 from tests.unit.core.test_x509 import AUTHORITY, GOOD, NAMES, PRIVKEY, chain, made, public
 
 ONE_FORM = re.compile(rb"(-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]{1,64}\n)+-----END CERTIFICATE-----\n)+")
-CSR = x509.Key.of(PRIVKEY).csr(NAMES)
+CSR = x509.CertKey.of(PRIVKEY).csr(NAMES)
 LEAF = made(GOOD, public(PRIVKEY))
 
 
@@ -38,7 +38,7 @@ def test_every_form_of_a_chain_becomes_the_same_bytes(sent: bytes) -> None:
 
 
 def test_the_leaf_is_the_one_of_the_key_that_was_certified() -> None:
-    another = made(GOOD, public(x509.Key.new(KeyType.EC256).pem))
+    another = made(GOOD, public(x509.CertKey.new(KeyType.EC256).pem))
     assert canonical(another + LEAF + AUTHORITY, CSR) == LEAF + AUTHORITY
 
 

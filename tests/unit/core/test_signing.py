@@ -31,7 +31,7 @@ from knit.issuers.serials import new_serial
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 NAMES = ("shop.example.org", "*.shop.example.org")
-KEYS = {kind: certificates.Key.new(kind) for kind in (KeyType.EC256, KeyType.RSA2048)}
+KEYS = {kind: certificates.CertKey.new(kind) for kind in (KeyType.EC256, KeyType.RSA2048)}
 ROOT = authorities.root("Test Root", new_key(KeyType.EC384), 1, now=NOW, lifetime=100 * DAY, permitted=("example.org",))
 ISSUING = authorities.intermediate(
     ROOT, "Test Issuing", new_key(KeyType.RSA2048), new_serial(), now=NOW, lifetime=50 * DAY

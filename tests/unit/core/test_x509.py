@@ -22,7 +22,7 @@ from knit.errors import BundleMismatch
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NAMES = ("knit.example", "*.knit.example")
-PRIVKEY = x509.Key.new(KeyType.EC256).pem
+PRIVKEY = x509.CertKey.new(KeyType.EC256).pem
 ROOT = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -80,7 +80,7 @@ def test_what_was_ordered_passes_and_its_facts_are_told() -> None:
     facts = check(chain())
     assert facts.names == frozenset(NAMES)
     assert (facts.not_before, facts.not_after) == (NOW - timedelta(hours=1), NOW + timedelta(days=90))
-    assert facts.spki_sha256 == x509.Key.of(PRIVKEY).spki_sha256
+    assert facts.spki_sha256 == x509.CertKey.of(PRIVKEY).spki_sha256
     assert facts == x509.leaf(chain())
 
 
@@ -125,12 +125,12 @@ def test_a_chain_that_is_no_chain_is_refused(fullchain: bytes, reason: str) -> N
 
 def test_another_key_is_refused() -> None:
     with pytest.raises(BundleMismatch, match="for another key"):
-        check(chain(), x509.Key.new(KeyType.EC256).pem)
+        check(chain(), x509.CertKey.new(KeyType.EC256).pem)
 
 
 def test_a_key_that_cannot_be_read_is_never_shown() -> None:
     with pytest.raises(BundleMismatch) as refused:
-        x509.Key.of(b"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n")
+        x509.CertKey.of(b"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n")
     assert refused.value.__cause__ is None
     assert "c2VjcmV0" not in repr(refused.value)
 
@@ -153,8 +153,8 @@ def test_a_damaged_chain_is_refused_or_still_what_was_ordered(place: int, damage
 
 @pytest.mark.parametrize("key_type", list(KeyType))
 def test_each_key_type_makes_a_request_for_exactly_the_names(key_type: KeyType) -> None:
-    privkey = x509.Key.new(key_type).pem
-    request = certificates.load_der_x509_csr(x509.Key.of(privkey).csr(NAMES))
+    privkey = x509.CertKey.new(key_type).pem
+    request = certificates.load_der_x509_csr(x509.CertKey.of(privkey).csr(NAMES))
     assert request.is_signature_valid
     assert list(request.subject) == []
     alternative = request.extensions.get_extension_for_class(certificates.SubjectAlternativeName).value
@@ -164,7 +164,7 @@ def test_each_key_type_makes_a_request_for_exactly_the_names(key_type: KeyType) 
 
 
 def test_keys_are_new_each_time() -> None:
-    fingerprints = [x509.Key.new(KeyType.EC256).spki_sha256 for _ in range(5)]
+    fingerprints = [x509.CertKey.new(KeyType.EC256).spki_sha256 for _ in range(5)]
     assert all(one != other for one, other in combinations(fingerprints, 2))
 
 

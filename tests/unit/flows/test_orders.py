@@ -20,7 +20,7 @@ from knit.flows.proving import FORGIVEN
 from knit.ports.journal import Forgiven
 from tests.unit.core.test_x509 import GOOD, NAMES, NOW, PRIVKEY, chain
 
-KEY = x509.Key.of(PRIVKEY)
+KEY = x509.CertKey.of(PRIVKEY)
 SPEC = CertSpec(id=CertId(7), names=NAMES, provider="desec", valkey_key="k", cert_path="/a.crt", key_path="/a.key")
 BEGUN = Attempt(
     id=AttemptId(1),
@@ -55,7 +55,7 @@ class World:
     now: Any = NOW
     proves: bool = True
 
-    def fill(self, attempt: Attempt, fresh: x509.Key | None = None) -> Renewed:
+    def fill(self, attempt: Attempt, fresh: x509.CertKey | None = None) -> Renewed:
         lease: Any = SimpleNamespace(check=self.check, name="cert:7", epoch=1, at=NOW)
         return Ordering(ports=self, spec=SPEC, attempt=attempt, lease=lease).fill(fresh)
 
@@ -87,7 +87,7 @@ class World:
 
     def key_staged(self, _: object, attempt: Attempt, spki_sha256: str) -> None:
         assert self.staged is not None
-        assert x509.Key.of(self.staged.privkey).spki_sha256 == spki_sha256 != attempt.spki_sha256
+        assert x509.CertKey.of(self.staged.privkey).spki_sha256 == spki_sha256 != attempt.spki_sha256
         self.steps.append("another key noted")
 
     def hand_over(self, _: object, attempt: Attempt, leaf: object, sha256: str) -> None:
@@ -140,7 +140,7 @@ def test_a_worker_that_has_lost_its_lease_keeps_nothing_over_what_another_may_ha
     assert world.steps == ["asked"]
 
 
-OTHER = Bundle(fullchain=b"", privkey=x509.Key.new(KeyType.EC256).pem)
+OTHER = Bundle(fullchain=b"", privkey=x509.CertKey.new(KeyType.EC256).pem)
 
 
 @pytest.mark.parametrize("staged", [None, OTHER, Bundle(fullchain=b"", privkey=b"junk")])

@@ -130,7 +130,7 @@ def pair() -> bytes:
 def suspect(world: World, *, compromised: bool = True, recorded: bool = False) -> None:
     sha256 = str(json.loads(world.live["b"])["sha256"])
     world.suspects, world.recorded_as = frozenset({"b"}), {"b": sha256 if recorded else "0" * 64}
-    world.bad_keys = frozenset({x509.Key.of(PRIVKEY).spki_sha256}) if compromised else frozenset({"another"})
+    world.bad_keys = frozenset({x509.CertKey.of(PRIVKEY).spki_sha256}) if compromised else frozenset({"another"})
 
 
 @pytest.mark.parametrize(

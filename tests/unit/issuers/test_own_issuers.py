@@ -20,7 +20,7 @@ from knit.issuers.selfsigned import SelfSignedIssuer
 from knit.ports.issuances import NextList
 from tests.unit.core.test_signing import DAY, ISSUING, NAMES, NOW, ROOT, pem
 
-KEY = certificates.Key.new(KeyType.EC256)
+KEY = certificates.CertKey.new(KeyType.EC256)
 REQUEST = IssueRequest(names=NAMES, csr_der=KEY.csr(NAMES), cert_id=CertId(7))
 DIRECTORY = ISSUING.chain.directory
 

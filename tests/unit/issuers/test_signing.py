@@ -9,7 +9,7 @@ import pytest
 from acme import challenges, jws
 
 from knit.core.model.keys import KeyType
-from knit.core.x509 import Key
+from knit.core.x509 import CertKey
 from knit.errors import CredentialsRejected
 from knit.issuers.acme.signing import Signer, new_account_key, txt_value
 
@@ -18,7 +18,7 @@ URL, NONCE = "https://ca.example/order/1", "abc-_123"
 
 @pytest.mark.parametrize("key_type", [KeyType.EC256, KeyType.EC384, KeyType.RSA2048])
 def test_every_kind_of_account_key_signs_what_the_library_verifies(key_type: KeyType) -> None:
-    signer = Signer(Key.new(key_type).pem.decode())
+    signer = Signer(CertKey.new(key_type).pem.decode())
     for account in (None, "https://ca.example/acct/1"):
         signed = jws.JWS.from_json(json.loads(signer.sign(URL, NONCE, b'{"a":1}', account)))
         assert signed.verify(signer.public)
