@@ -10,7 +10,7 @@ from knit.core.model.issuer import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class CaOffer:
     """What a CA that speaks ACME says of itself, and of our account there.
 
     `account` is its URL, None before it is registered; `status` what the CA says of it, and `objection` why it does not
@@ -27,7 +27,7 @@ class Offer:
     objection: str | None = None
 
 
-def judge(offer: Offer, terms: Terms) -> Iterator[Finding]:
+def judge(offer: CaOffer, terms: Terms) -> Iterator[Finding]:
     """One finding for each question; no order would go through if any is FAILED."""
     yield _ok("directory", f"reached: {terms.directory}")
     yield _ok("terms of service", offer.terms_of_service or "the CA names none")
@@ -37,7 +37,7 @@ def judge(offer: Offer, terms: Terms) -> Iterator[Finding]:
     yield _ok("renewal", ari)
 
 
-def _account(offer: Offer) -> Finding:
+def _account(offer: CaOffer) -> Finding:
     if offer.objection is not None:
         return _failed("account", f"{offer.account}: {offer.objection}")
     if offer.account is not None:
@@ -48,7 +48,7 @@ def _account(offer: Offer) -> Finding:
     return _ok("account", f"registered by the first order{', bound as configured' if offer.bound else ''}")
 
 
-def _profiles(offer: Offer, terms: Terms) -> Finding:
+def _profiles(offer: CaOffer, terms: Terms) -> Finding:
     offered = f"offered: {', '.join(offer.profiles)}" if offer.profiles else "none is offered"
     if terms.profile is not None and terms.profile not in offer.profiles:
         return _failed("profiles", f"profile {terms.profile!r} is configured; {offered}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from knit.core.model.account import Account
-from knit.core.offer import Offer
+from knit.core.offer import CaOffer
 from knit.core.proxy import Proxies
 from knit.core.text import clean
 from knit.errors import Misconfigured
@@ -36,12 +36,12 @@ class Where:
         with self.reading() as (_, found):
             return found.caa_identities
 
-    def offered(self, account: Account | None, *, bound: bool) -> Offer:
+    def offered(self, account: Account | None, *, bound: bool) -> CaOffer:
         """What it offers, and what it says of our account."""
         with self.reading() as (network, found):
             uri = None if account is None else account.uri
             stands = Standing() if account is None or uri is None else standing(network, found, account)
-            return Offer(
+            return CaOffer(
                 terms_of_service=found.terms_of_service,
                 wants_binding=found.account_binding,
                 bound=bound,

@@ -8,10 +8,10 @@ import pytest
 
 from knit.core.findings import Verdict
 from knit.core.model.issuer import Terms
-from knit.core.offer import Offer, judge
+from knit.core.offer import CaOffer, judge
 
 TERMS = Terms(name="a", directory="https://a.example/dir")
-OFFER = Offer(
+OFFER = CaOffer(
     terms_of_service="https://a.example/terms",
     wants_binding=False,
     bound=False,
