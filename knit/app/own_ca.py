@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import serialization
 
 from knit.app.clock import now
 from knit.app.issuing import own_ca
-from knit.core import authorities
-from knit.core.authority import Authority, Chain
+from knit.core import new_ca
 from knit.core.keys import new_key
 from knit.core.model.keys import KeyType
+from knit.core.own_ca import Authority, Chain
 from knit.errors import Misconfigured, Refused
 from knit.issuers.serials import new_serial
 from knit.settings.own_issuers import OwnCa
@@ -69,11 +69,11 @@ def make(wish: Wish, parent: Authority | None, folder: Path) -> Made:
     """A new key and its certificate, in files that are not there yet. Raises Misconfigured, Refused, OSError."""
     key, at = new_key(wish.key_type), now()
     if parent is None:
-        made = authorities.root(
+        made = new_ca.root(
             wish.common_name, key, new_serial(), now=at, lifetime=wish.lifetime, permitted=wish.permitted
         )
     else:
-        made = authorities.intermediate(
+        made = new_ca.intermediate(
             parent, wish.common_name, key, new_serial(), now=at, lifetime=wish.lifetime, permitted=wish.permitted
         )
     chain = made.chain

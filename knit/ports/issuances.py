@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from knit.core.ca_signing import CertTemplate, Revoked
 from knit.core.model.certificate import CertId
-from knit.core.signing import CertTemplate, Revoked
 
 
 class NextList(NamedTuple):

@@ -12,7 +12,7 @@ from knit.core.model.issuer import Terms
 from knit.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from knit.core.authority import Authority, Chain
+    from knit.core.own_ca import Authority, Chain
     from knit.settings.document import Document
 
 
@@ -44,7 +44,7 @@ def ca_directory(file: Document, name: str, values: Mapping[str, Any]) -> str:
 
 def own_ca(file: Document, terms: Terms, values: Mapping[str, Any]) -> OwnCa:
     """Raises Misconfigured, with the line, for files that cannot be read or do not belong together."""
-    from knit.core.authority import Authority
+    from knit.core.own_ca import Authority
 
     name = terms.name
     passphrase = None
@@ -68,7 +68,7 @@ def self_signed(terms: Terms, values: Mapping[str, Any]) -> SelfSigned:
 
 
 def _chain(file: Document, name: str, values: Mapping[str, Any]) -> Chain:
-    from knit.core.authority import Chain  # Most installations have no CA of their own.
+    from knit.core.own_ca import Chain  # Most installations have no CA of their own.
 
     pem = _read(file, name, "cert_file", values)
     try:

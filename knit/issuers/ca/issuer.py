@@ -12,12 +12,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from knit.core import signing
-from knit.core.authority import Authority
+from knit.core import ca_signing
+from knit.core.ca_signing import CertTemplate
 from knit.core.constraints import Subtrees, refusal
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
-from knit.core.signing import CertTemplate
+from knit.core.own_ca import Authority
 from knit.errors import AccountUnusable, IdentifierRejected, Refused
 from knit.issuers.serials import new_serial
 from knit.ports.issuances import Issuances
@@ -82,7 +82,7 @@ class CaIssuer:
         journal.finalizing()
         plan = self._issuances.record(self._authority.chain.directory, request.cert_id, plan)
         policy = self._policy
-        leaf = signing.leaf(
+        leaf = ca_signing.leaf(
             self._authority, request.csr_der, plan, client_auth=policy.client_auth, crl_url=policy.crl_url
         )
         chain = leaf + self._authority.chain.sent
@@ -91,8 +91,8 @@ class CaIssuer:
 
     def revoke(self, serial: str, reason: str, bundle: Bundle | None = None) -> datetime:
         """See the port Revoker. The next list has it. Raises Refused for a number that it has not issued."""
-        if reason not in signing.REASONS:
-            raise Refused(f"reason {reason!r}: must be one of {', '.join(signing.REASONS)}")
+        if reason not in ca_signing.REASONS:
+            raise Refused(f"reason {reason!r}: must be one of {', '.join(ca_signing.REASONS)}")
         return self._issuances.revoke(self._authority.chain.directory, int(serial, 16), reason)
 
     def crl(self) -> x509.CertificateRevocationList:
@@ -102,7 +102,7 @@ class CaIssuer:
             raise Refused(f"issuer {self.name}: its certificate may not sign lists of revoked ones (key usage cRLSign)")
         found = self._issuances.next_crl(authority.chain.directory)
         lifetime = self._policy.crl_lifetime
-        return signing.crl(authority, found.revoked, number=found.number, now=found.at, lifetime=lifetime)
+        return ca_signing.crl(authority, found.revoked, number=found.number, now=found.at, lifetime=lifetime)
 
     def close(self) -> None:
         """See ports.Issuer."""
@@ -116,7 +116,7 @@ class CaIssuer:
 
     def _valid(self) -> tuple[datetime, datetime]:
         chain, now = self._authority.chain, self._clock()
-        valid = signing.dates(now, self._policy.lifetime, chain.begins, chain.ends)
+        valid = ca_signing.dates(now, self._policy.lifetime, chain.begins, chain.ends)
         if valid is None:
             span = f"from {chain.begins:%Y-%m-%dT%H:%M:%SZ} to {chain.ends:%Y-%m-%dT%H:%M:%SZ}"
             raise AccountUnusable(

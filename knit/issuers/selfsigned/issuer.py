@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives import serialization
 
-from knit.core import authorities, signing
+from knit.core import ca_signing, new_ca
+from knit.core.ca_signing import CertTemplate
 from knit.core.keys import new_key
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.keys import KeyType
-from knit.core.signing import CertTemplate
 from knit.errors import Refused
 from knit.issuers.serials import new_serial
 from knit.ports.issuing import Keep
@@ -44,7 +44,7 @@ class SelfSignedIssuer:
 
     def _signed(self, request: IssueRequest) -> bytes:
         now = self._clock()
-        once = authorities.root(
+        once = new_ca.root(
             f"knit trial {new_serial():032x}",
             new_key(KeyType.EC256),
             new_serial(),
@@ -53,9 +53,9 @@ class SelfSignedIssuer:
             permitted=tuple(dict.fromkeys(name.removeprefix("*.") for name in request.names)),
             path_length=0,
         )
-        valid = signing.dates(now, self._lifetime, once.chain.begins, once.chain.ends)
+        valid = ca_signing.dates(now, self._lifetime, once.chain.begins, once.chain.ends)
         if valid is None:
             raise Refused(f"issuer {self.name}: a lifetime of {self._lifetime} is too short")
         plan = CertTemplate(serial=new_serial(), names=request.names, not_before=valid[0], not_after=valid[1])
-        leaf = signing.leaf(once, request.csr_der, plan)
+        leaf = ca_signing.leaf(once, request.csr_der, plan)
         return leaf + once.chain.issuing.public_bytes(serialization.Encoding.PEM)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from knit.core.ca_signing import CertTemplate, Revoked
 from knit.core.model.certificate import CertId
 from knit.core.names import key_of
-from knit.core.signing import CertTemplate, Revoked
 from knit.errors import Refused
 from knit.ports.issuances import NextList
 from knit.store.database import Database

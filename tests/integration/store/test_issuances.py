@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from knit.core.ca_signing import CertTemplate
 from knit.core.model.certificate import CertId
-from knit.core.signing import CertTemplate
 from knit.errors import Refused
 from knit.store.issuances.issuances import Issuances
 from tests.integration.store.conftest import Store

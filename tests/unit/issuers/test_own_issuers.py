@@ -10,15 +10,15 @@ import pytest
 from cryptography import x509
 
 from knit.core import x509 as certificates
+from knit.core.ca_signing import CertTemplate, Revoked
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle, CertId
 from knit.core.model.keys import KeyType
-from knit.core.signing import CertTemplate, Revoked
 from knit.errors import AccountUnusable, IdentifierRejected, LeaseLost, Refused
 from knit.issuers.ca import CaIssuer, CaPolicy
 from knit.issuers.selfsigned import SelfSignedIssuer
 from knit.ports.issuances import NextList
-from tests.unit.core.test_signing import DAY, ISSUING, NAMES, NOW, ROOT, pem
+from tests.unit.core.test_ca_signing import DAY, ISSUING, NAMES, NOW, ROOT, pem
 
 KEY = certificates.CertKey.new(KeyType.EC256)
 REQUEST = IssueRequest(names=NAMES, csr_der=KEY.csr(NAMES), cert_id=CertId(7))

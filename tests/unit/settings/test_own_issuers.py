@@ -20,7 +20,7 @@ from knit.settings.central import Central, Worker
 from knit.settings.checked import checked
 from knit.settings.environment import Environment
 from knit.settings.own_issuers import OwnCa, SelfSigned
-from tests.unit.core.test_signing import below_root, pem
+from tests.unit.core.test_ca_signing import below_root, pem
 
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}
 WISH = own_ca.Wish(

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from knit.core.authority import Authority
+from knit.core.own_ca import Authority
 
 LONGEST_COMMON_NAME: Final = 64
 SHORTEST: Final = timedelta(hours=1)

@@ -10,9 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
-from knit.core.authority import Authority, Chain
+from knit.core.ca_signing import BACKDATED, ca_usage, issuer_identifier
 from knit.core.keys import PrivateKey, signing_hash
-from knit.core.signing import BACKDATED, ca_usage, issuer_identifier
+from knit.core.own_ca import Authority, Chain
 from knit.errors import Misconfigured
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")

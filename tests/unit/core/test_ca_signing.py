@@ -17,14 +17,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from knit.core import authorities, signing
+from knit.core import ca_signing, new_ca
 from knit.core import x509 as certificates
-from knit.core.authority import Authority, Chain
+from knit.core.ca_signing import CertTemplate, Revoked
 from knit.core.chain import canonical
 from knit.core.keys import new_key
 from knit.core.model.certificate import Bundle
 from knit.core.model.keys import KeyType
-from knit.core.signing import CertTemplate, Revoked
+from knit.core.own_ca import Authority, Chain
 from knit.errors import BundleMismatch, Misconfigured
 from knit.issuers.serials import new_serial
 
@@ -32,10 +32,8 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 NAMES = ("shop.example.org", "*.shop.example.org")
 KEYS = {kind: certificates.CertKey.new(kind) for kind in (KeyType.EC256, KeyType.RSA2048)}
-ROOT = authorities.root("Test Root", new_key(KeyType.EC384), 1, now=NOW, lifetime=100 * DAY, permitted=("example.org",))
-ISSUING = authorities.intermediate(
-    ROOT, "Test Issuing", new_key(KeyType.RSA2048), new_serial(), now=NOW, lifetime=50 * DAY
-)
+ROOT = new_ca.root("Test Root", new_key(KeyType.EC384), 1, now=NOW, lifetime=100 * DAY, permitted=("example.org",))
+ISSUING = new_ca.intermediate(ROOT, "Test Issuing", new_key(KeyType.RSA2048), new_serial(), now=NOW, lifetime=50 * DAY)
 
 
 def pem(certificate: x509.Certificate) -> bytes:
@@ -51,11 +49,11 @@ def issued(
     **more: object,
 ) -> bytes:
     """A full chain."""
-    valid = signing.dates(NOW, lifetime, authority.chain.begins, authority.chain.ends)
+    valid = ca_signing.dates(NOW, lifetime, authority.chain.begins, authority.chain.ends)
     assert valid is not None
     number = new_serial() if serial is None else serial
     plan = CertTemplate(serial=number, names=tuple(names), not_before=valid[0], not_after=valid[1])
-    leaf = signing.leaf(authority, KEYS[kind].csr(names), plan, **more)  # type: ignore[arg-type]
+    leaf = ca_signing.leaf(authority, KEYS[kind].csr(names), plan, **more)  # type: ignore[arg-type]
     return leaf + authority.chain.sent
 
 
@@ -81,7 +79,7 @@ def test_what_is_issued_passes_our_checks_and_those_of_openssl(
         Bundle(fullchain=chain, privkey=KEYS[kind].pem), NAMES, NOW, roots=pem(authority.chain.issuing)
     )
     assert facts.not_after == NOW + DAY
-    assert facts.not_before == NOW - signing.BACKDATED
+    assert facts.not_before == NOW - ca_signing.BACKDATED
     assert chain == canonical(chain, KEYS[kind].csr(NAMES)), "in the form that is published"
     told = verify(tmp_path, chain, "-purpose", "sslserver", "-verify_hostname", "x.shop.example.org")
     assert told == "full.pem: OK\n"
@@ -100,7 +98,7 @@ def test_a_leaf_has_the_extensions_of_rfc_5280(kind: KeyType) -> None:
     by_class = {type(one.value): (one.critical, one.value) for one in found.extensions}
     issuer = ISSUING.chain.issuing.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     assert by_class[x509.BasicConstraints] == (True, x509.BasicConstraints(ca=False, path_length=None))
-    assert by_class[x509.KeyUsage] == (True, signing.usage(kind is KeyType.RSA2048))
+    assert by_class[x509.KeyUsage] == (True, ca_signing.usage(kind is KeyType.RSA2048))
     purposes = (False, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
     assert by_class[x509.ExtendedKeyUsage] == purposes
     assert by_class[x509.AuthorityKeyIdentifier][1].key_identifier == issuer.digest
@@ -153,13 +151,14 @@ def test_serial_numbers_are_of_128_random_bits() -> None:
 
 def test_a_certificate_never_outlives_those_above_it_and_an_hour_is_the_least() -> None:
     begins, ends = NOW - DAY, NOW + 3 * DAY
-    assert signing.dates(NOW, DAY, begins, ends) == (NOW - signing.BACKDATED, NOW + DAY)
-    assert signing.dates(NOW, 9 * DAY, begins, ends) == (NOW - signing.BACKDATED, ends)
-    assert signing.dates(NOW, timedelta(hours=1), begins, ends) == (NOW - signing.BACKDATED, NOW + timedelta(hours=1))
-    assert signing.dates(NOW, DAY, NOW, ends) == (NOW, NOW + DAY), "nor begins before them"
-    assert signing.dates(ends - timedelta(minutes=59), DAY, begins, ends) is None
-    assert signing.dates(ends, DAY, begins, ends) is None
-    assert signing.dates(begins - timedelta(seconds=1), DAY, begins, ends) is None
+    assert ca_signing.dates(NOW, DAY, begins, ends) == (NOW - ca_signing.BACKDATED, NOW + DAY)
+    assert ca_signing.dates(NOW, 9 * DAY, begins, ends) == (NOW - ca_signing.BACKDATED, ends)
+    hour = timedelta(hours=1)
+    assert ca_signing.dates(NOW, hour, begins, ends) == (NOW - ca_signing.BACKDATED, NOW + hour)
+    assert ca_signing.dates(NOW, DAY, NOW, ends) == (NOW, NOW + DAY), "nor begins before them"
+    assert ca_signing.dates(ends - timedelta(minutes=59), DAY, begins, ends) is None
+    assert ca_signing.dates(ends, DAY, begins, ends) is None
+    assert ca_signing.dates(begins - timedelta(seconds=1), DAY, begins, ends) is None
 
 
 def test_openssl_refuses_what_name_constraints_forbid(tmp_path: Path) -> None:
@@ -171,15 +170,15 @@ def test_an_intermediate_has_the_limits_of_the_ca_above_it_and_no_others_below_i
     (first, *_) = ISSUING.chain.limits
     assert first.permitted == ("example.org",)
     key = new_key(KeyType.EC256)
-    wide = authorities.intermediate(ROOT, "w", key, 7, now=NOW, lifetime=500 * DAY, permitted=("a.example.org",))
+    wide = new_ca.intermediate(ROOT, "w", key, 7, now=NOW, lifetime=500 * DAY, permitted=("a.example.org",))
     assert wide.chain.ends == ROOT.chain.ends
     assert wide.chain.limits[0].permitted == ("a.example.org",)
     with pytest.raises(Misconfigured, match=r"example\.net is not permitted by the CA above"):
-        authorities.intermediate(ROOT, "w", key, 7, now=NOW, lifetime=DAY, permitted=("example.net",))
+        new_ca.intermediate(ROOT, "w", key, 7, now=NOW, lifetime=DAY, permitted=("example.net",))
     with pytest.raises(Misconfigured, match="no more than 0 CA certificates below it"):
-        authorities.intermediate(ISSUING, "w", key, 7, now=NOW, lifetime=DAY)
+        new_ca.intermediate(ISSUING, "w", key, 7, now=NOW, lifetime=DAY)
     with pytest.raises(Misconfigured, match="not valid now"):
-        authorities.intermediate(ROOT, "w", key, 7, now=NOW + 101 * DAY, lifetime=DAY)
+        new_ca.intermediate(ROOT, "w", key, 7, now=NOW + 101 * DAY, lifetime=DAY)
 
 
 def below_root(*extensions: x509.ExtensionType) -> Authority:
@@ -194,9 +193,9 @@ def below_root(*extensions: x509.ExtensionType) -> Authority:
         .not_valid_before(NOW - DAY)
         .not_valid_after(NOW + 90 * DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(signing.ca_usage(), critical=True)
+        .add_extension(ca_signing.ca_usage(), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(signing.issuer_identifier(root), critical=False)
+        .add_extension(ca_signing.issuer_identifier(root), critical=False)
     )
     for one in extensions:
         builder = builder.add_extension(one, critical=isinstance(one, x509.NameConstraints))
@@ -237,17 +236,17 @@ def test_where_name_constraints_are_about_subjects_the_subject_is_empty(tmp_path
 
 def test_no_ca_is_made_below_one_that_limits_subjects() -> None:
     acme = x509.DirectoryName(subject("Acme"))
-    limited = authorities.root("L", new_key(KeyType.EC256), 1, now=NOW, lifetime=DAY).key
+    limited = new_ca.root("L", new_key(KeyType.EC256), 1, now=NOW, lifetime=DAY).key
     parent = below_root(x509.NameConstraints([acme], None))
     with pytest.raises(Misconfigured, match="limits the subjects of those below it"):
-        authorities.intermediate(parent, "w", limited, 7, now=NOW, lifetime=DAY)
+        new_ca.intermediate(parent, "w", limited, 7, now=NOW, lifetime=DAY)
 
 
 def test_a_list_of_revoked_certificates_counts_with_openssl(tmp_path: Path) -> None:
     good, bad = issued(), issued()
     serial = x509.load_pem_x509_certificate(bad).serial_number
     revoked = [Revoked(serial=serial, at=NOW, reason="keyCompromise"), Revoked(serial=9, at=NOW, reason="unspecified")]
-    crl = signing.crl(ISSUING, revoked, number=2**40, now=NOW, lifetime=7 * DAY)
+    crl = ca_signing.crl(ISSUING, revoked, number=2**40, now=NOW, lifetime=7 * DAY)
     assert verify(tmp_path, good, crl=crl) == "full.pem: OK\n"
     assert "certificate revoked" in verify(tmp_path, bad, crl=crl)
     assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 2**40
