@@ -11,9 +11,9 @@ from knit.core.caa import binding
 from knit.core.model.account import Account, AccountKept
 from knit.errors import Busy, KnitError, Misconfigured, Refused
 from knit.issuers.acme import upkeep
+from knit.issuers.acme.jws import Signer, new_account_key
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import ProblemReply
-from knit.issuers.acme.signing import Signer, new_account_key
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import AccountBook
 from knit.ports.leases import Leases

@@ -11,7 +11,7 @@ from knit.app.clock import now
 from knit.core.revocation import SIGNS_ITSELF
 from knit.errors import Misconfigured, Refused
 from knit.issuers.acme import AccountOwner, AcmeIssuer, Site
-from knit.issuers.acme.signing import account_key_of, new_account_key
+from knit.issuers.acme.jws import account_key_of, new_account_key
 from knit.issuers.acme.survey import Where
 from knit.issuers.configured import Registry
 from knit.ports.issuing import Accounts, Issuer, Issuers

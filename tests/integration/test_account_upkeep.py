@@ -17,7 +17,7 @@ from knit.app import issuing
 from knit.app.accounts import Upkeep, open_upkeep
 from knit.core.model.attempt import Failed, Renewed
 from knit.errors import Busy, KnitError
-from knit.issuers.acme.signing import Signer
+from knit.issuers.acme.jws import Signer
 from knit.settings.environment import Environment
 from knit.settings.issuers import described
 from knit.store.accounts.sealing import key_id

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from knit.app.surveying import survey
 from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
-from knit.issuers.acme.signing import new_account_key
+from knit.issuers.acme.jws import new_account_key
 from knit.settings.environment import Environment
 from knit.settings.issuers import described
 from knit.store.database import Database

@@ -18,10 +18,10 @@ from acme import messages
 from knit.core.events import Kind
 from knit.core.model.account import Account
 from knit.errors import AccountUnusable, Busy, Unreachable
+from knit.issuers.acme.jws import Signer, new_account_key
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.problems import ProblemReply, another_account
-from knit.issuers.acme.signing import Signer, new_account_key
 from knit.issuers.acme.upkeep import by_key, set_contact, settled
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import Accounts

@@ -9,10 +9,10 @@ from typing import Final
 from knit.core.model.challenge import Challenge
 from knit.errors import IdentifierRejected, Transient, Unreachable
 from knit.issuers.acme.hosts import Garbled
+from knit.issuers.acme.jws import Signer, txt_value
 from knit.issuers.acme.polling import ANSWER, GIVING_UP, VALIDATION, Waiting
 from knit.issuers.acme.problems import ProblemReply, rejection
 from knit.issuers.acme.session import Session
-from knit.issuers.acme.signing import Signer, txt_value
 from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import INVALID, PENDING, VALID, Authorization, DnsChallenge, Order
 from knit.ports.solving import Prover

@@ -20,6 +20,7 @@ from knit.errors import AccountUnusable, Busy, CredentialsRejected, KnitError, M
 from knit.issuers.acme import ari
 from knit.issuers.acme.accounts import AccountOwner, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
+from knit.issuers.acme.jws import Signer
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.origin import Origin, roots, trust
@@ -27,7 +28,6 @@ from knit.issuers.acme.polling import Poller
 from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, another_account, error_of, kept
 from knit.issuers.acme.revoking import revoke
 from knit.issuers.acme.session import Session
-from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection
 from knit.issuers.acme.upkeep import settled, standing
 from knit.issuers.acme.wire import Directory

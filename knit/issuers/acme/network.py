@@ -12,9 +12,9 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 import knit
 from knit.errors import IssuerDown, Unreachable
 from knit.issuers.acme.hosts import Garbled, Hosts
+from knit.issuers.acme.jws import Signer
 from knit.issuers.acme.origin import Origin
 from knit.issuers.acme.problems import Problem, ProblemReply
-from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Connection, Reply
 from knit.ports.process import Clock, Sleep
 

@@ -20,10 +20,10 @@ from knit.errors import IdentifierRejected, KnitError, OrderKept, OrderLost, Rat
 from knit.issuers.acme.authorizations import deactivate, lost_proof, prove
 from knit.issuers.acme.chains import download
 from knit.issuers.acme.hosts import Garbled
+from knit.issuers.acme.jws import b64
 from knit.issuers.acme.polling import ANSWER, ISSUANCE
 from knit.issuers.acme.problems import KEPT, NO_ACCOUNT, ProblemReply, kept, rejection
 from knit.issuers.acme.session import Session
-from knit.issuers.acme.signing import b64
 from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import INVALID, PENDING, PROCESSING, READY, STATUSES, VALID, Order
 from knit.ports.issuing import Keep

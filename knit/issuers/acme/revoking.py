@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from knit.core.model.account import Account
 from knit.core.model.certificate import Bundle
 from knit.errors import KnitError, Refused
+from knit.issuers.acme.jws import Signer, b64
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import ACCOUNT, Problem, ProblemReply, error_of
-from knit.issuers.acme.signing import Signer, b64
 from knit.issuers.acme.wire import Directory
 
 DONE: Final = "alreadyRevoked"

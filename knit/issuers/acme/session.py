@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from knit.core.model.account import Account
 from knit.issuers.acme.hosts import Hosts
+from knit.issuers.acme.jws import Signer
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.polling import Poller
-from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.wire import Authorization, Directory, Order
 
 

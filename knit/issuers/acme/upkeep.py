@@ -10,9 +10,9 @@ from typing import Final
 from knit.core.model.account import Account
 from knit.core.text import clean
 from knit.errors import Busy, Refused, Unreachable
+from knit.issuers.acme.jws import Signer
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import NO_ACCOUNT, Problem, ProblemReply, error_of
-from knit.issuers.acme.signing import Signer
 from knit.issuers.acme.transport import Reply
 from knit.issuers.acme.wire import Directory
 from knit.ports.issuing import AccountBook, Accounts

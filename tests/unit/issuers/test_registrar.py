@@ -13,8 +13,8 @@ from knit.core.model.account import Account
 from knit.errors import Busy, CredentialsRejected
 from knit.issuers.acme.accounts import OTHERS_REGISTER_SECONDS, AccountOwner, Registrar
 from knit.issuers.acme.hosts import Hosts
+from knit.issuers.acme.jws import Signer, new_account_key
 from knit.issuers.acme.origin import Origin
-from knit.issuers.acme.signing import Signer, new_account_key
 from knit.issuers.acme.wire import Directory
 
 URL = "https://ca.example/directory"

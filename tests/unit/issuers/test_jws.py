@@ -11,7 +11,7 @@ from acme import challenges, jws
 from knit.core.model.keys import KeyType
 from knit.core.x509 import CertKey
 from knit.errors import CredentialsRejected
-from knit.issuers.acme.signing import Signer, new_account_key, txt_value
+from knit.issuers.acme.jws import Signer, new_account_key, txt_value
 
 URL, NONCE = "https://ca.example/order/1", "abc-_123"
 
