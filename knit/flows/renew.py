@@ -197,7 +197,7 @@ class Looked:
         no_room = None if attempt is not None and goes_on and attempt.admitted else renewing.without_room(terms)
         stopped = (
             no_room
-            or self.ports.limits.pause(spec, terms, self.lease)
+            or self.ports.pauses.pause(spec, terms, self.lease)
             or self._unpublishable(renewing, attempt if goes_on else None)
         )
         if stopped is not None:

@@ -37,7 +37,7 @@ from knit.errors import (
     Transient,
 )
 from knit.flows.belonging import Belonging
-from knit.flows.limits import Limits
+from knit.flows.ca_pauses import CaPauses
 from knit.flows.orders import Ordering
 from knit.flows.proving import FORGIVEN
 from knit.flows.room import Room, model_of
@@ -88,9 +88,9 @@ class RenewPorts:
     tell: Listener
 
     @property
-    def limits(self) -> Limits:
+    def pauses(self) -> CaPauses:
         """The pauses that CAs have asked for."""
-        return Limits(store=self.store, room=self.room, clock=self.clock, tell=self.tell)
+        return CaPauses(store=self.store, room=self.room, clock=self.clock, tell=self.tell)
 
     def terms(self, attempt: Attempt) -> Terms:
         """Of an attempt's issuer, whatever it is called here by now. Raises Misconfigured when there is none."""
@@ -309,7 +309,7 @@ class Renewing:
         """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
         clock, known, cert_id = self.ports.clock, self.known, self.spec.id
         if isinstance(error, AccountLimited):
-            self.ports.limits.begin_pause(attempt, self.ports.terms(attempt), error)
+            self.ports.pauses.begin_pause(attempt, self.ports.terms(attempt), error)
         failures = known.state.failures + 1
         if isinstance(error, IssuerDown | AccountLimited) and self._may_go_elsewhere(attempt):
             return retry.next_try(cert_id, 1, clock())

@@ -12,7 +12,7 @@ from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertId
 from knit.core.model.issuer import Terms
 from knit.errors import AccountLimited, RateLimited
-from knit.flows.limits import Limits
+from knit.flows.ca_pauses import CaPauses
 from knit.flows.proving import FORGIVEN
 from knit.flows.room import Room
 from knit.ports.journal import Forgiven, OpenJournal
@@ -173,7 +173,7 @@ def test_a_ca_may_forgive_more_or_less_and_for_another_time(store: Store, attemp
 
 
 def test_those_that_are_put_off_come_back_one_after_the_other(store: Store, attempts: list[Attempt]) -> None:
-    limits = Limits(store=store.attempts, room=room(store), clock=lambda: datetime.now(UTC), tell=lambda _: None)
+    limits = CaPauses(store=store.attempts, room=room(store), clock=lambda: datetime.now(UTC), tell=lambda _: None)
     store.attempts.count_refusal(attempts[0], SAID)
     store.attempts.pause(attempts[0], datetime.now(UTC) + 120 * MINUTE)
     held = {lease.name: lease for lease in store.leases._held.values()}

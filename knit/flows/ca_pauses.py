@@ -20,7 +20,7 @@ from knit.ports.process import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class CaPauses:
     """The pauses that CAs have asked for, as PostgreSQL remembers them for all workers."""
 
     store: Attempts
