@@ -14,7 +14,7 @@ from knit.cli.session import connected, settings
 from knit.core.words import in_days, in_hours
 
 if TYPE_CHECKING:
-    from knit.core.budget import Key
+    from knit.core.budget import BucketKey
     from knit.flows.forecast import Had, Left
 
 
@@ -104,11 +104,11 @@ def _had_lines(had: Had | None, domain: str) -> Iterator[str]:
     yield f"held up by: {key_words(had.limit)}"
 
 
-def key_record(key: Key) -> dict[str, object]:
+def key_record(key: BucketKey) -> dict[str, object]:
     """A bucket, for `--json`."""
     return {"directory": key.directory, "limit": key.limit.value, "subject": key.subject}
 
 
-def key_words(key: Key) -> str:
+def key_words(key: BucketKey) -> str:
     """A bucket, for a person."""
     return clean(f"{key.limit.words}{f' ({key.subject})' if key.subject else ''}, {key.directory}")

@@ -31,7 +31,7 @@ LONGEST_SUBJECT: Final = 200
 TOGETHER: Final = timedelta(minutes=5)
 
 
-class Key(NamedTuple):
+class BucketKey(NamedTuple):
     """One bucket. `subject` is a registered domain or a set of names; of a limit of the account, ""."""
 
     directory: str
@@ -42,7 +42,7 @@ class Key(NamedTuple):
 class Cost(NamedTuple):
     """One token of a bucket. It is held for an attempt, and spent once the CA has given the order or issued."""
 
-    key: Key
+    key: BucketKey
     rate: Rate
 
 
@@ -65,7 +65,7 @@ def costs(
     counted = {limit: rate for limit, rate in model.rates.items() if not (renewal and limit in model.spared_renewals)}
     found = []
     for limit, rate in counted.items():
-        found += [Cost(Key(directory, limit, subject), rate) for subject in _subjects(limit, names)]
+        found += [Cost(BucketKey(directory, limit, subject), rate) for subject in _subjects(limit, names)]
     return tuple(sorted(found, key=lambda cost: cost.key))
 
 
@@ -114,7 +114,7 @@ def most(rate: Rate, share: float) -> int:
 class Ledger:
     """Buckets, as they will be once what is under way has been spent: levels as of `now`, and charges on top."""
 
-    def __init__(self, levels: Mapping[Key, Level], rates: Mapping[Key, Rate], now: datetime) -> None:
+    def __init__(self, levels: Mapping[BucketKey, Level], rates: Mapping[BucketKey, Rate], now: datetime) -> None:
         self._full_at = {
             key: max(level.full_at, now) + rates[key].every * level.held
             for key, level in levels.items()
@@ -131,11 +131,11 @@ class Ledger:
         for cost in costs:
             self._full_at[cost.key] = max(self._full_at.get(cost.key, at), at) + cost.rate.every
 
-    def left(self, key: Key, rate: Rate, now: datetime) -> int:
+    def left(self, key: BucketKey, rate: Rate, now: datetime) -> int:
         """Whole tokens in the bucket."""
         return max(0, (now + rate.every * rate.count - self.full_at(key, now)) // rate.every)
 
-    def full_at(self, key: Key, now: datetime) -> datetime:
+    def full_at(self, key: BucketKey, now: datetime) -> datetime:
         """When the bucket is full again."""
         return max(self._full_at.get(key, now), now)
 
@@ -173,7 +173,7 @@ def taught(costs: Iterable[Cost], words: str, *, names_only: bool) -> tuple[Cost
     return tuple(cost for cost in costs if cost.key.limit is meant and (meant is Limit.SET or cost.key.subject in text))
 
 
-def said(key: Key) -> str:
+def said(key: BucketKey) -> str:
     """What is waited for, for a person."""
     about = f" ({key.subject})" if key.subject else ""
     return f"the CA's limit of {key.limit.words}{about} leaves no room"

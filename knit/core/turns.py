@@ -9,7 +9,7 @@ from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
 
-from knit.core.budget import SLOW, URGENT, Cost, Key, Ledger
+from knit.core.budget import SLOW, URGENT, BucketKey, Cost, Ledger
 from knit.core.limits import SPENT_BY_ORDERS, Limit
 from knit.core.model.certificate import CertId
 
@@ -38,7 +38,7 @@ class Turn:
 
     ask: Ask
     at: datetime
-    limit: Key | None
+    limit: BucketKey | None
 
 
 def turns(asks: Iterable[Ask], ledger: Ledger, now: datetime) -> Iterator[Turn]:
@@ -64,7 +64,7 @@ class _Line:
     kind: int
     waiting: deque[Ask] = field(default_factory=deque)
     served: int = 0
-    limit: Key | None = None
+    limit: BucketKey | None = None
 
     @property
     def head(self) -> Ask:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from knit.core.budget import Key
+from knit.core.budget import BucketKey
 from knit.core.limits import Limit, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import NOTHING, Rules
@@ -23,7 +23,7 @@ class Left:
     """One bucket of one issuer. `left` tokens are there, and it is full again at `full_at`, where it is not."""
 
     issuer: str
-    key: Key
+    key: BucketKey
     rate: Rate
     left: int
     held: int
@@ -37,7 +37,7 @@ class Had:
     wanted: int
     now: int
     at: datetime
-    limit: Key | None
+    limit: BucketKey | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class Forecast:
         levels = self.room.store.every()
         return [one for terms in self.rules.issuers for one in self._left(terms, sorted(levels), now)]
 
-    def _left(self, terms: Terms, keys: Sequence[Key], now: datetime) -> Sequence[Left]:
+    def _left(self, terms: Terms, keys: Sequence[BucketKey], now: datetime) -> Sequence[Left]:
         rates = model_of(terms).rates
-        own = {Key(terms.directory, Limit.ORDERS, "")} if Limit.ORDERS in rates else set()
+        own = {BucketKey(terms.directory, Limit.ORDERS, "")} if Limit.ORDERS in rates else set()
         shown = sorted(own | {key for key in keys if key.directory == terms.directory and key.limit in rates})
         levels = self.room.store.levels(shown)
         ledger = self.room.ledger_of({key: rates[key.limit] for key in shown}, now)

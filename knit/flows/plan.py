@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from knit.core import installation, issuers
-from knit.core.budget import Key
+from knit.core.budget import BucketKey
 from knit.core.limits import Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Resting, Rules
@@ -23,7 +23,7 @@ from knit.ports.publication import Publication
 class Spending:
     """What the orders of one pass take from one bucket, and what is in it before."""
 
-    key: Key
+    key: BucketKey
     rate: Rate
     tokens: int
     left: int
@@ -109,7 +109,7 @@ class Planning:
     def _spending(self, verdicts: Sequence[Verdict], at: datetime) -> Sequence[Spending]:
         costs = [cost for one in verdicts if one.act is Act.RENEW for cost in one.costs]
         ledger = self.room.ledger(costs, at)
-        tokens: dict[Key, int] = {}
+        tokens: dict[BucketKey, int] = {}
         for cost in costs:
             tokens[cost.key] = tokens.get(cost.key, 0) + 1
         rates = {cost.key: cost.rate for cost in costs}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from knit.core import ari, budget, limits
-from knit.core.budget import Cost, Key, Ledger
+from knit.core.budget import BucketKey, Cost, Ledger
 from knit.core.domains import of_names
 from knit.core.limits import SPENT_BY_ORDERS, Limit, Model, Rate
 from knit.core.model.certificate import CertId
@@ -60,7 +60,7 @@ class Room:
         """The buckets of these costs as they are."""
         return self.ledger_of({cost.key: cost.rate for cost in costs}, now)
 
-    def ledger_of(self, rates: Mapping[Key, Rate], now: datetime) -> Ledger:
+    def ledger_of(self, rates: Mapping[BucketKey, Rate], now: datetime) -> Ledger:
         """The buckets with these rates as they are."""
         return Ledger(self.store.levels(rates), rates, now)
 

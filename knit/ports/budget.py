@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from knit.core.budget import Key, Level
+from knit.core.budget import BucketKey, Level
 from knit.core.limits import Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Rules, Wait
@@ -15,13 +15,13 @@ from knit.core.model.decision import Rules, Wait
 class Budgets(Protocol):
     """The buckets, and who waits for them. Attempts charge them as they begin and go on: see `Attempts.begin`."""
 
-    def levels(self, keys: Collection[Key]) -> Mapping[Key, Level]:
+    def levels(self, keys: Collection[BucketKey]) -> Mapping[BucketKey, Level]:
         """Of these buckets, those that are not full."""
 
-    def every(self) -> Mapping[Key, Level]:
+    def every(self) -> Mapping[BucketKey, Level]:
         """All that are not full."""
 
-    def exhausted(self, key: Key, rate: Rate, until: datetime) -> None:
+    def exhausted(self, key: BucketKey, rate: Rate, until: datetime) -> None:
         """The CA has said that this bucket has no token before then."""
 
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:

@@ -58,11 +58,11 @@ def in_our_words(error: psycopg.Error) -> KnitError:
 
 
 def _over_budget(error: psycopg.Error) -> OverBudget:
-    from knit.core.budget import Key, said
+    from knit.core.budget import BucketKey, said
     from knit.core.limits import Limit
 
     told = json.loads(error.diag.message_detail or "{}")
-    text = said(Key("", Limit(told["limit"]), told["subject"]))
+    text = said(BucketKey("", Limit(told["limit"]), told["subject"]))
     return OverBudget(text, retry_at=datetime.fromisoformat(told["until"]))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from knit.core import x509
-from knit.core.budget import Key
+from knit.core.budget import BucketKey
 from knit.core.limits import Limit
 from knit.core.model.attempt import Failed, Outcome, Renewed, Skipped
 from knit.core.model.certificate import CertId
@@ -233,7 +233,7 @@ def test_what_the_ca_says_of_the_account_empties_its_bucket(stage: Stage, ca: Sc
         flows.renew.run(first)
         (terms,) = flows.renew.rules.issuers
         room = flows.renew.room
-        key = Key(terms.directory, Limit.ORDERS, "")
+        key = BucketKey(terms.directory, Limit.ORDERS, "")
         level = room.store.levels([key])[key]
     assert timedelta(hours=4.9) < level.full_at - datetime.now(UTC) < timedelta(hours=5.1)
 

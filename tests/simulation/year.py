@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from knit.core import ari, budget, choice, renewal, retry
 from knit.core.brake import Pace
-from knit.core.budget import Cost, Key, Level, most
+from knit.core.budget import BucketKey, Cost, Level, most
 from knit.core.choice import Standing
 from knit.core.limits import SPENT_BY_ORDERS, Rate
 from knit.core.model.attempt import Attempt, AttemptId, Step
@@ -106,21 +106,21 @@ class TheCA:
 class Buckets:
     """knit_budget, in memory: what its triggers do (tests/integration/store/test_budget.py) to the same effect."""
 
-    full_at: dict[Key, datetime] = field(default_factory=dict)
-    held: dict[Key, int] = field(default_factory=dict)
+    full_at: dict[BucketKey, datetime] = field(default_factory=dict)
+    held: dict[BucketKey, int] = field(default_factory=dict)
     waits: dict[CertId, Wait] = field(default_factory=dict)
 
-    def levels(self, keys: Collection[Key]) -> Mapping[Key, Level]:
+    def levels(self, keys: Collection[BucketKey]) -> Mapping[BucketKey, Level]:
         return {
             key: Level(self.full_at.get(key, START), self.held.get(key, 0))
             for key in keys
             if key in self.full_at or self.held.get(key)
         }
 
-    def every(self) -> Mapping[Key, Level]:
+    def every(self) -> Mapping[BucketKey, Level]:
         return self.levels({*self.full_at, *self.held})
 
-    def exhausted(self, key: Key, rate: Rate, until: datetime) -> None:
+    def exhausted(self, key: BucketKey, rate: Rate, until: datetime) -> None:
         raise AssertionError("the CA refuses nothing that is asked here")
 
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:

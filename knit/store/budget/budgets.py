@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
-from knit.core.budget import Cost, Key, Level, most
+from knit.core.budget import BucketKey, Cost, Level, most
 from knit.core.limits import SPENT_BY_ORDERS, Limit, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Rules, Wait
@@ -21,7 +21,7 @@ class Budgets:
         self._database = database
         self._sql = queries("budget/budget")
 
-    def levels(self, keys: Collection[Key]) -> Mapping[Key, Level]:
+    def levels(self, keys: Collection[BucketKey]) -> Mapping[BucketKey, Level]:
         """See the port."""
         if not keys:
             return {}
@@ -29,11 +29,11 @@ class Budgets:
         asked = dict(zip(("directories", "limits", "subjects"), map(list, columns), strict=True))
         return _levels(self._database.rows(self._sql["levels"], asked))
 
-    def every(self) -> Mapping[Key, Level]:
+    def every(self) -> Mapping[BucketKey, Level]:
         """See the port."""
         return _levels(self._database.rows(self._sql["every"]))
 
-    def exhausted(self, key: Key, rate: Rate, until: datetime) -> None:
+    def exhausted(self, key: BucketKey, rate: Rate, until: datetime) -> None:
         """See the port."""
         full_at = until + rate.every * (rate.count - 1)
         bucket = {"directory": key.directory, "limit": key.limit, "subject": key.subject}
@@ -72,10 +72,10 @@ def charged(costs: Iterable[Cost], share: float) -> list[dict[str, object]]:
     ]
 
 
-def _levels(rows: Iterable[Row]) -> Mapping[Key, Level]:
+def _levels(rows: Iterable[Row]) -> Mapping[BucketKey, Level]:
     known = set(Limit)
     return {
-        Key(row["directory"], Limit(row["limit_name"]), row["subject"]): Level(row["full_at"], row["held"])
+        BucketKey(row["directory"], Limit(row["limit_name"]), row["subject"]): Level(row["full_at"], row["held"])
         for row in rows
         if row["limit_name"] in known
     }

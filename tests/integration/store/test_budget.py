@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from knit.core import budget
-from knit.core.budget import URGENT, WAITS, Cost, Key, Ledger, costs
+from knit.core.budget import URGENT, WAITS, BucketKey, Cost, Ledger, costs
 from knit.core.limits import LETS_ENCRYPT, Limit, Rate
 from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertId, CertSpec
@@ -34,7 +34,7 @@ def taken(store: Store) -> Spent:
     return found
 
 
-def all_rates(store: Store) -> dict[Key, Rate]:
+def all_rates(store: Store) -> dict[BucketKey, Rate]:
     return {key: LETS_ENCRYPT.rates[key.limit] for key in Budgets(store.database).every()}
 
 
@@ -58,7 +58,7 @@ def price(spec: CertSpec) -> tuple[Cost, ...]:
 
 
 def tiny(count: int, limit: Limit = Limit.DOMAIN) -> tuple[Cost, ...]:
-    return (Cost(Key(DIRECTORY, limit, "example.org"), Rate.of(count, timedelta(days=count))),)
+    return (Cost(BucketKey(DIRECTORY, limit, "example.org"), Rate.of(count, timedelta(days=count))),)
 
 
 def test_an_attempt_holds_its_tokens_until_the_ca_has_counted_them(store: Store) -> None:
@@ -315,7 +315,7 @@ def test_levels_are_told_of_the_buckets_that_are_asked_for(store: Store) -> None
     assert budgets.levels([]) == {}
 
 
-def replace_subject(key: Key) -> Key:
+def replace_subject(key: BucketKey) -> BucketKey:
     return key._replace(subject="example.net")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core import budget, domains, limits
-from knit.core.budget import SLOW, URGENT, WAITS, Cost, Key, Ledger, Level, costs
+from knit.core.budget import SLOW, URGENT, WAITS, BucketKey, Cost, Ledger, Level, costs
 from knit.core.limits import LETS_ENCRYPT, Limit, Model, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import CertState
@@ -38,7 +38,7 @@ class TheCA:
     """The same limits, counted by the CA's own book: each instant at which a bucket was charged."""
 
     model: Model
-    charged: dict[Key, list[datetime]] = field(default_factory=dict)
+    charged: dict[BucketKey, list[datetime]] = field(default_factory=dict)
 
     def order(self, asked: Iterable[Cost], at: datetime) -> bool:
         """Whether all buckets have a token then, by playing every charge back from a full bucket."""
@@ -162,7 +162,7 @@ def test_five_thousand_new_certificates_of_one_domain_are_spread_at_the_pace_of_
     found = run([ask(number, (f"h{number}.example.org",), model=LETS_ENCRYPT) for number in range(5000)])
     assert Counter(turn.at for turn in found)[NOW] == 40
     assert found[499].at == NOW + timedelta(seconds=12096) * 460
-    assert {turn.limit for turn in found[40:]} == {Key(CA, Limit.DOMAIN, "example.org")}
+    assert {turn.limit for turn in found[40:]} == {BucketKey(CA, Limit.DOMAIN, "example.org")}
 
 
 def test_what_expires_soon_goes_first_and_what_keeps_failing_last() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from knit.core import budget
 from knit.core.brake import Pace
-from knit.core.budget import SOON, Key, Level
+from knit.core.budget import SOON, BucketKey, Level
 from knit.core.limits import Limit, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Candidate, CertState, Rules, Wait
@@ -31,14 +31,14 @@ class World:
     waits: dict[CertId, Wait] = field(default_factory=dict)
     read: list[CertId] = field(default_factory=list)
 
-    def levels(self, keys: Collection[Key]) -> Mapping[Key, Level]:
+    def levels(self, keys: Collection[BucketKey]) -> Mapping[BucketKey, Level]:
         empty = NOW + timedelta(days=30)
         return {key: Level(empty) for key in keys if key.limit is Limit.DOMAIN}
 
-    def every(self) -> Mapping[Key, Level]:
+    def every(self) -> Mapping[BucketKey, Level]:
         return {}
 
-    def exhausted(self, key: Key, rate: Rate, until: datetime) -> None: ...
+    def exhausted(self, key: BucketKey, rate: Rate, until: datetime) -> None: ...
 
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:
         self.waits |= waits
