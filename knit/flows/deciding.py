@@ -16,7 +16,7 @@ from knit.core.model.issuer import Terms
 from knit.core.model.verdict import Act, Verdict
 from knit.core.turns import Turn
 from knit.core.why import HELD_BACK
-from knit.flows.room import Room, Wanted, model_of
+from knit.flows.room import NeededOrder, Room, model_of
 
 
 class Paces(Protocol):
@@ -40,7 +40,7 @@ class Deciding:
 
     def verdicts(self, candidates: Iterable[Candidate | Newcomer], now: datetime) -> Sequence[Verdict]:
         """One for each of ours, the most urgent first; and for each that waits for room, where that has changed."""
-        wanted: dict[CertId, Wanted] = {}
+        wanted: dict[CertId, NeededOrder] = {}
         massed: list[Massed] = []
         counting = self._counting()
         ours = filter(self._ours, candidates)
@@ -56,7 +56,7 @@ class Deciding:
         self,
         one: Candidate | Newcomer,
         counting: Callable[[str], tuple[Terms, ...]],
-        wanted: dict[CertId, Wanted],
+        wanted: dict[CertId, NeededOrder],
         massed: list[Massed],
         now: datetime,
     ) -> Verdict:
@@ -65,7 +65,7 @@ class Deciding:
         if isinstance(one, Newcomer):
             if terms := counting(one.issuer):
                 names = tuple(one.names_key.split(","))
-                wanted[one.cert_id] = Wanted(cert_id=one.cert_id, names=names, terms=terms, state=NOTHING)
+                wanted[one.cert_id] = NeededOrder(cert_id=one.cert_id, names=names, terms=terms, state=NOTHING)
             return Verdict(
                 cert_id=one.cert_id,
                 names_key=one.names_key,
@@ -92,7 +92,7 @@ class Deciding:
             if turn_at > now:
                 massed.append(Massed(cert_id=spec.id, not_after=state.issued.not_after, turn_at=turn_at))
         if state.attempt is None and (terms := counting(spec.issuer)):
-            wanted[spec.id] = Wanted(cert_id=spec.id, names=spec.names, terms=terms, state=state)
+            wanted[spec.id] = NeededOrder(cert_id=spec.id, names=spec.names, terms=terms, state=state)
         return replace(base, act=Act.RENEW, reason=verdict.reason)
 
     def _held_back(
@@ -114,7 +114,7 @@ class Deciding:
         }
 
     def _over_budget(
-        self, found: Mapping[CertId, Verdict], asking: Mapping[CertId, Wanted], now: datetime
+        self, found: Mapping[CertId, Verdict], asking: Mapping[CertId, NeededOrder], now: datetime
     ) -> Mapping[CertId, Verdict]:
         """Those that wait; and where there are any, those that waited for the same before, so that each has its turn.
 
@@ -129,7 +129,7 @@ class Deciding:
         waited = list(filter(self._ours, self.store.candidates_of(others)))
         if not waited:
             return {cert_id: _seated(found[cert_id], turn, now) for cert_id, turn in turns.items()}
-        more: dict[CertId, Wanted] = {}
+        more: dict[CertId, NeededOrder] = {}
         unbraked: list[Massed] = []
         counting = self._counting()
         before = {one.cert_id: self._verdict(one, counting, more, unbraked, now) for one in waited}

@@ -12,7 +12,7 @@ from knit.core.model.certificate import CertId
 from knit.core.model.decision import NOTHING, Rules
 from knit.core.model.issuer import Terms
 from knit.flows.deciding import Paces
-from knit.flows.room import Room, Wanted, model_of
+from knit.flows.room import NeededOrder, Room, model_of
 
 LAST = CertId(2**62)
 """Ids from here on are of certificates that are only asked about: after all that wait."""
@@ -71,12 +71,14 @@ class Forecast:
     def had(self, count: int, domain: str, terms: Sequence[Terms], now: datetime) -> Had:
         """When that many new certificates of this domain are had, behind those that wait already."""
         waiting = [
-            Wanted(cert_id=one.cert_id, names=one.spec.names, terms=self.rules.terms_of(one.spec), state=one.state)
+            NeededOrder(cert_id=one.cert_id, names=one.spec.names, terms=self.rules.terms_of(one.spec), state=one.state)
             for one in self.store.candidates_of(list(self.room.store.waiting(now)))
             if one.state.attempt is None
         ]
         more = [
-            Wanted(cert_id=CertId(LAST + number), names=(f"host-{number}.{domain}",), terms=tuple(terms), state=NOTHING)
+            NeededOrder(
+                cert_id=CertId(LAST + number), names=(f"host-{number}.{domain}",), terms=tuple(terms), state=NOTHING
+            )
             for number in range(count)
         ]
         turns = self.room.turns([*waiting, *more], now)

@@ -20,7 +20,7 @@ from knit.ports.process import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class NeededOrder:
     """A certificate that needs an order, from one of these issuers."""
 
     cert_id: CertId
@@ -64,7 +64,7 @@ class Room:
         """The buckets with these rates as they are."""
         return Ledger(self.store.levels(rates), rates, now)
 
-    def turns(self, wanted: Iterable[Wanted], now: datetime) -> Mapping[CertId, Turn]:
+    def turns(self, wanted: Iterable[NeededOrder], now: datetime) -> Mapping[CertId, Turn]:
         """When each of these has room, at whichever of its issuers that is soonest.
 
         What comes from no issuer that is known here is not among them.
@@ -84,11 +84,11 @@ class Room:
             asked = [asks for asks in asked if len(asks) > place and found[asks[0].cert_id].at > now]
         return found
 
-    def _asks(self, one: Wanted, now: datetime) -> tuple[Ask, ...]:
+    def _asks(self, one: NeededOrder, now: datetime) -> tuple[Ask, ...]:
         """At each issuer, in order."""
         return tuple(self._ask(one, terms, now) for terms in one.terms)
 
-    def _ask(self, one: Wanted, terms: Terms, now: datetime) -> Ask:
+    def _ask(self, one: NeededOrder, terms: Terms, now: datetime) -> Ask:
         costs, issued = self.costs(one.names, one.state, terms, now), one.state.issued
         return Ask(
             cert_id=one.cert_id,
