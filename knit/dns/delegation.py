@@ -9,7 +9,7 @@ import dns.message
 
 from knit.core.model.challenge import Challenge, Record
 from knit.core.servers import Address, NameServers, Server
-from knit.dns.memory import Memory
+from knit.dns.cache import DnsCache
 from knit.dns.query import NoReply, abreast, resolved, system_resolvers
 from knit.dns.search import HOPS, Looking, Search
 from knit.dns.visibility import Visibility, look
@@ -26,7 +26,7 @@ class DnsDelegation:
         self._looking = looking
         self._sleep = sleep
         self._resolvers = _addresses(looking.resolvers)
-        self._memory = Memory()
+        self._memory = DnsCache()
 
     def locate(self, challenge: Challenge) -> Record:
         """The place the TXT value belongs: the CNAME chain's end and the zone cut above it. Raises as `chain` does."""

@@ -21,7 +21,7 @@ import dns.rcode
 from dns.rdtypes.ANY.NS import NS
 
 from knit.core.servers import Address, NameServers, Server
-from knit.dns.memory import Memory
+from knit.dns.cache import DnsCache
 from knit.dns.query import ErrorReply, NoReply, abreast, ask, ask_any, authority, find, is_within, text
 from knit.errors import Refused, Unreachable
 from knit.ports.process import Sleep
@@ -76,7 +76,7 @@ class Search:
     """Asks until `until` (seconds, monotonic). `checked`: the resolvers that must show a record later."""
 
     def __init__(
-        self, looking: Looking, resolvers: Sequence[Address], memory: Memory, sleep: Sleep, *, until: float
+        self, looking: Looking, resolvers: Sequence[Address], memory: DnsCache, sleep: Sleep, *, until: float
     ) -> None:
         self._looking = looking
         self._resolvers = resolvers

@@ -18,7 +18,7 @@ import dns.rcode
 
 from knit.core.model.challenge import Record
 from knit.core.servers import BLOCKED, Address, Server, unreachable, with_a_path
-from knit.dns.memory import Memory
+from knit.dns.cache import DnsCache
 from knit.dns.query import NoReply, NoRoute, abreast, ask, authority, find, refusal, txt_values
 from knit.dns.search import Looking
 from knit.errors import NotVisible
@@ -76,7 +76,7 @@ class Visibility:
         self,
         servers: Callable[[str, float], tuple[Server, ...]],
         resolvers: Sequence[Address],
-        memory: Memory,
+        memory: DnsCache,
         sleep: Sleep,
         looking: Looking,
     ) -> None:

@@ -11,7 +11,7 @@ _KEPT = 60.0
 _MOST = 10_000
 
 
-class Memory:
+class DnsCache:
     """Safe to share between threads. Each of its two tables forgets everything once it holds 10,000 entries."""
 
     def __init__(self) -> None:
