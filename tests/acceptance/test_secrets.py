@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from knit.store.accounts.sealing import Place, Seal
+from knit.store.accounts.sealing import AccountRef, Seal
 from rig.knot import Knot
 from rig.postgres import Postgres
 from rig.process import wait_until
@@ -157,7 +157,7 @@ def test_no_secret_leaks_while_valkey_refuses_keys_for_every_reason_it_has(watch
     keys = key_blocks(watched.commands.text())
     assert len(keys) >= len(FIRST), "the scanner must know every key there was"
     ((directory, kept),) = scene.sql("select directory, private_key from knit_accounts")
-    account = Seal((seal_key,)).open(kept, Place("acme", directory))
+    account = Seal((seal_key,)).open(kept, AccountRef("acme", directory))
     told = [knit.knit("account", *words) for words in (("seal",), ("seal", "--json"), ("forget", "--json"))]
     assert [one.code for one in told] == [0, 0, 0]
     places = watched.places() | {"commands": "".join(one.out + one.err for one in told).encode()}

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from knit.core.model.account import Account, AccountKept
 from knit.core.model.issuer import UNNAMED
-from knit.store.accounts.sealing import Place, Seal, sealed_by
+from knit.store.accounts.sealing import AccountRef, Seal, sealed_by
 from knit.store.database import Database
 from knit.store.queries import Row, queries
 
-ORIGINAL = Place(UNNAMED, "")
+ORIGINAL = AccountRef(UNNAMED, "")
 FIELDS = ("directory", "issuer", "email", "uri", "registration")
 
 
@@ -29,7 +29,7 @@ class Accounts:
         Raises Misconfigured where its key is sealed and cannot be opened here.
         """
         row = self._row(directory, issuer)
-        return None if row is None else self._opened(row, Place(str(row["issuer"]), directory))
+        return None if row is None else self._opened(row, AccountRef(str(row["issuer"]), directory))
 
     def kept(self, directory: str, issuer: str) -> AccountKept | None:
         """What is known of that account without opening its key."""
@@ -58,11 +58,11 @@ class Accounts:
 
         None when the account is not as it was any more.
         """
-        row, place = self._row_of(account), Place(account.issuer, account.directory)
+        row, ref = self._row_of(account), AccountRef(account.issuer, account.directory)
         if row is None:
             return None
         kept = self._database.row(self._sql["prepare_key"], {**row, "next_key": self._closed(account, key)})
-        return None if kept is None else self._seal.open(str(kept["next_key"]), place)
+        return None if kept is None else self._seal.open(str(kept["next_key"]), ref)
 
     def change_key(self, account: Account) -> bool:
         """The next key takes the place of the key; False when the account is not as it was any more."""
@@ -90,20 +90,20 @@ class Accounts:
     def _row_of(self, account: Account) -> Row | None:
         """Its row as it lies there, where that is still this account with these keys."""
         row = self._row(account.directory, account.issuer)
-        if row is None or self._opened(row, Place(str(row["issuer"]), account.directory)) != account:
+        if row is None or self._opened(row, AccountRef(str(row["issuer"]), account.directory)) != account:
             return None
         return row
 
-    def _opened(self, row: Row, place: Place) -> Account:
+    def _opened(self, row: Row, ref: AccountRef) -> Account:
         key, later = str(row["private_key"]), row.get("next_key")
         opened = {
-            "private_key": self._seal.open(key, place),
-            "next_key": None if later is None else self._seal.open(str(later), place),
+            "private_key": self._seal.open(key, ref),
+            "next_key": None if later is None else self._seal.open(str(later), ref),
         }
         return Account(**{**row, **opened})
 
     def _closed(self, account: Account | AccountKept, key: str) -> str:
-        return self._seal.close(key, Place(account.issuer, account.directory))
+        return self._seal.close(key, AccountRef(account.issuer, account.directory))
 
 
 def original_host(database: Database) -> str | None:

@@ -10,7 +10,7 @@ from knit.core.model.account import Sealed
 from knit.core.model.issuer import UNNAMED
 from knit.errors import Busy, CredentialsRejected, Misconfigured, Transient
 from knit.store.accounts.accounts import ORIGINAL
-from knit.store.accounts.sealing import Place, Seal
+from knit.store.accounts.sealing import AccountRef, Seal
 from knit.store.database import Database
 from knit.store.queries import Row, queries
 
@@ -57,18 +57,18 @@ class Resealing:
 
     def _sealed(self, row: Row, *, keep_original: bool) -> Sealed:
         original = row["directory"] == ""
-        place = ORIGINAL if original else Place(str(row["issuer"]), str(row["directory"]))
+        ref = ORIGINAL if original else AccountRef(str(row["issuer"]), str(row["directory"]))
         kept, result = [one for one in (row["private_key"], row["next_key"]) if one is not None], "sealed already"
-        keys = [self.seal.open(one, place) for one in kept]
+        keys = [self.seal.open(one, ref) for one in kept]
         if original and keep_original:
             result = "left as it was"
         elif not all(map(self.seal.is_current, kept)):
             statement = queries("accounts/reseal")["seal_original" if original else "seal"]
-            after, next_after = ([self.seal.close(key, place) for key in keys] + [None])[:2]
+            after, next_after = ([self.seal.close(key, ref) for key in keys] + [None])[:2]
             if self.database.write(statement, {**row, "after": after, "next_after": next_after}) == 0:
-                raise Busy(f"the account key of issuer {place.issuer} was changed meanwhile: run it again")
+                raise Busy(f"the account key of issuer {ref.issuer} was changed meanwhile: run it again")
             result = "sealed"
-        return Sealed(issuer=place.issuer, directory=place.directory, result=result, table=TABLES[original])
+        return Sealed(issuer=ref.issuer, directory=ref.directory, result=result, table=TABLES[original])
 
     def _rewritten(self, table: str) -> bool:
         """PostgreSQL passes over a table of somebody else with a warning, so it is told by the table's file."""

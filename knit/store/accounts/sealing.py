@@ -24,8 +24,8 @@ NONCE_BYTES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Whose key it is. The account of the Go knit, whose table names no directory, has "" there."""
+class AccountRef:
+    """Whose key is sealed. The account of the Go knit, whose table names no directory, has "" there."""
 
     issuer: str
     directory: str
@@ -42,28 +42,28 @@ class Seal:
 
     keys: Sequence[bytes] = field(default=(), repr=False)
 
-    def close(self, text: str, place: Place) -> str:
+    def close(self, text: str, ref: AccountRef) -> str:
         """The text as it is kept."""
         if not self.keys:
             return text
         nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + AESGCM(self.keys[0]).encrypt(nonce, text.encode(), place.bound)
+        sealed = nonce + AESGCM(self.keys[0]).encrypt(nonce, text.encode(), ref.bound)
         return f"{MARK}{VERSION}:{key_id(self.keys[0])}:{b64encode(sealed).decode()}"
 
-    def open(self, kept: str, place: Place) -> str:
+    def open(self, kept: str, ref: AccountRef) -> str:
         """The text that was kept, sealed or in clear. Raises Misconfigured where no key here opens it."""
         if not kept.startswith(MARK):
             return kept
         version, wanted, encoded = (*kept.removeprefix(MARK).split(":"), "", "")[:3]
         key = next((one for one in self.keys if key_id(one) == wanted), None)
         if version != VERSION or key is None:
-            raise Misconfigured(_lacking(place, wanted, version, some=bool(self.keys)))
+            raise Misconfigured(_lacking(ref, wanted, version, some=bool(self.keys)))
         try:
             sealed = b64decode(encoded, validate=True)
-            return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.bound).decode()
+            return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], ref.bound).decode()
         except (ValueError, InvalidTag):
             message = (
-                f"{_whose(place)} cannot be opened: it was altered, or sealed for another issuer or directory; "
+                f"{_whose(ref)} cannot be opened: it was altered, or sealed for another issuer or directory; "
                 "restore its row, or have `knit account forget --new-key` make another key"
             )
             raise Misconfigured(message) from None
@@ -83,12 +83,12 @@ def key_id(key: bytes) -> str:
     return sha256(b"knit account key seal\0" + key).hexdigest()[:12]
 
 
-def _whose(place: Place) -> str:
-    return f"the account key of issuer {place.issuer}" if place.directory else "the account key of the Go knit's table"
+def _whose(ref: AccountRef) -> str:
+    return f"the account key of issuer {ref.issuer}" if ref.directory else "the account key of the Go knit's table"
 
 
-def _lacking(place: Place, wanted: str, version: str, *, some: bool) -> str:
+def _lacking(ref: AccountRef, wanted: str, version: str, *, some: bool) -> str:
     if version != VERSION:
-        return f"{_whose(place)} is sealed in a form that this knit does not know ({version[:12]!r}): use a newer one"
+        return f"{_whose(ref)} is sealed in a form that this knit does not know ({version[:12]!r}): use a newer one"
     why = "which KNIT_SECRET_KEY does not hold" if some else "and KNIT_SECRET_KEY is not set"
-    return f"{_whose(place)} is sealed with key {wanted[:12]}, {why}: nothing is ordered, or registered, without it"
+    return f"{_whose(ref)} is sealed with key {wanted[:12]}, {why}: nothing is ordered, or registered, without it"

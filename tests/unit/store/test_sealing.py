@@ -9,19 +9,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as some
 
 from knit.errors import Misconfigured
-from knit.store.accounts.sealing import Place, Seal, key_id, sealed_by
+from knit.store.accounts.sealing import AccountRef, Seal, key_id, sealed_by
 
 KEYS = some.binary(min_size=32, max_size=32)
 WORDS = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
-PLACES = some.builds(Place, WORDS, WORDS)
+PLACES = some.builds(AccountRef, WORDS, WORDS)
 TEXTS = some.text(some.characters(exclude_categories=["Cs"]), max_size=4000)
-PLACE = Place("acme", "https://ca.example/dir")
+PLACE = AccountRef("acme", "https://ca.example/dir")
 KEY, OTHER = b"k" * 32, b"o" * 32
 
 
 @given(key=KEYS, others=some.lists(KEYS, max_size=3), place=PLACES, text=TEXTS)
 def test_what_is_sealed_opens_with_its_key_among_others(
-    key: bytes, others: list[bytes], place: Place, text: str
+    key: bytes, others: list[bytes], place: AccountRef, text: str
 ) -> None:
     kept = Seal((key, *others)).close(text, place)
     assert kept.startswith(f"sealed:v1:{key_id(key)}:")
@@ -31,7 +31,7 @@ def test_what_is_sealed_opens_with_its_key_among_others(
 
 
 @given(text=some.text("ab", min_size=1), place=PLACES, other=PLACES)
-def test_a_row_that_was_moved_is_refused(text: str, place: Place, other: Place) -> None:
+def test_a_row_that_was_moved_is_refused(text: str, place: AccountRef, other: AccountRef) -> None:
     assume(place != other)
     seal = Seal((KEY,))
     with pytest.raises(Misconfigured, match="another issuer or directory"):
