@@ -60,11 +60,11 @@ def issuer(settings: Openable, database: Database, seal: Seal, leases: Leases, s
 def own_ca(settings: OwnCa, database: Database) -> CaIssuer:
     """A CA of our own."""
     from knit.issuers.ca import CaIssuer, CaPolicy
-    from knit.store.issuances.issuances import Issuances
+    from knit.store.ca_register.ca_register import CaRegister
 
     own = ("lifetime", "permitted", "client_auth", "crl_url", "crl_lifetime")
     policy = CaPolicy(**{name: getattr(settings, name) for name in own})
-    return CaIssuer(settings.terms.name, settings.authority, policy, Issuances(database), clock=now)
+    return CaIssuer(settings.terms.name, settings.authority, policy, CaRegister(database), clock=now)
 
 
 def acme(settings: Acme, accounts: Accounts, leases: Leases, sleep: Sleep) -> AcmeIssuer:

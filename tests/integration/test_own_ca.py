@@ -48,7 +48,7 @@ class Inside(Stage):
         with Stage.process(self, life) as flows:
             issuers: Any = flows.renew.issuers
             own = issuers._port.issuer("inside")
-            own._issuances = Mortal(own._issuances, life)
+            own._register = Mortal(own._register, life)
             yield flows
 
     def file(self, more: str = "", folder: str = "ca", default: str = '["inside"]') -> str:

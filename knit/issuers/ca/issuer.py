@@ -20,7 +20,7 @@ from knit.core.model.certificate import Bundle
 from knit.core.own_ca import Authority
 from knit.errors import AccountUnusable, IdentifierRejected, Refused
 from knit.issuers.serials import new_serial
-from knit.ports.issuances import Issuances
+from knit.ports.ca_register import CaRegister
 from knit.ports.issuing import Keep
 from knit.ports.journal import Journal
 from knit.ports.process import Clock
@@ -58,7 +58,7 @@ class CaIssuer:
         name: str,
         authority: Authority,
         policy: CaPolicy,
-        issuances: Issuances,
+        register: CaRegister,
         *,
         clock: Clock,
         serial: Callable[[], int] = new_serial,
@@ -66,7 +66,7 @@ class CaIssuer:
         self.name = name
         self.roots = authority.chain.issuing.public_bytes(serialization.Encoding.PEM)
         self._authority, self._policy = authority, policy
-        self._issuances, self._clock, self._serial = issuances, clock, serial
+        self._register, self._clock, self._serial = register, clock, serial
         own = Subtrees(source=f"issuer.{name}.permitted", permitted=policy.permitted)
         self._limits = (*authority.chain.limits, own)
 
@@ -80,7 +80,7 @@ class CaIssuer:
             journal.ordered(f"{ORDER}{serial:x}")
         plan = CertTemplate(serial=serial, names=request.names, not_before=begins, not_after=ends)
         journal.finalizing()
-        plan = self._issuances.record(self._authority.chain.directory, request.cert_id, plan)
+        plan = self._register.record(self._authority.chain.directory, request.cert_id, plan)
         policy = self._policy
         leaf = ca_signing.leaf(
             self._authority, request.csr_der, plan, client_auth=policy.client_auth, crl_url=policy.crl_url
@@ -93,14 +93,14 @@ class CaIssuer:
         """See the port Revoker. The next list has it. Raises Refused for a number that it has not issued."""
         if reason not in ca_signing.REASONS:
             raise Refused(f"reason {reason!r}: must be one of {', '.join(ca_signing.REASONS)}")
-        return self._issuances.revoke(self._authority.chain.directory, int(serial, 16), reason)
+        return self._register.revoke(self._authority.chain.directory, int(serial, 16), reason)
 
     def crl(self) -> x509.CertificateRevocationList:
         """The next list of what is revoked. Raises Refused where the certificate does not allow it to sign lists."""
         authority = self._authority
         if not authority.chain.signs_lists:
             raise Refused(f"issuer {self.name}: its certificate may not sign lists of revoked ones (key usage cRLSign)")
-        found = self._issuances.next_crl(authority.chain.directory)
+        found = self._register.next_crl(authority.chain.directory)
         lifetime = self._policy.crl_lifetime
         return ca_signing.crl(authority, found.revoked, number=found.number, now=found.at, lifetime=lifetime)
 

@@ -17,7 +17,7 @@ from knit.core.model.keys import KeyType
 from knit.errors import AccountUnusable, IdentifierRejected, LeaseLost, Refused
 from knit.issuers.ca import CaIssuer, CaPolicy
 from knit.issuers.selfsigned import SelfSignedIssuer
-from knit.ports.issuances import NextList
+from knit.ports.ca_register import NextList
 from tests.unit.core.test_ca_signing import DAY, ISSUING, NAMES, NOW, ROOT, pem
 
 KEY = certificates.CertKey.new(KeyType.EC256)

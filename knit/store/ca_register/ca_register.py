@@ -1,4 +1,4 @@
-"""The port `Issuances` over knit_ca_issued and knit_ca_crls."""
+"""The port `CaRegister` over knit_ca_issued and knit_ca_crls."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from knit.core.ca_signing import CertTemplate, Revoked
 from knit.core.model.certificate import CertId
 from knit.core.names import key_of
 from knit.errors import Refused
-from knit.ports.issuances import NextList
+from knit.ports.ca_register import NextList
 from knit.store.database import Database
 from knit.store.queries import queries
 
 
-class Issuances:
+class CaRegister:
     """See the port."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = queries("issuances/issuances")
+        self._sql = queries("ca_register/ca_register")
 
     def record(self, directory: str, cert_id: CertId | None, plan: CertTemplate) -> CertTemplate:
         """See the port."""

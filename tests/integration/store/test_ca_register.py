@@ -11,7 +11,7 @@ import pytest
 from knit.core.ca_signing import CertTemplate
 from knit.core.model.certificate import CertId
 from knit.errors import Refused
-from knit.store.issuances.issuances import Issuances
+from knit.store.ca_register.ca_register import CaRegister
 from tests.integration.store.conftest import Store
 
 CA, OTHER = "ca:ab", "ca:cd"
@@ -25,7 +25,7 @@ def plan(serial: int, ends: timedelta = DAY) -> CertTemplate:
 
 
 def test_the_first_record_of_a_serial_number_stays(store: Store) -> None:
-    book, first = Issuances(store.database), plan(2**127 + 1)
+    book, first = CaRegister(store.database), plan(2**127 + 1)
     assert book.record(CA, ONE, first) == first
     later = replace(first, not_after=NOW + 9 * DAY)
     assert book.record(CA, ONE, later) == first
@@ -37,7 +37,7 @@ def test_the_first_record_of_a_serial_number_stays(store: Store) -> None:
 
 
 def test_what_is_revoked_stays_so_since_then_and_a_compromised_key_outweighs_other_reasons(store: Store) -> None:
-    book = Issuances(store.database)
+    book = CaRegister(store.database)
     book.record(CA, ONE, plan(7))
     since = book.revoke(CA, 7, "superseded")
     assert [(one.serial, one.at, one.reason) for one in book.next_crl(CA).revoked] == [(7, since, "superseded")]
@@ -54,14 +54,14 @@ def test_what_is_revoked_stays_so_since_then_and_a_compromised_key_outweighs_oth
 
 @pytest.mark.parametrize(("directory", "serial"), [(CA, 8), (OTHER, 7)])
 def test_nothing_is_revoked_that_was_not_issued(store: Store, directory: str, serial: int) -> None:
-    book = Issuances(store.database)
+    book = CaRegister(store.database)
     book.record(CA, ONE, plan(7))
     with pytest.raises(Refused, match=f"no certificate with serial number {serial} was issued by {directory}"):
         book.revoke(directory, serial, "superseded")
 
 
 def test_the_number_of_a_list_only_grows_in_an_older_database_too(store: Store) -> None:
-    book = Issuances(store.database)
+    book = CaRegister(store.database)
     numbers = [book.next_crl(CA).number for _ in range(3)]
     assert numbers == sorted(set(numbers))
     assert numbers[0] >= int(NOW.timestamp())
@@ -73,7 +73,7 @@ def test_the_number_of_a_list_only_grows_in_an_older_database_too(store: Store) 
 
 
 def test_a_certificate_stays_on_the_list_until_one_has_had_it_after_its_end(store: Store) -> None:
-    book = Issuances(store.database)
+    book = CaRegister(store.database)
     book.record(CA, ONE, plan(7))
     book.revoke(CA, 7, "superseded")
     assert len(book.next_crl(CA).revoked) == 1
@@ -83,7 +83,7 @@ def test_a_certificate_stays_on_the_list_until_one_has_had_it_after_its_end(stor
 
 
 def test_one_certificate_that_is_renewed_every_hour_has_few_rows(store: Store) -> None:
-    book = Issuances(store.database)
+    book = CaRegister(store.database)
     for serial, ends in enumerate((-8 * DAY, -6 * DAY, -8 * DAY, DAY), start=1):
         store.database.write(
             "insert into knit_ca_issued (directory, serial, cert_id, names_key, not_before, not_after) "

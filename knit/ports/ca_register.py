@@ -18,7 +18,7 @@ class NextList(NamedTuple):
     revoked: Sequence[Revoked]
 
 
-class Issuances(Protocol):
+class CaRegister(Protocol):
     """By the directory of the CA, which tells its key, and the serial number."""
 
     def record(self, directory: str, cert_id: CertId | None, plan: CertTemplate) -> CertTemplate:
