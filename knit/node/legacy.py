@@ -1,4 +1,4 @@
-"""The state as knit kept it before the ledger: `state.json`, and `journal.json` while files were being moved."""
+"""The state as knit kept it before the state log: `state.json`, and `journal.json` while files were being moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node must not forget between two runs, as the ledger tells it.
+"""What a node must not forget between two runs, as the state log tells it.
 
 Nothing here is needed to be right: a line that is lost costs one comparison with the files, and one reload at most.
 """
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from knit.core.placement import Installed
 from knit.errors import Transient
 from knit.node import legacy
-from knit.node.ledger import Entry, Ledger
 from knit.node.moves import Move, is_temporary
 from knit.node.records import Records, from_fields
 from knit.node.state import StateFolder
+from knit.node.state_log import Entry, StateLog
 from knit.node.traits import Traits
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Memory:
         self.rights: dict[str, Traits] = {}
         self.revision: int | None = None
         self._folder = folder
-        self._ledger = Ledger(folder, self._everything)
+        self._log = StateLog(folder, self._everything)
         self._waiting: list[Entry] = []
         self._unrecorded: set[str] = set()
         self._stale = False
@@ -55,17 +55,17 @@ class Memory:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._ledger.close()
+        self._log.close()
 
     def ready(self) -> None:
         """Find the folder again if it was taken away, and write down what could not be written. Raises Transient."""
         self._stale |= self._folder.regain()
         if self._stale:
-            self._ledger.rewrite()
+            self._log.rewrite()
             self._folder.forget(*legacy.NAMES)
             self._stale = False
         elif self._waiting:
-            self._ledger.append(self._waiting)
+            self._log.append(self._waiting)
         self._waiting.clear()
         self._unrecorded.clear()
 
@@ -73,13 +73,13 @@ class Memory:
         """These pairs are about to be put beside their places. Raises Transient; then nothing may be touched."""
         self.ready()
         begun = list(moves)
-        self._ledger.append([["move", *move.to_json()] for move in begun])
+        self._log.append([["move", *move.to_json()] for move in begun])
         self.moves.update({move.key: move for move in begun})
 
     def proceed(self, moves: Iterable[Move]) -> None:
         """These are about to be renamed. Raises Transient; then none may be."""
         going = list(moves)
-        self._ledger.append([_going(move) for move in going], sync=True)
+        self._log.append([_going(move) for move in going], sync=True)
         self.moves.update({move.key: move for move in going})
 
     def settle(self, moves: Iterable[Move]) -> None:
@@ -146,7 +146,7 @@ class Memory:
         except Transient as error:
             log.debug("what is new waits to be written", extra={"cause": str(error)})
         else:
-            self._ledger.tidy()
+            self._log.tidy()
 
     def _everything(self) -> Iterator[Entry]:
         yield ["knit", VERSION, self.node]
@@ -184,11 +184,11 @@ class Memory:
 
     def _load(self) -> None:
         damaged = lines = 0
-        for entry in self._ledger.entries():
+        for entry in self._log.entries():
             lines += 1
             damaged += entry is None or not self._takes(entry)
         if lines and not damaged:
-            self._ledger.resume(live=RECORD_BYTES * len(self.installed))
+            self._log.resume(live=RECORD_BYTES * len(self.installed))
         elif lines:
             self._stale = True
             log.warning("node state is damaged, comparing with the files instead", extra={"lines": damaged})

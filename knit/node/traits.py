@@ -55,7 +55,7 @@ class Traits:
         return replace(self, mode=narrowed(self.mode, default, singled=singled))
 
     def to_json(self) -> list[object]:
-        """For the node's ledger."""
+        """For the node's state log."""
         access = self.lists.get(_ACCESS_LIST)
         return [self.uid, self.gid, self.mode, None if access is None else access.hex()]
 

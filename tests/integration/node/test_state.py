@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from knit.errors import Transient
-from knit.node import ledger
+from knit.node import state_log
 from knit.node.memory import Memory
 from knit.node.moves import Move, sha256
 from knit.node.state import StateFolder
@@ -126,7 +126,7 @@ def test_a_whole_line_that_makes_no_sense_costs_one_comparison(tmp_path: Path, e
     machine = Machine(tmp_path)
     machine.install(OLD, 1)
     with (tmp_path / "state/state.log").open("ab") as state:
-        state.write(ledger._line(entry))
+        state.write(state_log._line(entry))
     with machine.started() as disk:
         disk.recover()
         disk.tidy()
@@ -335,7 +335,7 @@ def test_a_line_for_which_there_is_no_room_leaves_no_half_of_itself(tmp_path: Pa
     """Whoever reads the file next finds no damage, and need not compare everything."""
     folder = StateFolder(str(tmp_path / "state"))
     known: list[list[object]] = [["rev", 1]]
-    book = ledger.Ledger(folder, lambda: known)
+    book = state_log.StateLog(folder, lambda: known)
     book.append([["rev", 2]])
     whole = (tmp_path / "state/state.log").read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -392,7 +392,7 @@ def test_all_that_is_remembered_is_read_again_from_lines_and_from_the_file_writt
         memory.close()
         memory = Memory(folder)
         assert remembered(memory) == before
-        memory._ledger.rewrite()
+        memory._log.rewrite()
     memory.close()
     folder.close()
 
@@ -500,7 +500,7 @@ def test_a_path_in_the_state_that_no_deployment_made_is_never_removed(node: Node
     victim.write_text("precious")
     odd = [str(victim), "relative", "/", "", f"{node.folder}/www.key", f"{node.folder}/.knit-x.tmp", "/\0"]
     with Path(node.settings.state_dir, "state.log").open("ab") as log:
-        log.writelines(ledger._line(["left", path]) for path in odd)
+        log.writelines(state_log._line(["left", path]) for path in odd)
     assert node.once()
     assert victim.read_text() == "precious"
     assert (node.folder / "www.key").exists()

@@ -165,7 +165,7 @@ def test_the_state_is_written_byte_for_byte_as_before_outputs(tmp_path: Path, mo
     memory.left(LEFT[1], there=False)
     assert (tmp_path / "state.log").read_bytes() == (RECORDED / "state.log").read_bytes()
     memory.unloaded = {TWO.key}
-    memory._ledger.rewrite()
+    memory._log.rewrite()
     assert (tmp_path / "state.log").read_bytes() == (RECORDED / "state-anew.log").read_bytes()
     memory.close()
     folder.close()

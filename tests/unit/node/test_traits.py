@@ -1,4 +1,4 @@
-"""Rights of files as a node's ledger keeps them."""
+"""Rights of files as a node's state log keeps them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_are_none_is_a_value_error(fields: object) -> None:
         Traits.from_json(fields)
 
 
-def test_for_a_new_file_they_are_no_wider_for_others_whatever_the_ledger_says() -> None:
+def test_for_a_new_file_they_are_no_wider_for_others_whatever_the_log_says() -> None:
     wide = Traits.from_json([0, 70, 0o777, None])
     assert wide.fit(0o600).mode == 0o770
     assert wide.fit(0o644).mode == 0o774

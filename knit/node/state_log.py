@@ -24,7 +24,7 @@ HISTORY = 2**20
 Entry = list[object]
 
 
-class Ledger:
+class StateLog:
     """The open file. `everything` tells all that is known now, whenever the file is written anew."""
 
     def __init__(self, folder: StateFolder, everything: Callable[[], Iterable[Entry]]) -> None:
