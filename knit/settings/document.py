@@ -22,7 +22,7 @@ AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class TableKey:
     """One key of a table. `default` is its value where it is left out, `otherwise` what that is in words.
 
     `needed`: it cannot be left out.
@@ -61,7 +61,7 @@ class Document:
         """The error about what lies there."""
         return Misconfigured(f"{self.name}, line {self._line(path)}: {said}")
 
-    def values(self, path: Path, table: Mapping[str, Any], keys: Sequence[Key]) -> dict[str, Any]:
+    def values(self, path: Path, table: Mapping[str, Any], keys: Sequence[TableKey]) -> dict[str, Any]:
         """What is meant by a table that may have these keys and no others. Raises Misconfigured."""
         known = {key.name: key for key in keys}
         for name in table:
@@ -75,7 +75,7 @@ class Document:
         hint = f"did you mean {' or '.join(meant)}?" if meant else f"allowed: {', '.join(known)}"
         return self.wrong(path, f"{'.'.join(path)}: no such key ({hint})")
 
-    def _value(self, path: Path, table: Mapping[str, Any], key: Key) -> Any:
+    def _value(self, path: Path, table: Mapping[str, Any], key: TableKey) -> Any:
         if key.name not in table:
             if key.needed:
                 raise self.wrong(path, f"{'.'.join(path)}: {key.name} is missing")

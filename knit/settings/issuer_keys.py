@@ -14,7 +14,7 @@ from knit.core.names import normalise_one
 from knit.core.text import either
 from knit.errors import Misconfigured
 from knit.settings import environment
-from knit.settings.document import Key, flag, text, texts
+from knit.settings.document import TableKey, flag, text, texts
 from knit.settings.environment import readable_file
 
 SSLCOM = {True: "https://acme.ssl.com/sslcom-dv-rsa", False: "https://acme.ssl.com/sslcom-dv-ecc"}
@@ -90,8 +90,8 @@ def _refuse(allowed: str) -> NoReturn:
     raise ValueError(allowed)
 
 
-TOP: tuple[Key, ...] = (
-    Key(
+TOP: tuple[TableKey, ...] = (
+    TableKey(
         "default",
         texts(str),
         "The issuers of certificates that name none, in order: the next one is asked when the one before is down or "
@@ -99,16 +99,16 @@ TOP: tuple[Key, ...] = (
         default=(),
         otherwise="the only one",
     ),
-    Key("issuer", lambda value: value, "The tables of the issuers.", default={}),
+    TableKey("issuer", lambda value: value, "The tables of the issuers.", default={}),
 )
 
-KIND = Key(
+KIND = TableKey(
     "kind",
     text(str),
     "`acme`: a CA that speaks ACME (RFC 8555). `ca`: a CA of your own, from files. `selfsigned`: for trials.",
     needed=True,
 )
-KEY_TYPE = Key(
+KEY_TYPE = TableKey(
     "key_type",
     text(_key_type),
     f"Kind of key of certificates that ask for none: {either(f'`{one}`' for one in KeyType)}.",
@@ -116,28 +116,28 @@ KEY_TYPE = Key(
     otherwise="`ec256`",
 )
 
-ACME: tuple[Key, ...] = (
+ACME: tuple[TableKey, ...] = (
     KIND,
-    Key(
+    TableKey(
         "directory",
         text(environment.url("https")),
         "Directory URL of the CA.",
         otherwise=f"known for {', '.join(f'`{name}`' for name in WELL_KNOWN)}; for all others needed",
     ),
-    Key(
+    TableKey(
         "email",
         text(_printable),
         "Contact address of the account. Another one is sent to the CA after a restart.",
         otherwise="no contact",
     ),
-    Key("eab_kid", text(_printable), "Key id of the external account binding (RFC 8555 section 7.3.4)."),
-    Key(
+    TableKey("eab_kid", text(_printable), "Key id of the external account binding (RFC 8555 section 7.3.4)."),
+    TableKey(
         "eab_hmac_file",
         text(str),
         "File with the HMAC key of the external account binding, base64url as the CA gave it. Read by processes that "
         "issue, and used only when an account is registered.",
     ),
-    Key(
+    TableKey(
         "account_key_file",
         text(str),
         "File with the key (PEM, DER or JWK) of an account that is there already: taken over, instead of a new one, "
@@ -145,14 +145,14 @@ ACME: tuple[Key, ...] = (
         "the CA does not know is refused.",
         otherwise="a new account",
     ),
-    Key(
+    TableKey(
         "ca_file",
         text(readable_file),
         "PEM file with the roots that vouch for the CA's own web server, and whose signature alone makes a certificate "
         "whole when a CA sends it without its issuer's.",
         otherwise="the system's roots, or those in `LEGO_CA_CERTIFICATES`",
     ),
-    Key(
+    TableKey(
         "hosts",
         texts(_host),
         "More hosts of the CA, with or without a port: where its orders may lead besides the host of the directory and "
@@ -160,7 +160,7 @@ ACME: tuple[Key, ...] = (
         default=(),
         otherwise="none",
     ),
-    Key(
+    TableKey(
         "deactivate",
         flag,
         "Give up the proofs of control of a certificate's names once it is issued, where the CA goes along.",
@@ -168,26 +168,26 @@ ACME: tuple[Key, ...] = (
         otherwise="`true`",
     ),
     KEY_TYPE,
-    Key("profile", text(_word), "Profile of certificates that ask for none.", otherwise="the CA's own choice"),
-    Key(
+    TableKey("profile", text(_word), "Profile of certificates that ask for none.", otherwise="the CA's own choice"),
+    TableKey(
         "preferred_chain",
         text(_printable),
         "Chain of certificates that ask for none: a common name of the issuer of its last certificate, or else of any.",
         otherwise="the CA's own choice",
     ),
-    Key(
+    TableKey(
         "concurrency",
         _concurrency,
         "How many of its orders may be in flight, over all workers together.",
         otherwise="as many as the workers have threads for",
     ),
-    Key(
+    TableKey(
         "limits",
         _limits,
         "The limits that the CA publishes: `letsencrypt`, `letsencrypt-staging`, `none`, or a table.",
         otherwise="those that its host is known for, or none",
     ),
-    Key(
+    TableKey(
         "staging",
         flag,
         "Its certificates are for trials, and never take the place of trusted ones unless `--allow-staging` says so.",
@@ -195,50 +195,52 @@ ACME: tuple[Key, ...] = (
     ),
 )
 
-CA: tuple[Key, ...] = (
+CA: tuple[TableKey, ...] = (
     KIND,
-    Key(
+    TableKey(
         "cert_file",
         text(str),
         "PEM file with the issuing certificate, then those above it. Servers send them, but for a root. Every process "
         "and command reads it: the CA is told by its key.",
         needed=True,
     ),
-    Key(
+    TableKey(
         "key_file",
         text(str),
         "PEM file with the key of the issuing certificate (PKCS#8, EC or RSA). Read by processes that issue.",
         needed=True,
     ),
-    Key("passphrase_file", text(str), "File with the passphrase of the key.", otherwise="the key is not encrypted"),
-    Key(
+    TableKey(
+        "passphrase_file", text(str), "File with the passphrase of the key.", otherwise="the key is not encrypted"
+    ),
+    TableKey(
         "lifetime",
         text(_lifetime),
         "How long its certificates are valid, from an hour up; never longer than those above them.",
         default=timedelta(days=90),
         otherwise="`90d`",
     ),
-    Key(
+    TableKey(
         "permitted",
         texts(_tree),
         "For which names it issues: `example.org` stands for itself and all below it. Name constraints of its "
         "certificates bind as well.",
         otherwise="all that its certificates allow",
     ),
-    Key(
+    TableKey(
         "client_auth",
         flag,
         "Its certificates also say who a client is (extended key usage `clientAuth`).",
         default=False,
         otherwise="`false`: servers only",
     ),
-    Key(
+    TableKey(
         "crl_url",
         text(environment.url("http", "https")),
         "Where clients find the list that `knit ca crl` writes; its certificates say so.",
         otherwise="they name none",
     ),
-    Key(
+    TableKey(
         "crl_lifetime",
         text(_lifetime),
         "For how long a list is good: write the next one well before.",
@@ -246,12 +248,12 @@ CA: tuple[Key, ...] = (
         otherwise="`7d`",
     ),
     KEY_TYPE,
-    Key("staging", flag, "Its certificates are for trials.", default=False, otherwise="`false`"),
+    TableKey("staging", flag, "Its certificates are for trials.", default=False, otherwise="`false`"),
 )
 
-SELFSIGNED: tuple[Key, ...] = (
+SELFSIGNED: tuple[TableKey, ...] = (
     KIND,
-    Key(
+    TableKey(
         "lifetime",
         text(_lifetime),
         "How long its certificates are valid, from an hour up.",
@@ -261,5 +263,5 @@ SELFSIGNED: tuple[Key, ...] = (
     KEY_TYPE,
 )
 
-KINDS: Mapping[str, tuple[Key, ...]] = {"acme": ACME, "ca": CA, "selfsigned": SELFSIGNED}
+KINDS: Mapping[str, tuple[TableKey, ...]] = {"acme": ACME, "ca": CA, "selfsigned": SELFSIGNED}
 """The keys of each kind of issuer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from knit.settings.document import Key
+from knit.settings.document import TableKey
 from knit.settings.issuer_keys import ACME, CA, SELFSIGNED, SSLCOM, TOP, WELL_KNOWN
 from knit.settings.variables import TABLE, Setting
 
@@ -103,7 +103,7 @@ def _issuers() -> str:
     return ISSUERS + top + acme + own
 
 
-def _key(key: Key) -> str:
+def _key(key: TableKey) -> str:
     cells = (f"`{key.name}`", key.help, "needed" if key.needed else key.otherwise)
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 
