@@ -45,7 +45,8 @@ def test_a_new_room_may_use_flows_ports_and_core(tmp_path: Path) -> None:
         "knit.notify.second": (),
         "knit.app.opens": ("knit.notify.first",),
     }
-    said = judged(tmp_path, {**rooms, **notify})
+    http = {"knit.api.serves": ("starlette",), "knit.relay.serves": ("aiohttp",)}
+    said = judged(tmp_path, {**rooms, **notify, **http})
     assert "0 broken" in said
 
 
@@ -55,8 +56,15 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     planted = {f"knit.{room}.first": (*ADAPTERS, *others[room]) for room in ROOMS}
     odd = {
         "knit.cli.planted": ("knit.store.database", "knit.valkey.connect"),
-        "workers.planted": ("scheduler.main", "knit.providers.catalog"),
-        "scheduler.planted": ("workers.main", "knit.store.database"),
+        "workers.planted": (
+            "scheduler.main",
+            "knit.providers.catalog",
+            "knit.cli.app",
+            "knit.node.loop",
+            "knit.api.first",
+        ),
+        "scheduler.planted": ("workers.main", "knit.store.database", "knit.cli.app", "knit.relay.first"),
+        "knit.app.planted": ("starlette",),
         "knit.valkey.planted": ("knit.settings.environment", "knit.queue.base"),
         "knit.core.planted": ("knit.ports.list",),
         "knit.ports.planted": ("knit.flows.publish",),
@@ -87,6 +95,12 @@ def test_a_new_room_knows_none_beside_it(said: str, room: str) -> None:
         "workers.planted -> scheduler.main",
         "scheduler.planted -> workers.main",
         "scheduler.planted -> knit.store.database",
+        "workers.planted -> knit.cli.app",
+        "workers.planted -> knit.node.loop",
+        "workers.planted -> knit.api.first",
+        "scheduler.planted -> knit.cli.app",
+        "scheduler.planted -> knit.relay.first",
+        "knit.app.planted -> starlette",
         "knit.valkey.planted -> knit.settings.environment",
         "knit.valkey.planted -> knit.queue.base",
         "knit.core.planted -> knit.ports.list",
