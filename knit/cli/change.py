@@ -7,11 +7,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from knit.core.wanted import OPTIONS, Change
+from knit.core.wanted import DEFAULTS, OPTIONS, Change
 from knit.core.words import duration
 from knit.errors import Misconfigured
 
-SWITCHES = ("reuse_key", "allow_staging")
+SWITCHES = tuple(name for name, default in DEFAULTS.items() if isinstance(default, bool))
 TEXTS = tuple(name for name in OPTIONS if name not in ("renew_before", *SWITCHES))
 
 

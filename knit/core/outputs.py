@@ -1,6 +1,11 @@
 """The files that a node makes of a certificate: how many, where, with what in them and for whom.
 
-Everything behind this module works with outputs in any number, the first of which holds the key.
+Everything behind this module works with outputs in any number, the first of which holds the key. Two things it relies on:
+
+- The same pair gives the same bytes each time: a node compares what it would write with the hash of what it has
+  written, so a format with a random salt or with the time in it would be written, and reloaded, at every pass.
+- This module needs no cryptography: the node's process never loads that library. What has to be parsed or encrypted is
+  done in the process that inspects pairs (`node/inspector_child.py`).
 """
 
 from __future__ import annotations

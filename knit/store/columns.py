@@ -10,6 +10,9 @@ knit_certs, and `attempt` of knit_attempts) and a table `i`:
     {issued set from i}             names_key = i.names_key, ...: all but the first, which is the key
     {issued set from i but serial}  the same without that one
     {wanted set given}              provider = %(provider)s, ...
+
+knit_issued has columns that `Issued` lacks, for they say how it came to be published and not what was issued:
+published_at, attempt_id, spki_sha256, key_since and expiry_told. Statements name them beside the list.
 """
 
 from __future__ import annotations
