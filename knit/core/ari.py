@@ -23,7 +23,7 @@ OFTEN: Final = 8
 """How often at least a certificate is asked about in its life, where the CA names no time."""
 
 SPREAD: Final = 0.1
-"""Each certificate waits longer than it is told by its own share of this, so that none stay together for ever."""
+"""Each certificate adds its own fraction of this to the wait, so that polls spread out."""
 
 STALE: Final = timedelta(days=3)
 """For so long after the last answer the CA's word goes before the rule of the lifetime."""

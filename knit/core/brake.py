@@ -13,7 +13,7 @@ from knit.core.model.decision import Reason
 MASS_COUNT: Final = 20
 MASS_SHARE: Final = 0.1
 AGAIN: Final = timedelta(hours=1)
-"""When what is held back is looked at again: as many more may go then."""
+"""When held-back certificates are reconsidered: another batch of the same size may go then."""
 
 CONFIRMED: Final = timedelta(days=1)
 """For how long a person's word lets all of them go."""

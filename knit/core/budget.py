@@ -164,7 +164,8 @@ def look_again(at: datetime, ends: datetime, now: datetime) -> datetime:
 def taught(costs: Iterable[Cost], words: str, *, names_only: bool) -> tuple[Cost, ...]:
     """Which of these buckets the CA means that has refused an order in these words.
 
-    `names_only`: it says that it is because of the names. A guess at its words only ever lets others go.
+    `names_only`: it says that it is because of the names. If we misread the CA's words, the worst is that other orders
+    are tried too soon.
     """
     text = words.lower()
     if not names_only:

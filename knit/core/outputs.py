@@ -1,6 +1,6 @@
 """The files that a node makes of a certificate: how many, where, with what in them and for whom.
 
-Everything behind this module works with outputs in any number, the first of which holds the key. Two things it relies on:
+Everything behind this module works with outputs in any number, the first of which holds the key. It relies on this:
 
 - The same pair gives the same bytes each time: a node compares what it would write with the hash of what it has
   written, so a format with a random salt or with the time in it would be written, and reloaded, at every pass.

@@ -56,7 +56,10 @@ class Chain:
 
     @property
     def directory(self) -> str:
-        """What a certificate is told by to come from here: the CA's key, which a renewed certificate of it keeps."""
+        """How certificates of this CA are recognised: by its key.
+
+        That stays the same when the CA's own certificate is renewed.
+        """
         return f"ca:{fingerprint(self.issuing.public_key())}"
 
     @property

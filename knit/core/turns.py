@@ -71,7 +71,7 @@ class _Line:
         return self.waiting[0]
 
     def rank(self) -> tuple[int, int, tuple[datetime, int]]:
-        """What asks for nothing that others ask for need not wait for them."""
+        """The line with the least goes first. An order that uses no shared bucket does not queue."""
         kind = self.kind if any(cost.key.limit in SPENT_BY_ORDERS for cost in self.head.costs) else FREE
         return kind, self.served if kind else 0, self.head.order
 
@@ -87,6 +87,13 @@ class _Queue:
         self._ties = count()
 
     def served(self, asks: Iterable[Ask]) -> Iterator[Turn]:
+        """A turn for each, as tokens come back.
+
+        Three certificates of a.example and one of b.example wait where the account gets a token a minute. The line of
+        a.example is served first (its certificate ends first), then that of b.example, which was served less often,
+        then a.example twice: turns at 0, 1, 2 and 3 minutes. Has a.example no token of its own before minute 10, its
+        line is pending until then, and b.example has the first turn.
+        """
         for line in self._lines(asks):
             self._put(line)
         while self._pending or self._ready:

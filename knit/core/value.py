@@ -299,7 +299,7 @@ def _go_time(when: datetime) -> str:
 
 
 def _exact_time(when: datetime) -> str:
-    """With the fraction: whether a request came before or after is told by less than a second."""
+    """RFC 3339 with the fraction: less than a second decides whether a request came before or after."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -231,7 +231,10 @@ def _valkey_key(text: str, allowed: ListRules) -> str:
 
 
 def _issuers(text: str, allowed: ListRules, standing: Wanted | None) -> str:
-    """Each once, without the blanks that a person may type. What is `standing` another process may know."""
+    """Each issuer once, without the blanks that a person may type.
+
+    Names already in the row (`standing`) are not checked: another process may have them configured.
+    """
     names = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text.strip() else ()
     if not all(map(ISSUER.fullmatch, names)):
         raise Misconfigured(f"issuer {text[:100]!r}: must be {ISSUERS}")

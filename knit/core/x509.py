@@ -73,7 +73,7 @@ def leaf(fullchain: bytes) -> Leaf:
 
 
 def certificate_sha256(fullchain: bytes) -> str:
-    """What the first certificate is told by: the hash of its DER bytes. Raises BundleMismatch."""
+    """The fingerprint of the first certificate: the SHA-256 of its DER bytes. Raises BundleMismatch."""
     return _certificates(fullchain)[0].fingerprint(hashes.SHA256()).hex()
 
 

@@ -288,6 +288,8 @@ class Renewing:
             raise
         except (Transient, BundleMismatch) as error:
             found = self._for_good(attempt, error)
+            if isinstance(found, AccountLimited):
+                self.ports.pauses.begin_pause(attempt, self.ports.terms(attempt), found)
             return self._postpone(attempt, found, self._next_try(attempt, found))
         except OrderLost as error:
             return self._start_over(attempt, error)
@@ -306,10 +308,16 @@ class Renewing:
         return IssuerDown(f"{error}; the order has run out: another issuer may be asked", retry_at=error.retry_at)
 
     def _next_try(self, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
-        """Retry-After only makes the wait longer. An order that is kept is asked about on a ladder of its own."""
+        """When this is tried again: the first of these that holds says it.
+
+        - the CA is down or limits us, and another issuer may be asked: the first step of the ladder of failures
+        - a limit of a CA or a DNS provider: the ladder of limits, by the attempt's own tries
+        - an order that is kept, or whose certificate is not fit: the ladder of failures, by the attempt's own tries
+        - anything else: the ladder of failures
+
+        But for the first, Retry-After only makes the wait longer.
+        """
         clock, known, cert_id = self.ports.clock, self.known, self.spec.id
-        if isinstance(error, AccountLimited):
-            self.ports.pauses.begin_pause(attempt, self.ports.terms(attempt), error)
         failures = known.state.failures + 1
         if isinstance(error, IssuerDown | AccountLimited) and self._may_go_elsewhere(attempt):
             return retry.next_try(cert_id, 1, clock())
@@ -351,7 +359,7 @@ class Renewing:
         return anew.begin(Reason.UNFINISHED, self.ports.terms(attempt))
 
     def _postpone(self, attempt: Attempt, error: Transient | BundleMismatch, at: datetime) -> Failed:
-        """The attempt stays open, and a failure is one all the same; being asked to wait is none."""
+        """The attempt stays open. Counts as a failure, except when the CA only asked us to wait."""
         self.ports.store.postpone(self.lease, attempt, error=error, retry_at=at)
         if isinstance(error, RateLimited):
             return self._tell_failed(attempt, error, at, Kind.RENEWAL_POSTPONED, Severity.WARNING)

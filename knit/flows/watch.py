@@ -268,7 +268,7 @@ class Watch:
 
     def _check_claims(self, offer: Offer) -> None:
         """Raise why this value may not have these files."""
-        # The key's last: of what is wrong, the first is told, and a chain's path tells more.
+        # Check the key's path last: only the first error is reported, and one about the chain's path tells more.
         places = {path: self._disk.place(path) for path in reversed(offer.paths)}
         _refuse_same(places)
         if self._claims is None:

@@ -83,7 +83,7 @@ class Disk:
     def holds(self, key: str) -> bool:
         """Whether the key's files are as installed, byte for byte; what others may do with them is set right."""
         record = self._memory.installed[key]
-        # The key's last: of what is found, it is what is told.
+        # Look at the key's file last: what is found of it is what is reported.
         given = [self._narrowed(key, path, mode) for path, mode in reversed(record.files)]
         with self._shield():
             self._memory.given({path: traits for found in given for path, traits in found.items()})

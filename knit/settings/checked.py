@@ -18,7 +18,10 @@ from knit.settings.variables import LIST, SETTINGS, Setting, refuse_unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """One that is set. `value` is None where it is secret; `error` is why processes would not start with it."""
+    """A variable that is set in this environment.
+
+    `value` is None where it is secret; `error` is why processes would not start with it.
+    """
 
     name: str
     value: str | None

@@ -201,7 +201,7 @@ CA: tuple[TableKey, ...] = (
         "cert_file",
         text(str),
         "PEM file with the issuing certificate, then those above it. Servers send them, but for a root. Every process "
-        "and command reads it: the CA is told by its key.",
+        "and command reads it: the CA is identified by its public key.",
         needed=True,
     ),
     TableKey(

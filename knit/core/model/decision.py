@@ -34,12 +34,17 @@ class Reason(StrEnum):
 class CertState:
     """All that is known about one certificate beside what is wanted.
 
-    `failures` counts failed attempts since the last success, `retry_at` is the earliest next try, `ari_at` the
-    instant chosen once inside the CA's suggested window (RFC 9773 section 4.2), as the CA last said it at
-    `ari_checked_at`; before `ari_again_at` it counts only in so far as it is not early, for the CA has had this
-    certificate renewed often of late. `reorder_at` is when a lost value may
-    be ordered anew again, once that was done as often as it may be. `unreplaced`: its CA has refused an order that said
-    it was to replace what is issued.
+    issued          what was published last; None before the first
+    attempt         its open attempt; None while none is under way
+    failures        failed attempts since the last success
+    retry_at        the earliest next try; None when nothing has to be waited for
+    ari_at          the instant chosen once inside the CA's suggested window (RFC 9773 section 4.2)
+    ari_checked_at  when the CA last said that window
+    ari_again_at    before it, the CA's instant may not make the renewal earlier than the first third of its life: this
+                    certificate was renewed often lately
+    unreplaced      the CA has refused an order that said it was to replace what is issued (RFC 9773 section 5)
+    published       its value is live, as far as is known; True also while nothing is issued
+    reorder_at      when a lost value may be ordered anew again, once that was done as often as it may be
     """
 
     issued: Issued | None = None

@@ -60,7 +60,10 @@ class Terms:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with everything that can make a certificate due. Says nothing of what is as it always was."""
+        """Changes with everything that can make a certificate due.
+
+        Defaults are left out, so fingerprints stored by earlier versions stay valid.
+        """
         name = "" if self.name == UNNAMED else f"{self.name}="
         key_type = "" if self.key_type is KeyType.EC256 else self.key_type
         own = f"{key_type},{self.profile or ''},{self.preferred_chain or ''}"

@@ -30,7 +30,7 @@ class Copy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """One certificate, told by its serial number (hex) and its issuer's directory, and not by its place on the list.
+    """One certificate, identified by its serial number (hex) and its issuer's directory, not by its place on the list.
 
     `fingerprint` is the SHA-256 of its DER bytes, once these were seen. `replace`: another one is published first;
     `waits`: that is not so yet. `due`: there is something to do now. `tries` counts vain ones in a row; `error` is what

@@ -71,7 +71,10 @@ class Resealing:
         return Sealed(issuer=ref.issuer, directory=ref.directory, result=result, table=TABLES[original])
 
     def _rewritten(self, table: str) -> bool:
-        """PostgreSQL passes over a table of somebody else with a warning, so it is told by the table's file."""
+        """Whether the table was rewritten: its file is another then.
+
+        PostgreSQL skips a table of somebody else with a warning only.
+        """
         sql = queries("accounts/reseal")
         before = self.database.row(sql["file"], {"table": table})
         try:

@@ -153,7 +153,7 @@ from knit_leases l
 where a.id = %(id)s and a.epoch <= %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
 -- name: standings
--- An attempt is told by when it was last written to: the end of its last try.
+-- down_at is when the attempt was last written to: the end of its last try.
 select d.directory,
        (
            select case when a.error_class = any(%(down)s) then a.updated_at end

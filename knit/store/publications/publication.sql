@@ -27,6 +27,8 @@ returning a.id
 -- name: record_published
 -- A certificate removed meanwhile, and a key it has moved away from, are left to the next prune. The certificate is to
 -- be looked at now: the pass that the scheduler asks for because of that plans when this one has to be renewed.
+-- published, unwanted and before only read, as things were before this statement. Written: ended (the attempts),
+-- recorded (knit_issued), buried (tombstones), scheduled (knit_schedule), and at the end the rows of the list.
 with published as (
     select * from jsonb_populate_recordset(null::knit_issued, %(published)s)
 ), ended as (

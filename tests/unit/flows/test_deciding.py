@@ -114,7 +114,7 @@ def test_certificates_of_a_refused_issuer_are_for_others_to_decide_also_where_th
     world = World({one.cert_id: one for one in (theirs, ours, more)})
     deciding = world.deciding(*both, refused={"b": "it has moved"})
     assert [one.cert_id for one in deciding.verdicts([theirs, ours], NOW)] == [2]
-    reason = budget.said(Key(DIRECTORY, Limit.DOMAIN, "a.example"))
+    reason = budget.said(BucketKey(DIRECTORY, Limit.DOMAIN, "a.example"))
     world.wait({CertId(1): Wait(until=NOW + timedelta(days=1), reason=reason)}, Rules(issuers=both))
     verdicts = deciding.verdicts([more], NOW)
     assert world.read == [1]
