@@ -51,7 +51,7 @@ class World:
     def this(self) -> Any:
         return self
 
-    store = staging = values = limits = rules = belonging = this
+    store = staging = values = pauses = rules = belonging = this
     id = "ours"
 
     def renewing(self, *, failures: int = 0, tries: int = 0) -> Renewing:
@@ -134,7 +134,7 @@ Make = Callable[..., World]
 def world(monkeypatch: pytest.MonkeyPatch) -> Make:
     def make(*ends: Exception | None, **other: Any) -> World:
         made = World(list(ends), **other)
-        monkeypatch.setattr("knit.flows.renewing.Order", made.filled)
+        monkeypatch.setattr("knit.flows.renewing.Ordering", made.filled)
         return made
 
     return make
