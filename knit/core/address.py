@@ -30,7 +30,7 @@ class ParsedUrl:
 
     @property
     def escaped(self) -> str:
-        """The same in a form that every parser reads alike."""
+        """This address in a form that every parser reads alike."""
         userinfo = "" if self.user is None else quote(self.user, safe="")
         secret = "" if self.password is None else f":{quote(self.password, safe='')}"
         hosts = ",".join(_shown(name, port) for name, port in self.hosts)

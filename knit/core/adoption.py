@@ -37,7 +37,7 @@ class Claimant:
 
     @property
     def shown(self) -> str:
-        """For a person."""
+        """The claim in words, for a person."""
         domains = self.domains if len(self.domains) <= 200 else f"{self.domains[:200]}..."
         return f"certificate {self.id} ({domains})"
 
@@ -71,7 +71,7 @@ def judge(entries: Sequence[Entry], holders: Iterable[Claimant]) -> Judged:
 
 
 def claims(wanted: Wanted) -> tuple[Claim, ...]:
-    """All that this entry would have for itself."""
+    """The names, key and files that this entry would have for itself."""
     return (
         (NAMES, key_of(wanted.names)),
         (KEY, wanted.valkey_key),

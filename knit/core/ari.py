@@ -147,13 +147,13 @@ def answered(question: Question, answer: Answer, now: datetime) -> Outcome:
 
 
 def unanswered(question: Question, error: str, now: datetime) -> Outcome:
-    """It has not."""
+    """The CA has not answered."""
     at = after_failure(question.cert_id, question.failures + 1, now)
     return Outcome(question=question, next_poll_at=at, error=error)
 
 
 def not_offered(question: Question, now: datetime) -> Outcome:
-    """It says this of no certificate; perhaps it will, some day."""
+    """The CA suggests times for no certificate; perhaps it will, some day."""
     return Outcome(question=question, next_poll_at=now + LONGEST)
 
 

@@ -66,6 +66,6 @@ def room(*, enabled: int, begun: int) -> int:
 
 
 def released(massed: Iterable[Massed], pace: Pace) -> frozenset[CertId]:
-    """Those that may go now, the soonest to expire first."""
+    """The certificates that may go now, the soonest to expire first."""
     by_urgency = sorted(massed, key=lambda one: (one.not_after, one.cert_id))
     return frozenset(one.cert_id for one in by_urgency[: pace.room])

@@ -44,7 +44,7 @@ class CertTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """One certificate of a list."""
+    """One certificate of a list of revoked ones."""
 
     serial: int
     at: datetime
@@ -140,7 +140,7 @@ def _is_rsa(key: CertificatePublicKeyTypes) -> bool:
 
 
 def _subject(names: Sequence[str]) -> x509.Name:
-    """Of the first name, where a common name has room for it."""
+    """The subject: the first name, where a common name has room for it."""
     if len(names[0]) > LONGEST_COMMON_NAME:
         return x509.Name([])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])

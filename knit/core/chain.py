@@ -45,7 +45,7 @@ def canonical(sent: bytes, csr_der: bytes) -> bytes:
 
 
 def ordered(held: bytes, spki_sha256: str) -> bytes:
-    """The same for the leaf of the key with this hash, whatever else is held. Raises BundleMismatch."""
+    """The chain of the leaf of the key with this hash, whatever else is held. Raises BundleMismatch."""
     path = _path(_certificates(held), spki_sha256)
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in path)
 

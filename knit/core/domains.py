@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def registered(name: str) -> str:
-    """Of a normalised name or wildcard; the name itself where it is a public suffix.
+    """The registered domain of a normalised name or wildcard; the name itself where it is a public suffix.
 
     By the Public Suffix List as the library brings it, both parts of it, as Let's Encrypt does. A suffix that is not
     listed (a network's own) is its last label.
@@ -21,7 +21,7 @@ def registered(name: str) -> str:
 
 
 def of_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a certificate's names, each once, sorted."""
+    """The registered domains of a certificate's names, each once, sorted."""
     return tuple(sorted({registered(name) for name in names}))
 
 

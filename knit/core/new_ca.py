@@ -82,7 +82,7 @@ def _unsigned(
     permitted: Sequence[str],
     path_length: int | None,
 ) -> x509.CertificateBuilder:
-    """Of this issuer; of itself where there is none."""
+    """A certificate to be signed by this issuer; by its own key where there is none."""
     public, subject = key.public_key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = (
         x509.CertificateBuilder()
@@ -100,6 +100,6 @@ def _unsigned(
 
 
 def _constraints(permitted: Sequence[str]) -> x509.NameConstraints:
-    """These names, and no addresses: what is of another kind than the permitted is else allowed."""
+    """Name constraints: these names, and no addresses, for a kind of name without a constraint is allowed."""
     addresses = [x509.IPAddress(ip_network(one)) for one in EVERYWHERE]
     return x509.NameConstraints([x509.DNSName(name) for name in permitted], addresses)

@@ -9,7 +9,7 @@ from knit.core.model.decision import Known, Rules
 
 
 def why_outdated(attempt: Attempt, known: Known, rules: Rules) -> str | None:
-    """None while it answers what is wanted."""
+    """Why an attempt is outdated; None while it answers what is wanted."""
     spec = known.spec
     if spec is None or not spec.enabled or not _answers(attempt, spec, rules):
         return "what is wanted has changed"

@@ -61,7 +61,7 @@ def files_at(*paths: str) -> tuple[File, ...]:
 
 
 def usual_mode(number: int) -> int:
-    """Of the output with this number, counted from 0."""
+    """The mode of the output with this number, counted from 0."""
     return CHAIN_MODE if number else KEY_MODE
 
 

@@ -79,7 +79,7 @@ class Chain:
 
     @property
     def limits(self) -> tuple[Subtrees, ...]:
-        """Their name constraints. All of them bind."""
+        """The name constraints of the chain. All of them bind."""
         return tuple(found for one in self.certificates if (found := constraints(one)) is not None)
 
     @property
@@ -149,7 +149,7 @@ def private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
 
 
 def constraints(certificate: x509.Certificate) -> Subtrees | None:
-    """For which DNS names it may issue; None when it does not say. Raises ValueError."""
+    """For which DNS names a CA certificate may issue; None when it does not say. Raises ValueError."""
     found = _extension(certificate, x509.NameConstraints)
     if found is None:
         return None
@@ -164,7 +164,7 @@ def _trees(found: Sequence[x509.GeneralName] | None) -> tuple[str, ...]:
 
 
 def _check_issues(certificate: x509.Certificate, below: int) -> None:
-    """That it may issue, with so many other CA certificates below it."""
+    """Check that a certificate may issue, with so many other CA certificates below it."""
     name = _name(certificate)
     basic = _extension(certificate, x509.BasicConstraints)
     if basic is None or not basic.ca:

@@ -53,7 +53,7 @@ class Installed:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Those of the files, in their order."""
+        """The paths of the files, in their order."""
         return tuple(file.path for file in self.files)
 
     def is_as(self, other: Installed) -> bool:
@@ -81,7 +81,7 @@ class Offer:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Those of the outputs, in their order."""
+        """The paths of the outputs, in their order."""
         return tuple(output.path for output in self.outputs)
 
     @property

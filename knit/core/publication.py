@@ -59,7 +59,7 @@ def is_foreign(raw: bytes, installation: str) -> bool:
 
 
 def ripe(unexplained: Mapping[str, Unexplained], now: datetime, *, confirmed: bool = False) -> frozenset[str]:
-    """Those that need not be kept any longer; all of them once a person has confirmed that."""
+    """The keys that need not be kept any longer; all of them once a person has confirmed that."""
     return frozenset(key for key, one in unexplained.items() if confirmed or one.until <= now)
 
 

@@ -86,7 +86,10 @@ class Course:
 
 
 def course(standing: Standing, wish: Wish, now: datetime) -> Course | None:
-    """None when it is revoked already. Raises Refused for what cannot be revoked, or not so."""
+    """The course of a revocation; None when the certificate is revoked already.
+
+    Raises Refused for what cannot be revoked, or not so.
+    """
     former = standing.former
     if former is not None and former.state is Revoked.REVOKED and not _outweighs(wish, former):
         return None

@@ -42,7 +42,7 @@ class Address:
 
 
 def host_and_port(text: str) -> tuple[str, int]:
-    """As `Address.parse`, but the host may be a name."""
+    """Host and port of a server, as `Address.parse`, but the host may be a name."""
     try:
         address = Address.parse(text)
     except ValueError:

@@ -9,7 +9,7 @@ LONGEST: Final = 2000
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """One line of printable characters, at most `longest` of them; what is left out at the end is marked.
+    """The text as one line of at most `longest` printable characters; what is left out at the end is marked.
 
     Control characters, line ends, marks that change the direction of writing, half surrogates and what Unicode does
     not define become blanks, and blanks that follow each other one.

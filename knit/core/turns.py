@@ -77,7 +77,10 @@ class _Line:
 
 
 class _Queue:
-    """One CA's. A line is `pending` until its own buckets have a token, then `ready` for those of the account."""
+    """The queue of one CA.
+
+    A line is `pending` until its own buckets have a token, then `ready` for those of the account.
+    """
 
     def __init__(self, ledger: Ledger, now: datetime) -> None:
         self._ledger = ledger

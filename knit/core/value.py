@@ -179,13 +179,13 @@ class Parcel:
         )
 
     def over(self, token: str, *, generation: int) -> Parcel:
-        """The same in place of something else, under another generation; a publication under this one was begun."""
+        """This value in place of something else, under another generation; a publication under this one was begun."""
         begun = replace(self.ready, generation=self.issued.generation)
         issued = replace(self.issued, generation=generation)
         return Parcel.of(begun, self.bundle, issued, installation=self.installation, replaces=token)
 
     def found(self, value: Value) -> Parcel:
-        """It is published already, and this is what was written then."""
+        """This value is published already, and this is what was written then."""
         issued = replace(
             self.issued,
             generation=value.generation or 0,

@@ -59,7 +59,7 @@ class Why:
 
 
 def why(cert: Listed, tries: tuple[Try, ...], now: datetime) -> Why:
-    """Of one certificate and its attempts, the newest first."""
+    """Why one certificate is as it is. `tries` are its attempts, the newest first."""
     if not cert.enabled:
         return Why(state="disabled", cause=None, said=None, who=f"{OPERATOR}: `knit enable`", next_try=None)
     if cert.left_out:

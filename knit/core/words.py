@@ -58,7 +58,7 @@ def flag(value: str) -> bool:
 
 
 def switch(value: str) -> bool:
-    """As `flag`, in small or capital letters, and the words of lego's providers besides."""
+    """A yes or no, as `flag`, in small or capital letters, and the words of lego's providers besides."""
     small = value.lower()
     return flag(_WORDS.get(small, small))
 

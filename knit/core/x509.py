@@ -57,7 +57,7 @@ class CertKey:
 
     @property
     def key_type(self) -> KeyType | None:
-        """None for one of a kind that is never asked for."""
+        """The key's type; None for one of a kind that is never asked for."""
         return type_of(self._private)
 
     def csr(self, names: Sequence[str]) -> bytes:

@@ -26,7 +26,7 @@ class Paces(Protocol):
         """How many orders were begun for one of these reasons in the hour before, or in place of lost ones."""
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
-        """These, whatever their schedule says."""
+        """These certificates, whatever their schedule says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ class Deciding:
         }
 
     def _ours(self, one: Candidate | Newcomer) -> bool:
-        """Whether it is for this process to issue: the first of its issuers is none of those that are refused here."""
+        """Whether a certificate is for this process to issue: the first of its issuers is not refused here."""
         if not self.refused:
             return True
         wanted = self.rules.terms_named(one.issuer if isinstance(one, Newcomer) else one.spec.issuer)

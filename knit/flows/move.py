@@ -93,7 +93,7 @@ class Move:
         return self._record(spec, plan)
 
     def _together(self, report: Moved, waiting: Sequence[Pair], held: Mapping[str, Holder], lease: Lease) -> Moved:
-        """Those that have each other's keys, in one transaction; the others wait for what is in their way."""
+        """Move those that have each other's keys in one transaction; the others wait for what is in their way."""
         ring = _ring(waiting, held)
         for spec, _ in waiting:
             if spec.id not in ring and (holder := _holder(spec, held)):
@@ -113,7 +113,7 @@ class Move:
         return replace(report, done=(*report.done, *done))
 
     def _plan(self, spec: CertSpec, issued: Issued) -> _Plan | None:
-        """None when what is live is not what was recorded."""
+        """The plan of a move; None when what is live is not what was recorded."""
         stored = self.publication.look([issued.valkey_key, spec.valkey_key])
         old, there = readable(stored[issued.valkey_key].raw), stored[spec.valkey_key]
         moved = replace(issued, valkey_key=spec.valkey_key, cert_path=spec.cert_path, key_path=spec.key_path)
@@ -172,7 +172,7 @@ def _holder(spec: CertSpec, held: Mapping[str, Holder]) -> Holder | None:
 
 
 def _ring(waiting: Sequence[Pair], held: Mapping[str, Holder]) -> frozenset[CertId]:
-    """Those that are only in each other's way."""
+    """The certificates that are only in each other's way."""
     ring = {spec.id for spec, _ in waiting}
     while outside := {spec.id for spec, _ in waiting if spec.id in ring and held[spec.valkey_key].cert_id not in ring}:
         ring -= outside

@@ -50,7 +50,7 @@ class Plan:
     refused: Mapping[str, str]
 
     def of(self, act: Act) -> Sequence[Verdict]:
-        """Those about which it does this."""
+        """The certificates about which the pass would do this."""
         return [one for one in self.verdicts if one.act is act]
 
 

@@ -133,7 +133,7 @@ class Prune:
         return len(gone)
 
     def _is_good_of_ours(self, stored: Stored, now: datetime) -> bool | None:
-        """As the function; a name in the index that holds nothing is no loss, so it counts as ours and spoilt."""
+        """As the function of this name; an index member without a value is no loss, so it counts as ours and spoilt."""
         return publication.is_good_of_ours(stored.raw, self.installation, now) if stored.token else False
 
     def _result(self, found: _Found, count: int, refused: str | None = None) -> Pruned:

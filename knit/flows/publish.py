@@ -92,7 +92,7 @@ class Publish:
         return self._send(replace(report, failed=report.failed + failed), parcels)
 
     def _pack_or_close(self, ready: Ready, bundle: Bundle | None) -> Parcel | None:
-        """None when it is no longer wanted. Raises BundleMismatch."""
+        """The parcel of an attempt; None when it is no longer wanted. Raises BundleMismatch."""
         attempt, spec = ready.attempt, ready.spec
         if spec is None or not _wants(spec, attempt):
             self.store.close(attempt, why="what is wanted has changed")
@@ -173,7 +173,7 @@ class Publish:
         return replace(report, published=(*report.published, *(parcel.issued.cert_id for parcel in sent)))
 
     def _complain(self, ready: Ready, error: Refused) -> None:
-        """Its bundle keeps: the next pass tries again."""
+        """Say that a certificate cannot be published. Its bundle keeps: the next pass tries again."""
         self.store.complain([ready.attempt.cert_id], error)
         self._tell_failed(Kind.PUBLISH_FAILED, ready, error, {})
 

@@ -93,7 +93,7 @@ class RenewPorts:
         return CaPauses(store=self.store, room=self.room, clock=self.clock, tell=self.tell)
 
     def terms(self, attempt: Attempt) -> Terms:
-        """Of an attempt's issuer, whatever it is called here by now. Raises Misconfigured when there is none."""
+        """The terms of an attempt's issuer, whatever its name by now. Raises Misconfigured when there is none."""
         terms = self.rules.at(attempt.directory, attempt.issuer)
         if terms is None:
             raise Misconfigured(f"no issuer here has the directory {attempt.directory}")
@@ -146,7 +146,7 @@ class Renewing:
         return self._tell_failed(None, error, at)
 
     def choose(self) -> Terms:
-        """Of its issuers the one to ask now. It stays with the only one, whatever that has said.
+        """Which of the certificate's issuers is asked now. It stays with the only one, whatever that has said.
 
         Raises Refused when all of them are for trials, and what is published is not.
         """
@@ -200,7 +200,7 @@ class Renewing:
         return self._over_budget(wait)
 
     def _costs(self, terms: Terms, *, spared: bool = True) -> tuple[Cost, ...]:
-        """Of an order there."""
+        """What an order there costs."""
         return self.ports.room.costs(self.spec.names, self.known.state, terms, self.ports.clock(), spared=spared)
 
     @property

@@ -96,7 +96,7 @@ class _Run:
                 act(one)
 
     def _copy(self, one: Revocation) -> None:
-        """Before anything takes its place. What is there and is another certificate is none of this one's."""
+        """Copy the certificate before anything takes its place. Another certificate in its place is not copied."""
         if one.state is not Revoked.WANTED or one.copy is not Copy.WANTED:
             return
         from knit.core import x509  # Few runs look into a certificate.
@@ -115,7 +115,7 @@ class _Run:
         self.flow.store.copied(one, Copy.KEPT, fingerprint=fingerprint, spki_sha256=leaf.spki_sha256)
 
     def _ask(self, one: Revocation) -> None:
-        """One that is over has a copy to be removed."""
+        """Ask the CA. A revocation that is over has a copy to be removed."""
         if one.state is not Revoked.WANTED:
             self._discard(one)
             return

@@ -108,5 +108,5 @@ def _group(costs: Sequence[Cost], names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def model_of(terms: Terms) -> Model:
-    """Of its published limits."""
+    """The model of an issuer's published limits."""
     return limits.of(terms.limits, terms.directory)

@@ -226,7 +226,7 @@ def _asked(spec: CertSpec, value: Value, rules: Rules, account_host: str | None)
 
 
 def _imported(value: Value) -> Asked:
-    """One that nobody was asked for. Raises BundleMismatch for what knit has ordered."""
+    """Facts of a certificate that no CA was asked for. Raises BundleMismatch for what knit has ordered."""
     from knit.core import x509
 
     if value.mark is not None and value.mark.directory != IMPORTED:

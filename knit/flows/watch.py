@@ -92,7 +92,10 @@ class Watch:
         return self._report(len(keys))
 
     def _look_at_all(self, keys: Collection[str]) -> None:
-        """Those that would replace a pair of other names come last: its rightful value may be among the others."""
+        """Look at every value.
+
+        Those that would replace a pair of other names come last: its rightful value may be among the others.
+        """
         self._later = set()
         for chunk in _chunks(sorted(keys)):
             self._look_at(chunk)

@@ -16,16 +16,16 @@ class Budgets(Protocol):
     """The buckets, and who waits for them. Attempts charge them as they begin and go on: see `Attempts.begin`."""
 
     def levels(self, keys: Collection[BucketKey]) -> Mapping[BucketKey, Level]:
-        """Of these buckets, those that are not full."""
+        """The levels of these buckets that are not full."""
 
     def every(self) -> Mapping[BucketKey, Level]:
-        """All that are not full."""
+        """The levels of all buckets that are not full."""
 
     def exhausted(self, key: BucketKey, rate: Rate, until: datetime) -> None:
         """The CA has said that this bucket has no token before then."""
 
     def wait(self, waits: Mapping[CertId, Wait], rules: Rules) -> None:
-        """These are due and wait for room, with the instant and the reason: shown, and no failure."""
+        """These certificates are due and wait for room, with the instant and the reason: shown, and not a failure."""
 
     def waiting(self, at: datetime, reasons: Collection[str] | None = None) -> Mapping[CertId, Wait]:
-        """Those that still wait for room at this time: for one of these reasons, or for any."""
+        """The certificates that still wait for room at this time: for one of these reasons, or for any."""

@@ -22,12 +22,15 @@ class CaRegister(Protocol):
     """By the directory of the CA, which tells its key, and the serial number."""
 
     def record(self, directory: str, cert_id: CertId | None, plan: CertTemplate) -> CertTemplate:
-        """This is about to be signed; gives what was recorded first under this serial number, to be signed again."""
+        """A certificate is about to be signed.
+
+        Gives what was recorded first under its serial number, to be signed again.
+        """
 
     def revoke(self, directory: str, serial: int, reason: str) -> datetime:
-        """It is revoked from now on, or since the instant that is given; a compromised key outweighs other reasons.
+        """The certificate is revoked from now on, or since the instant that is given.
 
-        Raises Refused for a number that this CA has not issued.
+        A compromised key outweighs other reasons. Raises Refused for a number that this CA has not issued.
         """
 
     def next_crl(self, directory: str) -> NextList:

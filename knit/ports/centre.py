@@ -19,7 +19,7 @@ class Presence(Protocol):
         """
 
     def part(self, name: str) -> None:
-        """It is not there any more."""
+        """This process is not there any more."""
 
 
 class Centre(Protocol):

@@ -30,7 +30,7 @@ class Disk(Protocol):
         """Remove what earlier runs have left beside the files that are installed."""
 
     def drifted(self, keys: Iterable[str]) -> set[str]:
-        """Those whose files are perhaps no longer as installed; cheap, and rather one too many."""
+        """The keys whose files are perhaps no longer as installed; cheap, and rather one too many."""
 
     def holds(self, key: str) -> bool:
         """Whether the key's files are as installed, byte for byte; what others may do with them is set right."""
@@ -51,7 +51,7 @@ class Disk(Protocol):
         """Take files that are as published for installed. Unless they were before, a reload is owed for them."""
 
     def forget(self, keys: Collection[str]) -> None:
-        """These are no longer published: their files stay, and are nobody's."""
+        """These keys are no longer published: their files stay, and are nobody's."""
 
     def remember(self, revision: int | None) -> None:
         """Everything up to this revision has been looked at. Raises Transient when that cannot be written."""

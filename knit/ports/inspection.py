@@ -12,7 +12,7 @@ class Inspector(Protocol):
     """Tells what a pair says of itself, and whether a server can read it."""
 
     def facts(self, pair: Bundle) -> PairFacts:
-        """What it says. Raises BundleMismatch when it is no pair, Transient when nobody could look."""
+        """What a pair says of itself. Raises BundleMismatch when it is no pair, Transient when nobody could look."""
 
     def close(self) -> None:
         """The pass is over: give up what was held for the next question."""

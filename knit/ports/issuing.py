@@ -48,7 +48,7 @@ class Accounts(Protocol):
     """The ACME accounts in Postgres, one for each directory and issuer."""
 
     def get(self, directory: str, issuer: str) -> Account | None:
-        """That of this issuer; else that of the issuer of the plain variables, if it has one at this directory.
+        """The account of this issuer; else that of the issuer of the plain variables, if it has one at this directory.
 
         Raises Misconfigured where its key is sealed and cannot be opened here.
         """
@@ -79,12 +79,12 @@ class AccountBook(Accounts, Protocol):
         """
 
     def deactivate(self, account: Account, *, done: bool) -> None:
-        """It is not used any more; not `done`: it is, after all."""
+        """The account is not used any more; not `done`: it is, after all."""
 
     def forget(self, account: AccountKept, key: str | None) -> int:
-        """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.
+        """The account has to be registered again, with this key (PEM) if one is given.
 
-        Gives how many those are.
+        Certificates that failed there are due; gives how many those are.
         """
 
 
@@ -125,4 +125,4 @@ class IssuerBook(IssuerMemory, Protocol):
         """From now on its certificates come from here; gives how many enabled ones come from elsewhere."""
 
     def all(self) -> Sequence[Remembered]:
-        """Those that have been used."""
+        """All issuers that have been used."""

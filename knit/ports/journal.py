@@ -48,10 +48,10 @@ class Journal(Protocol):
         """This TXT value is about to be set. The same value of the same attempt gives the same id."""
 
     def presented(self, challenge: ChallengeId, state: dict[str, str] | None) -> None:
-        """It was set; `state` is what the solver needs to remove it. Not called when it needs nothing."""
+        """The TXT value was set; `state` is what the solver needs to remove it. Not called when it needs nothing."""
 
     def removed(self, challenge: ChallengeId) -> None:
-        """It was removed by exact value. Committed with the next step, or at the end: it allows nothing."""
+        """The TXT value was removed by exact value. Committed with the next step, or at the end: it allows nothing."""
 
     def check(self) -> None:
         """Raise LeaseLost when another worker may have taken over: nothing it relies on may be removed any more."""
@@ -187,7 +187,7 @@ class Attempts(Protocol):
         """The CA has said "too many requests": all wait a minute at least. Gives how often in a row it has said so."""
 
     def pause(self, attempt: Attempt, until: datetime) -> None:
-        """They wait until then."""
+        """The issuer's certificates wait until then."""
 
     def leave(self, lease: Lease, attempt: Attempt, *, why: str) -> None:
         """As `abandon`, for another issuer: what went wrong at this one is still known to `standings`."""

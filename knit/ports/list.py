@@ -38,13 +38,13 @@ class Certs(CertList, Protocol):
         """The certificate with exactly this set of names, in any order. Raises NoSuchCertificate."""
 
     def one(self, cert_id: CertId) -> Listed:
-        """One certificate."""
+        """The certificate with this id."""
 
     def listing(self) -> Sequence[Listed]:
         """All certificates, by id."""
 
     def tries(self, cert_id: CertId) -> Sequence[Try]:
-        """Its newest attempts, the last one first."""
+        """The newest attempts of a certificate, the last one first."""
 
     def astray(self) -> int:
         """How many enabled certificates are not as wanted: not published as asked for, or failing."""

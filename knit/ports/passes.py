@@ -69,7 +69,7 @@ class Passes(Protocol):
         """All enabled certificates, and when each is looked at again, as it is at this time."""
 
     def candidates_of(self, ids: Sequence[CertId]) -> Iterable[Candidate]:
-        """These, whatever their schedule says; without those that somebody is working on."""
+        """These certificates, whatever their schedule says; without those that somebody is working on."""
 
     def candidates(
         self, rules: Rules, unpublished: Iterable[str], at: datetime | None = None
@@ -113,10 +113,10 @@ class Passes(Protocol):
         """
 
     def publishing(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
-        """These are about to be published; gives those that are still this worker's to publish."""
+        """These parcels are about to be published; gives those that are still this worker's to publish."""
 
     def record_published(self, parcels: Sequence[Parcel]) -> None:
-        """They are published: end their attempts, clear failures and `last_error`."""
+        """These parcels are published: end their attempts, clear failures and `last_error`."""
 
     def close(self, attempt: Attempt, *, why: str) -> None:
         """End an attempt whose bundle cannot or need not be published any more."""
@@ -134,7 +134,7 @@ class Passes(Protocol):
         """Show why these certificates are not published; nothing else about them changes."""
 
     def tell_expiry(self, lacks: Mapping[CertId, Lack]) -> frozenset[CertId]:
-        """These expire, or have: gives those of whose published certificate that was not told before."""
+        """These certificates expire, or have: gives those of whose published certificate that was not told before."""
 
     def moved(self) -> Sequence[tuple[CertSpec, Issued]]:
         """Enabled certificates whose key or paths differ from what is published."""

@@ -24,7 +24,7 @@ class Retries(Protocol):
         """Whether there is room for this one, which is taken until the end."""
 
     def line_up(self, cert_id: CertId) -> None:
-        """It found no room: `freed` gives it when its turn comes, and its message is sent then."""
+        """A certificate found no room: `freed` gives it when its turn comes, and its message is sent then."""
 
     def freed(self) -> CertId | None:
         """The next one whose turn has come."""

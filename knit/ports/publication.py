@@ -28,7 +28,7 @@ class Home(Protocol):
     """What this database keeps about the certificate Valkey that belongs to it."""
 
     def known(self) -> Installation:
-        """This installation."""
+        """The id of this installation."""
 
     def settled(self, place: str, revision: int) -> None:
         """The Valkey at this place carries our id, and its change feed is at this revision."""
@@ -103,7 +103,7 @@ class Publication(Protocol):
         """
 
     def exchange(self, values: Sequence[NewValue]) -> bool:
-        """The same for all of them or none; False when one of the tokens was another."""
+        """Write all of them or none; False when one of the tokens was another."""
 
     def survey(self) -> Survey:
         """What the index says (one round trip)."""

@@ -23,7 +23,10 @@ class Advisers(Protocol):
     """Finds the CA behind an issuer's name."""
 
     def adviser(self, issuer: str) -> Adviser | None:
-        """None where the issuer is of a kind that suggests nothing. Raises Misconfigured when it cannot be opened."""
+        """Who tells renewal times; None where the issuer is of a kind that suggests nothing.
+
+        Raises Misconfigured when it cannot be opened.
+        """
 
 
 class RenewalInfos(Protocol):
@@ -36,7 +39,7 @@ class RenewalInfos(Protocol):
         """Certificates to ask about now, those that wait longest first. Nobody else is given them for ten minutes."""
 
     def give_back(self, questions: Sequence[Question]) -> None:
-        """They were not asked: somebody else may."""
+        """These certificates were not asked about: somebody else may."""
 
     def keep(self, outcomes: Sequence[Outcome]) -> None:
         """What became of these questions. A certificate that is to be renewed sooner by that is looked at then."""

@@ -19,11 +19,11 @@ class Revoker(Protocol):
     """Whether the number is all that it needs to be told."""
 
     def revoke(self, serial: str, reason: str, bundle: Bundle | None = None) -> datetime | None:
-        """It is revoked when this returns; one that was revoked before is no error. Gives since when, where it says so.
+        """The certificate is revoked when this returns; one that was revoked before is no error.
 
-        `serial` is hex, as recorded; `reason` is a word of RFC 5280 section 5.3.1. Of the bundle, the key is used only
-        where our account may not revoke it, and then signs. Raises Unreachable, AccountLimited, IssuerDown; Refused in
-        the issuer's own words.
+        Gives since when, where the CA says so. `serial` is hex, as recorded; `reason` is a word of RFC 5280 section
+        5.3.1. Of the bundle, the key is used only where our account may not revoke it, and then signs. Raises
+        Unreachable, AccountLimited, IssuerDown; Refused in the issuer's own words.
         """
 
 
@@ -51,32 +51,32 @@ class Revocations(Protocol):
     """What is known of them. Each write is made only while the revocation is open, but for `discarded`."""
 
     def due(self) -> Sequence[RevocationId]:
-        """Those that have something to do now, the oldest first."""
+        """The revocations that have something to do now, the oldest first."""
 
     def one(self, revocation: RevocationId) -> Revocation | None:
-        """As it is now, with the key that it is published under while it is."""
+        """The revocation as it is now, with the key that the certificate is published under while it is."""
 
     def copied(self, one: Revocation, copy: Copy, *, fingerprint: str | None, spki_sha256: str | None) -> None:
-        """Its copy is made, or cannot be. A compromised key is remembered by the hash of its public half."""
+        """The copy is made, or cannot be. A compromised key is remembered by the hash of its public half."""
 
     def compromised(self, one: Revocation, spki_sha256: str) -> None:
         """Its key, of which this is the hash of the public half, is never published again."""
 
     def postpone(self, one: Revocation, *, error: BaseException, retry_at: datetime) -> None:
-        """It could not be done, and is tried again then."""
+        """The revocation could not be done, and is tried again then."""
 
     def revoked(self, one: Revocation, at: datetime | None) -> None:
-        """It is revoked, since then or since now."""
+        """The certificate is revoked, since then or since now."""
 
     def refuse(self, one: Revocation, *, error: BaseException) -> None:
-        """It will not be revoked, for this reason."""
+        """The certificate will not be revoked, for this reason."""
 
     def discarded(self, one: Revocation) -> None:
         """There is no copy any more."""
 
 
 class RevocationBook(Protocol):
-    """The same for somebody at a shell."""
+    """Revocations for somebody at a shell."""
 
     def ask(self, which: CertId | str, decide: Callable[[Standing], Course | None]) -> Revocation:
         """Record the wish with all that follows from it, in one transaction; gives it, or the one that is done already.
@@ -86,10 +86,10 @@ class RevocationBook(Protocol):
         """
 
     def of(self, cert_id: CertId) -> Sequence[Revocation]:
-        """Those of one certificate of the list, the newest first."""
+        """The revocations of one certificate of the list, the newest first."""
 
     def open(self) -> Sequence[Revocation]:
-        """Those that are not over, the oldest first."""
+        """The revocations that are not over, the oldest first."""
 
     def one(self, revocation: RevocationId) -> Revocation | None:
-        """As it is now."""
+        """The revocation as it is now."""

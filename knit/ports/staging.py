@@ -19,7 +19,7 @@ class Staging(Protocol):
         """What was put, or None when it is gone."""
 
     def bundles(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, Bundle]:
-        """Those that are there and have a chain, in one round trip."""
+        """The bundles that are there and have a chain, in one round trip."""
 
     def discard(self, attempts: Iterable[AttemptId]) -> None:
         """Forget them."""

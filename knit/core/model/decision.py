@@ -77,7 +77,7 @@ class Candidate:
 
     @property
     def cert_id(self) -> CertId:
-        """Its certificate."""
+        """The certificate's id."""
         return self.spec.id
 
 
@@ -188,11 +188,11 @@ class Rules:
     policy: Policy = Policy()
 
     def terms(self, issuer: str) -> Terms | None:
-        """Those of the issuer of this name; None when this process knows no such issuer."""
+        """The terms of the issuer of this name; None when this process knows no such issuer."""
         return next((terms for terms in self.issuers if terms.name == issuer), None)
 
     def named(self, issuer: str | None) -> Terms:
-        """Of the issuer that a person names; without a name, the first that issues what names none.
+        """The terms of the issuer that a person names; without a name, of the first that issues what names none.
 
         Raises Misconfigured.
         """
@@ -203,16 +203,16 @@ class Rules:
         return terms
 
     def terms_of(self, spec: CertSpec) -> tuple[Terms, ...]:
-        """Of the issuers that this certificate may come from, in order; without those that are not known here."""
+        """The terms of the issuers that this certificate may come from, in order; without those not known here."""
         return self.terms_named(spec.issuer)
 
     def terms_named(self, issuer: str) -> tuple[Terms, ...]:
-        """As `terms_of`, of what a row says of its issuers."""
+        """The terms of the issuers that a row names, as `terms_of`."""
         found = (self.terms(name) for name in self._names(names_in(issuer)))
         return tuple(terms for terms in found if terms is not None)
 
     def at(self, directory: str, issuer: str) -> Terms | None:
-        """Of an issuer with this directory, whatever it is called here; of that name, if one of several is."""
+        """The terms of an issuer with this directory, whatever its name here; of this name, if one of several is."""
         here = [terms for terms in self.issuers if terms.directory == directory]
         return next((terms for terms in here if terms.name == issuer), here[0] if here else None)
 
