@@ -43,7 +43,7 @@ class Console:
     @property
     def edit(self) -> EditList:
         """Edits the list."""
-        from knit.app.catalog import split
+        from knit.app.dns_providers import split
         from knit.flows.edit_list import EditList
 
         return EditList(store=self.certs, known=split, allowed=self._allowed)

@@ -25,7 +25,7 @@ def commands(ctx: click.Context, _: click.Parameter, typed: str) -> list[str]:
 
 def providers(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     """Codes that are served; after the @, the accounts that certificates use already."""
-    from knit.app.catalog import services
+    from knit.app.dns_providers import services
 
     used = {cert.provider for cert in _listing()} if "@" in typed else set()
     codes = {code for one in services() if one.provider is not None for code in (one.code, *one.aliases)}

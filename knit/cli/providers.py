@@ -26,15 +26,15 @@ COLUMNS = ("CODE", "SERVED BY", "PROVIDER", "SET")
 @json_flag
 def providers_command(*, code: str | None, as_records: bool) -> None:
     """List all DNS providers by lego's codes, or show one: what serves it, and which variables it reads."""
-    from knit.app import catalog
+    from knit.app import dns_providers
 
     env = Environment.of_process()
     if code is None:
-        every = catalog.services()
+        every = dns_providers.services()
         lines = [] if as_records else _list(every, env)
         _print([_record(service, env, "") for service in every] if as_records else lines, as_records=as_records)
         return
-    service, account = catalog.service(code), code.partition("@")[2]
+    service, account = dns_providers.service(code), code.partition("@")[2]
     _print(_record(service, env, account) if as_records else _one(service, env, account), as_records=as_records)
 
 

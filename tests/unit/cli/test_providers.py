@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from knit.app import catalog
+from knit.app import dns_providers
 from knit.cli import output, providers
 from knit.cli.app import app
 
@@ -94,7 +94,7 @@ def test_at_a_terminal_each_code_begins_a_line_and_everything_set_can_be_read(te
     given = {"ALICLOUD_ACCESS_KEY": "k", "ALICLOUD_SECRET_KEY": "s"}
     lines = click.unstyle(said(**given)).splitlines()
     assert fits(lines, terminal)
-    assert {line.split()[0] for line in lines if line[0] != " "} >= {one.code for one in catalog.services()}
+    assert {line.split()[0] for line in lines if line[0] != " "} >= {one.code for one in dns_providers.services()}
     assert {"ALICLOUD_ACCESS_KEY,", "ALICLOUD_SECRET_KEY"} <= words("\n".join(lines)).keys()
 
 
