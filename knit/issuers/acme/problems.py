@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any, Final
 
 from knit.core.retry import retry_after
@@ -31,24 +32,45 @@ UNKNOWN_ACCOUNT: Final = (
 TOO_MANY_REQUESTS: Final = 429
 
 NO_ACCOUNT: Final = "accountDoesNotExist"
-ACCOUNT: Final = frozenset(
-    {
-        NO_ACCOUNT,
-        "badSignatureAlgorithm",
-        "externalAccountRequired",
-        "invalidContact",
-        "unauthorized",
-        "unsupportedContact",
-        "userActionRequired",
-    }
-)
-IDENTIFIER: Final = frozenset({"rejectedIdentifier", "unsupportedIdentifier", "caa", "dns", "dnssec"})
-OTHERWISE: Final = frozenset({"invalidProfile", "badCSR", "badPublicKey", "badRevocationReason"})
-"""Words that say what is wrong with an order, and that it is not the certificate that it says it replaces."""
+UNAUTHORIZED: Final = "unauthorized"
+
+
+class About(Enum):
+    """What a CA's word is about."""
+
+    ACCOUNT = auto()
+    NAMES = auto()
+    ORDER = auto()
+    """Something else of the order, and not the certificate that it says it replaces."""
+    MOMENT = auto()
+    """Nothing of ours: the same may well succeed later."""
+
+
+ABOUT: Final[Mapping[str, About]] = {
+    NO_ACCOUNT: About.ACCOUNT,
+    UNAUTHORIZED: About.ACCOUNT,
+    "badSignatureAlgorithm": About.ACCOUNT,
+    "externalAccountRequired": About.ACCOUNT,
+    "invalidContact": About.ACCOUNT,
+    "unsupportedContact": About.ACCOUNT,
+    "userActionRequired": About.ACCOUNT,
+    "rejectedIdentifier": About.NAMES,
+    "unsupportedIdentifier": About.NAMES,
+    "caa": About.NAMES,
+    "dns": About.NAMES,
+    "dnssec": About.NAMES,
+    "invalidProfile": About.ORDER,
+    "badCSR": About.ORDER,
+    "badPublicKey": About.ORDER,
+    "badRevocationReason": About.ORDER,
+    "serverInternal": About.MOMENT,
+    "badNonce": About.MOMENT,
+    "orderNotReady": About.MOMENT,
+}
+"""Words of RFC 8555 section 6.7, RFC 9773 and others that say what a problem is about; the rest do not."""
 
 NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
 INTERNAL: Final = 500
-AGAIN: Final = frozenset({"serverInternal", "badNonce", "orderNotReady"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +104,11 @@ class Problem:
         return cls(code=found.code, text=text, status=reply.status, retry_at=found.retry_at)
 
     @property
+    def about(self) -> About | None:
+        """What is wrong, as far as its word says."""
+        return ABOUT.get(self.code)
+
+    @property
     def is_limit(self) -> bool:
         """Whether the CA was asked too often, or for too much."""
         return self.code == "rateLimited" or self.status == TOO_MANY_REQUESTS
@@ -89,7 +116,8 @@ class Problem:
     @property
     def is_refusal(self) -> bool:
         """Whether the CA itself, in ACME's words, refuses this very thing: not the account, not for now."""
-        return bool(self.code) and self.status < 500 and not self.is_limit and self.code not in ACCOUNT | AGAIN
+        other = self.about in (About.ACCOUNT, About.MOMENT)
+        return bool(self.code) and self.status < 500 and not self.is_limit and not other
 
     @property
     def may_be_about_replacing(self) -> bool:
@@ -100,13 +128,14 @@ class Problem:
         """
         if self.status == INTERNAL:
             return self.code == "serverInternal" and self.retry_at is None
-        other = IDENTIFIER | ACCOUNT - {"unauthorized"} | AGAIN | OTHERWISE
-        return self.status in NOT_REPLACED and not self.is_limit and self.code not in other
+        open_to_it = self.about is None or self.code == UNAUTHORIZED
+        return self.status in NOT_REPLACED and not self.is_limit and open_to_it
 
     @property
     def is_wait(self) -> bool:
         """Whether asking the same at once is of no use: a limit, an account to be mended, an instant to wait for."""
-        return self.is_limit or self.code in ACCOUNT - {"unauthorized"} or (self.status >= 500 and not self.momentary)
+        mended_first = self.about is About.ACCOUNT and self.code != UNAUTHORIZED
+        return self.is_limit or mended_first or (self.status >= 500 and not self.momentary)
 
     @property
     def momentary(self) -> bool:
@@ -130,11 +159,11 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
     text = f"the CA says: {problem}"
     if problem.is_limit:
         return AccountLimited(text, retry_at=problem.retry_at, names_only=_concerns(problem, names))
-    if problem.code in AGAIN or problem.status >= 500:
+    if problem.about is About.MOMENT or problem.status >= 500:
         return IssuerDown(text, retry_at=problem.retry_at)
-    if problem.code in ACCOUNT:
+    if problem.about is About.ACCOUNT:
         return AccountUnusable(f"{text}; {UNKNOWN_ACCOUNT}" if problem.code == NO_ACCOUNT else text)
-    if problem.code in IDENTIFIER:
+    if problem.about is About.NAMES:
         return IdentifierRejected(text)
     if 300 <= problem.status < 400:
         return IssuerDown(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")

@@ -13,7 +13,7 @@ from knit.core.model.certificate import Bundle
 from knit.errors import KnitError, Refused
 from knit.issuers.acme.jws import Signer, b64
 from knit.issuers.acme.network import Network
-from knit.issuers.acme.problems import ACCOUNT, Problem, ProblemReply, error_of
+from knit.issuers.acme.problems import About, Problem, ProblemReply, error_of
 from knit.issuers.acme.wire import Directory
 
 DONE: Final = "alreadyRevoked"
@@ -42,7 +42,7 @@ def revoke(network: Network, directory: Directory, account: Account | None, bund
         problem = _refusal(network, directory.revoke_cert, wish)
         if problem is None:
             return
-        if problem.code not in ACCOUNT:
+        if problem.about is not About.ACCOUNT:
             raise error_of(problem)
         why = f"asked by the account, the CA says: {problem}"
     signer = _signer(bundle.privkey.decode(errors="replace"))
@@ -79,7 +79,7 @@ def _signer(pem: str) -> Signer | None:
 def _error_about_key(problem: Problem) -> KnitError:
     """What a refusal of the certificate's own key means: no word about our account, which did not sign."""
     error = error_of(problem)
-    return Refused(f"asked by the certificate's key, {error}") if problem.code in ACCOUNT else error
+    return Refused(f"asked by the certificate's key, {error}") if problem.about is About.ACCOUNT else error
 
 
 def _der_of(bundle: Bundle) -> bytes:
