@@ -19,7 +19,7 @@ from knit.settings.environment import Environment
 if TYPE_CHECKING:
     from knit.app.console import Console
     from knit.core.model.decision import Rules
-    from knit.core.model.issuer import Remembered
+    from knit.core.model.issuer import Identity, Remembered, Terms
     from knit.settings.central import Central
 
 
@@ -52,15 +52,20 @@ def accept(*, name: str, as_records: bool) -> None:
         before = console.issuers.recall(name)
         due = console.issuers.accept(terms)
     if as_records:
-        as_json({"result": "accepted", "name": name, "directory": terms.directory, "before": before, "due": due})
+        directory = None if before is None else before.directory
+        as_json({"result": "accepted", "name": name, "directory": terms.directory, "before": directory, "due": due})
     else:
-        click.echo(_sentence(name, before, terms.directory, due))
+        click.echo(_sentence(terms, before, due))
 
 
-def _sentence(name: str, before: str | None, directory: str, due: int) -> str:
-    if before == directory:
-        return f"issuer {name} is {directory} already"
-    instead = "" if before is None else f", no longer {clean(before)}"
+def _sentence(terms: Terms, before: Identity | None, due: int) -> str:
+    name, directory = terms.name, terms.directory
+    if before is not None and before.directory == directory:
+        roots = (
+            "already" if before.roots == terms.roots else "as before; the roots that vouch for it are now those here"
+        )
+        return f"issuer {name} is {directory} {roots}"
+    instead = "" if before is None else f", no longer {clean(before.directory)}"
     return f"issuer {name} is now {directory}{instead}; certificates due at the next pass because of it: {due}"
 
 
@@ -107,7 +112,7 @@ def _show(*, as_records: bool) -> None:
 
 def _record(name: str, central: Central, recorded: Remembered | None) -> dict[str, object]:
     """As configured here, and as recorded; what is neither is null."""
-    from knit.core.issuers import agree
+    from knit.core.issuers import refusal
 
     terms = central.rules.terms(name)
     own = dict.fromkeys(ISSUER) if terms is None else issuer(terms, central.default)
@@ -119,7 +124,7 @@ def _record(name: str, central: Central, recorded: Remembered | None) -> dict[st
         "directory": was or own["directory"],
         "since": None if recorded is None else recorded.since,
         "configured": None if terms is None else terms.directory,
-        "agrees": terms is not None and (was is None or agree(was, terms.directory)),
+        "agrees": terms is not None and refusal(terms, None if recorded is None else recorded.identity) is None,
     }
 
 
@@ -128,7 +133,9 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     if record["configured"] is None:
         state = "not configured here"
     elif not record["agrees"]:
-        state = f"here it is {clean(record['configured'])}: issues nothing"
+        other = record["configured"] != record["directory"]
+        here = f"it is {clean(record['configured'])}" if other else "its roots are others"
+        state = f"here {here}: issues nothing"
     else:
         state = "for trials" if record["staging"] else ""
     since = "not used yet" if record["since"] is None else instant(record["since"])
@@ -148,10 +155,11 @@ def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
     remembered = [(terms, memory.recall(terms.name)) for terms in rules.issuers]
     env = Environment.of_process()
     if not here and "KNIT_ACME_DIRECTORY" not in env and "KNIT_ISSUERS" not in env:
-        known = (replace(terms, directory=was or terms.directory) for terms, was in remembered)
+        known = (terms if was is None else replace(terms, directory=was.directory) for terms, was in remembered)
         return replace(rules, issuers=tuple(known))
     for terms, was in remembered if len(remembered) == 1 else ():
-        why = refusal(terms, was)
+        # Whom a CA's certificate is vouched for by is for those to say who speak to it.
+        why = refusal(terms if here else replace(terms, roots=None), was)
         if why is not None and not (here and memory.correct(terms)):
             raise Misconfigured(why)
     return rules

@@ -113,8 +113,8 @@ class Looked:
 
     def _refusal(self, terms: Terms) -> str | None:
         """Remembers an issuer that is used for the first time."""
-        memory = self.ports.memory
-        why = issuers.refusal(terms, self.known.issuers.get(terms.name) or memory.remember(terms))
+        memory, known = self.ports.memory, self.known.issuers.get(terms.name)
+        why = issuers.refusal(terms, memory.remember(terms) if issuers.is_to_be_recorded(terms, known) else known)
         return None if why is None or memory.correct(terms) else why
 
     def _in_turn(self) -> Outcome:

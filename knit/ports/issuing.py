@@ -7,7 +7,7 @@ from typing import Protocol
 
 from knit.core.model.account import Account, AccountKept, Sealed
 from knit.core.model.attempt import IssueRequest
-from knit.core.model.issuer import Remembered, Terms
+from knit.core.model.issuer import Identity, Remembered, Terms
 from knit.ports.journal import Journal
 from knit.ports.solving import Prover
 
@@ -105,11 +105,14 @@ class AccountSealing(Protocol):
 class IssuerMemory(Protocol):
     """Where each issuer's certificates come from, as PostgreSQL remembers it from its first use on."""
 
-    def recall(self, issuer: str) -> str | None:
-        """The directory, or None before the first use."""
+    def recall(self, issuer: str) -> Identity | None:
+        """What it is, or None before the first use."""
 
-    def remember(self, terms: Terms) -> str:
-        """This issuer is about to be used for the first time; gives the directory of whoever was first."""
+    def remember(self, terms: Terms) -> Identity:
+        """This issuer is about to be used for the first time; gives what it is from now on, whoever was first.
+
+        What has not been recorded of one that is there already is, too.
+        """
 
     def correct(self, terms: Terms) -> bool:
         """Put this directory in place of one that has failed and never had an account or a certificate; gives whether.

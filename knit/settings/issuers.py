@@ -10,6 +10,7 @@ from knit.core.issuers import STAGING
 from knit.core.model.issuer import UNNAMED, Terms
 from knit.errors import Misconfigured
 from knit.settings.environment import Environment
+from knit.settings.roots import told
 from knit.settings.variables import SETTINGS
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _refuse_plain(env: Environment, name: str) -> None:
 
 def _plain(env: Environment) -> Described:
     directory = SETTINGS["KNIT_ACME_DIRECTORY"].read(env)
-    terms = Terms(name=PLAIN, directory=directory, staging=directory in STAGING)
+    roots = told(env.get("KNIT_ACME_CA_FILE"), env)
+    terms = Terms(name=PLAIN, directory=directory, staging=directory in STAGING, roots=roots)
     return Described(default=(PLAIN,), terms=(terms,), openers={PLAIN: lambda: _plain_acme(env, terms)})
 
 

@@ -20,6 +20,7 @@ from knit.settings.issuer_keys import ACME, KINDS, SSLCOM, TOP, WELL_KNOWN
 from knit.settings.issuers import Described
 from knit.settings.openable import Acme, Openable, legos_roots, proxies
 from knit.settings.own_issuers import ca_directory, own_ca, self_signed
+from knit.settings.roots import told
 
 
 def described(name: str, raw: str, env: Environment) -> Described:
@@ -30,7 +31,7 @@ def described(name: str, raw: str, env: Environment) -> Described:
         raise Misconfigured(f"{file.name}: must describe at least one issuer, in a table [issuer.NAME]")
     found = {name: _values(file, name, table) for name, table in top["issuer"].items()}
     default = _default(file, top["default"], found)
-    terms = {name: _terms(name, values) for name, values in found.items()}
+    terms = {name: _terms(name, values, env) for name, values in found.items()}
     return Described(
         default=default,
         terms=tuple(terms.values()),
@@ -87,9 +88,10 @@ def _default(file: Document, wanted: tuple[str, ...], found: Mapping[str, object
     return tuple(dict.fromkeys(wanted))
 
 
-def _terms(name: str, values: Mapping[str, Any]) -> Terms:
+def _terms(name: str, values: Mapping[str, Any], env: Environment) -> Terms:
     own = ("kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "concurrency")
-    return Terms(name=name, **{key: values[key] for key in own if key in values})
+    roots = told(values["ca_file"], env) if values["kind"] == "acme" else None
+    return Terms(name=name, roots=roots, **{key: values[key] for key in own if key in values})
 
 
 def _openable(file: Document, env: Environment, terms: Terms, values: Mapping[str, Any]) -> Openable:

@@ -11,6 +11,7 @@ from knit.core.model.attempt import Attempt, Ready, Step
 from knit.core.model.certificate import CertSpec, Issued, Leaf
 from knit.core.model.challenge import Challenge, Leftover, Record
 from knit.core.model.decision import CertState, Known
+from knit.core.model.issuer import Identity
 from knit.core.model.keys import KeyType
 from knit.core.names import split
 from knit.core.wanted import OPTIONS, Wanted
@@ -85,7 +86,9 @@ def state_from(row: Row) -> CertState:
 def known_from(row: Row) -> Known:
     """The joined columns of `state_from`, and of knit_certs (`c_`)."""
     spec = None if row["c_id"] is None else spec_from(row, "c_")
-    return Known(spec=spec, state=state_from(row), **_facts(_but(Known, "spec", "state"), row))
+    facts = _facts(_but(Known, "spec", "state"), row)
+    issuers = {name: Identity(*found) for name, found in (facts["issuers"] or {}).items()}
+    return Known(spec=spec, state=state_from(row), **{**facts, "issuers": issuers})
 
 
 def ready_from(row: Row) -> Ready:

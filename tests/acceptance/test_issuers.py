@@ -138,3 +138,42 @@ def test_a_failure_where_there_is_an_account_opens_no_way_to_another_ca(scene: S
     assert scene.once(DNSUPDATE_NAMESERVER="127.0.0.1:1").code == 1
     done = scene.once(**other(production))
     assert (done.code, CONFIRM in done.err, production.orders()) == (2, True, [])
+
+
+def test_other_roots_for_the_same_directory_issue_nothing_before_they_are_confirmed(
+    scene: Scene, production: Pebble
+) -> None:
+    scene.insert(NAMES)
+    assert scene.once().code == 0
+    both = scene.knit.home / "both.pem"
+    both.write_text(f"{production.ca_file.read_text()}\n{scene.pebble.ca_file.read_text()}")
+    more = {"KNIT_ACME_CA_FILE": str(both)}
+    done = scene.knit.knit("renew", "--id", "1", "--force", "--again", env={**more, "KNIT_QUEUE_URL": ""})
+    assert (done.code, "the roots that vouch for issuer acme" in done.err, CONFIRM in done.err) == (2, True, True)
+    assert scene.once(**more).code == 2
+    (shown,) = scene.knit.knit("issuers", "--json", env=more).json
+    assert shown["agrees"] is False
+    assert "here its roots are others: issues nothing" in scene.knit.knit("issuers", env=more).out
+    assert scene.once().code == 0, "the process with the recorded ones goes on"
+
+    accepted = scene.knit.knit("issuers", "accept", "acme", env=more)
+    assert (accepted.code, "the roots that vouch for it are now those here" in accepted.out) == (0, True)
+    again = {**more, "KNIT_QUEUE_URL": ""}
+    assert scene.knit.knit("renew", "--id", "1", "--force", "--again", env=again).code == 0
+    assert scene.once().code == 2
+
+
+def test_a_database_that_recorded_no_roots_stops_nobody_and_records_them(scene: Scene) -> None:
+    scene.insert(NAMES)
+    assert scene.once().code == 0
+    scene.sql("update knit_issuers set roots = null")
+    env = {"KNIT_QUEUE_URL": ""}
+    assert scene.knit.knit("renew", "--id", "1", "--force", "--again", env=env).code == 0
+    assert scene.sql("select roots is not null from knit_issuers") == [(True,)]
+
+
+def test_roots_that_never_led_to_a_ca_are_not_held_on_to(scene: Scene, production: Pebble) -> None:
+    scene.insert(NAMES)
+    assert scene.once(KNIT_ACME_CA_FILE=str(production.ca_file)).code == 1
+    done = scene.knit.knit("renew", "--id", "1", "--force", env={"KNIT_QUEUE_URL": ""})
+    assert done.code == 0, done.err

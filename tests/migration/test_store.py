@@ -8,7 +8,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from knit.core.model.issuer import Terms
+from knit.core.model.issuer import Identity, Terms
 from knit.core.wanted import ListRules
 from knit.errors import Misconfigured
 from knit.store import schema
@@ -208,8 +208,12 @@ def test_a_database_of_an_earlier_knit_remembers_where_its_newest_certificate_ca
     )
     with Database.open(database_url) as database:
         memory = IssuerMemory(database)
-        assert memory.recall("acme") == "https://ca1.example/dir"
-        assert memory.remember(Terms(name="acme", directory="https://other.example/dir")) == "https://ca1.example/dir"
+        first = Identity("https://ca1.example/dir")
+        assert memory.recall("acme") == first
+        assert memory.remember(Terms(name="acme", directory="https://other.example/dir", roots="system")) == first
+        ours = Terms(name="acme", directory=first.directory, roots="system")
+        assert memory.remember(ours) == memory.recall("acme") == Identity(first.directory, "system")
+        assert memory.remember(replace(ours, roots="others")).roots == "system"
 
 
 @pytest.mark.parametrize(

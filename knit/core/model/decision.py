@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from knit.core.model.attempt import Attempt, AttemptId
 from knit.core.model.certificate import CertId, CertSpec, Issued, names_in
-from knit.core.model.issuer import UNNAMED, Asked, Terms
+from knit.core.model.issuer import UNNAMED, Asked, Identity, Terms
 from knit.errors import Misconfigured
 
 
@@ -119,7 +119,7 @@ class Known:
     """All that Postgres knows of one certificate. `spec` is None once it is removed, or while it is not adopted.
 
     `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
-    `issuers` says by name where the certificates of each issuer come from that has been used. `tries` is how often in
+    `issuers` says by name what each issuer is that has been used. `tries` is how often in
     a row the open attempt has been put off, from its finalization on; `refused`, that what the CA issued in it was
     not fit to be published when it was last looked at.
     """
@@ -128,7 +128,7 @@ class Known:
     state: CertState
     leftovers: bool
     newest: AttemptId | None
-    issuers: Mapping[str, str] = field(default_factory=dict)
+    issuers: Mapping[str, Identity] = field(default_factory=dict)
     tries: int = 0
     refused: bool = False
 

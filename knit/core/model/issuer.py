@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from knit.core.model.keys import KeyType
 
@@ -34,8 +34,9 @@ class Terms:
 
     `name` is what certificates ask for. `directory` is where its certificates come from: the URL of an ACME directory,
     and for other kinds a text that begins with the kind. `limits` is the model of its published limits, by name or as
-    a table; None: the one that its directory is known for. `concurrency` is how many of its orders may be in flight,
-    over all workers together; None: as many as they like.
+    a table; None: the one that its directory is known for. `roots` tells the certificates that vouch for its own web
+    server from others; None: nothing needs them, or nobody here knows. `concurrency` is how many of its orders may be
+    in flight, over all workers together; None: as many as they like.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Terms:
     profile: str | None = None
     preferred_chain: str | None = None
     limits: str | Mapping[str, object] | None = None
+    roots: str | None = None
     concurrency: int | None = None
 
     def asked(self, spec: CertSpec) -> Asked:
@@ -70,6 +72,13 @@ class Terms:
         return f"{name}{self.directory}" + ("" if own == ",," else f"[{own}]")
 
 
+class Identity(NamedTuple):
+    """What an issuer is, as PostgreSQL remembers it. `roots` as in Terms; None: not recorded."""
+
+    directory: str
+    roots: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """One issuer, and since when it has been this one."""
@@ -78,3 +87,9 @@ class Remembered:
     kind: str
     directory: str
     since: datetime
+    roots: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
+        return Identity(self.directory, self.roots)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from knit.core.issuers import agree, of_host
-from knit.core.model.issuer import UNNAMED, Remembered, Terms
+from knit.core.model.issuer import UNNAMED, Identity, Remembered, Terms
 from knit.store.database import Database
 from knit.store.queries import queries
 
@@ -17,20 +17,23 @@ class IssuerMemory:
         self._database = database
         self._sql = queries("accounts/issuers")
 
-    def recall(self, name: str) -> str | None:
-        """The directory of this issuer; None before its first use.
+    def recall(self, name: str) -> Identity | None:
+        """What this issuer is; None before its first use.
 
         In a database of the Go knit, the host of the account that it registered stands for it.
         """
         row = self._database.row(self._sql["recall"], {"name": name})
-        return self._of_the_original(name) if row is None else str(row["directory"])
+        if row is not None:
+            return Identity(**row)
+        original = self._of_the_original(name)
+        return None if original is None else Identity(original)
 
-    def remember(self, terms: Terms) -> str:
+    def remember(self, terms: Terms) -> Identity:
         """This issuer is used for the first time; gives what it is from now on, whoever was first."""
         original = self._of_the_original(terms.name)
-        first = terms.directory if original is None or agree(original, terms.directory) else original
-        (row,) = self._database.rows(self._sql["remember"], asdict(replace(terms, directory=first)))
-        return str(row["directory"])
+        first = terms if original is None or agree(original, terms.directory) else replace(terms, directory=original)
+        (row,) = self._database.rows(self._sql["remember"], asdict(first))
+        return Identity(**row)
 
     def correct(self, terms: Terms) -> bool:
         """Put this directory in place of one that has failed and never had an account or a certificate; gives whether.

@@ -1,20 +1,22 @@
 -- name: recall
-select directory from knit_issuers where name = %(name)s
+select directory, roots from knit_issuers where name = %(name)s
 
 -- name: all
-select name, kind, directory, since from knit_issuers order by name
+select name, kind, directory, since, roots from knit_issuers order by name
 
 -- name: remember
 -- Of two that are first at the same time, one is; the other updates nothing, to be given the row that it cannot see.
-insert into knit_issuers as known (name, kind, directory)
-values (%(name)s, %(kind)s, %(directory)s)
-on conflict (name) do update set directory = known.directory
-returning directory
+insert into knit_issuers as known (name, kind, directory, roots)
+values (%(name)s, %(kind)s, %(directory)s, %(roots)s)
+on conflict (name) do update
+set roots = case when known.directory = excluded.directory then coalesce(known.roots, excluded.roots) else known.roots end
+returning directory, roots
 
 -- name: correct
 update knit_issuers k
-set directory = %(directory)s, since = now()
-where k.name = %(name)s and k.directory <> %(directory)s
+set directory = %(directory)s, roots = %(roots)s, since = now()
+where k.name = %(name)s
+  and (k.directory <> %(directory)s or (%(roots)s::text is not null and k.roots <> %(roots)s))
   and exists (
       select 1 from knit_attempts a where a.issuer = k.name and a.directory = k.directory and a.error is not null
   )
@@ -26,11 +28,11 @@ returning k.directory
 
 -- name: accept
 with accepted as (
-    insert into knit_issuers as known (name, kind, directory)
-    values (%(name)s, %(kind)s, %(directory)s)
+    insert into knit_issuers as known (name, kind, directory, roots)
+    values (%(name)s, %(kind)s, %(directory)s, %(roots)s)
     on conflict (name) do update
     set since = case when known.directory = excluded.directory then known.since else now() end,
-        directory = excluded.directory, kind = excluded.kind
+        directory = excluded.directory, kind = excluded.kind, roots = excluded.roots
 )
 select count(*) as elsewhere
 from knit_certs c

@@ -29,7 +29,7 @@ cross join lateral (
     where cert_id = x.id and serial is not null and started_at > now() - interval '7 days'
 ) w
 cross join (
-    select array_agg(directory) as directories, jsonb_object_agg(name, directory) as issuers from knit_issuers
+    select array_agg(directory) as directories, jsonb_object_agg(name, array[directory, roots]) as issuers from knit_issuers
 ) k
 -- A wait that a CA asked for which is no issuer's any more, and failures there, count for nothing.
 left join knit_schedule s on s.cert_id = x.id and (s.retry_directory <> all(k.directories)) is not true

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from knit.core.issuers import agree, of_host, refusal
+from knit.core.issuers import agree, is_to_be_recorded, of_host, refusal
 from knit.core.model.certificate import CertId, CertSpec
 from knit.core.model.decision import Policy, Rules
-from knit.core.model.issuer import Asked, Terms
+from knit.core.model.issuer import Asked, Identity, Terms
 from knit.core.model.keys import KeyType
 
 STAGING = "https://staging.ca.example/directory"
@@ -24,11 +24,30 @@ def test_before_its_first_use_an_issuer_may_be_anything() -> None:
 
 
 def test_an_issuer_stays_what_it_was() -> None:
-    assert refusal(terms(PRODUCTION), PRODUCTION) is None
-    told = refusal(terms(PRODUCTION), STAGING)
+    assert refusal(terms(PRODUCTION), Identity(PRODUCTION)) is None
+    told = refusal(terms(PRODUCTION), Identity(STAGING))
     assert told is not None
     assert all(word in told for word in (STAGING, PRODUCTION, "`knit issuers accept acme`"))
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("here", "recorded", "refused", "new"),
+    [
+        (None, None, False, False),
+        (None, "a", False, False),
+        ("a", None, False, True),
+        ("a", "a", False, False),
+        ("b", "a", True, False),
+    ],
+)
+def test_roots_that_are_not_recorded_stop_nobody_and_others_do(
+    here: str | None, recorded: str | None, *, refused: bool, new: bool
+) -> None:
+    one, known = replace(terms(PRODUCTION), roots=here), Identity(PRODUCTION, recorded)
+    why = refusal(one, known)
+    assert (why is not None, is_to_be_recorded(one, known)) == (refused, new)
+    assert why is None or "`knit issuers accept acme`" in why
 
 
 def test_of_the_go_knits_account_only_the_host_is_known_and_compared() -> None:

@@ -40,7 +40,7 @@ def one(more: str = "", head: str = ONE, **variables: str) -> Acme:
 
 def test_what_is_not_said_is_as_with_the_plain_variables() -> None:
     acme = one()
-    assert acme.terms == Terms(name="own", directory="https://own.example/dir")
+    assert acme.terms == Terms(name="own", directory="https://own.example/dir", roots="system")
     (plain,) = Worker.read(Environment(BASE), queue_required=False).openable
     same = ("email", "ca_files", "hosts", "deactivates", "eab_kid", "eab_hmac")
     assert {name: getattr(acme, name) for name in same} == {name: getattr(plain, name) for name in same}
