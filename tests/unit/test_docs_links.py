@@ -25,6 +25,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\bKNIT_[A-Z][A-Z_]*[A-Z]\b(?!…)")
 COMMAND = re.compile(r"(?:^|[\s/;])knit ((?:[a-z-]|--).*)")
+FILE = re.compile(r"`((?!providers/CODE)[a-z_]+/[a-z_/]+\.(?:py|sql))`")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -100,6 +101,25 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
         assert there.exists(), target
         if fragment:
             assert fragment in anchors(there), target
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    named = set(FILE.findall(ARCHITECTURE))
+    assert len(named) > 40
+    assert {path for path in named if not (ROOT / path).exists() and not (ROOT / "knit" / path).exists()} == set()
+
+
+@pytest.mark.parametrize("room", ["core", "flows"])
+def test_the_tree_names_every_file_of_a_room(room: str) -> None:
+    tree = ARCHITECTURE.partition(f"\n  {room}/ ")[2].partition("\n  ports/ " if room == "core" else "\n  store/ ")[0]
+    files = {path.stem for path in (ROOT / "knit" / room).glob("*.py")} - {"__init__"}
+    assert (
+        files - {word for line in tree.splitlines()[1:] for word in re.split(r"\s{2,}", line.strip())[0].split()}
+        == set()
+    )
 
 
 def test_the_pages_have_commands_and_variables_to_look_at() -> None:
