@@ -60,8 +60,8 @@ def wait_of(stage: Stage, cert_id: CertId) -> float:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that asks again after 50 ms, and not for long."""
+def hasty(soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that asks again after 50 ms, and not for long: `soon`, which the whole file has, comes before."""
     monkeypatch.setattr(orders, "ANSWER", PollPace(first=0.05, total=0.2))
     monkeypatch.setattr(orders, "ISSUANCE", PollPace(first=0.02, total=1.0))
 
