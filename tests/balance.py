@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Balance
     # Else it would begin with the file that has the most tests, which are short.
     config.option.loadscopereorder = False
     return Balanced(config, log)
+
+
+def pytest_collection() -> None:
+    """Each process collects all tests: without the collector of garbage, of which there is none, in three quarters."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: nobody looks through it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
