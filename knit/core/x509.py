@@ -83,8 +83,8 @@ def check(
     """Raise BundleMismatch, with the reason, unless this is exactly what was ordered and can be served now.
 
     The key (`key`, where it has been read already) is the leaf's, the SAN set is the wanted set and nothing else, the
-    dates are sound, the leaf is no CA, each certificate is issued by the next, and nothing but certificates is in the
-    chain. A leaf may come alone when one of `roots` (PEM) has issued it, or they are None.
+    dates are sound, the leaf is no CA, each certificate is issued by the next, the first of those is valid, and nothing
+    but certificates is in the chain. A leaf may come alone when one of `roots` (PEM) has issued it, or they are None.
     """
     chain = _certificates(bundle.fullchain)
     facts = _leaf(chain[0])
@@ -95,6 +95,7 @@ def check(
         message = "the issued certificate is a CA certificate"
         raise BundleMismatch(message)
     _check_chain(chain, roots)
+    _check_issuer(chain, now)
     return facts
 
 
@@ -220,14 +221,23 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 def _check_chain(chain: Sequence[x509.Certificate], roots: bytes | None) -> None:
     if len(chain) == 1 and roots is not None and not _is_rooted(chain[0], roots):
-        signer = chain[0].issuer.rfc4514_string()[:200]
         message = (
-            f"the CA sent the certificate without its issuer's ({signer!r}); if that root signs certificates directly, "
-            "add it to KNIT_ACME_CA_FILE (or ca_file)"
+            f"the CA sent the certificate without its issuer's ({_issuer(chain[0])}); if that root signs certificates "
+            "directly, add it to KNIT_ACME_CA_FILE (or ca_file)"
         )
         raise BundleMismatch(message)
     for place, (issued, issuer) in enumerate(pairwise(chain), start=1):
         _check_link(issued, issuer, place)
+
+
+def _check_issuer(chain: Sequence[x509.Certificate], now: datetime) -> None:
+    """Those further up may be over: who trusts another root finds another way there, but not around this one."""
+    for issuer in chain[1:2]:
+        begins, ends = issuer.not_valid_before_utc, issuer.not_valid_after_utc
+        if not begins <= now + CLOCK_TOLERANCE or ends <= now:
+            span = f"from {begins:%Y-%m-%dT%H:%M:%SZ} to {ends:%Y-%m-%dT%H:%M:%SZ}"
+            message = f"the certificate of the issuer ({_issuer(chain[0])}) is valid {span}"
+            raise BundleMismatch(message)
 
 
 def _is_rooted(leaf: x509.Certificate, roots: bytes) -> bool:
@@ -241,6 +251,10 @@ def _check_link(issued: x509.Certificate, issuer: x509.Certificate, place: int) 
     if not issued_by(issued, issuer):
         message = f"certificate {place} of the chain is not issued by the one after it"
         raise BundleMismatch(message)
+
+
+def _issuer(certificate: x509.Certificate) -> str:
+    return repr(certificate.issuer.rfc4514_string()[:200])
 
 
 def _b64(data: bytes) -> str:

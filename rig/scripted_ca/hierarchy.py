@@ -36,6 +36,7 @@ class Hierarchy:
     intermediate: Signer
     alternate_pem: bytes
     cross_pem: bytes
+    over_pem: bytes
     stranger: Signer
 
     @classmethod
@@ -43,12 +44,15 @@ class Hierarchy:
         first, second, foreign = (_root(f"Scripted Root {mark}") for mark in ("X1", "X2", "Stranger"))
         intermediate = _intermediate("Scripted Intermediate E1", first)
         alternate = _sign(_subject("Scripted Intermediate E1"), intermediate.key.public_key(), second, path=0)
+        key = intermediate.key.public_key()
+        over = _sign(intermediate.certificate.subject, key, first, path=0, life=-timedelta(days=1))
         cross = _sign(second.certificate.subject, second.key.public_key(), first, path=1)
         return cls(
             roots=(first, second),
             intermediate=intermediate,
             alternate_pem=alternate.public_bytes(Encoding.PEM),
             cross_pem=cross.public_bytes(Encoding.PEM),
+            over_pem=over.public_bytes(Encoding.PEM),
             stranger=_intermediate("Stranger Intermediate", foreign),
         )
 
@@ -73,6 +77,7 @@ def _sign(
     issuer: Signer | None,
     *,
     path: int,
+    life: timedelta = _LIFE,
     own_key: ec.EllipticCurvePrivateKey | None = None,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
@@ -96,7 +101,7 @@ def _sign(
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _LIFE)
-        .not_valid_after(now + _LIFE)
+        .not_valid_after(now + life)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)

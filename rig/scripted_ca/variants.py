@@ -49,6 +49,7 @@ _BENT: dict[str, Callable[[Leaf], Leaf]] = {
 }
 _SPOILT: dict[str, Callable[[bytes, Hierarchy], bytes]] = {
     "broken_chain": lambda leaf, tree: leaf + tree.stranger.pem,
+    "issuer_over": lambda leaf, tree: leaf + tree.over_pem,
     "no_chain": lambda leaf, _tree: leaf,
     "garbage_pem": lambda _leaf, _tree: b"-----BEGIN CERTIFICATE-----\n!!not base64!!\n-----END CERTIFICATE-----\n",
     "with_private_key": lambda leaf, tree: leaf + tree.intermediate.pem + _some_private_key(),

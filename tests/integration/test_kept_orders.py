@@ -299,7 +299,9 @@ def test_a_ca_that_does_not_know_the_account_for_a_while_costs_no_certificate(st
     assert ca.counts_of(name)["orders"] == 1
 
 
-@pytest.mark.parametrize("variant", ["missing_san", "other_key", "expired", "from_root", "with_private_key"])
+@pytest.mark.parametrize(
+    "variant", ["missing_san", "other_key", "expired", "from_root", "issuer_over", "with_private_key"]
+)
 def test_a_bundle_that_is_refused_is_kept_and_never_ordered_again_for_it(
     stage: Stage, ca: ScriptedCA, variant: str
 ) -> None:

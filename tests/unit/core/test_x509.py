@@ -123,6 +123,23 @@ def test_a_chain_that_is_no_chain_is_refused(fullchain: bytes, reason: str) -> N
         check(fullchain)
 
 
+AWAY = [
+    (timedelta(days=-9), timedelta(days=-1)),
+    (timedelta(hours=2), timedelta(days=9)),
+]
+
+
+@pytest.mark.parametrize(("begins", "ends"), AWAY)
+def test_a_certificate_whose_issuer_is_not_valid_is_refused_and_one_further_up_may_be_over(
+    begins: timedelta, ends: timedelta
+) -> None:
+    issuer = made(Sheet(names=(), subject="root", ca=True, begins=begins, ends=ends), ROOT.public_key())
+    with pytest.raises(BundleMismatch, match=r"the certificate of the issuer \('CN=root'\) is valid from"):
+        check(made(GOOD, public(PRIVKEY)) + issuer)
+    middle = made(Sheet(names=(), subject="middle", ca=True), ROOT.public_key())
+    assert check(made(replace(GOOD, issuer="middle"), public(PRIVKEY)) + middle + issuer).names == frozenset(NAMES)
+
+
 def test_another_key_is_refused() -> None:
     with pytest.raises(BundleMismatch, match="for another key"):
         check(chain(), x509.CertKey.new(KeyType.EC256).pem)
