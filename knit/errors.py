@@ -17,6 +17,7 @@ KnitError
 │   └── LeaseLost            another worker has taken over; nothing more may be written
 └── Refused                  trying the same again will not help: a person or a change is needed
     ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
+    ├── NotOffered           the CA has no such profile: the next issuer of the certificate may be asked instead
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
     │   ├── AccountUnusable  that is the CA: the next issuer of the certificate may be asked instead
     │   └── ServerDenied     that is a server of knit's own: nobody's failure, tried again slowly
@@ -120,6 +121,10 @@ class Refused(KnitError):
 
 class IdentifierRejected(Refused):
     """The CA will not issue for this name."""
+
+
+class NotOffered(Refused):
+    """The CA has not what is asked of it besides the names: such as a profile."""
 
 
 class CredentialsRejected(Refused):

@@ -22,8 +22,9 @@ CLOCKS_APART = timedelta(hours=1)
 class Standing:
     """How one issuer has been to a certificate since that was last issued.
 
-    `down_at` is when its latest try there ended because the issuer is down, does not let our account order, or has
-    asked it to wait; None when it ended otherwise: names that are refused are refused by the next one too.
+    `down_at` is when its latest try there ended because the issuer is down, does not let our account order, has asked
+    it to wait, or has no such profile; None when it ended otherwise: names that are refused are refused by the next
+    one too.
     `waits_until` is how long it is to be left alone, or has no budget left, whichever is longer.
     """
 

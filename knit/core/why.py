@@ -17,7 +17,7 @@ NOBODY = "nobody: it goes on by itself"
 OPERATOR = "whoever runs knit"
 BRINGER = f"whoever has the certificate: {HOW}, with its successor or again"
 NOBODY_YET = "nobody, before it expires soon: whoever has the certificate brings the next one"
-NAMES = "whoever answers for the names: their DNS, their CAA records"
+NAMES = "whoever answers for the names: their DNS, their CAA records, the names that a CA of your own permits"
 
 CAUSES: Mapping[str, tuple[str, str]] = {
     "AccountLimited": ("limit", NOBODY),
@@ -39,6 +39,7 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "NotPermitted": ("credentials", f"{OPERATOR}: the rights of PostgreSQL's user"),
     "Misconfigured": ("configuration", OPERATOR),
     "BundleMismatch": ("certificate", f"{OPERATOR}: the CA issued what is not fit for use"),
+    "NotOffered": ("refused", OPERATOR),
     "Refused": ("refused", OPERATOR),
 }
 """By the class of the error that an attempt ended with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,40 @@ def test_an_account_that_is_not_accepted_sends_its_certificates_to_the_second(tw
         again(two)
         assert isinstance(flows.renew.run(cert_id), Renewed)
     assert two.finalized(name) == (0, 1)
+
+
+@pytest.mark.parametrize("offers", [{}, {"other": {}}])
+def test_a_profile_that_the_first_has_not_is_asked_of_the_second(two: Two, offers: dict[str, Any]) -> None:
+    two.first.script(profiles=offers)
+    two.second.script(profiles={"short": {"validity_s": 500_000}})
+    ((cert_id, name),) = both(two).items()
+    of_profile(two, cert_id, "short")
+    with two.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        again(two)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert two.finalized(name) == (0, 1)
+
+
+def test_a_second_issuer_without_the_profile_is_left_for_the_first_one_again(two: Two) -> None:
+    """However short the first one was away."""
+    two.first.script(profiles={"short": {"validity_s": 500_000}})
+    ((cert_id, name),) = both(two).items()
+    of_profile(two, cert_id, "short")
+    away(two.first)
+    with two.process(Life()) as flows:
+        for _ in range(2):
+            assert isinstance(flows.renew.run(cert_id), Failed)
+            again(two)
+        two.first.clear_faults()
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert two.finalized(name) == (1, 0)
+
+
+def of_profile(two: Two, cert_id: CertId, profile: str) -> None:
+    two.sql("update knit_certs set profile = %s where id = %s", profile, cert_id)
+    two.sql("update knit_certs set seen = wanted")
 
 
 @pytest.mark.parametrize("kinds", [("finalize", "order"), ("certificate",)])

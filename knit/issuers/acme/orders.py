@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from knit.core.chain import NoCertificates
 from knit.core.model.attempt import IssueRequest
-from knit.errors import IdentifierRejected, KnitError, OrderKept, OrderLost, RateLimited, Refused, Unreachable
+from knit.errors import IdentifierRejected, KnitError, NotOffered, OrderKept, OrderLost, RateLimited, Unreachable
 from knit.issuers.acme.authorizations import deactivate, lost_proof, prove
 from knit.issuers.acme.chains import download
 from knit.issuers.acme.hosts import Garbled
@@ -207,7 +207,7 @@ class Issuance:
             return profile
         offers = f"it offers: {', '.join(sorted(profiles))}" if profiles else "it offers none"
         message = f"the CA at {self.session.hosts} has no profile {profile!r}; {offers}"
-        raise Refused(message)
+        raise NotOffered(message)
 
     def _finalized(self, order: Order) -> Order:
         """Send the CSR; again only while the CA shows that it has not taken it."""

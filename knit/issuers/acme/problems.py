@@ -16,6 +16,7 @@ from knit.errors import (
     IdentifierRejected,
     IssuerDown,
     KnitError,
+    NotOffered,
     OrderKept,
     RateLimited,
     Refused,
@@ -32,6 +33,7 @@ UNKNOWN_ACCOUNT: Final = (
 TOO_MANY_REQUESTS: Final = 429
 
 NO_ACCOUNT: Final = "accountDoesNotExist"
+NO_PROFILE: Final = "invalidProfile"
 UNAUTHORIZED: Final = "unauthorized"
 
 
@@ -59,7 +61,7 @@ ABOUT: Final[Mapping[str, About]] = {
     "caa": About.NAMES,
     "dns": About.NAMES,
     "dnssec": About.NAMES,
-    "invalidProfile": About.ORDER,
+    NO_PROFILE: About.ORDER,
     "badCSR": About.ORDER,
     "badPublicKey": About.ORDER,
     "badRevocationReason": About.ORDER,
@@ -167,7 +169,7 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
         return IdentifierRejected(text)
     if 300 <= problem.status < 400:
         return IssuerDown(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")
-    return Refused(text)
+    return NotOffered(text) if problem.code == NO_PROFILE else Refused(text)
 
 
 def another_account(issuer: str) -> str:

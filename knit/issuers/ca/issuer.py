@@ -18,7 +18,7 @@ from knit.core.constraints import Subtrees, refusal
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
 from knit.core.own_ca import Authority
-from knit.errors import AccountUnusable, IdentifierRejected, Refused
+from knit.errors import AccountUnusable, IdentifierRejected, NotOffered, Refused
 from knit.issuers.serials import new_serial
 from knit.ports.ca_register import CaRegister
 from knit.ports.issuing import Keep
@@ -110,7 +110,7 @@ class CaIssuer:
     def _check(self, request: IssueRequest) -> None:
         for what, asked in (("profile", request.profile), ("preferred chain", request.preferred_chain)):
             if asked is not None:
-                raise Refused(f"issuer {self.name} has no {what} {asked!r}: a CA of our own has none")
+                raise NotOffered(f"issuer {self.name} has no {what} {asked!r}: a CA of our own has none")
         if (why := refusal(request.names, self._limits)) is not None:
             raise IdentifierRejected(f"issuer {self.name}: {why}")
 

@@ -22,6 +22,7 @@ from knit.errors import (
     Interrupted,
     IssuerDown,
     KnitError,
+    NotOffered,
     NotPermitted,
     OrderLost,
     Outage,
@@ -39,7 +40,7 @@ from knit.store.queries import Row, queries
 from knit.store.rights import Rights
 from knit.store.rows import attempt_from
 
-DOWN = [*(error.__name__ for error in (IssuerDown, AccountUnusable, AccountLimited)), "Garbled"]
+DOWN = [*(error.__name__ for error in (IssuerDown, AccountUnusable, AccountLimited, NotOffered)), "Garbled"]
 """Classes of errors after which the next issuer may be asked; the last one is an IssuerDown of the ACME part's own."""
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
