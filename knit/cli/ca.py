@@ -156,12 +156,9 @@ def _lifetime(text: str | None, default: timedelta) -> timedelta:
 
 
 def _permitted(text: str | None) -> tuple[str, ...]:
-    from knit.core.names import normalise
+    from knit.core.names import subtree
 
-    names = () if text is None else normalise(text.split(","))
-    if any(name.startswith("*.") for name in names):
-        raise click.BadParameter("example.org stands for all below it too: leave *. out", param_hint="--permitted")
-    return names
+    return () if text is None else tuple(dict.fromkeys(subtree(name) for name in text.split(",")))
 
 
 def _of_file(path: str | None) -> bytes | None:

@@ -59,6 +59,16 @@ def normalise_one(name: str) -> str:
     return f"*.{base}" if wildcard else base
 
 
+def subtree(name: str) -> str:
+    """One name that stands for itself and all below it, such as `internal`, normalised. Raises Misconfigured."""
+    text = name.strip().removesuffix(".")
+    if text.startswith("*."):
+        raise _bad(name, "it stands for all below it too: leave *. out")
+    base = _ascii(text, name)
+    _check(base, name, fewest=1)
+    return base
+
+
 def a_labels(text: str) -> str:
     """A name that an API shows, as certificates carry it; whatever cannot be one is only made lower case."""
     return ".".join(label.lower() if label.isascii() else _a_label(label) for label in text.split("."))
@@ -97,7 +107,7 @@ def _ascii(text: str, name: str) -> str:
         raise _bad(name, f"not a valid international name ({e})") from None
 
 
-def _check(base: str, name: str) -> None:
+def _check(base: str, name: str, *, fewest: int = 2) -> None:
     labels = base.split(".")
     if "*" in base:
         raise _bad(name, "a wildcard must be the whole first label, as in *.example.org")
@@ -105,7 +115,7 @@ def _check(base: str, name: str) -> None:
         raise _bad(name, f"longer than {LONGEST_NAME} characters, so its _acme-challenge name cannot exist")
     for label in labels:
         _check_label(label, name)
-    if len(labels) == 1:
+    if len(labels) < fewest:
         raise _bad(name, "it needs at least two labels, as in example.org")
     if labels[-1].isdigit():
         raise _bad(name, ADDRESS)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from knit.core import limits, words
 from knit.core.issuers import GOOGLE_STAGING, LETS_ENCRYPT_STAGING
 from knit.core.model.keys import KeyType
-from knit.core.names import normalise_one
+from knit.core.names import subtree
 from knit.core.text import either
 from knit.errors import Misconfigured
 from knit.settings import environment
@@ -75,10 +75,9 @@ def _concurrency(value: object) -> int:
 
 def _tree(value: str) -> str:
     try:
-        name = normalise_one(value)
+        return subtree(value)
     except Misconfigured as error:
         raise ValueError(f"names such as example.org, which stand for all below them too ({error})") from None
-    return name if not name.startswith("*.") else _refuse("names without *: example.org stands for all below it too")
 
 
 def _lifetime(value: str) -> timedelta:

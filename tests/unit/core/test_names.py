@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knit.core.names import a_labels, covered, key_of, normalise, normalise_one, split, u_labels
+from knit.core.names import a_labels, covered, key_of, normalise, normalise_one, split, subtree, u_labels
 from knit.errors import Misconfigured
 
 
@@ -60,6 +60,20 @@ def test_what_is_no_host_name_is_refused_by_name(typed: str, why: str) -> None:
         normalise_one(typed)
     assert repr(typed) in str(caught.value)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "tree"),
+    [("internal", "internal"), ("Int.Example.", "int.example"), ("bücher.example", "xn--bcher-kva.example")],
+)
+def test_what_stands_for_all_below_it_may_have_one_label(typed: str, tree: str) -> None:
+    assert subtree(typed) == tree
+
+
+@pytest.mark.parametrize("typed", ["*.internal", ".internal", "", "192.0.2.1", "a b"])
+def test_what_cannot_stand_for_names_is_refused(typed: str) -> None:
+    with pytest.raises(Misconfigured):
+        subtree(typed)
 
 
 def test_duplicates_go_and_the_first_name_stays_first() -> None:

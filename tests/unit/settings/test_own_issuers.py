@@ -69,7 +69,7 @@ def test_a_ca_is_told_by_its_key(home: Home) -> None:
 
 FLIPS: list[tuple[str, Any, Any]] = [
     ('lifetime = "1h"', lambda one: one.lifetime, timedelta(hours=1)),
-    ('permitted = ["Example.org", "int.test"]', lambda one: one.permitted, ("example.org", "int.test")),
+    ('permitted = ["Example.org", "internal"]', lambda one: one.permitted, ("example.org", "internal")),
     ("client_auth = true", lambda one: one.client_auth, True),
     ('crl_url = "http://crl.example/x"', lambda one: one.crl_url, "http://crl.example/x"),
     ('crl_lifetime = "1d"', lambda one: one.crl_lifetime, timedelta(days=1)),
@@ -89,7 +89,7 @@ def test_a_key_changes_what_is_read(home: Home, line: str, seen: Any, with_it: o
     [
         ('lifetime = "59m"', "an hour or more"),
         ('lifetime = "soon"', "a positive duration"),
-        ('permitted = ["*.example.org"]', "without *"),
+        ('permitted = ["*.example.org"]', "leave *. out"),
         ('permitted = ["no name"]', "names such as example.org"),
         ('crl_url = "ldap://x"', "http://"),
         ('email = "a@b.example"', "no such key"),
