@@ -40,32 +40,33 @@ class Deciding:
 
     def verdicts(self, candidates: Iterable[Candidate | Newcomer], now: datetime) -> Sequence[Verdict]:
         """One for each of ours, the most urgent first; and for each that waits for room, where that has changed."""
-        wanted: dict[CertId, NeededOrder] = {}
-        massed: list[Massed] = []
-        counting = self._counting()
-        ours = filter(self._ours, candidates)
-        found = {one.cert_id: self._verdict(one, counting, wanted, massed, now) for one in ours}
+        found, orders, massed = self._each(candidates, now)
         found |= self._held_back(found, massed, now)
-        asking = {
-            cert_id: wanted[cert_id] for cert_id, one in found.items() if one.act is Act.RENEW and cert_id in wanted
-        }
+        asking = {cert_id: order for cert_id, order in orders.items() if found[cert_id].act is Act.RENEW}
         found |= self._over_budget(found, asking, now)
         return sorted(found.values(), key=lambda one: one.rank)
 
-    def _verdict(
-        self,
-        one: Candidate | Newcomer,
-        counting: Callable[[str], tuple[Terms, ...]],
-        wanted: dict[CertId, NeededOrder],
-        massed: list[Massed],
-        now: datetime,
-    ) -> Verdict:
+    def _each(
+        self, candidates: Iterable[Candidate | Newcomer], now: datetime
+    ) -> tuple[dict[CertId, Verdict], dict[CertId, NeededOrder], list[Massed]]:
+        """Of each by itself: the verdict, the order that it needs, and what the brake counts of it."""
+        found: dict[CertId, Verdict] = {}
+        orders: dict[CertId, NeededOrder] = {}
+        massed: list[Massed] = []
+        counting = self._counting()
+        for one in filter(self._ours, candidates):
+            verdict = found[one.cert_id] = self._verdict(one, now)
+            if verdict.act is Act.RENEW:
+                if order := _order(one, counting):
+                    orders[one.cert_id] = order
+                if early := self._massed(one, verdict, now):
+                    massed.append(early)
+        return found, orders, massed
+
+    def _verdict(self, one: Candidate | Newcomer, now: datetime) -> Verdict:
         if is_imported(one.issuer if isinstance(one, Newcomer) else one.spec.issuer):
             return _imported(one, now)
         if isinstance(one, Newcomer):
-            if terms := counting(one.issuer):
-                names = tuple(one.names_key.split(","))
-                wanted[one.cert_id] = NeededOrder(cert_id=one.cert_id, names=names, terms=terms, state=NOTHING)
             return Verdict(
                 cert_id=one.cert_id,
                 names_key=one.names_key,
@@ -75,7 +76,7 @@ class Deciding:
                 asked=one.asked,
             )
         spec, state = one.spec, one.state
-        verdict = renewal.decide(spec, state, self.rules, now)
+        found = renewal.decide(spec, state, self.rules, now)
         base = Verdict(
             cert_id=spec.id,
             names_key=spec.names_key,
@@ -84,16 +85,19 @@ class Deciding:
             leftovers=one.leftovers,
             asked=one.asked,
         )
-        if not isinstance(verdict, Due):
-            again = renewal.held_back(state, now)
-            return replace(base, until=verdict.until, why=verdict.reason, lost_again=again)
-        if verdict.reason in MASSED and state.issued is not None:
-            turn_at, _ = renewal.turn(spec, state, state.issued, self.rules.policy)
-            if turn_at > now:
-                massed.append(Massed(cert_id=spec.id, not_after=state.issued.not_after, turn_at=turn_at))
-        if state.attempt is None and (terms := counting(spec.issuer)):
-            wanted[spec.id] = NeededOrder(cert_id=spec.id, names=spec.names, terms=terms, state=state)
-        return replace(base, act=Act.RENEW, reason=verdict.reason)
+        if isinstance(found, Due):
+            return replace(base, act=Act.RENEW, reason=found.reason)
+        again = renewal.held_back(state, now)
+        return replace(base, until=found.until, why=found.reason, lost_again=again)
+
+    def _massed(self, one: Candidate | Newcomer, verdict: Verdict, now: datetime) -> Massed | None:
+        """The certificate as the brake counts it, when it is due before its time."""
+        if isinstance(one, Newcomer) or verdict.reason not in MASSED or one.state.issued is None:
+            return None
+        turn_at, _ = renewal.turn(one.spec, one.state, one.state.issued, self.rules.policy)
+        if turn_at <= now:
+            return None
+        return Massed(cert_id=one.cert_id, not_after=one.state.issued.not_after, turn_at=turn_at)
 
     def _held_back(
         self, found: Mapping[CertId, Verdict], massed: Sequence[Massed], now: datetime
@@ -129,12 +133,8 @@ class Deciding:
         waited = list(filter(self._ours, self.store.candidates_of(others)))
         if not waited:
             return {cert_id: _seated(found[cert_id], turn, now) for cert_id, turn in turns.items()}
-        more: dict[CertId, NeededOrder] = {}
-        unbraked: list[Massed] = []
-        counting = self._counting()
-        before = {one.cert_id: self._verdict(one, counting, more, unbraked, now) for one in waited}
-        every = {**asking, **{cert_id: more[cert_id] for cert_id in more if before[cert_id].act is Act.RENEW}}
-        turns = self.room.turns(every.values(), now)
+        before, more, _ = self._each(waited, now)
+        turns = self.room.turns({**asking, **more}.values(), now)
         known = {**before, **found}
         seated = {cert_id: _seated(known[cert_id], turn, now) for cert_id, turn in turns.items()}
         return {
@@ -161,6 +161,16 @@ class Deciding:
             return found[named]
 
         return counting
+
+
+def _order(one: Candidate | Newcomer, counting: Callable[[str], tuple[Terms, ...]]) -> NeededOrder | None:
+    """The order that it needs, where a limit counts it: an open attempt goes on with its own."""
+    issuer, state = (one.issuer, NOTHING) if isinstance(one, Newcomer) else (one.spec.issuer, one.state)
+    terms = () if state.attempt is not None else counting(issuer)
+    if not terms:
+        return None
+    names = tuple(one.names_key.split(",")) if isinstance(one, Newcomer) else one.spec.names
+    return NeededOrder(cert_id=one.cert_id, names=names, terms=terms, state=state)
 
 
 def _imported(one: Candidate | Newcomer, now: datetime) -> Verdict:
