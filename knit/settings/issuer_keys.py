@@ -261,6 +261,3 @@ SELFSIGNED: tuple[TableKey, ...] = (
     ),
     KEY_TYPE,
 )
-
-KINDS: Mapping[str, tuple[TableKey, ...]] = {"acme": ACME, "ca": CA, "selfsigned": SELFSIGNED}
-"""The keys of each kind of issuer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from knit.core.imported import IMPORTED
 from knit.core.issuers import STAGING
@@ -14,9 +14,9 @@ from knit.core.model.keys import KeyType
 from knit.core.wanted import ISSUER
 from knit.errors import Misconfigured
 from knit.settings import environment
-from knit.settings.document import Document
+from knit.settings.document import Document, TableKey
 from knit.settings.environment import Environment
-from knit.settings.issuer_keys import ACME, KINDS, SSLCOM, TOP, WELL_KNOWN
+from knit.settings.issuer_keys import ACME, CA, SELFSIGNED, SSLCOM, TOP, WELL_KNOWN
 from knit.settings.issuers import Described
 from knit.settings.openable import Acme, Openable, legos_roots, proxies
 from knit.settings.own_issuers import ca_directory, own_ca, self_signed
@@ -29,17 +29,14 @@ def described(name: str, raw: str, env: Environment) -> Described:
     top = file.values((), file.content, TOP)
     if not isinstance(top["issuer"], Mapping) or not top["issuer"]:
         raise Misconfigured(f"{file.name}: must describe at least one issuer, in a table [issuer.NAME]")
-    found = {name: _values(file, name, table) for name, table in top["issuer"].items()}
+    found = {name: _values(file, env, name, table) for name, table in top["issuer"].items()}
     default = _default(file, top["default"], found)
-    terms = {name: _terms(name, values, env) for name, values in found.items()}
-    return Described(
-        default=default,
-        terms=tuple(terms.values()),
-        openers={name: partial(_openable, file, env, terms[name], values) for name, values in found.items()},
-    )
+    terms = {name: _terms(name, values) for name, values in found.items()}
+    openers = {name: partial(KINDS[terms[name].kind].opened, file, env, terms[name], found[name]) for name in found}
+    return Described(default=default, terms=tuple(terms.values()), openers=openers)
 
 
-def _values(file: Document, name: str, table: object) -> dict[str, Any]:
+def _values(file: Document, env: Environment, name: str, table: object) -> dict[str, Any]:
     path = ("issuer", name)
     if not ISSUER.fullmatch(name):
         raise file.wrong(path, f"issuer {name[:60]!r}: a name must be 1 to 40 of a-z, 0-9 and hyphens")
@@ -47,19 +44,14 @@ def _values(file: Document, name: str, table: object) -> dict[str, Any]:
         raise file.wrong(path, f"issuer {name!r}: stands for certificates that knit does not order; name it otherwise")
     if not isinstance(table, Mapping):
         raise file.wrong(path, f"issuer.{name}: must be a table, [issuer.{name}]")
-    kind = table.get("kind")
-    keys = KINDS.get(kind) if isinstance(kind, str) else None
-    if "kind" in table and keys is None:
-        raise file.wrong((*path, "kind"), f"kind = {str(kind)[:60]!r}: must be {' or '.join(KINDS)}")
-    values = file.values(path, table, keys or ACME)
-    if kind == "ca":
-        return values | {"directory": ca_directory(file, name, values)}
-    if kind == "selfsigned":
-        return values | {"directory": f"selfsigned:{name}", "staging": True}
-    return _acme_values(file, name, values)
+    word = table.get("kind", "acme")  # Where it is missing, `values` says so.
+    kind = KINDS.get(word) if isinstance(word, str) else None
+    if kind is None:
+        raise file.wrong((*path, "kind"), f"kind = {str(word)[:60]!r}: must be {' or '.join(KINDS)}")
+    return kind.completed(file, env, name, file.values(path, table, kind.keys))
 
 
-def _acme_values(file: Document, name: str, values: dict[str, Any]) -> dict[str, Any]:
+def _acme_values(file: Document, env: Environment, name: str, values: dict[str, Any]) -> dict[str, Any]:
     path = ("issuer", name)
     if values["directory"] is None:
         values["directory"] = _well_known(file, name, values["key_type"])
@@ -67,7 +59,7 @@ def _acme_values(file: Document, name: str, values: dict[str, Any]) -> dict[str,
         raise file.wrong(path, f"issuer.{name}: eab_kid and eab_hmac_file: set both or neither")
     if values["staging"] is None:
         values["staging"] = values["directory"] in STAGING
-    return values
+    return values | {"roots": told(values["ca_file"], env)}
 
 
 def _well_known(file: Document, name: str, key_type: KeyType) -> str:
@@ -88,18 +80,9 @@ def _default(file: Document, wanted: tuple[str, ...], found: Mapping[str, object
     return tuple(dict.fromkeys(wanted))
 
 
-def _terms(name: str, values: Mapping[str, Any], env: Environment) -> Terms:
-    own = ("kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "concurrency")
-    roots = told(values["ca_file"], env) if values["kind"] == "acme" else None
-    return Terms(name=name, roots=roots, **{key: values[key] for key in own if key in values})
-
-
-def _openable(file: Document, env: Environment, terms: Terms, values: Mapping[str, Any]) -> Openable:
-    if terms.kind == "ca":
-        return own_ca(file, terms, values)
-    if terms.kind == "selfsigned":
-        return self_signed(terms, values)
-    return _acme(file, env, terms, values)
+def _terms(name: str, values: Mapping[str, Any]) -> Terms:
+    own = ("kind", "directory", "staging", "key_type", "profile", "preferred_chain", "limits", "concurrency", "roots")
+    return Terms(name=name, **{key: values[key] for key in own if key in values})
 
 
 def _acme(file: Document, env: Environment, terms: Terms, values: Mapping[str, Any]) -> Acme:
@@ -130,3 +113,26 @@ def _secret(file: Document, name: str, key: str, values: Mapping[str, Any], pars
         raise file.wrong(path, f"{key} = {values[key]!r}: cannot be read (not UTF-8 text)") from None
     except ValueError as error:
         raise file.wrong(path, f"{key} = {values[key]!r}: what it holds must be {error}") from None
+
+
+def _ca_values(file: Document, _: Environment, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"directory": ca_directory(file, name, values)}
+
+
+def _self_signed_values(_: Document, __: Environment, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"directory": f"selfsigned:{name}", "staging": True}
+
+
+class Kind(NamedTuple):
+    """A kind of issuer: the keys of its table, what they come to with what follows from them, and what it opens as."""
+
+    keys: tuple[TableKey, ...]
+    completed: Callable[[Document, Environment, str, dict[str, Any]], dict[str, Any]]
+    opened: Callable[[Document, Environment, Terms, Mapping[str, Any]], Openable]
+
+
+KINDS: Mapping[str, Kind] = {
+    "acme": Kind(ACME, _acme_values, _acme),
+    "ca": Kind(CA, _ca_values, lambda file, _, terms, values: own_ca(file, terms, values)),
+    "selfsigned": Kind(SELFSIGNED, _self_signed_values, lambda _, __, terms, values: self_signed(terms, values)),
+}
