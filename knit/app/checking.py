@@ -67,13 +67,22 @@ class Checking:
         return None if account is None else account.uri
 
 
-def _first(env: Environment) -> Acme:
-    """Whom a certificate that names nobody is ordered from."""
+def _asked(env: Environment, issuer: str | None) -> Acme:
+    """This issuer; without a name the first, of those for certificates that name none, that asks for proofs.
+
+    Only what describes it is read. Raises Misconfigured.
+    """
     who = described(env)
-    name = next((one.name for one in who.terms if one.kind == "acme" and one.name in who.default), None)
+    kinds = {one.name: one.kind for one in who.terms}
+    if issuer is not None and issuer not in kinds:
+        raise Misconfigured(f"no issuer is called {issuer!r}; configured: {', '.join(kinds)}")
+    asked = who.default if issuer is None else (issuer,)
+    name = next((one for one in asked if kinds[one] == "acme"), None)
     if name is None:
+        others = [one for one, kind in kinds.items() if kind == "acme"]
+        hint = f"; name another: --issuer {' or '.join(others)}" if others else ""
         raise Misconfigured(
-            f"{', '.join(who.default)}: asks for no proofs of names: there is nothing to check in the DNS"
+            f"{', '.join(asked)}: asks for no proofs of names: there is nothing to check in the DNS{hint}"
         )
     one = who.one(name)
     assert isinstance(one, Acme)
@@ -81,13 +90,16 @@ def _first(env: Environment) -> Acme:
 
 
 @contextmanager
-def open_checking(env: Environment, sleep: Sleep) -> Iterator[Checking]:
-    """From the environment. Takes turns with the workers, where this machine knows their database."""
+def open_checking(env: Environment, issuer: str | None, sleep: Sleep) -> Iterator[Checking]:
+    """As an order from this issuer would, or from the default one; from the environment.
+
+    Takes turns with the workers, where this machine knows their database.
+    """
     url, dns = SETTINGS["KNIT_DB_URL"].read(env), Dns.read(env)
 
     def over(exclusive: Exclusive, database: Database | None) -> Checking:
         return Checking(
-            acme=_first(env),
+            acme=_asked(env, issuer),
             delegation=delegation(dns, sleep),
             solvers=solvers(env, dns, sleep),
             exclusive=exclusive,

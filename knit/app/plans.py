@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from knit.app.allowed import allowed
 from knit.app.clock import now
 from knit.app.console import Console
+from knit.core.model.decision import Rules
 from knit.flows.forecast import Forecast
 from knit.flows.plan import Planning
 from knit.flows.room import Room
@@ -39,7 +40,7 @@ def planning(settings: Worker, console: Console) -> Iterator[Planning]:
         )
 
 
-def forecast(central: Central, console: Console) -> Forecast:
-    """Over the console's connection."""
+def forecast(central: Central, rules: Rules, console: Console) -> Forecast:
+    """By these rules, over the console's connection."""
     room = Room(store=Budgets(console.database), clock=now)
-    return Forecast(store=Passes(console.database, allowed(central)), room=room, rules=central.rules)
+    return Forecast(store=Passes(console.database, allowed(central)), room=room, rules=rules)

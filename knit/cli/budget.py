@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from knit.cli.goflags import Command
+from knit.cli.issuers import recorded_rules
 from knit.cli.output import as_json, clean, fitted, instant, json_flag, width
 from knit.cli.session import connected, settings
 from knit.core.words import in_days, in_hours
@@ -34,12 +35,12 @@ def budget_command(*, want: int | None, domain: str | None, issuer: str | None, 
         raise click.UsageError("--issuer goes only with --want", context)
     central, now = settings(), datetime.now(UTC)
     subject = None if domain is None else _registered(domain)
-    terms = central.rules.terms_named(issuer or "")
-    if not terms:
+    if not central.rules.terms_named(issuer or ""):
         known = ", ".join(one.name for one in central.rules.issuers)
         raise click.UsageError(f"no issuer is called {issuer!r}; configured: {known}", context)
     with connected(central) as console:
-        flow = forecast(central, console)
+        rules = recorded_rules(console, central)
+        flow, terms = forecast(central, rules, console), rules.terms_named(issuer or "")
         left = [one for one in flow.left(now) if subject is None or one.key.subject in ("", subject)]
         had = None if want is None else flow.had(want, str(subject), terms, now)
     if as_records:

@@ -40,8 +40,14 @@ def dns_command() -> None:
     help="Also try what this provider's credentials may do.",
     shell_complete=complete.providers,
 )
+@click.option(
+    "--issuer",
+    metavar="NAME",
+    help="From which the order would be.  [default: the first]",
+    shell_complete=complete.issuers,
+)
 @json_flag
-def check(*, name: str, provider: str | None, as_records: bool) -> int:
+def check(*, name: str, provider: str | None, issuer: str | None, as_records: bool) -> int:
     """Check whether an order for NAME would succeed: delegation, servers, CAA, leftovers; 1 if it would not."""
     from knit.core.findings import failed
     from knit.core.names import normalise_one
@@ -49,7 +55,7 @@ def check(*, name: str, provider: str | None, as_records: bool) -> int:
     identifier = normalise_one(name)
     stop = Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    findings = _findings(identifier, provider, stop)
+    findings = _findings(identifier, provider, issuer, stop)
     if stop.is_set():
         raise KeyboardInterrupt
     if as_records:
@@ -68,7 +74,7 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     ]
 
 
-def _findings(identifier: str, provider: str | None, stop: Event) -> list[Finding]:
+def _findings(identifier: str, provider: str | None, issuer: str | None, stop: Event) -> list[Finding]:
     from knit.app.checking import open_checking
     from knit.errors import Interrupted
     from knit.settings.variables import refuse_unknown
@@ -80,7 +86,7 @@ def _findings(identifier: str, provider: str | None, stop: Event) -> list[Findin
 
     env = Environment.of_process()
     refuse_unknown(env)
-    with open_checking(env, sleep) as checking:
+    with open_checking(env, issuer, sleep) as checking:
         return checking.findings(checking.facts(identifier, provider, _announce))
 
 

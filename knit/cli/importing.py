@@ -55,7 +55,7 @@ def pem(*, fullchain: str, privkey: str, cert_id: CertId | None, as_records: boo
     texts, _ = typed_of(given)
     found = brought(_file(fullchain), _file(privkey), datetime.now(UTC))
     change = change_from({**{name: text for name, text in texts.items() if text}, "domains": ",".join(found.names)})
-    worker = Worker.read(Environment.of_process(), queue_required=False)
+    worker = Worker.read(Environment.of_process(), queue_required=False, issues=False)
     with changing(settings(), quiet=True) as console, importing(worker, console) as flow:
         edited, published = flow.run(found, change, cert_id or None)
         cert = console.certs.one(edited.id)

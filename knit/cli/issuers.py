@@ -142,6 +142,21 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return record["name"], record["kind"], clean(record["directory"]), place, since, state
 
 
+def _names_its_own() -> bool:
+    env = Environment.of_process()
+    return "KNIT_ACME_DIRECTORY" in env or "KNIT_ISSUERS" in env
+
+
+def recorded_rules(console: Console, central: Central) -> Rules:
+    """What workers decide by, as far as a shell knows that names no directory: each issuer is what is recorded."""
+    rules = central.rules
+    if _names_its_own():
+        return rules
+    remembered = [(terms, console.issuers.recall(terms.name)) for terms in rules.issuers]
+    known = (terms if was is None else replace(terms, directory=was.directory) for terms, was in remembered)
+    return replace(rules, issuers=tuple(known))
+
+
 def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
     """The rules that decide. `here`: this process is the one that would issue, else workers are.
 
@@ -152,12 +167,10 @@ def rules_of(console: Console, central: Central, *, here: bool) -> Rules:
     from knit.errors import Misconfigured
 
     memory, rules = console.issuers, central.rules
-    remembered = [(terms, memory.recall(terms.name)) for terms in rules.issuers]
-    env = Environment.of_process()
-    if not here and "KNIT_ACME_DIRECTORY" not in env and "KNIT_ISSUERS" not in env:
-        known = (terms if was is None else replace(terms, directory=was.directory) for terms, was in remembered)
-        return replace(rules, issuers=tuple(known))
-    for terms, was in remembered if len(remembered) == 1 else ():
+    if not here and not _names_its_own():
+        return recorded_rules(console, central)
+    for terms in rules.issuers if len(rules.issuers) == 1 else ():
+        was = memory.recall(terms.name)
         # Whom a CA's certificate is vouched for by is for those to say who speak to it.
         why = refusal(terms if here else replace(terms, roots=None), was)
         if why is not None and not (here and memory.correct(terms)):

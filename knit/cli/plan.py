@@ -57,7 +57,7 @@ def plan_command(*, at: datetime | None, as_records: bool) -> None:
     from knit.app.plans import planning
     from knit.settings.central import Worker
 
-    worker = Worker.read(Environment.of_process(), queue_required=False)
+    worker = Worker.read(Environment.of_process(), queue_required=False, issues=False)
     with connected(settings()) as console, planning(worker, console) as flow:
         plan = flow.plan(at or datetime.now(UTC))
         to_revoke = console.revocations.open()

@@ -100,7 +100,7 @@ def _opened() -> Iterator[tuple[PublishedSide, Leases]]:
     from knit.log import setup
     from knit.settings.central import Worker
 
-    settings = Worker.read(Environment.of_process(), queue_required=False)
+    settings = Worker.read(Environment.of_process(), queue_required=False, issues=False)
     setup(settings.log_level)
     with open_published(settings) as opened:
         yield opened

@@ -93,7 +93,7 @@ class Dns:
             timeout=SETTINGS["KNIT_DNS_TIMEOUT"].read(env).total_seconds(),
             recursive_check=not SETTINGS["KNIT_DNS_DISABLE_RECURSIVE_CHECK"].read(env),
             wait=None if wait is None else wait.total_seconds(),
-            follow_cname=not _cname_disabled(env),
+            follow_cname=not cname_disabled(env),
             ca_file=SETTINGS["KNIT_DNS_CA_FILE"].read(env),
             ca_folders=tuple(folder for folder in env.get("SSL_CERT_DIR", "").split(":") if folder),
         )
@@ -117,8 +117,8 @@ class Worker:
     log_level: str
 
     @classmethod
-    def read(cls, env: Environment, *, queue_required: bool) -> Worker:
-        """Raises Misconfigured with one line."""
+    def read(cls, env: Environment, *, queue_required: bool, issues: bool = True) -> Worker:
+        """Raises Misconfigured with one line. What never `issues` opens none of the files of its issuers."""
         refuse_unknown(env)
         who = described(env)
         return cls(
@@ -130,7 +130,7 @@ class Worker:
             concurrency=SETTINGS["KNIT_RENEW_CONCURRENCY"].read(env),
             issuers=who.terms,
             default=who.default,
-            openable=who.openable(),
+            openable=who.openable() if issues else (),
             secret_keys=secret_keys(env),
             dns=Dns.read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
@@ -171,7 +171,8 @@ def _threshold(env: Environment) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-def _cname_disabled(env: Environment) -> bool:
+def cname_disabled(env: Environment) -> bool:
+    """Lego's own switch. Raises Misconfigured."""
     raw = env.get("LEGO_DISABLE_CNAME_SUPPORT", "false")
     try:
         return flag(raw)

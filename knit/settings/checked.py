@@ -9,7 +9,7 @@ from typing import Final
 
 from knit.core.model.issuer import Terms
 from knit.errors import Misconfigured
-from knit.settings.central import Central, Scheduling, Worker
+from knit.settings.central import Central, Scheduling, Worker, cname_disabled, queue_url
 from knit.settings.environment import Environment
 from knit.settings.issuers import described
 from knit.settings.node import NodeSettings
@@ -49,6 +49,8 @@ class Found:
         return self.error is not None or any(one.error for one in self.variables)
 
 
+CNAME: Final = "LEGO_DISABLE_CNAME_SUPPORT"
+
 PROCESSES: Final[Mapping[str, Callable[[Environment], object]]] = MappingProxyType(
     {
         LIST: Central.read,
@@ -73,7 +75,7 @@ def checked(env: Environment) -> Found:
         error = str(wrong)
     processes = {name: _why_not(read, env) for name, read in PROCESSES.items()}
     return Found(
-        variables=(*_known(env), *_unknown(env)),
+        variables=(*_known(env), *_legos(env), *_unknown(env)),
         issuers_from=from_,
         default=default,
         issuers=issuers,
@@ -98,10 +100,23 @@ def _value(setting: Setting, env: Environment) -> str:
 
 def _error(setting: Setting, env: Environment) -> str | None:
     try:
+        if setting.name == "KNIT_QUEUE_URL":
+            queue_url(env, must=False)
         setting.read(env)
     except Misconfigured as wrong:
         return str(wrong)
     return None
+
+
+def _legos(env: Environment) -> Iterator[Variable]:
+    """What knit reads of lego's own, beside what describes issuers."""
+    if (value := env.get(CNAME)) is not None:
+        try:
+            cname_disabled(env)
+            error = None
+        except Misconfigured as wrong:
+            error = str(wrong)
+        yield Variable(name=CNAME, value=value, readers=SETTINGS["KNIT_DNS_RESOLVERS"].readers, error=error)
 
 
 def _unknown(env: Environment) -> Iterator[Variable]:

@@ -149,3 +149,22 @@ def test_a_failed_renewal_says_the_same_sentence_and_the_ca_was_not_asked(scene:
     assert re.search(rf"the TXT value for _acme-challenge\.{NAME} is not there yet: {said}", row["last_error"])
     assert scene.pebble.finalized() == []
     assert txt_names(scene.servers.dns) == []
+
+
+def test_a_check_is_made_as_the_issuer_that_is_named_would_order(scene: Scene) -> None:
+    ca, file = scene.pebble, scene.knit.home / "issuers.toml"
+    file.write_text(
+        f'default = ["dev"]\n[issuer.dev]\nkind = "selfsigned"\n[issuer.ours]\nkind = "acme"\n'
+        f'directory = "{ca.directory_url}"\nca_file = "{ca.ca_file}"\n'
+        '[issuer.closed]\nkind = "acme"\ndirectory = "https://closed.example/dir"\n'
+        'eab_kid = "kid"\neab_hmac_file = "/no/such"\n'
+    )
+    for name in [name for name in scene.knit.settings if name.startswith("KNIT_ACME_")]:
+        del scene.knit.settings[name]
+    scene.knit.settings["KNIT_ISSUERS_FILE"] = str(file)
+    default = check(scene, NAME)
+    assert (default.code, "name another: --issuer ours or closed" in default.err) == (2, True), default.err
+    named = check(scene, NAME, "--issuer", "ours")
+    assert (named.code, "CAA" in named.out) == (0, True), named.out + named.err
+    wrong = check(scene, NAME, "--issuer", "urs")
+    assert (wrong.code, "no issuer is called 'urs'; configured: dev, ours, closed" in wrong.err) == (2, True)

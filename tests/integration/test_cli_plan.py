@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from knit.settings.issuer_keys import WELL_KNOWN
+from rig.installation import Installation
 from rig.scripted_ca.client import ScriptedCA
 from tests.acceptance.knit import Done, knit
 from tests.integration.test_flows import Life, Stage
@@ -101,6 +103,19 @@ def test_a_budget_tells_what_is_left_and_when_more_could_be_had(stage: Stage, ca
     assert command(stage, "budget", "--domain", "other.example", "--json").records["buckets"] == []
     assert command(stage, "budget", "--want", "10").code == 2
     assert command(stage, "budget", "--issuer", "x", "--want", "1", "--domain", "a.example").code == 2
+
+
+def test_a_shell_without_a_directory_counts_by_the_limits_of_the_recorded_one(stage: Stage, ca: ScriptedCA) -> None:
+    (cert_id,) = stage.wanted(1)
+    with stage.process(Life()) as flows:
+        flows.renew.run(cert_id)
+    settings = {name: value for name, value in stage.servers.settings().items() if name != "KNIT_ACME_DIRECTORY"}
+    with Installation(settings=settings) as here:
+        found = here.knit("budget", "--want", "1000", "--domain", "knit.example", "--json").json
+        assert found["want"]["at_once"] == 1000
+        words = ("budget", "--want", "1000", "--domain", "knit.example", "--json")
+        other = here.knit(*words, env={"KNIT_ACME_DIRECTORY": WELL_KNOWN["letsencrypt"]}).json
+        assert other["want"]["at_once"] < 1000, "it has limits of its own"
 
 
 @pytest.mark.parametrize("once", [False, True])

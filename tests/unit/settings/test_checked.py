@@ -46,6 +46,8 @@ def test_every_process_would_start_with_what_is_right_and_no_secret_is_shown() -
         ({"KNIT_ISSUERS": FILE, "KNIT_ACME_EMAIL": "x"}, "KNIT_ACME_EMAIL: cannot be set together", {"worker"}),
         ({"KNIT_ISSUERS": f"{FILE}eab_kid = 'x'\neab_hmac_file = '/no'"}, "cannot be read", {"worker"}),
         ({"KNIT_ACME_EAB_KID": "x"}, "set both or neither", {"worker"}),
+        ({"KNIT_QUEUE_URL": GOOD["KNIT_VALKEY_URL"]}, "KNIT_QUEUE_URL: must not be", {"scheduler", "worker"}),
+        ({"LEGO_DISABLE_CNAME_SUPPORT": "maybe"}, "LEGO_DISABLE_CNAME_SUPPORT='maybe': must be", {"worker"}),
     ],
 )
 def test_what_is_wrong_is_told_with_who_would_not_start(

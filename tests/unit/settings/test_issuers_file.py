@@ -14,6 +14,7 @@ from knit.settings.central import Central, Worker
 from knit.settings.document import Document
 from knit.settings.environment import Environment
 from knit.settings.issuer_keys import ACME, WELL_KNOWN
+from knit.settings.issuers import described
 from knit.settings.openable import Acme
 
 SECRET = "czNjcjN0LWNhbmFyeQ"
@@ -83,6 +84,9 @@ def test_a_binding_has_its_key_in_a_file_that_only_whoever_issues_reads(hmac: st
     Path(hmac).unlink()
     assert Central.read(Environment({**BASE, "KNIT_ISSUERS": text})).issuers == (acme.terms,)
     assert "line 5: eab_hmac_file = " in refused(text)
+    both = Environment({**BASE, "KNIT_ISSUERS": f'default = ["own"]\n{text}\n[issuer.other]\nkind = "selfsigned"\n'})
+    assert described(both).one("other").terms.name == "other", "each is opened by itself"
+    assert Worker.read(both, queue_required=False, issues=False).openable == ()
 
 
 REFUSED = [
