@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from redis.retry import Retry
 
 from knit.core.model.attempt import AttemptId
 from knit.core.model.certificate import Bundle
+from knit.core.model.revocation import RevocationId
 from knit.errors import CredentialsRejected
 from knit.valkey.connect import check_keeps_values, connect, server_run_id
+from knit.valkey.copies import ValkeyCopies
 from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
@@ -52,7 +55,8 @@ WATCHERS = (
     "RENAME certs:a certs:b", "COPY certs:a certs:b", "SADD knit:index x", "SREM knit:index certs:a",
     "DEL knit:index", "SET knit:index:revision 1", "INCR knit:index:revision", "ZADD knit:index:revisions 1 certs:a",
     "GETDEL certs:a", "GETEX certs:a PERSIST", "HGETALL knit:index:staging:1", "HGET knit:index:staging:1 privkey",
-    "GET knit:index:staging:1", "GETRANGE knit:index:staging:1 0 -1", "HSET knit:index:staging:1 privkey x",
+    "GET knit:index:revoking:1:1", "GET knit:index:staging:1",
+    "GETRANGE knit:index:staging:1 0 -1", "HSET knit:index:staging:1 privkey x",
     "DUMP certs:a", "PUBLISH knit:index:changed 1", "EVAL return 0",
     "EVALSHA 0000000000000000000000000000000000000000 0", "PSYNC ? -1", "SYNC", "REPLCONF listening-port 1", "INFO",
 )  # fmt: skip
@@ -148,6 +152,11 @@ def test_the_publisher_stages_publishes_surveys_and_prunes(primary: Server) -> N
         staging.put(AttemptId(1), Bundle(fullchain=b"", privkey=b"key"))
         assert staging.get(AttemptId(1)) == Bundle(fullchain=b"", privkey=b"key")
         staging.discard([AttemptId(1)])
+        copies, at = ValkeyCopies(link, LAYOUT, "test"), datetime.now(UTC)
+        copies.put(RevocationId(1), VALUE, at + timedelta(days=1))
+        assert copies.get(RevocationId(1)) == VALUE
+        copies.discard(RevocationId(1))
+        assert copies.get(RevocationId(1)) is None
         assert publication.publish([("certs:one", VALUE, "")]) == [None]
         assert publication.live(["certs:one"]) == {"certs:one": VALUE}
         assert "certs:one" in publication.survey().members

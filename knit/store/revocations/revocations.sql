@@ -41,8 +41,8 @@ set reason = excluded.reason, replace = excluded.replace, tries = 0, next_try_at
 returning r.id
 
 -- name: by_serial
--- The certificate of the list that has it now.
-select cert_id from knit_issued where serial = %(serial)s order by cert_id limit 1
+-- The certificate of the list that it is published for.
+select cert_id from knit_issued where serial = %(serial)s and published_at is not null order by cert_id limit 1
 
 -- name: past
 -- What a CA of our own has issued; of others only revocations that were refused know anything.
