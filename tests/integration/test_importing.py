@@ -325,6 +325,16 @@ def test_what_the_database_has_forgotten_is_taken_from_the_value_again(desk: Des
     assert desk.row(edited.id)[2] is None
 
 
+def test_what_a_process_that_knows_of_no_imports_has_failed_to_order_fails_no_more(desk: Desk) -> None:
+    """It looks for an issuer of that name, finds none, and orders nothing."""
+    edited = desk.bring(signed(new(), days=20, age=100))
+    desk.stage.sql("update knit_certs set last_error = 'issuer ''imported'' is not configured here'")
+    desk.stage.sql("update knit_schedule set failures = 3, retry_at = now() + interval '1 day'")
+    assert desk.passes() == {}
+    assert desk.row(edited.id) == ("none", IMPORTED, None)
+    assert desk.stage.sql("select failures, retry_at from knit_schedule") == [(0, None)]
+
+
 def test_no_ca_is_asked_about_it_and_no_budget_is_charged(desk: Desk) -> None:
     desk.bring(signed(new()))
     desk.passes()

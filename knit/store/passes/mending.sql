@@ -31,12 +31,23 @@ with unscheduled as (
                and not exists (select 1 from knit_attempts a where a.cert_id = s.cert_id and a.ended_at is null)
                and exists (select 1 from knit_certs c where c.id = s.cert_id and c.enabled and c.names_key is not null)
       end
+), refused as (
+    -- A process that does not know of imported certificates has looked for their issuer, and found none.
+    select s.cert_id
+    from knit_schedule s
+    join knit_certs c on c.id = s.cert_id
+    where s.failures > 0 and s.retry_directory is null and c.issuer = 'imported'
 ), schedules as (
     update knit_schedule s
-    set check_at = '-infinity', retry_at = case when retry_at <= now() + interval '8 days' then retry_at end,
-        failures = least(greatest(failures, 0), 1000)
+    set check_at = '-infinity',
+        retry_at = case
+            when retry_at <= now() + interval '8 days' and cert_id not in (select cert_id from refused) then retry_at
+        end,
+        failures = case
+            when cert_id in (select cert_id from refused) then 0 else least(greatest(failures, 0), 1000)
+        end
     where retry_at > now() + interval '8 days' or failures not between 0 and 1000000
-       or cert_id in (select cert_id from asleep)
+       or cert_id in (select cert_id from asleep) or cert_id in (select cert_id from refused)
     returning cert_id
 ), attempts as (
     update knit_attempts
