@@ -205,3 +205,15 @@ def test_what_the_ca_suggests_is_shown_with_its_reason_and_given_to_programs() -
     silent = of_certificate(CERT)
     assert (silent["suggested_window"], silent["explanation_url"]) == (None, None)
     assert "CA asks" not in "\n".join(listed.block(CERT, NOW))
+
+
+def test_an_imported_certificate_is_never_due_and_says_what_it_waits_for() -> None:
+    brought = replace(CERT, issuer="imported", directory="imported", not_before=NOW - timedelta(days=300))
+    assert not listed.is_due(brought, NOW)
+    assert listed.state(brought, NOW) == "waiting for its import"
+    published = replace(brought, published_at=NOW)
+    told = [listed.state(published, NOW + timedelta(days=days)) for days in (22, 24, 53)]
+    assert told == ["ok: imported", "expires: import the next one", "expired"]
+    sooner = replace(published, renew_before=timedelta(days=32))
+    assert listed.state(sooner, NOW + timedelta(days=22)) == "expires: import the next one"
+    assert any("2026-03-24" in line for line in listed.block(published, NOW) if "warns" in line)
