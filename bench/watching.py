@@ -40,6 +40,8 @@ POLLS = 20
 REST = 125.0
 """Seconds: two polls at the default interval."""
 SETTLE = 5.0
+STILL = 0.01
+"""Seconds of processor time within SETTLE seconds: three polls."""
 START = 180.0
 
 
@@ -150,7 +152,7 @@ def _bytes(many: float, few: float) -> Figure:
 
 @contextmanager
 def _resting(node: Node) -> Iterator[int]:
-    """The process id of a real `knit watch`, some seconds after its first look at everything."""
+    """The process id of a real `knit watch` after its first look at everything."""
     state = temporary_directory("state")
     settings = {
         "KNIT_VALKEY_URL": node.valkey.url,
@@ -159,9 +161,16 @@ def _resting(node: Node) -> Iterator[int]:
     }
     with Installation(settings=settings) as installation:
         process = installation.run("watch", [str(BIN / "knit"), "watch"])
-        wait_until((state / "state.log").exists, "the node has looked at everything", seconds=START)
-        time.sleep(SETTLE)
+        wait_until((state / "state.log").exists, "the node has begun to look at everything", seconds=START)
+        wait_until(lambda: _is_still(process.pid), "the node has looked at everything", seconds=START)
         yield process.pid
+
+
+def _is_still(pid: int) -> bool:
+    """Whether it does next to nothing: the machine may be too busy to say how long a look takes."""
+    before = processes.fine_cpu(pid)
+    time.sleep(SETTLE)
+    return processes.fine_cpu(pid) - before < STILL
 
 
 def _memory(pid: int, count: int) -> Figure:
