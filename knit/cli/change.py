@@ -24,7 +24,7 @@ def typed_of(given: Mapping[str, str | bool | None]) -> tuple[dict[str, str], di
 def change_from(typed: Mapping[str, str], switches: Mapping[str, bool] = MappingProxyType({})) -> Change:
     """`typed` and `switches` hold the flags that were given, by their names with underscores.
 
-    Raises Misconfigured for a time that is none.
+    Raises Misconfigured for a text that is not a duration.
     """
     options: dict[str, Any] = {name: typed[name] for name in TEXTS if name in typed}
     return Change(

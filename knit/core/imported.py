@@ -63,7 +63,7 @@ NONE_YET: Final = Needed(
 
 
 def is_imported(issuer: str) -> bool:
-    """Whether what a row says of its issuers is that there is none."""
+    """Whether a row says of its issuers that its certificate is imported."""
     return issuer.strip() == IMPORTED
 
 

@@ -54,7 +54,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The limits of one CA. A limit that is not among `rates` is none.
+    """The limits of one CA. A limit that is not among `rates` does not count.
 
     `spared_renewals` are the limits that do not count an order for exactly the names of a certificate that this CA
     issued lately; `spares_replaced`: none counts an order that replaces a certificate (RFC 9773 section 5).

@@ -35,7 +35,7 @@ _WEAK = (hashes.MD5, hashes.SHA1)
 
 
 def inspect(fullchain: bytes, privkey: bytes) -> dict[str, object]:
-    """The facts of a pair. Raises ValueError saying why it is none; the text holds nothing of the key."""
+    """The facts of a pair. Raises ValueError saying why it is not a pair; the text holds nothing of the key."""
     chain = _certificates(fullchain)
     leaf = chain[0]
     _check_key(leaf, privkey)

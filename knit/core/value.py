@@ -109,7 +109,7 @@ class Value:
         return None if self.mark is None else self.mark.generation
 
     def generation_by(self, now: datetime) -> int | None:
-        """The generation, or None where it is so far ahead of the clock that it is none of ours."""
+        """The generation, or None where it is so far ahead of the clock that it cannot be ours."""
         ahead = self.generation is not None and self.generation > now.timestamp() + FARTHEST
         return None if ahead else self.generation
 

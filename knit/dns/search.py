@@ -87,7 +87,7 @@ class Search:
     def chain(self, name: str, *, by_authority: bool) -> tuple[tuple[str, str], ...]:
         """Every (name, zone) of the CNAME chain from `name` to its end.
 
-        A CNAME that `name` has only by a wildcard is none: what is set at `name` itself goes before the wildcard.
+        A CNAME that `name` has only by a wildcard does not count: what is set at `name` itself goes before it.
 
         Raises Unreachable when the DNS does not answer, Refused for chains that loop or are too long and for names
         in no zone.

@@ -193,7 +193,7 @@ class Looked:
         goes_on = attempt is not None and attempt.directory == terms.directory
         if attempt is not None and goes_on and attempt.step not in BEFORE_FINALIZE:
             return renewing.resume(attempt)
-        # First: of those that wait for a CA's pause to end one tries, and that is none without room.
+        # First: one of those that wait for the end of a CA's pause tries whether it is over. It must have room.
         no_room = None if attempt is not None and goes_on and attempt.admitted else renewing.without_room(terms)
         stopped = (
             no_room

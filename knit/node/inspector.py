@@ -43,7 +43,7 @@ class Inspector:
         self._trouble: Transient | None = None
 
     def facts(self, pair: Bundle) -> PairFacts:
-        """What the pair says. Raises BundleMismatch when it is none, Transient when nobody could look."""
+        """What the pair says. Raises BundleMismatch when it is not a pair, Transient when nobody could look."""
         digest = pair_digest(pair.fullchain, pair.privkey)
         verdict = self._verdicts.get(digest)
         if verdict is None:

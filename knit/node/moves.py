@@ -68,7 +68,7 @@ class Move:
 
     @classmethod
     def from_json(cls, key: str, parts: object, fields: object) -> Move:
-        """Raises ValueError when it is none."""
+        """The move from JSON. Raises ValueError for what is not a move."""
         match parts:
             case [_, *_]:
                 return cls(key=key, parts=tuple(map(_read, parts)), record=from_fields(fields))

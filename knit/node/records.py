@@ -71,7 +71,7 @@ class Records(MutableMapping[str, Installed]):
         return [digest.hex(), *_as_fields(_spelled(self._packed[key])), not_before, not_after, *known]
 
     def take(self, key: str, fields: object) -> None:
-        """The record from JSON. Raises ValueError when it is none."""
+        """The record from JSON. Raises ValueError for what is not a record."""
         self._packed[key] = _packed(fields)
 
 
@@ -88,7 +88,7 @@ def to_fields(record: Installed) -> Fields:
 
 
 def from_fields(fields: object) -> Installed:
-    """The record from JSON. Raises ValueError when it is none."""
+    """The record from JSON. Raises ValueError for what is not a record."""
     return unpack(_packed(fields))
 
 

@@ -61,7 +61,7 @@ class Traits:
 
     @classmethod
     def from_json(cls, fields: object) -> Traits:
-        """Raises ValueError when they are none."""
+        """The traits from JSON. Raises ValueError for what are not traits."""
         match fields:
             case [int(uid), int(gid), int(mode), str() | None as access] if _are_ids(uid, gid) and 0 <= mode <= 0o777:
                 lists = {} if access is None else {_ACCESS_LIST: bytes.fromhex(access)}

@@ -54,7 +54,7 @@ def described(env: Environment) -> Described:
 
 
 def _refuse_plain(env: Environment, name: str) -> None:
-    """Two truths about one thing are none."""
+    """Refuse variables that describe an issuer beside the file of issuers."""
     both = [one for one in SETTINGS if one.startswith("KNIT_ACME_") and one in env]
     if both:
         message = f"{', '.join(both)}: cannot be set together with KNIT_ISSUERS_FILE; say it in {name} instead"

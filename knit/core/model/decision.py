@@ -221,7 +221,7 @@ class Rules:
         return any(terms.staging for terms in self.issuers if terms.directory == directory)
 
     def asked(self, spec: CertSpec, directory: str) -> Asked | None:
-        """What is asked at this directory for this certificate; None when it is none that it may come from."""
+        """What is asked at this directory for this certificate; None when it may not come from there."""
         found = next((terms for terms in self.terms_of(spec) if terms.directory == directory), None)
         return None if found is None else found.asked(spec)
 

@@ -32,7 +32,7 @@ class Signer:
     """One account key. Safe to share between threads."""
 
     def __init__(self, pem: str) -> None:
-        """Raises AccountUnusable, without a word of the key, when it is none that ACME accounts use."""
+        """Raises AccountUnusable, without a word of the key, for a kind of key that ACME accounts do not use."""
         key = _load(pem)
         if isinstance(key, rsa.RSAPrivateKey):
             self.algorithm, self._sign = josepy.RS256, _rsa(key)
