@@ -88,9 +88,7 @@ class Problem:
     def from_json(cls, document: object, *, status: int = 0, retry_at: datetime | None = None) -> Problem:
         """Takes any JSON value: what is no problem document gives an empty code and says so."""
         fields: dict[str, Any] = document if isinstance(document, dict) else {}
-        kind = fields.get("type")
-        code = kind.removeprefix(PREFIX) if isinstance(kind, str) and kind.startswith(PREFIX) else ""
-        return cls(code=clean(code, 60), text=clean(_text(fields)), status=status, retry_at=retry_at)
+        return cls(code=clean(_code(fields), 60), text=clean(_text(fields)), status=status, retry_at=retry_at)
 
     @classmethod
     def from_reply(cls, reply: Reply, now: datetime) -> Problem:
@@ -217,14 +215,29 @@ def _domains(name: str) -> list[str]:
     return [".".join(labels[start:]) for start in range(max(len(labels) - 1, 1))]
 
 
+def _code(fields: dict[str, Any]) -> str:
+    """Of a problem that only gathers others of one kind, theirs (RFC 8555 section 6.7.1)."""
+    code = _word(fields)
+    gathered = {_word(item) for item in _inner(fields)} if code == "compound" else set()
+    return gathered.pop() if len(gathered) == 1 else code
+
+
+def _word(fields: dict[str, Any]) -> str:
+    kind = fields.get("type")
+    return kind.removeprefix(PREFIX) if isinstance(kind, str) and kind.startswith(PREFIX) else ""
+
+
+def _inner(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    inner = fields.get("subproblems")
+    return [item for item in inner if isinstance(item, dict)] if isinstance(inner, list) else []
+
+
 def _text(fields: dict[str, Any]) -> str:
     parts = [_words(fields)]
     instance = fields.get("instance")
     if isinstance(instance, str):
         parts.append(f"see {instance}")
-    inner = fields.get("subproblems")
-    if isinstance(inner, list):
-        parts += [_sub(item) for item in inner if isinstance(item, dict)]
+    parts += [_sub(item) for item in _inner(fields)]
     return "; ".join(part for part in parts if part)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from knit.core.retry import LONGEST_ASKED as LONGEST_WAIT
 from knit.core.text import clean as plain
-from knit.errors import AccountLimited
+from knit.errors import AccountLimited, IdentifierRejected, KnitError, NotOffered, Refused
 from knit.issuers.acme.problems import PREFIX, Problem, error_of, rejection, retry_at
 from knit.issuers.acme.transport import Reply
 
@@ -82,6 +82,28 @@ def test_subproblems_and_links_are_part_of_the_text() -> None:
     assert str(Problem.from_json(document)) == (
         "two names refused; see https://ca.example/terms/2; a.example: is blocked (rejectedIdentifier)"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["caa", "caa"], "caa", IdentifierRejected),
+        (["caa", "rejectedIdentifier"], "compound", Refused),
+        (["rateLimited"], "rateLimited", AccountLimited),
+        ([], "compound", Refused),
+    ],
+)
+def test_a_problem_that_gathers_others_of_one_kind_is_of_that_kind(
+    words: list[str], code: str, error: type[KnitError]
+) -> None:
+    inner = [{"type": f"{PREFIX}{word}", "detail": "no"} for word in words]
+    found = Problem.from_json({"type": f"{PREFIX}compound", "detail": "several", "subproblems": inner}, status=403)
+    assert found.code == code
+    assert type(error_of(found)) is error
+
+
+def test_a_profile_that_the_ca_will_not_have_may_be_had_elsewhere() -> None:
+    assert type(error_of(Problem(code="invalidProfile", text="no", status=400))) is NotOffered
 
 
 def test_an_answer_without_a_problem_document_is_named_by_its_status() -> None:
