@@ -9,6 +9,7 @@ from knit.core.model.account import Account, AccountKept
 from knit.core.model.issuer import UNNAMED
 from knit.store.accounts.sealing import AccountRef, Seal, sealed_by
 from knit.store.database import Database
+from knit.store.portions import swept
 from knit.store.queries import Row, queries
 
 ORIGINAL = AccountRef(UNNAMED, "")
@@ -47,11 +48,16 @@ class Accounts:
     def forget(self, account: AccountKept, key: str | None) -> int:
         """It has to be registered again, with this key (PEM) if one is given; certificates that failed there are due.
 
-        Gives how many those are.
+        Gives how many those are. Killed before its end it is done with what has been done: the account is forgotten
+        once no order of it is open that another key has no use for, and certificates are due after that.
         """
         known = {"directory": account.directory, "issuer": account.issuer}
-        row = self._database.row(self._sql["forget"], known | {"key": key and self._closed(account, key)})
-        return 0 if row is None else int(row["due"])
+        if key is not None:
+            swept(self._database, self._sql["abandon"], known)
+        self._database.write(self._sql["forget"], known | {"key": key and self._closed(account, key)})
+        if key is None:
+            swept(self._database, self._sql["retry"], known)
+        return swept(self._database, self._sql["look_again"], known)
 
     def prepare_key(self, account: Account, key: str) -> str | None:
         """Keep the key (PEM) that is to follow the account's; gives the one that is kept, whoever was first.

@@ -10,7 +10,7 @@ from knit.core.limits import SPENT_BY_ORDERS, Limit, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Rules, Wait
 from knit.store.database import Database
-from knit.store.journal.holding import PORTION
+from knit.store.portions import PORTION
 from knit.store.queries import Row, queries
 
 

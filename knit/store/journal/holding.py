@@ -14,11 +14,9 @@ from knit.errors import NoSuchCertificate
 from knit.ports.leases import Lease
 from knit.store.database import Database
 from knit.store.leases.leases import Leases
+from knit.store.portions import PORTION
 from knit.store.queries import Row, queries
 from knit.store.rows import known_from, leftover_from
-
-PORTION = 1000
-"""Rows of one statement at most: it has a deadline, and what is done is done if it dies there."""
 
 HOLD = (
     f"with taken as ({queries('leases/leases')['take']}) "  # noqa: S608 -- both are texts of ours

@@ -23,6 +23,7 @@ from knit.core.wanted import ListRules, Wanted, judged
 from knit.errors import Misconfigured
 from knit.store.connection import Connection
 from knit.store.database import Database
+from knit.store.portions import SMALLEST_ID
 from knit.store.queries import Row, queries
 from knit.store.rows import wanted_from
 from knit.store.schema import lock_key
@@ -35,7 +36,6 @@ PORTION = 2000
 LONGEST_DOMAINS = 100_000
 
 SEPARATOR = "\x1e"
-SMALLEST_ID = -(2**63)
 
 # The planner believes statistics that may be older than the rows: this leaves it no plan but look-ups by index.
 BY_INDEX = """

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from knit.store.database import Database
+from knit.store.portions import swept
 from knit.store.queries import queries
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Agendas:
 
     def confirm_mass(self) -> int:
         """See the port."""
-        return int(self._database.rows(self._sql["confirm_mass"])[0]["held_back"])
+        self._database.write(self._sql["confirm_mass"])
+        return swept(self._database, self._sql["look_at_held_back"])
 
     def scheduled(self) -> bool:
         """Whether a scheduler is there."""

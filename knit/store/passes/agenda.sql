@@ -22,17 +22,24 @@ values ('list changed', now())
 on conflict (name) do update set done_at = excluded.done_at
 
 -- name: confirm_mass
-with confirmed as (
-    insert into knit_marks as m (name, done_at)
-    values ('mass renewal confirmed', now())
-    on conflict (name) do update set done_at = excluded.done_at
+insert into knit_marks as m (name, done_at)
+values ('mass renewal confirmed', now())
+on conflict (name) do update set done_at = excluded.done_at
+
+-- name: look_at_held_back
+with portion as (
+    select id
+    from knit_certs
+    where id > %(after)s and enabled and last_error like '%%: its renewal is held back until %%'
+    order by id
+    limit %(limit)s
 ), freed as (
     update knit_schedule s set check_at = '-infinity'
-    from knit_certs c
-    where c.id = s.cert_id and c.enabled and c.last_error like '%%: its renewal is held back until %%'
+    from portion
+    where s.cert_id = portion.id
     returning s.cert_id
 )
-select count(*) as held_back from freed
+select max(id) as last, (select count(*) from freed) as changed from portion
 
 -- name: scheduled
 select exists (select 1 from knit_leases_live where name = 'scheduler') as scheduled

@@ -22,8 +22,9 @@ from knit.store.accounts.accounts import original_host
 from knit.store.columns import ISSUED
 from knit.store.database import Database
 from knit.store.journal.fencing import told
-from knit.store.journal.holding import PORTION, plan_checks
-from knit.store.list.adoption import SMALLEST_ID, adopt
+from knit.store.journal.holding import plan_checks
+from knit.store.list.adoption import adopt
+from knit.store.portions import PORTION, SMALLEST_ID
 from knit.store.queries import queries
 from knit.store.rows import issued_from, keys_from, ready_from, spec_from, state_from
 
