@@ -1,10 +1,5 @@
 -- name: record
--- The first record of a serial number stays. What this certificate had, and is over, goes: one at work has few rows.
-with over as (
-    delete from knit_ca_issued
-    where directory = %(directory)s and cert_id = %(cert_id)s
-      and not_after < now() - case when revoked_at is null then interval '7 days' else interval '1 year' end
-)
+-- The first record of a serial number stays.
 insert into knit_ca_issued as known (directory, serial, cert_id, names_key, not_before, not_after)
 values (%(directory)s, %(serial)s, %(cert_id)s, %(names_key)s, %(not_before)s, %(not_after)s)
 on conflict (directory, serial) do update set names_key = known.names_key

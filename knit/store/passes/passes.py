@@ -239,8 +239,13 @@ class Passes:
             self._database.write(self._sql["clear_removals"], {"keys": done, "at": at})
 
     def tidy(self) -> None:
-        """Forget attempts that ended 90 days ago and left nothing in the DNS, and leases nobody took since."""
+        """Forget attempts that ended 90 days ago and left nothing in the DNS, and leases nobody took since.
+
+        Also what own CAs have issued, a week after its end; a year, where it was revoked.
+        """
         self._database.write(self._sql["tidy"])
+        while self._database.write(self._sql["tidy_own_ca"], {"limit": PORTION}) == PORTION:
+            pass
 
     def _keys(self, statement: str) -> frozenset[str]:
         return keys_from(self._database.rows(self._sql[statement])[0]["keys"])

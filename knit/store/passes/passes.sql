@@ -226,6 +226,16 @@ returning name
 -- A few days, for what was put off; nothing of earlier ones is left.
 select id from knit_attempts where ended_at > now() - interval '4 days'
 
+-- name: tidy_own_ca
+-- Of certificates that are on the list and of those that are no more. What is revoked has been on a list after its end.
+with over as (
+    select directory, serial
+    from knit_ca_issued
+    where not_after < now() - case when revoked_at is null then interval '7 days' else interval '1 year' end
+    limit %(limit)s
+)
+delete from knit_ca_issued i using over where (i.directory, i.serial) = (over.directory, over.serial)
+
 -- name: tidy
 -- A lease row's epoch must only grow while anybody may still write under it: 90 days is long past that.
 with attempts as (

@@ -82,17 +82,18 @@ def test_a_certificate_stays_on_the_list_until_one_has_had_it_after_its_end(stor
     assert book.next_crl(CA).revoked == ()
 
 
-def test_one_certificate_that_is_renewed_every_hour_has_few_rows(store: Store) -> None:
-    book = CaRegister(store.database)
-    for serial, ends in enumerate((-8 * DAY, -6 * DAY, -8 * DAY, DAY), start=1):
+def test_what_has_ended_goes_once_no_list_needs_it_whether_or_not_its_certificate_is_on_the_list(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knit.store.passes.passes.PORTION", 2)
+    kept = store.add()
+    ended = [(number, owner, -8 * DAY, False) for number, owner in enumerate((kept.id, 999, None, 999, 999), start=1)]
+    others = [(6, 999, -6 * DAY, False), (7, 999, -8 * DAY, True), (8, 999, -367 * DAY, True), (9, kept.id, DAY, False)]
+    for serial, owner, ends, revoked in (*ended, *others):
         store.database.write(
-            "insert into knit_ca_issued (directory, serial, cert_id, names_key, not_before, not_after) "
-            "values (%(ca)s, %(serial)s, 1, 'x', %(ends)s, %(ends)s)",
-            {"ca": CA, "serial": str(serial), "ends": NOW + ends},
+            "insert into knit_ca_issued (directory, serial, cert_id, names_key, not_before, not_after, revoked_at) "
+            "values (%(ca)s, %(serial)s, %(owner)s, 'x', %(ends)s, %(ends)s, case when %(revoked)s then now() end)",
+            {"ca": CA, "serial": str(serial), "owner": owner, "ends": NOW + ends, "revoked": revoked},
         )
-    store.database.write("update knit_ca_issued set revoked_at = now(), reason = 'superseded' where serial = '3'")
-    book.record(CA, CertId(2), plan(0xFE))
-    assert len(store.database.rows("select 1 from knit_ca_issued")) == 5, "another one's rows are none of its business"
-    book.record(CA, ONE, plan(0xFF))
-    left = {row["serial"] for row in store.database.rows("select serial from knit_ca_issued")}
-    assert left == {"2", "3", "4", "fe", "ff"}
+    store.passes.tidy()
+    assert {row["serial"] for row in store.database.rows("select serial from knit_ca_issued")} == {"6", "7", "9"}
