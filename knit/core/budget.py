@@ -16,11 +16,11 @@ from knit.core.limits import Limit, Model, Rate
 from knit.core.model.certificate import Issued
 from knit.core.model.decision import CertState, Wait
 from knit.core.names import key_of
+from knit.core.renewal import SOON, expires_soon
 
 WAITS, URGENT, SLOW = 0.8, 1.0, 0.5
 """Shares of a bucket that may be used: by what can wait, by what expires soon, by what keeps failing."""
 
-SOON: Final = timedelta(days=3)
 OFTEN: Final = 4
 """Failures in a row after which a certificate is in the slow lane: its tries are a day apart by then."""
 
@@ -101,7 +101,7 @@ def is_renewal(issued: Issued | None, directory: str, names_key: str, now: datet
 
 def share(state: CertState, now: datetime) -> float:
     """How much of each bucket this certificate may use."""
-    if state.issued is not None and state.issued.not_after <= now + SOON:
+    if expires_soon(state, now):
         return URGENT
     return SLOW if state.failures >= OFTEN else WAITS
 

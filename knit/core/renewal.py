@@ -16,8 +16,8 @@ SHORT_LIFE = timedelta(days=10)
 JITTER_SHARE = 90
 NOT_DUE = "not due"
 LOST_AGAIN = "its published value is lost again: it is not ordered anew more than twice in 7 days"
-URGENT = timedelta(days=3)
-"""A certificate with less life left comes before others; one that was never issued is as urgent."""
+SOON = timedelta(days=3)
+"""A certificate with less life left comes before others, and has more room in a CA's limits."""
 
 
 def decide(spec: CertSpec, state: CertState, rules: Rules, now: datetime) -> Due | Wait:
@@ -104,15 +104,22 @@ def held_back(state: CertState, now: datetime) -> bool:
 
 
 def rank(state: CertState, now: datetime) -> tuple[bool, bool, datetime]:
-    """What comes first when workers are few: what has not failed, what expires soon, and what expires sooner."""
-    ends = now + URGENT if state.issued is None else state.issued.not_after
-    return state.failures > 0, ends > now + URGENT, ends
+    """What comes first when workers are few: what has not failed, what expires soon, and what expires sooner.
+
+    One that was never issued is as urgent.
+    """
+    ends = now + SOON if state.issued is None else state.issued.not_after
+    return state.failures > 0, ends > now + SOON, ends
 
 
 def may_wait(state: CertState, now: datetime) -> bool:
     """Whether a retry leaves the threads to others first: it has failed before, and nothing published runs out soon."""
-    soon = state.issued is not None and state.issued.not_after <= now + URGENT
-    return state.failures > 0 and not soon
+    return state.failures > 0 and not expires_soon(state, now)
+
+
+def expires_soon(state: CertState, now: datetime) -> bool:
+    """Whether what is published does."""
+    return state.issued is not None and state.issued.not_after <= now + SOON
 
 
 def window_start(spec: CertSpec, issued: Issued, policy: Policy) -> datetime:

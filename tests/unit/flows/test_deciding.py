@@ -10,12 +10,13 @@ import pytest
 
 from knit.core import budget
 from knit.core.brake import Pace
-from knit.core.budget import SOON, BucketKey, Level
+from knit.core.budget import BucketKey, Level
 from knit.core.limits import Limit, Rate
 from knit.core.model.certificate import CertId
 from knit.core.model.decision import Candidate, CertState, Rules, Wait
 from knit.core.model.issuer import Terms
 from knit.core.model.verdict import Act, Verdict
+from knit.core.renewal import SOON
 from knit.flows.deciding import Deciding
 from knit.flows.room import Room
 from tests.unit.core.test_lost import DIRECTORY, NOW, issued, spec
