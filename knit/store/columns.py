@@ -13,6 +13,9 @@ knit_certs, and `attempt` of knit_attempts) and a table `i`:
 
 knit_issued has columns that `Issued` lacks, for they say how it came to be published and not what was issued:
 published_at, attempt_id, spki_sha256, key_since and expiry_told. Statements name them beside the list.
+
+What more than one statement reads of the same tables is a part of them all, from `journal/state.sql`: {state columns},
+{state tables}.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import fields
 from knit.core.model.attempt import Attempt
 from knit.core.model.certificate import CertSpec, Issued
 from knit.core.wanted import OPTIONS
+from knit.store.queries import queries
 
 ISSUED = tuple(field.name for field in fields(Issued))
 SPEC = tuple(field.name for field in fields(CertSpec))
@@ -34,6 +38,8 @@ LIST = re.compile(r"\{(issued|spec|wanted|attempt)([a-z_ ]*)\}")
 
 def expanded(statements: str) -> str:
     """With each list of columns written out."""
+    for name, part in queries("journal/state").items() if "{state" in statements else ():
+        statements = statements.replace(f"{{state {name}}}", part.strip())
     return LIST.sub(_written, statements)
 
 

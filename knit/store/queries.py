@@ -19,7 +19,7 @@ NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 LAYOUT = re.compile(r"^ *--.*\n|^ +", re.MULTILINE)
 """What only a reader of the file needs. psycopg parses a long statement anew each time, and layout counts."""
 
-LISTS = ("{issued", "{spec", "{wanted", "{attempt")
+LISTS = ("{issued", "{spec", "{wanted", "{attempt", "{state")
 
 
 @cache

@@ -109,47 +109,18 @@ select (select count(*) from knit_certs where enabled) as enabled,
 
 -- name: candidates
 select {spec of c},
-       {issued of i as i_},
-       {attempt of a as a_},
-       case when s.retry_directory <> all(k.directories) then 0 else coalesce(s.failures, 0) end as failures,
-       greatest(
-           case when s.retry_directory <> all(k.directories) then null else s.retry_at end,
-           case when a.directory <> all(k.directories) then null else a.retry_at end
-       ) as retry_at,
-       exists (
-           select 1 from knit_attempts u where u.cert_id = c.id and u.unreplaced = i.ari_id
-       ) as unreplaced,
-       r.chosen_at as ari_at, r.checked_at as ari_checked_at,
-       (
-           select asked.started_at + interval '7 days'
-           from knit_attempts asked
-           where asked.cert_id = c.id and asked.reason = 'the CA''s suggested renewal time has come'
-             and asked.serial is not null and asked.started_at > now() - interval '7 days'
-           order by asked.started_at desc
-           offset 1 limit 1
-       ) as ari_again_at,
+       {state columns},
        i.cert_id is null or (i.published_at is not null and i.valkey_key <> all(%(unpublished)s)) as published,
-       (
-           select lost.started_at + interval '7 days'
-           from knit_attempts lost
-           where lost.cert_id = c.id and lost.reason = 'published value is missing or damaged'
-             and lost.serial is not null and lost.started_at > now() - interval '7 days'
-           order by lost.started_at desc
-           offset 1 limit 1
-       ) as reorder_at,
-       exists (select 1 from knit_challenges h where h.cert_id = c.id and h.removed_at is null) as leftovers,
        coalesce(
-           s.asked_at > greatest(now() - interval '1 day', c.requested_at, i.published_at, s.retry_at, a.updated_at),
+           o.asked_at > greatest(now() - interval '1 day', c.requested_at, i.published_at, o.retry_at, a.updated_at),
            false
        ) as asked
 from knit_certs c
-left join knit_issued i on i.cert_id = c.id
-left join knit_attempts a on a.cert_id = c.id and a.ended_at is null
-left join knit_schedule s on s.cert_id = c.id
-left join knit_ari r on r.cert_id = c.id and r.ari_id = i.ari_id
-cross join (select array_agg(directory) as directories from knit_issuers) k
+cross join lateral (select c.id) x
+left join knit_schedule o on o.cert_id = x.id
+{state tables}
 where c.id = any(%(ids)s) and c.enabled and c.names_key is not null
-  and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || c.id)
+  and not exists (select 1 from knit_leases_live l where l.name = 'cert:' || x.id)
 order by c.id
 
 -- name: unread

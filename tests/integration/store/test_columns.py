@@ -81,7 +81,7 @@ def test_a_column_of_the_issued_facts_is_two_edits(tmp_path: Path, database_url:
         ("{issued}", "cert_id, names_key, "),
         ("{issued given}", "%(cert_id)s, %(names_key)s, "),
         ("{spec of c}", "c.id, c.names, "),
-        ("{attempt of a as a_}", "a.id a_id, a.cert_id a_cert_id, "),
+        ("{attempt of a as a_}", "a.id a_id,a.cert_id a_cert_id,"),
         ("{issued set from x}", "names_key = x.names_key, issuer = x.issuer, "),
         ("{issued set from x but issuer}", "names_key = x.names_key, directory = x.directory, "),
     ],
