@@ -7,8 +7,8 @@ READY := $(VENV)/.ready
 # pytest's options, for example `make test T="tests/unit -x"`.
 T ?= tests
 
-# Test processes side by side: two for each core, for most tests wait for servers.
-JOBS ?= $(shell expr 2 \* $$(nproc))
+# Test processes side by side: three for each core, for tests wait for servers two thirds of their time.
+JOBS ?= $(shell expr 3 \* $$(nproc))
 
 # Tests write many small files: in memory, where there is room for them, no disk is waited for.
 TESTS_IN ?= $(shell awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ { print $$2 }' /proc/mounts \

@@ -80,8 +80,11 @@ class Postgres:
 
     def create_database(self, name: str, *, template: str = "template0") -> str:
         """Make a database, empty or a copy of one that nobody is connected to; returns its URL."""
-        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self._execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            # Through the log, as servers since 15 would have it, takes twice as long.
+            as_files = sql.SQL(" STRATEGY FILE_COPY" if connection.info.server_version >= 150000 else "")
+            connection.execute(copy + as_files)
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:

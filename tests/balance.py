@@ -11,29 +11,41 @@ from xdist.scheduler import LoadScopeScheduling
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
-ACCEPTANCE = "tests/acceptance"
+ACCEPTANCE, INTEGRATION = "tests/acceptance", "tests/integration"
 ALONE = (
-    f"{ACCEPTANCE}/test_two_hundred.py",
-    f"{ACCEPTANCE}/test_outages.py",
+    f"{INTEGRATION}/test_fallback.py",
     f"{ACCEPTANCE}/test_faults.py",
-    f"{ACCEPTANCE}/test_idle_log.py",
     f"{ACCEPTANCE}/test_dns_delegated.py",
+    f"{ACCEPTANCE}/test_one_process.py",
+    f"{ACCEPTANCE}/test_two_hundred.py",
+    f"{ACCEPTANCE}/test_secrets.py",
+    f"{INTEGRATION}/test_flows.py",
+    f"{INTEGRATION}/test_replacing.py",
+    f"{ACCEPTANCE}/test_idle_log.py",
+    f"{ACCEPTANCE}/test_waiting.py",
+    f"{INTEGRATION}/node/test_state.py",
+    f"{ACCEPTANCE}/test_outages.py",
+    f"{INTEGRATION}/test_kept_orders.py",
+    f"{INTEGRATION}/test_lost_account.py",
     f"{ACCEPTANCE}/test_",
-    "tests/integration/test_flows.py",
-    "tests/integration/test_scheduler.py",
-    "tests/integration/node/test_state.py",
-    "tests/integration/store/test_database.py",
-    "tests/integration/dns/test_hostile.py",
+    f"{INTEGRATION}/test_held_rows.py",
+    f"{INTEGRATION}/test_signals.py",
+    f"{INTEGRATION}/test_scheduler.py",
+    f"{INTEGRATION}/node/test_process.py",
+    f"{INTEGRATION}/store/test_pooler.py",
+    f"{INTEGRATION}/store/test_database.py",
+    f"{INTEGRATION}/dns/test_bounds.py",
+    f"{INTEGRATION}/dns/test_hostile.py",
 )
 """Files whose tests take seconds each, the longest first: a process takes one test of them at a time."""
 
 WHOLE = (
     f"{ACCEPTANCE}/test_bad_input.py",
-    "tests/integration/acme/",
-    "tests/integration/test_",
-    "tests/integration/node/",
-    "tests/integration/store/",
-    "tests/integration/",
+    f"{INTEGRATION}/acme/",
+    f"{INTEGRATION}/test_",
+    f"{INTEGRATION}/node/",
+    f"{INTEGRATION}/store/",
+    f"{INTEGRATION}/",
     "tests/contract/",
 )
 """All others are taken by the file, so that what its tests share is made once; these before the rest."""
