@@ -66,7 +66,8 @@ def why(cert: Listed, tries: tuple[Try, ...], now: datetime) -> Why:
     if cert.left_out:
         return Why(state="left out", cause="list", said=cert.last_error, who=OPERATOR, next_try=None)
     if cert.failing:
-        return _to_import(cert, now) if HOW in (cert.last_error or "") else _failing(cert, tries)
+        theirs = cert.imported and HOW in (cert.last_error or "")
+        return _to_import(cert, now) if theirs else _failing(cert, tries)
     return _calm(cert, now)
 
 

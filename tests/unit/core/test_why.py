@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from knit import errors
-from knit.core.why import CAUSES
+from knit.core.imported import HOW, IMPORTED
+from knit.core.why import BRINGER, CAUSES, why
 from knit.errors import IssuerDown, KnitError, class_of
+from tests.unit.cli.test_listed import CERT, NOW
 
 # Where a certificate's attempt never ends with one.
 NEVER = {"KnitError", "Interrupted", "LeaseLost", "UnsafePublish", "Elsewhere", "NoSuchCertificate", "ForeignValkey"}
@@ -31,3 +34,10 @@ def test_a_package_s_own_kind_of_error_counts_as_what_it_is_a_kind_of() -> None:
     assert class_of(Silent("no answer")) == "IssuerDown"
     assert class_of(IssuerDown("no answer")) == "IssuerDown"
     assert class_of(KeyError("x")) == "KeyError"
+
+
+def test_whoever_has_an_imported_certificate_acts_while_it_is_imported_and_not_for_other_troubles() -> None:
+    lost = replace(CERT, issuer=IMPORTED, directory=IMPORTED, published_at=NOW, last_error=f"lost: {HOW} again")
+    assert (why(lost, (), NOW).cause, why(lost, (), NOW).who) == ("import", BRINGER)
+    assert why(replace(lost, issuer="acme"), (), NOW).cause != "import"
+    assert why(replace(lost, last_error="its key is in the way"), (), NOW).who != BRINGER
