@@ -123,7 +123,7 @@ def _self_signed_values(_: Document, __: Environment, name: str, values: dict[st
     return values | {"directory": f"selfsigned:{name}", "staging": True}
 
 
-class Kind(NamedTuple):
+class IssuerKind(NamedTuple):
     """A kind of issuer: the keys of its table, what they come to with what follows from them, and what it opens as."""
 
     keys: tuple[TableKey, ...]
@@ -131,8 +131,8 @@ class Kind(NamedTuple):
     opened: Callable[[Document, Environment, Terms, Mapping[str, Any]], Openable]
 
 
-KINDS: Mapping[str, Kind] = {
-    "acme": Kind(ACME, _acme_values, _acme),
-    "ca": Kind(CA, _ca_values, lambda file, _, terms, values: own_ca(file, terms, values)),
-    "selfsigned": Kind(SELFSIGNED, _self_signed_values, lambda _, __, terms, values: self_signed(terms, values)),
+KINDS: Mapping[str, IssuerKind] = {
+    "acme": IssuerKind(ACME, _acme_values, _acme),
+    "ca": IssuerKind(CA, _ca_values, lambda file, _, terms, values: own_ca(file, terms, values)),
+    "selfsigned": IssuerKind(SELFSIGNED, _self_signed_values, lambda _, __, terms, values: self_signed(terms, values)),
 }
