@@ -43,7 +43,7 @@ class CertTemplate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revoked:
+class CrlEntry:
     """One certificate of a list of revoked ones."""
 
     serial: int
@@ -90,7 +90,7 @@ def leaf(
 
 
 def crl(
-    authority: Authority, revoked: Iterable[Revoked], *, number: int, now: datetime, lifetime: timedelta
+    authority: Authority, revoked: Iterable[CrlEntry], *, number: int, now: datetime, lifetime: timedelta
 ) -> x509.CertificateRevocationList:
     """The list of these, to be replaced by another within its lifetime."""
     issuer = authority.chain.issuing
@@ -156,7 +156,7 @@ def _distribution(url: str) -> x509.CRLDistributionPoints:
     return x509.CRLDistributionPoints([x509.DistributionPoint(where, None, None, None)])
 
 
-def _entry(one: Revoked) -> x509.RevokedCertificate:
+def _entry(one: CrlEntry) -> x509.RevokedCertificate:
     builder = x509.RevokedCertificateBuilder().serial_number(one.serial).revocation_date(one.at.replace(microsecond=0))
     if one.reason != "unspecified":
         builder = builder.add_extension(x509.CRLReason(REASONS[one.reason]), critical=False)

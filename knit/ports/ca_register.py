@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from knit.core.ca_signing import CertTemplate, Revoked
+from knit.core.ca_signing import CertTemplate, CrlEntry
 from knit.core.model.certificate import CertId
 
 
@@ -15,7 +15,7 @@ class NextList(NamedTuple):
 
     number: int
     at: datetime
-    revoked: Sequence[Revoked]
+    revoked: Sequence[CrlEntry]
 
 
 class CaRegister(Protocol):

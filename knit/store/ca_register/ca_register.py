@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from knit.core.ca_signing import CertTemplate, Revoked
+from knit.core.ca_signing import CertTemplate, CrlEntry
 from knit.core.model.certificate import CertId
 from knit.core.names import key_of
 from knit.errors import Refused
@@ -46,7 +46,7 @@ class CaRegister:
         """See the port."""
         rows = self._database.rows(self._sql["next_crl"], {"directory": directory})
         revoked = (
-            Revoked(serial=int(row["serial"], 16), at=row["revoked_at"], reason=row["reason"])
+            CrlEntry(serial=int(row["serial"], 16), at=row["revoked_at"], reason=row["reason"])
             for row in rows
             if row["serial"] is not None
         )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from knit.core import ca_signing, new_ca
 from knit.core import x509 as certificates
-from knit.core.ca_signing import CertTemplate, Revoked
+from knit.core.ca_signing import CertTemplate, CrlEntry
 from knit.core.chain import canonical
 from knit.core.keys import new_key
 from knit.core.model.certificate import Bundle
@@ -245,7 +245,10 @@ def test_no_ca_is_made_below_one_that_limits_subjects() -> None:
 def test_a_list_of_revoked_certificates_counts_with_openssl(tmp_path: Path) -> None:
     good, bad = issued(), issued()
     serial = x509.load_pem_x509_certificate(bad).serial_number
-    revoked = [Revoked(serial=serial, at=NOW, reason="keyCompromise"), Revoked(serial=9, at=NOW, reason="unspecified")]
+    revoked = [
+        CrlEntry(serial=serial, at=NOW, reason="keyCompromise"),
+        CrlEntry(serial=9, at=NOW, reason="unspecified"),
+    ]
     crl = ca_signing.crl(ISSUING, revoked, number=2**40, now=NOW, lifetime=7 * DAY)
     assert verify(tmp_path, good, crl=crl) == "full.pem: OK\n"
     assert "certificate revoked" in verify(tmp_path, bad, crl=crl)

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from knit.core import x509 as certificates
-from knit.core.ca_signing import CertTemplate, Revoked
+from knit.core.ca_signing import CertTemplate, CrlEntry
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle, CertId
 from knit.core.model.keys import KeyType
@@ -66,7 +66,7 @@ class World:
 
     def next_crl(self, directory: str) -> NextList:
         assert directory == DIRECTORY
-        return NextList(5, NOW, [Revoked(serial=77, at=NOW, reason="superseded")])
+        return NextList(5, NOW, [CrlEntry(serial=77, at=NOW, reason="superseded")])
 
     def issuer(self, **policy: Any) -> CaIssuer:
         limits = CaPolicy(**{"lifetime": DAY, **policy})
