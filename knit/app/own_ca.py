@@ -27,7 +27,7 @@ CERT, KEY, ROOT = "ca.pem", "ca.key", "root.pem"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class NewCa:
     """What CA is to be made. Without `permitted` it may issue for every name that the one above allows."""
 
     common_name: str
@@ -65,7 +65,7 @@ def _about(path: Path) -> Iterator[None]:
         raise Misconfigured(f"{path}: {error}") from None
 
 
-def make(wish: Wish, parent: Authority | None, folder: Path) -> Made:
+def make(wish: NewCa, parent: Authority | None, folder: Path) -> Made:
     """A new key and its certificate, in files that are not there yet. Raises Misconfigured, Refused, OSError."""
     key, at = new_key(wish.key_type), now()
     if parent is None:

@@ -63,7 +63,7 @@ def init(
         raise click.UsageError("--passphrase-file and --ask-passphrase: say one of them")
     if key_type not in tuple(KeyType):
         raise click.BadParameter(f"{key_type!r} must be one of {', '.join(KeyType)}", param_hint="--key-type")
-    wish = own_ca.Wish(
+    wish = own_ca.NewCa(
         common_name=_common_name(cn),
         key_type=KeyType(key_type),
         lifetime=_lifetime(lifetime, LIFETIME if intermediate_of else ROOT_LIFETIME),

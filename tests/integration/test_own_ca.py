@@ -27,7 +27,7 @@ from tests.integration.test_flows import LIFETIME, Life, Mortal, Stage, dies, wh
 from tests.integration.test_several_issuers import environment, issuers, keys
 from workers.actors import Flows
 
-WISH = own_ca.Wish(
+WISH = own_ca.NewCa(
     common_name="Inside",
     key_type=KeyType.EC256,
     lifetime=timedelta(days=900),

@@ -23,7 +23,7 @@ from knit.settings.own_issuers import OwnCa, SelfSigned
 from tests.unit.core.test_ca_signing import below_root, pem
 
 BASE = {"KNIT_DB_URL": "postgres://u:p@db/knit", "KNIT_VALKEY_URL": "redis://valkey"}
-WISH = own_ca.Wish(
+WISH = own_ca.NewCa(
     common_name="Inside", key_type=KeyType.EC256, lifetime=timedelta(days=9), permitted=(), passphrase=None
 )
 
@@ -136,7 +136,7 @@ def test_a_key_that_does_not_fit_stops_the_process_with_its_line(home: Home, tmp
 
 
 def test_an_encrypted_key_has_its_passphrase_in_a_file(tmp_path: Path) -> None:
-    locked = own_ca.Wish(
+    locked = own_ca.NewCa(
         common_name="L", key_type=KeyType.EC256, lifetime=timedelta(days=9), permitted=(), passphrase=b"s3 cret"
     )
     home = Home(own_ca.make(locked, None, tmp_path / "ca"))
