@@ -40,7 +40,7 @@ UNKNOWN_ORDER: Final = frozenset({400, 401, 403, 404, 410})
 FORGOTTEN_ORDER: Final = frozenset({400, 404, 410})
 
 
-class Unexplained(OrderKept):
+class UnexplainedOrder(OrderKept):
     """The CA calls an order that may be a certificate invalid, and does not say why; its proofs may."""
 
     def __init__(self, order: Order) -> None:
@@ -62,7 +62,7 @@ class Issuance:
         """The chain, PEM. Raises ProblemReply besides what the port allows."""
         try:
             order, chain = self._issued()
-        except Unexplained as error:
+        except UnexplainedOrder as error:
             raise self._explained(error) from None
         # First, for there are CAs that call an order invalid once its proofs are given up.
         self.keep(chain)
@@ -75,7 +75,7 @@ class Issuance:
         with _keeping():
             return order, self._collected(self._finalized(order))
 
-    def _explained(self, error: Unexplained) -> KnitError:
+    def _explained(self, error: UnexplainedOrder) -> KnitError:
         """An order is over for certain where one of its proofs is."""
         lost = lost_proof(self.session, error.order)
         return OrderKept(str(error)) if lost is None else IdentifierRejected(f"the CA calls the order invalid; {lost}")
@@ -149,7 +149,7 @@ class Issuance:
             message = "the CA shows the order as one for other names"
             raise Garbled(message)
         if order.status == INVALID and order.problem is None and not (refused or self.request.overdue):
-            raise Unexplained(order)
+            raise UnexplainedOrder(order)
         return order
 
     def _is_ours(self, order: Order) -> bool:
@@ -299,4 +299,4 @@ def _may_come(error: Exception) -> bool:
     """Whether what the CA did not give may be there a moment later."""
     if isinstance(error, ProblemReply):
         return not error.problem.is_wait
-    return isinstance(error, Garbled | NoCertificates | Unexplained)
+    return isinstance(error, Garbled | NoCertificates | UnexplainedOrder)
