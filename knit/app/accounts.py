@@ -55,7 +55,7 @@ class Upkeep:
     def show(self) -> Shown:
         """What there is to know; that the CA cannot be asked, or the key not opened, is part of it."""
         kept = self._kept()
-        account, stands, identities, objection = None, upkeep.Standing(), frozenset[str](), None
+        account, stands, identities, objection = None, upkeep.AccountStatus(), frozenset[str](), None
         try:
             account = self._account()
             with where(self.settings, self.sleep).reading() as (network, directory):

@@ -16,7 +16,7 @@ from knit.issuers.acme.network import Network
 from knit.issuers.acme.origin import Origin, trust
 from knit.issuers.acme.problems import ProblemReply, error_of
 from knit.issuers.acme.transport import Connection
-from knit.issuers.acme.upkeep import Standing, standing
+from knit.issuers.acme.upkeep import AccountStatus, standing
 from knit.issuers.acme.wire import Directory
 from knit.ports.process import Clock, Sleep
 
@@ -40,7 +40,7 @@ class Where:
         """What it offers, and what it says of our account."""
         with self.reading() as (network, found):
             uri = None if account is None else account.uri
-            stands = Standing() if account is None or uri is None else standing(network, found, account)
+            stands = AccountStatus() if account is None or uri is None else standing(network, found, account)
             return CaOffer(
                 terms_of_service=found.terms_of_service,
                 wants_binding=found.account_binding,

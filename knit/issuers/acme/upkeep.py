@@ -27,7 +27,7 @@ UNKNOWN_KEY: Final = frozenset({NO_ACCOUNT, "externalAccountRequired"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AccountStatus:
     """How the CA has an account: its status and contact, in its own words; else its `problem` with us."""
 
     status: str | None = None
@@ -47,16 +47,16 @@ class Standing:
         return None if self.status in (None, VALID) else f"the CA calls it {self.status}"
 
 
-def standing(network: Network, directory: Directory, account: Account) -> Standing:
+def standing(network: Network, directory: Directory, account: Account) -> AccountStatus:
     """Ask the CA about an account that has a URL. Raises Unreachable, Interrupted."""
     _sign(network, directory, account, account.private_key)
     try:
         return _told(network.post(_url(account)))
     except ProblemReply as refused:
-        return Standing(problem=refused.problem)
+        return AccountStatus(problem=refused.problem)
 
 
-def by_key(network: Network, directory: Directory, key: str) -> tuple[str, Standing] | None:
+def by_key(network: Network, directory: Directory, key: str) -> tuple[str, AccountStatus] | None:
     """URL and standing of the account that has this key (PEM), without registering any (section 7.3.1); None: no one.
 
     Raises ProblemReply, Unreachable, Interrupted.
@@ -71,15 +71,15 @@ def by_key(network: Network, directory: Directory, key: str) -> tuple[str, Stand
     return directory.hosts.own(reply.headers.get("location"), "the account's URL"), _told(reply)
 
 
-def _told(reply: Reply) -> Standing:
+def _told(reply: Reply) -> AccountStatus:
     """An account as the CA describes it; of what makes no sense, nothing."""
     try:
         found = reply.json()
     except ValueError:
-        return Standing()
+        return AccountStatus()
     fields = found if isinstance(found, dict) else {}
     status, contact = fields.get("status"), fields.get("contact")
-    return Standing(
+    return AccountStatus(
         status=clean(status, 60) if isinstance(status, str) else None,
         contact=tuple(clean(one, 200) for one in contact if isinstance(one, str)) if isinstance(contact, list) else (),
     )
