@@ -23,7 +23,7 @@ NAMES = ("state.json", "journal.json")
 
 
 @dataclass(slots=True, kw_only=True)
-class Found:
+class LegacyState:
     """What those files said."""
 
     installed: Records = field(default_factory=Records)
@@ -32,12 +32,12 @@ class Found:
     moves: dict[str, Move] = field(default_factory=dict)
 
 
-def read(folder: StateFolder) -> Found | None:
+def read(folder: StateFolder) -> LegacyState | None:
     """What they say; None when neither is there. What is damaged is left out: a comparison with the files follows."""
     state, journal = (folder.read(name) for name in NAMES)
     if state is None and journal is None:
         return None
-    found = Found() if state is None else _parsed(state, _state, _packed) or Found()
+    found = LegacyState() if state is None else _parsed(state, _state, _packed) or LegacyState()
     found.moves = {} if journal is None else _parsed(journal, _moves) or {}
     return found
 
@@ -55,12 +55,12 @@ def _packed(document: dict[str, Any]) -> object:
     return pack(_record(document)) if "not_before" in document else document
 
 
-def _state(document: Mapping[str, Any]) -> Found:
+def _state(document: Mapping[str, Any]) -> LegacyState:
     installed = document["installed"]
     if not all(isinstance(record, bytes) for record in installed.values()):
         raise ValueError("a record without its dates")
     revision = document["revision"]
-    return Found(
+    return LegacyState(
         installed=Records(installed),
         revision=None if revision is None else int(revision),
         reload_owed=bool(document["reload_owed"]),
