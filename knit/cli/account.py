@@ -183,9 +183,12 @@ def seal(*, issuer: str | None, keep_original: bool, as_records: bool) -> None:
     with connected(central) as console:
         sealing = console.sealing(keys)
         done = sealing.run(issuer, keep_original=keep_original)
-        left = sealing.purge() if any(one.result == "sealed" for one in done) else ()
+        new = any(one.result == "sealed" for one in done)
+        left, keepers = (sealing.purge(), sealing.keepers()) if new else ((), ())
     if as_records:
-        as_json({"result": "sealed", "keys": [asdict(one) for one in done], "old_versions_left": left})
+        as_json(
+            {"result": "sealed", "keys": [asdict(one) for one in done], "old_versions_left": left, "kept_by": keepers}
+        )
         return
     click.echo("\n".join(_said(one) for one in done) or "no account key lies in PostgreSQL")
     if left:
@@ -193,6 +196,8 @@ def seal(*, issuer: str | None, keep_original: bool, as_records: bool) -> None:
             f"old versions of rows may still lie in the files of {' and '.join(left)}: have their owner run "
             f"`{'; '.join(f'vacuum full {table}' for table in left)}` while no transaction is open"
         )
+    if keepers:
+        click.echo(f"while they are there, clear copies may be kept by: {clean(', '.join(keepers))}")
 
 
 def _said(one: Sealed) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from knit.settings.own_issuers import OwnCa
 
 ROOT_LIFETIME, LIFETIME = timedelta(days=3650), timedelta(days=1825)
+LONGEST_LIFETIME = timedelta(days=36_500)
 LONGEST_NAME, LONGEST_PASSPHRASE = 64, 1023
 """In bytes: RFC 5280 (ub-common-name), and what OpenSSL takes."""
 
@@ -147,7 +148,7 @@ def _lifetime(text: str | None, default: timedelta) -> timedelta:
     from knit.core import words
 
     try:
-        found = default if text is None else words.duration(text)
+        found = default if text is None else words.duration(text, LONGEST_LIFETIME)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} must be {error}", param_hint="--lifetime") from None
     if found < timedelta(days=1):
@@ -161,19 +162,24 @@ def _permitted(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(dict.fromkeys(subtree(name) for name in text.split(",")))
 
 
-def _of_file(path: str | None) -> bytes | None:
+def _of_file(path: str | None, option: str = "--passphrase-file") -> bytes | None:
     if path is None:
         return None
-    found = Path(path).read_bytes().rstrip(b"\r\n")
+    try:
+        found = Path(path).read_bytes().rstrip(b"\r\n")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise click.BadParameter(f"{path!r} cannot be read ({why})", param_hint=option) from None
     if not 0 < len(found) <= LONGEST_PASSPHRASE:
-        raise click.UsageError(f"{path} must hold a passphrase of 1 to {LONGEST_PASSPHRASE} bytes")
+        message = f"{path!r} must hold a passphrase of 1 to {LONGEST_PASSPHRASE} bytes"
+        raise click.BadParameter(message, param_hint=option)
     return found
 
 
 def _parents(folder: Path, path: str | None) -> bytes | None:
     """Asked for only where it is needed."""
     if path is not None or b"ENCRYPTED" not in (folder / "ca.key").read_bytes():
-        return _of_file(path)
+        return _of_file(path, "--parent-passphrase-file")
     return _asked(f"passphrase of {folder / 'ca.key'}", twice=False)
 
 

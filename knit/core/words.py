@@ -19,14 +19,18 @@ _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 _WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
-def duration(value: str) -> timedelta:
+LONGEST = timedelta(days=3660)
+"""Ten years: longer ones are typing errors, but for few things."""
+
+
+def duration(value: str, longest: timedelta = LONGEST) -> timedelta:
     """A positive Go duration or bare seconds."""
-    allowed = "a positive duration such as 90s, 5m, 1h30m, 30d or bare seconds"
+    allowed = f"a positive duration such as 90s, 5m, 1h30m, 30d or bare seconds, up to {in_days(longest)}"
     try:
         seconds = float(value) if _bare(value) else _go_seconds(value)
     except (ValueError, OverflowError):
         raise ValueError(allowed) from None
-    if not 0 < seconds <= 10 * 366 * 86400:
+    if not 0 < seconds <= longest.total_seconds():
         raise ValueError(allowed)
     return timedelta(seconds=seconds)
 

@@ -223,7 +223,7 @@ def _check_chain(chain: Sequence[x509.Certificate], roots: bytes | None) -> None
     if len(chain) == 1 and roots is not None and not _is_rooted(chain[0], roots):
         message = (
             f"the CA sent the certificate without its issuer's ({_issuer(chain[0])}); if that root signs certificates "
-            "directly, add it to KNIT_ACME_CA_FILE (or ca_file)"
+            "directly, add it to the issuer's roots (KNIT_ACME_CA_FILE, or ca_file in the file of issuers)"
         )
         raise BundleMismatch(message)
     for place, (issued, issuer) in enumerate(pairwise(chain), start=1):

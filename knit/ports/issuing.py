@@ -101,6 +101,9 @@ class AccountSealing(Protocol):
     def purge(self) -> Sequence[str]:
         """Have PostgreSQL drop old versions of rows from their files; gives the tables where it could not."""
 
+    def keepers(self) -> Sequence[str]:
+        """What keeps copies from before for as long as it is there: prepared transactions, replication slots."""
+
 
 class IssuerMemory(Protocol):
     """Where each issuer's certificates come from, as PostgreSQL remembers it from its first use on."""

@@ -178,6 +178,10 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("--cn", "x", "--intermediate-of", "root"), 2, "only be asked for at a terminal"),
     (("--cn", "x", "--intermediate-of", "gone"), 1, "No such file"),
     (("--cn", "x", "--intermediate-of", "root", "--parent-passphrase-file", "word"), 2, "passphrase is wrong"),
+    (("--cn", "x", "--intermediate-of", "root", "--parent-passphrase-file", "long"), 2, "--parent-passphrase-file: 'l"),
+    (("--cn", "x", "--intermediate-of", "root", "--parent-passphrase-file", "no"), 2, "--parent-passphrase-file: 'no'"),
+    (("--cn", "x", "--passphrase-file", "no"), 2, "--passphrase-file: 'no' cannot be read"),
+    (("--cn", "x", "--lifetime", "40000d"), 2, "up to 36500d"),
     (
         (
             "--cn",

@@ -41,7 +41,7 @@ class Hosts:
 
 def _way_out(url: object) -> str:
     try:
-        named = "name it in KNIT_ACME_HOSTS (or hosts)"
+        named = "name it among the issuer's hosts (KNIT_ACME_HOSTS, or hosts in the file of issuers)"
         return f"; if {Origin.of(url)} is the CA's too, {named}" if isinstance(url, str) else ""
     except ValueError:
         return ""

@@ -56,7 +56,8 @@ def trust(ca_files: tuple[str, ...]) -> ssl.SSLContext:
         for path in ca_files:
             context.load_verify_locations(cafile=path)
     except (OSError, ssl.SSLError) as error:
-        message = f"KNIT_ACME_CA_FILE (or ca_file): {', '.join(ca_files)}: no PEM certificates can be read from it"
+        files = ", ".join(ca_files) or "the system's roots"
+        message = f"{files}: no PEM certificates can be read from it, as the roots that vouch for the issuer"
         raise Misconfigured(message) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -112,8 +112,8 @@ class Connection:
             whole = True
         except ssl.SSLCertVerificationError as error:
             reason = (
-                f"its TLS certificate is not trusted ({error.verify_message}); private roots go in KNIT_ACME_CA_FILE "
-                "(or ca_file)"
+                f"its TLS certificate is not trusted ({error.verify_message}); private roots go in a file of the "
+                "issuer's (KNIT_ACME_CA_FILE, or ca_file in the file of issuers)"
             )
             raise self._unreachable(reason) from error
         except TimeoutError as error:

@@ -49,6 +49,10 @@ class Resealing:
         """
         return tuple(table for table in TABLES.values() if not self._rewritten(table))
 
+    def keepers(self) -> tuple[str, ...]:
+        """What keeps copies from before for as long as it is there, by kind and name."""
+        return tuple(str(row["name"]) for row in self.database.rows(queries("accounts/reseal")["keepers"]))
+
     def _rows(self, issuer: str | None) -> Iterator[Row]:
         sql = queries("accounts/reseal")
         yield from self.database.rows(sql["all"], {"issuer": issuer})

@@ -19,7 +19,18 @@ update knit_acme_account set private_key = %(after)s where private_key = %(priva
 select pid from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
   and (backend_xmin is not null or backend_xid is not null)
+union all
+select 0 from pg_prepared_xacts where database = current_database()
+union all
+select 0 from pg_replication_slots where xmin is not null or catalog_xmin is not null
 limit 1
+
+-- name: keepers
+-- What keeps old versions of rows in the files of tables, or in the write-ahead log, for as long as it is there.
+select 'prepared transaction ' || gid as name from pg_prepared_xacts where database = current_database()
+union all
+select 'replication slot ' || slot_name from pg_replication_slots
+order by name
 
 -- name: file
 select pg_relation_filenode(%(table)s::regclass) as node

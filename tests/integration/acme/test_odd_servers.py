@@ -89,7 +89,7 @@ def test_an_order_may_lead_to_a_host_that_the_settings_name_and_else_the_sentenc
         if hosts:
             wanted.check(issuer.issue(wanted.request(), Notes(), TrustingProver()))
         else:
-            with pytest.raises(Unreachable, match=f"if {other} is the CA's too, name it in KNIT_ACME_HOSTS"):
+            with pytest.raises(Unreachable, match=f"if {other} is the CA's too, name it among the issuer's hosts"):
                 issuer.issue(wanted.request(), Notes(), TrustingProver())
         issuer.close()
 

@@ -36,6 +36,14 @@ def test_go_durations_and_bare_seconds_are_read(text: str, seconds: float) -> No
     assert duration(text) == timedelta(seconds=seconds)
 
 
+def test_a_duration_may_be_as_long_as_is_said() -> None:
+    with pytest.raises(ValueError, match="up to 3660d"):
+        duration("7300d")
+    assert duration("7300d", timedelta(days=36_500)) == timedelta(days=7300)
+    with pytest.raises(ValueError, match="up to 36500d"):
+        duration("36501d", timedelta(days=36_500))
+
+
 @given(TERMS)
 def test_any_row_of_numbers_with_units_is_their_sum(terms: list[tuple[int, str]]) -> None:
     text = "".join(f"{number}{unit}" for number, unit in terms)
