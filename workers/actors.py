@@ -175,8 +175,7 @@ class Actors:
         flow = self.flows.publish
         report = flow.everything() if cert_id is None else flow.waiting(begun=tries > 0)
         self.flows.tell(report)
-        if report.published:
-            self._revoke_if_due()
+        self._revoke_if_due()
 
     def poll(self) -> None:
         """Ask CAs about the certificates whose turn it is; others are asked about by another message."""
@@ -199,7 +198,7 @@ class Actors:
             self.later.send(messages.revoke(), delay=NEXT)
 
     def _revoke_if_due(self) -> None:
-        """A pass finds it; and what is published may be what a revocation waits for."""
+        """What is published may be what a revocation waits for, or wait for a revocation's copy itself."""
         if self.flows.revoke.due():
             self.later.send(messages.revoke())
 

@@ -119,7 +119,8 @@ def _report(one: Revocation, before: Listed | None, now: Listed | None, nobody: 
     failed = one.state == "refused" or one.error is not None or nobody is not None or vain
     names = one.names_key.split(",")
     if as_records:
-        more = {"error": now.last_error} if now is not None and vain else {}
+        why = nobody or (now.last_error if now is not None and vain else None)
+        more = {} if why is None else {"error": why}
         facts = {"result": "failed" if failed and one.state == "wanted" else one.state.value, "id": one.cert_id}
         as_json({**facts, "domains": names, **of_revocation(one), **more})
     else:

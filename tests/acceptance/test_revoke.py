@@ -173,3 +173,25 @@ def test_what_knit_did_not_order_is_revoked_by_its_key_at_the_issuer_that_is_nam
         ("acme", scene.pebble.directory_url, "revoked")
     ]
     assert len(scene.pebble.finalized()) == 1
+
+
+def test_a_wait_ends_when_nobody_is_there_to_do_it(scene: Scene) -> None:
+    one = published(scene)
+    done = scene.knit.knit("revoke", "--id", one, "--reason", "superseded", "--wait", "--json")
+    assert (done.code, done.json["result"]) == (1, "failed"), done.err
+    assert done.json["error"] == "start worker-renew: it does not run"
+    assert "waiting for a worker: worker-renew does not run" in done.err
+    left = scene.knit.knit("revoke", "--id", one, "--reason", "superseded", "--no-replace")
+    assert left.code == 0
+    assert "start worker-renew: it does not run" in left.err
+    working(scene)
+    wait_until(lambda: revocations(scene)[-1][0] == "revoked", "the workers that start do it", seconds=90)
+
+
+def test_a_renewal_here_makes_the_copy_that_its_publication_waits_for(scene: Scene) -> None:
+    one = published(scene)
+    assert scene.knit.knit("revoke", "--id", one, "--reason", "superseded").code == 0
+    assert revocations(scene) == [("wanted", "superseded", True, "wanted")], "nobody is there yet"
+    done = scene.knit.knit("renew", "--id", one, env=HERE)
+    assert (done.code, "published, valid until 20" in done.out) == (0, True), done.err
+    assert revocations(scene) == [("revoked", "superseded", True, "none")]

@@ -152,6 +152,9 @@ def test_no_secret_leaks_while_valkey_refuses_keys_for_every_reason_it_has(watch
     }
     scene.insert(FIRST)
     publish_under_faults(scene)
+    (cert_id,) = scene.sql("select min(id) from knit_certs where not_after is not null")[0]
+    revoked = knit.knit("revoke", "--id", str(cert_id), "--reason", "keyCompromise", "--wait")
+    assert revoked.code == 0, revoked.err
 
     assert "the worker died" not in knit.logs(), "a bundle that waits for its publication is no failure"
     keys = key_blocks(watched.commands.text())
@@ -160,7 +163,7 @@ def test_no_secret_leaks_while_valkey_refuses_keys_for_every_reason_it_has(watch
     account = Seal((seal_key,)).open(kept, AccountRef("acme", directory))
     told = [knit.knit("account", *words) for words in (("seal",), ("seal", "--json"), ("forget", "--json"))]
     assert [one.code for one in told] == [0, 0, 0]
-    places = watched.places() | {"commands": "".join(one.out + one.err for one in told).encode()}
+    places = watched.places() | {"commands": "".join(one.out + one.err for one in (*told, revoked)).encode()}
     of_keys = [Secret.of_key(f"key {number}", pem) for number, pem in enumerate(sorted(keys))]
     sealed = [Secret.of_key("account", account.encode()), Secret("seal", (seal_key[:16], seal_key[16:]))]
     assert leaks([*of_keys, *sealed], places) == []
