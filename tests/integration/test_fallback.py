@@ -18,6 +18,8 @@ from tests.integration.test_several_issuers import Two, environment, issuers, ke
 
 __all__ = ["two"]
 
+pytestmark = pytest.mark.usefixtures("soon")
+
 BUSY = {"status": 429, "type": "rateLimited", "detail": "too many new orders", "headers": {"Retry-After": "86400"}}
 
 

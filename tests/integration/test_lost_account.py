@@ -12,6 +12,8 @@ from tests.integration.test_kept_orders import ca, stage, tried
 
 __all__ = ["ca", "stage"]
 
+pytestmark = pytest.mark.usefixtures("soon")
+
 
 @pytest.mark.parametrize("words", [(), ("--new-key",)])
 def test_the_sentence_names_the_command_and_the_command_mends_it(
