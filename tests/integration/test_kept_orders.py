@@ -328,6 +328,9 @@ def test_a_bare_leaf_is_accepted_once_the_root_that_signed_it_is_named(
     roots = tmp_path / "roots.pem"
     roots.write_text(ca.ca_file.read_text() + ca.roots()[0])
     trusting = replace(stage, environment=Environment({**stage.environment, "KNIT_ACME_CA_FILE": str(roots)}))
+    with trusting.process(Life()) as flows:
+        memory: Any = flows.renew.memory
+        memory.accept(flows.renew.rules.named("acme"))
     assert isinstance(tried(trusting, cert_id), Renewed)
     assert ca.counts_of(name)["finalized"] == 1
     with trusting.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
