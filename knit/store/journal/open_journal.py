@@ -32,7 +32,7 @@ class AttemptJournal:
         self._attempt = attempt
         self._gone: list[ChallengeId] = []
         self._set: set[ChallengeId] = set()
-        self._charged: dict[str, datetime] = {}
+        self._charged: list[tuple[str, datetime]] = []
         self._sql = queries("journal/open_journal")
 
     def unreplaced(self, why: str) -> None:
@@ -86,7 +86,8 @@ class AttemptJournal:
 
     def finalizing(self) -> None:
         """The CSR is about to be sent."""
-        self._write("finalizing", gone=self._gone, charged=list(self._charged), at=list(self._charged.values()))
+        names, instants = [name for name, _ in self._charged], [at for _, at in self._charged]
+        self._write("finalizing", gone=self._gone, charged=names, at=instants)
         self._gone = []
 
     def shares_proofs(self) -> bool:
@@ -103,8 +104,7 @@ class AttemptJournal:
             within = _hours(forgiven.within)
             message = f"{row['refused']}: proofs of this name have failed as often as is safe within {within}"
             raise RateLimited(message, retry_at=row["until"])
-        for name in names:
-            self._charged[name] = row["at"]
+        self._charged += [(name, row["at"]) for name in names]
 
     def _write(self, name: str, **parameters: object) -> None:
         write(self._database, self._sql[name], self._lease, {"id": self._attempt.id, **parameters})

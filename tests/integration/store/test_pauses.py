@@ -161,6 +161,16 @@ def test_what_was_proved_is_not_counted_and_what_another_asked_for_is(store: Sto
     assert (tries(store, "a.example"), tries(store, "b.example")) == (1, 0)
 
 
+def test_an_apex_and_its_wildcard_proved_one_after_the_other_are_both_not_counted(
+    store: Store, attempts: list[Attempt]
+) -> None:
+    journal = journal_of(store, attempts[0])
+    journal.validating(["a.example"], FORGIVEN)
+    journal.validating(["a.example"], FORGIVEN)
+    journal.finalizing()
+    assert tries(store, "a.example") == 0
+
+
 def test_a_ca_may_forgive_more_or_less_and_for_another_time(store: Store, attempts: list[Attempt]) -> None:
     journal, forgiven = journal_of(store, attempts[0]), Forgiven(2, timedelta(hours=5))
     for _ in range(2):
