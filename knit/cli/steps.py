@@ -11,7 +11,7 @@ from knit.core.model.certificate import CertId
 from knit.core.model.presence import Seen
 from knit.ports.events import Events
 
-AFTER: dict[Kind, Step | None] = {
+AFTER: dict[str, Step | None] = {
     Kind.RENEWAL_STARTED: Step.PLANNED,
     Kind.KEY_STAGED: Step.KEY_STAGED,
     Kind.ORDER_PLACED: Step.ORDERED,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from knit.cli.listed import cut
 from knit.cli.output import clean, for_people, height, instant, width
@@ -17,7 +17,7 @@ from knit.core.words import in_days
 if TYPE_CHECKING:
     from knit.core.model.listing import Try
 
-STEPS = {
+STEPS: Final[dict[str, str]] = {
     Kind.KEY_STAGED: "key staged",
     Kind.ORDER_PLACED: "ordered",
     Kind.ORDER_FINALIZING: "finalized",
@@ -73,8 +73,8 @@ def _trouble(one: Try, events: Sequence[Event]) -> Iterator[str]:
 
 
 def _edit(event: Event) -> Entry:
-    lines = [f"   {instant(event.at)}  {event.kind.value} by {clean(event.actor)}"]
-    if event.kind is Kind.CERTIFICATE_CHANGED:
+    lines = [f"   {instant(event.at)}  {clean(event.kind)} by {clean(event.actor)}"]
+    if event.kind == Kind.CERTIFICATE_CHANGED:
         for name, change in sorted(event.detail.items()):
             before, after = change if isinstance(change, list) else (None, change)
             shown = _time_shown if name == "renew_before" else _shown

@@ -83,12 +83,13 @@ class Severity(StrEnum):
 class Event:
     """One row of knit_events. `actor` is the PostgreSQL session that wrote, or whom it acted for; no secret anywhere.
 
-    `detail` of a change holds {field: [before, after]}.
+    `kind` is a Kind's value, or a word of a newer knit that writes to the same database. `detail` of a change holds
+    {field: [before, after]}.
     """
 
     id: int
     at: datetime
-    kind: Kind
+    kind: str
     severity: Severity
     cert_id: CertId | None
     attempt_id: AttemptId | None

@@ -62,7 +62,7 @@ def of_event(event: Event) -> dict[str, object]:
     return {
         "id": event.id,
         "at": event.at,
-        "kind": event.kind.value,
+        "kind": event.kind,
         "severity": event.severity.value,
         "attempt_id": event.attempt_id,
         "actor": event.actor,

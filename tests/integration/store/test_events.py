@@ -42,7 +42,7 @@ def told(store: Store) -> list[Event]:
     return list(EventLog(store.database).since(0))
 
 
-def kinds(store: Store) -> list[Kind]:
+def kinds(store: Store) -> list[str]:
     return [event.kind for event in told(store)]
 
 
@@ -324,3 +324,12 @@ def test_events_older_than_four_hundred_days_go(store: Store) -> None:
     store.add(2)
     store.passes.tidy()
     assert len(told(store)) == 1
+
+
+def test_what_a_newer_knit_has_recorded_is_told_by_its_own_word(store: Store) -> None:
+    spec = store.add()
+    newer = (
+        "insert into knit_events (kind, severity, cert_id, actor) values ('certificate renamed', 'info', %(id)s, 'x')"
+    )
+    store.database.write(newer, {"id": spec.id})
+    assert told(store)[-1].kind == "certificate renamed"
