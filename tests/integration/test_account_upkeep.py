@@ -171,6 +171,22 @@ def test_an_answer_that_is_lost_is_found_out_from_the_ca(
     assert Signer(row(stage)["private_key"]).thumbprint == known_as(ca) != thumbprint
 
 
+def test_the_old_key_is_kept_until_the_ca_takes_the_new_one_though_it_says_that_it_has(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    first, second = stage.wanted(2)
+    tried(stage, first)
+    before, thumbprint = row(stage), known_as(ca)
+    ca.fault("keyChange", act="answer", status=200, body="{}")
+    done = at_shell(stage, "rotate")
+    assert (done.code, "does not know the account by it yet" in done.err) == (FAILED, True), done.err
+    assert (row(stage)["private_key"], known_as(ca)) == (before["private_key"], thumbprint)
+    assert isinstance(tried(stage, second), Renewed)
+    again = at_shell(stage, "rotate", "--json")
+    assert (again.code, again.json["thumbprint"]) == (0, known_as(ca)), again.err
+    assert (row(stage)["next_key"], known_as(ca) != thumbprint) == (None, True)
+
+
 @pytest.mark.parametrize("kind", ["newOrder", "authz", "challenge", "finalize", "order"])
 def test_an_order_goes_on_with_the_new_key_when_that_comes_in_its_middle(
     stage: Stage, ca: ScriptedCA, kind: str

@@ -121,6 +121,7 @@ def rotate(
 ) -> Account:
     """Give the account another key, or finish that where it was begun: the next key is kept before the CA hears of it.
 
+    The old key is given up once the CA has taken a request by the new one, whatever it answered to the change.
     Raises Refused where the CA changes no keys, Busy when somebody changes the account meanwhile, ProblemReply,
     Unreachable, Interrupted; whatever it is, the account is not lost, and the next call or use goes on.
     """
@@ -134,18 +135,17 @@ def rotate(
     if key is None:
         raise _changed(account)
     account = replace(account, next_key=key)
+    failure: Exception = Unreachable("the CA says that it has changed the key, and does not know the account by it yet")
     try:
         _sign(network, directory, account, account.private_key)
         network.post_once(directory.key_change, _change(directory.key_change, account, Signer(key)))
-    except (ProblemReply, Unreachable):
-        # It may have been done all the same; only the CA can tell.
-        after = settled(network, directory, account, accounts)
-        if after.next_key is not None:
-            raise
-        return after
-    if accounts.change_key(account):
-        return replace(account, private_key=key, next_key=None)
-    return settled(network, directory, _again(account, accounts), accounts)
+    except (ProblemReply, Unreachable) as error:
+        failure = error
+    # Whatever was answered, it may have been done or not. The old key goes once the CA has taken the new one.
+    after = settled(network, directory, account, accounts)
+    if after.next_key is not None:
+        raise failure
+    return after
 
 
 def _change(url: str, account: Account, new: Signer) -> bytes:
