@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -26,6 +26,9 @@ MOST_CERTIFICATES: Final = 10
 LARGEST_CHAIN: Final = 192 * 1024
 """Bytes of a chain. What is published has room for little more."""
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
+LEAST: Final = timedelta(days=1)
+"""A leaf is not called over sooner than this because its issuer is: each renewal has to give something, also from a CA
+that goes on with an issuer that ends."""
 BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
@@ -68,8 +71,14 @@ class CertKey:
 
 
 def leaf(fullchain: bytes) -> Leaf:
-    """The facts of the first certificate. Raises BundleMismatch."""
-    return _leaf(_certificates(fullchain)[0])
+    """The facts of the first certificate, which ends with its issuer's. Raises BundleMismatch."""
+    chain = _certificates(fullchain)
+    return _served(_leaf(chain[0]), chain)
+
+
+def ends(fullchain: bytes) -> datetime:
+    """When the first certificate, or its issuer's beside it, is over. Raises BundleMismatch."""
+    return _ends(_certificates(fullchain))
 
 
 def certificate_sha256(fullchain: bytes) -> str:
@@ -96,7 +105,7 @@ def check(
         raise BundleMismatch(message)
     _check_chain(chain, roots)
     _check_issuer(chain, now)
-    return facts
+    return _served(facts, chain)
 
 
 def ari_id(certificate: x509.Certificate) -> str | None:
@@ -238,6 +247,15 @@ def _check_issuer(chain: Sequence[x509.Certificate], now: datetime) -> None:
             span = f"from {begins:%Y-%m-%dT%H:%M:%SZ} to {ends:%Y-%m-%dT%H:%M:%SZ}"
             message = f"the certificate of the issuer ({_issuer(chain[0])}) is valid {span}"
             raise BundleMismatch(message)
+
+
+def _ends(chain: Sequence[x509.Certificate]) -> datetime:
+    return min(one.not_valid_after_utc for one in chain[:2])
+
+
+def _served(facts: Leaf, chain: Sequence[x509.Certificate]) -> Leaf:
+    """The leaf for as long as clients take it: there is no way around its own issuer, as there is around others."""
+    return replace(facts, not_after=min(facts.not_after, max(_ends(chain), facts.not_before + LEAST)))
 
 
 def _is_rooted(leaf: x509.Certificate, roots: bytes) -> bool:

@@ -144,7 +144,7 @@ class Ordering:
         try:
             return x509.check(Bundle(fullchain=chain, privkey=key.pem), attempt.names, now, key, roots=issuer.roots)
         except BundleMismatch as error:
-            if attempt.started_at < x509.leaf(chain).not_after <= now:
+            if attempt.started_at < x509.ends(chain) <= now:
                 raise Refused(f"{error}; it was kept until it ran out") from error
             raise BundleMismatch(f"{error}; {UNFIT}") from error
 

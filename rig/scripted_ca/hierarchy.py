@@ -37,6 +37,8 @@ class Hierarchy:
     alternate_pem: bytes
     cross_pem: bytes
     over_pem: bytes
+    ending_pem: bytes
+    """The intermediate as it is when ten days of it are left."""
     stranger: Signer
 
     @classmethod
@@ -46,6 +48,7 @@ class Hierarchy:
         alternate = _sign(_subject("Scripted Intermediate E1"), intermediate.key.public_key(), second, path=0)
         key = intermediate.key.public_key()
         over = _sign(intermediate.certificate.subject, key, first, path=0, life=-timedelta(days=1))
+        ending = _sign(intermediate.certificate.subject, key, first, path=0, life=timedelta(days=10))
         cross = _sign(second.certificate.subject, second.key.public_key(), first, path=1)
         return cls(
             roots=(first, second),
@@ -53,6 +56,7 @@ class Hierarchy:
             alternate_pem=alternate.public_bytes(Encoding.PEM),
             cross_pem=cross.public_bytes(Encoding.PEM),
             over_pem=over.public_bytes(Encoding.PEM),
+            ending_pem=ending.public_bytes(Encoding.PEM),
             stranger=_intermediate("Stranger Intermediate", foreign),
         )
 

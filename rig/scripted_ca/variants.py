@@ -72,7 +72,7 @@ _STRANGE: dict[str, Callable[[bytes, Hierarchy], bytes]] = {
 
 WRONG = (*_BENT, *_SPOILT)
 STRANGE = tuple(_STRANGE)
-VARIANTS = ("good", "from_root", "cross_signed", *WRONG, *STRANGE)
+VARIANTS = ("good", "from_root", "cross_signed", "issuer_ending", *WRONG, *STRANGE)
 
 
 def issued(leaf: Leaf, variant: str, tree: Hierarchy) -> Issued:
@@ -89,6 +89,8 @@ def issued(leaf: Leaf, variant: str, tree: Hierarchy) -> Issued:
     if variant == "cross_signed":
         short = pem + tree.alternate_pem
         return Issued(certificate=certificate, chains=(short + tree.cross_pem, short))
+    if variant == "issuer_ending":
+        return Issued(certificate=certificate, chains=(pem + tree.ending_pem,))
     return Issued(certificate=certificate, chains=(pem + tree.intermediate.pem, pem + tree.alternate_pem))
 
 

@@ -60,7 +60,7 @@ class CertSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """What an issued leaf says of itself."""
+    """What an issued leaf says of itself. `not_after` is when it or its issuer's certificate is over."""
 
     names: frozenset[str]
     not_before: datetime

@@ -20,7 +20,7 @@ from knit.core import readable, x509
 from knit.core.brought import Brought, File, brought
 from knit.core.model.keys import KeyType
 from knit.errors import Misconfigured
-from tests.unit.core.test_x509 import AUTHORITY, GOOD, NAMES, NOW, PRIVKEY, Sheet, made, public
+from tests.unit.core.test_x509 import AUTHORITY, GOOD, NAMES, NOW, PRIVKEY, Sheet, below, made, public
 
 LEAF = made(GOOD, public(PRIVKEY))
 PRIVATE = serialization.load_pem_private_key(PRIVKEY, None)
@@ -66,6 +66,10 @@ def test_every_form_of_pem_becomes_the_bytes_that_a_ca_s_answer_would_have_becom
     found = bring(fullchain)
     assert (found.bundle.fullchain, found.bundle.privkey) == (LEAF + AUTHORITY, PRIVKEY)
     assert (found.names, found.key_type) == (NAMES, KeyType.EC256)
+
+
+def test_one_whose_issuer_ends_sooner_ends_with_it() -> None:
+    assert bring(below(timedelta(days=10))).leaf.not_after == NOW + timedelta(days=10)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from cryptography import x509 as certificates
@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knit.core import x509
-from knit.core.model.certificate import Bundle, Leaf
+from knit.core import renewal, x509
+from knit.core.issued import recorded
+from knit.core.model.certificate import Bundle, CertId, CertSpec, Issued, Leaf
+from knit.core.model.decision import Policy
+from knit.core.model.issuer import Asked
 from knit.core.model.keys import KeyType
 from knit.errors import BundleMismatch
 
@@ -66,6 +69,7 @@ def public(privkey: bytes) -> ec.EllipticCurvePublicKey:
 
 AUTHORITY = made(Sheet(names=(), subject="root", ca=True, ends=timedelta(days=3650)), ROOT.public_key())
 GOOD = Sheet()
+SPEC = CertSpec(id=CertId(1), names=NAMES, provider="", valkey_key="", cert_path="", key_path="")
 
 
 def chain(sheet: Sheet = GOOD) -> bytes:
@@ -138,6 +142,47 @@ def test_a_certificate_whose_issuer_is_not_valid_is_refused_and_one_further_up_m
         check(made(GOOD, public(PRIVKEY)) + issuer)
     middle = made(Sheet(names=(), subject="middle", ca=True), ROOT.public_key())
     assert check(made(replace(GOOD, issuer="middle"), public(PRIVKEY)) + middle + issuer).names == frozenset(NAMES)
+
+
+def below(issuer_ends: timedelta, leaf: Sheet = GOOD) -> bytes:
+    """A chain whose issuer is over then, and one further up that is over already."""
+    over = made(Sheet((), subject="root", ca=True, begins=AWAY[0][0], ends=AWAY[0][1]), ROOT.public_key())
+    middle = made(Sheet(names=(), subject="middle", ca=True, ends=issuer_ends), ROOT.public_key())
+    return made(replace(leaf, issuer="middle"), public(PRIVKEY)) + middle + over
+
+
+@pytest.mark.parametrize(
+    ("issuer_ends", "leaf_ends", "ends"),
+    [
+        (timedelta(days=10), timedelta(days=90), timedelta(days=10)),
+        (timedelta(days=100), timedelta(days=90), timedelta(days=90)),
+        (timedelta(hours=1), timedelta(days=90), timedelta(hours=23)),
+        (timedelta(hours=1), timedelta(hours=6), timedelta(hours=6)),
+    ],
+)
+def test_a_certificate_is_over_when_its_issuer_is_and_lasts_a_day_of_its_own_at_least(
+    issuer_ends: timedelta, leaf_ends: timedelta, ends: timedelta
+) -> None:
+    held = below(issuer_ends, replace(GOOD, ends=leaf_ends))
+    assert check(held).not_after == NOW + ends
+    assert x509.leaf(held).not_after == NOW + ends
+    assert x509.ends(held) == NOW + min(issuer_ends, leaf_ends)
+
+
+def test_a_ca_that_goes_on_with_an_issuer_that_ends_is_asked_twice_a_day_at_most() -> None:
+    begins, turns = timedelta(), []
+    while begins < timedelta(days=10):
+        facts = x509.leaf(below(timedelta(days=10), replace(GOOD, begins=begins, ends=begins + timedelta(days=90))))
+        begins = renewal.window_start(SPEC, issued(facts), Policy()) - NOW
+        turns.append(begins)
+    assert turns[0] < timedelta(days=7)
+    assert len(turns) <= 6
+    assert min(late - soon for soon, late in pairwise(turns)) >= timedelta(hours=12)
+
+
+def issued(facts: Leaf) -> Issued:
+    asked = Asked(issuer="acme", directory="", key_type=KeyType.EC256)
+    return recorded(SPEC, asked, facts, issued_at=NOW, sha256="", generation=1, cert_path="", key_path="")
 
 
 def test_another_key_is_refused() -> None:
