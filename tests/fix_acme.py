@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from knit.issuers.acme import network, orders
-from knit.issuers.acme.polling import ANSWER
+from knit.issuers.acme.polling import ANSWER, ISSUANCE
 from rig.challtestsrv import ChallTestSrv
 from rig.knot import Knot
 from rig.pebble import Pebble, PebbleOptions
@@ -71,4 +71,5 @@ def scripted_ca(knot: Knot) -> Iterator[ScriptedCA]:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a CA should have and has not is asked for as often as ever, at a tenth of the time, and so are requests."""
     monkeypatch.setattr(orders, "ANSWER", replace(ANSWER, first=ANSWER.first / 10, total=ANSWER.total / 10))
+    monkeypatch.setattr(orders, "ISSUANCE", replace(ISSUANCE, once_more=ISSUANCE.once_more / 10))
     monkeypatch.setattr(network, "LONGEST_WAIT", 0.02)

@@ -20,22 +20,23 @@ T = TypeVar("T")
 class PollPace:
     """Seconds: the first wait, by how much each next one is longer, the longest, and all together at most.
 
-    `stays`: what is waited for is lost when we leave, so a CA that asks for more time than there is is asked once more
-    at the end.
+    A CA that asks for more time than there is is asked once more all the same, after `once_more` seconds or at the end.
+    0: it is not.
     """
 
     first: float
     growth: float = 2.0
     longest: float = 5.0
     total: float = 120.0
-    stays: bool = False
+    once_more: float = 0.0
 
 
 # A CA near by decides within a few milliseconds, a public one within seconds: soon, and then ever more rarely.
 # The values that it looks for are removed when nobody waits any more, whatever it says to come back for.
-VALIDATION: Final = PollPace(first=0.005, growth=3.0, stays=True)
-# Reading an order within 20 ms of its finalization is what locks Pebble up for good.
-ISSUANCE: Final = PollPace(first=0.02)
+VALIDATION: Final = PollPace(first=0.005, growth=3.0, once_more=120.0)
+# Reading an order within 20 ms of its finalization is what locks Pebble up for good. It waits by itself, but a CA may
+# ask for a day and be done within seconds.
+ISSUANCE: Final = PollPace(first=0.02, once_more=10.0)
 # An answer that should be there and is not: most CAs need a moment, and those that need a minute are asked again later.
 ANSWER: Final = PollPace(first=0.5, total=8.0)
 
@@ -83,13 +84,13 @@ class Waiting:
         return self.poller.monotonic() > self.end
 
     def _pause(self, seconds: float, *, last: bool) -> bool:
-        """Wait; whether the time is over now, and one look is left. Raises Unreachable when there is none."""
+        """Wait; whether the CA wants more time than there is, and one look is left. Raises Unreachable when none is."""
         left = max(self.end - self.poller.monotonic(), 0.0)
         is_over = seconds > left
-        if is_over and (last or not self.pace.stays):
+        if is_over and (last or not self.pace.once_more):
             text = f"the CA has not decided on {self.what} yet; it will be asked again where it was left"
             raise Unreachable(text, retry_at=self.poller.clock() + timedelta(seconds=seconds))
-        self.poller.sleep(min(seconds, left))
+        self.poller.sleep(min(left, self.pace.once_more) if is_over else seconds)
         return is_over
 
 

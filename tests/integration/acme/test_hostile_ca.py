@@ -161,6 +161,12 @@ def test_a_long_processing_is_left_to_be_resumed_when_the_ca_says(ca: ScriptedCA
     ca.behave(processing_polls=0, retry_after=None)
 
 
+def test_an_order_that_is_done_long_before_the_ca_says_costs_no_day(ca: ScriptedCA, memory: Memory) -> None:
+    ca.behave(processing_polls=2, retry_after="86400")
+    issue(ca, memory)
+    ca.behave(processing_polls=0, retry_after=None)
+
+
 @pytest.mark.parametrize("variant", WRONG)
 def test_a_wrong_certificate_is_never_accepted(ca: ScriptedCA, memory: Memory, variant: str) -> None:
     ca.behave(certificate=variant)

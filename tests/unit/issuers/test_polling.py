@@ -66,10 +66,20 @@ def test_the_ca_is_left_alone_for_as_long_as_it_asks() -> None:
 def test_a_wait_past_the_end_is_not_begun_and_says_when_to_look_again() -> None:
     time = Time()
     with pytest.raises(Unreachable) as left:
-        poll(time, [Reply(200, {"retry-after": "7200"}, b""), Reply(200, {}, b"")], ISSUANCE)
+        poll(time, [Reply(200, {"retry-after": "7200"}, b""), Reply(200, {}, b"")], PollPace(first=0.02))
     assert time.passed < 1
     assert left.value.retry_at is not None
     assert left.value.retry_at - time.clock() == timedelta(hours=2)
+
+
+def test_an_order_that_the_ca_says_takes_a_day_is_looked_at_once_more_soon() -> None:
+    time = Time()
+    poll(time, [Reply(200, {"retry-after": "86400"}, b""), Reply(200, {}, b"")], ISSUANCE)
+    assert time.passed == pytest.approx(10, abs=0.1)
+    with pytest.raises(Unreachable) as left:
+        poll(time, [Reply(200, {"retry-after": "86400"}, b"")] * 3, ISSUANCE)
+    assert time.passed == pytest.approx(20, abs=0.1)
+    assert left.value.retry_at == time.clock() + timedelta(days=1)
 
 
 @pytest.mark.parametrize("asked", ["121", "600", "86400"])
