@@ -103,13 +103,12 @@ def held_back(state: CertState, now: datetime) -> bool:
     return not state.published and state.reorder_at is not None and state.reorder_at > now
 
 
-def rank(state: CertState, now: datetime) -> tuple[bool, bool, datetime]:
-    """What comes first when workers are few: what has not failed, what expires soon, and what expires sooner.
+def rank(state: CertState, now: datetime) -> tuple[bool, datetime]:
+    """What comes first when workers are few: what has not failed, and of that what expires sooner.
 
-    One that was never issued is as urgent.
+    One that was never issued comes with those that expire in `SOON`.
     """
-    ends = now + SOON if state.issued is None else state.issued.not_after
-    return state.failures > 0, ends > now + SOON, ends
+    return state.failures > 0, now + SOON if state.issued is None else state.issued.not_after
 
 
 def may_wait(state: CertState, now: datetime) -> bool:

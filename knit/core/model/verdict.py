@@ -35,7 +35,7 @@ class Verdict:
     cert_id: CertId
     names_key: str
     act: Act
-    rank: tuple[bool, bool, datetime]
+    rank: tuple[bool, datetime]
     reason: Reason | None = None
     until: datetime | None = None
     why: str | None = None

@@ -219,7 +219,7 @@ def test_a_request_from_the_future_is_none(ahead: timedelta) -> None:
     assert reason(replace(SPEC, requested_at=NOW + ahead), fresh()) is None
 
 
-def test_what_has_not_failed_comes_first_then_what_is_urgent_then_what_expires_sooner() -> None:
+def test_what_has_not_failed_comes_first_and_of_that_what_expires_sooner() -> None:
     failed_and_urgent = replace(fresh(), issued=issued(days(90), days(89)), failures=1)
     never_issued = replace(fresh(), issued=None)
     a_day_left = replace(fresh(), issued=issued(days(90), days(89)))
