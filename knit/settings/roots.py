@@ -19,11 +19,14 @@ def told(own: str | None, env: Environment) -> str | None:
 
     Their order, and what stands between them, makes no difference.
     """
-    files = tuple(filter(None, env.get("LEGO_CA_CERTIFICATES", "").split(":"))) if own is None else (own,)
+    paths = filter(None, env.get("LEGO_CA_CERTIFICATES", "").split(":")) if own is None else (own,)
+    files = [Path(path) for path in paths]
     if not files:
         return SYSTEM
+    if not all(file.is_file() for file in files):
+        return None  # A device may never end, and a pipe gives what it has once.
     try:
-        found = {b"".join(block.split()) for path in files for block in PEM.findall(Path(path).read_bytes())}
+        found = {b"".join(block.split()) for file in files for block in PEM.findall(file.read_bytes())}
     except (OSError, ValueError):
         return None
     return sha256(b"\n".join(sorted(found))).hexdigest() if found else None
