@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -97,8 +98,8 @@ def test_a_proof_that_another_order_relies_on_is_given_up_by_the_last_of_them(
     assert isinstance(tried(keeping, first), Renewed)
     under_way, beside = also(stage, name, "a"), also(stage, name, "b")
 
-    def dies_afterwards(journal: AttemptJournal, order_url: str) -> None:
-        ordered(journal, order_url)
+    def dies_afterwards(journal: AttemptJournal, order_url: str, expires: datetime | None) -> None:
+        ordered(journal, order_url, expires)
         raise KilledError
 
     ordered = AttemptJournal.ordered
