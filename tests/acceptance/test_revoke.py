@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from rig.process import wait_until
+from tests.acceptance import hasty
 from tests.acceptance.scene import Scene
 from tests.acceptance.test_cli_renew import HERE, working
 
@@ -177,7 +178,7 @@ def test_what_knit_did_not_order_is_revoked_by_its_key_at_the_issuer_that_is_nam
 
 def test_a_wait_ends_when_nobody_is_there_to_do_it(scene: Scene) -> None:
     one = published(scene)
-    done = scene.knit.knit("revoke", "--id", one, "--reason", "superseded", "--wait", "--json")
+    done = hasty.knit(scene.knit, "revoke", "--id", one, "--reason", "superseded", "--wait", "--json")
     assert (done.code, done.json["result"]) == (1, "failed"), done.err
     assert done.json["error"] == "start worker-renew: it does not run"
     assert "waiting for a worker: worker-renew does not run" in done.err
