@@ -185,7 +185,7 @@ def test_ctrl_c_is_answered_at_once_in_a_process_of_its_own(scripted: Scene, wor
     command = waiting(scripted, *words, **ALONE)
     wait_until(lambda: scripted.sql("select 1 from knit_attempts") != [], "it has begun", seconds=30)
     command.send(signal.SIGINT)
-    wait_until(lambda: "knit: interrupted; what is under way stops in order" in command.text(), "the answer", seconds=1)
+    wait_until(lambda: "knit: interrupted; what is under way stops in order" in command.text(), "the answer", seconds=3)
     assert "the next `knit renew` goes on with the same order" in command.text()
     assert command.wait(seconds=10) == 130
     assert "Traceback" not in command.text()

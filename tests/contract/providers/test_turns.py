@@ -83,4 +83,4 @@ def test_a_stop_ends_the_wait_for_a_turn(api: Throttled) -> None:
         stopping.set()
         began = time.monotonic()
         assert {type(each.exception(5)) for each in waiting} == {Interrupted}
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8

@@ -164,7 +164,7 @@ def test_a_drip_ends_with_the_time_of_one_answer(world: World) -> None:
     started = time.monotonic()
     with pytest.raises(Unreachable, match="in time"):
         reader.revision()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4, "all of it takes more than five seconds"
 
 
 def test_many_slow_answers_end_with_the_time_of_one_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_an_endless_flood_of_hints_is_drained_in_portions(world: World) -> None:
             assert hints.wait(5)
             started = time.monotonic()
             hints.drain()
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("answer", [b"-WRONGPASS nope\r\n", b":1\r\n", b"*0\r\n", b"+OK\r\n$1\r\n"])

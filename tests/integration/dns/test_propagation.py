@@ -178,7 +178,7 @@ def test_a_stop_is_noticed_between_two_dead_servers(world: World, delegation: Ma
     started = time.monotonic()
     with pytest.raises(Interrupted):
         wait(DnsDelegation(looking, sleep), timeout=60)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_the_last_look_is_at_the_deadline(world: World, delegation: Make) -> None:

@@ -79,7 +79,7 @@ def test_a_waiting_node_ends_at_once_with_exit_code_0(node: Node, publisher: Pub
     asked = time.monotonic()
     process.send_signal(number)
     assert process.wait(10) == 0
-    assert time.monotonic() - asked < 2
+    assert time.monotonic() - asked < 8
     assert "Traceback" not in process.communicate()[1]
 
 

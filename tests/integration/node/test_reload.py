@@ -62,7 +62,7 @@ def test_waits_between_failed_reloads_grow_up_to_ten_minutes(node: Node) -> None
     assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
-@pytest.mark.parametrize(("reload_in", "least", "most"), [(0.6, 0.5, 5), (-1.0, 0.0, 0.5), (3600.0, 1.9, 8)])
+@pytest.mark.parametrize(("reload_in", "least", "most"), [(0.6, 0.5, 5), (-1.0, 0.0, 1.5), (3600.0, 1.9, 8)])
 def test_a_node_that_owes_a_reload_waits_until_it_is_tried_again(
     node: Node, publisher: Publisher, reload_in: float, least: float, most: float
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_reload_that_hangs_is_killed_with_all_it_started(node: Node, publisher
 def test_a_daemon_left_behind_neither_blocks_nor_fails_the_reload() -> None:
     started = time.monotonic()
     assert run("sleep 7 & echo done") == (None, "done")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6
 
 
 @pytest.mark.timeout(20)

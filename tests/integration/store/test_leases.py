@@ -17,7 +17,7 @@ from knit.errors import Busy, LeaseLost, NoSuchCertificate, Outage
 from knit.queue.redis import HEARTBEAT
 from knit.store.database import Database
 from knit.store.journal.holding import Holding
-from knit.store.leases.leases import LIFETIME, REFRESH_EVERY, Leases
+from knit.store.leases.leases import LIFETIME, REFRESH_EVERY, HeldLease, Leases
 from knit.store.queries import Row
 from rig.postgres import Postgres
 from rig.process import wait_until
@@ -45,13 +45,13 @@ def test_a_held_lease_is_given_to_nobody_else_and_is_free_after_release(store: S
 def test_a_place_rests_for_all_processes_once_it_is_given_back_and_no_longer(store: Store) -> None:
     other = Leases(store.database)
     first, second = LeasedLocks(store.leases, time.sleep), LeasedLocks(other, time.sleep)
-    with first("dns slot x", patience=0.0, rest=1.0):
+    with first("dns slot x", patience=0.0, rest=2.0):
         given_back = time.monotonic()
     for locks in (second, first):
         with pytest.raises(Busy), locks("dns slot x", patience=0.0):
             pass
     with second("dns slot x", patience=10.0):
-        assert time.monotonic() - given_back >= 1.0
+        assert time.monotonic() - given_back >= 2.0
     with first("dns slot x", patience=0.0):
         pass
     other.stop()
@@ -152,9 +152,9 @@ def test_the_release_of_a_lost_lease_leaves_the_new_owner_alone(store: Store) ->
 
 
 def test_held_leases_are_kept_alive_past_their_lifetime(store: Store) -> None:
-    leases = Leases(store.database, lifetime=0.6, refresh_every=0.1)
+    leases = Leases(store.database, lifetime=2.0, refresh_every=0.1)
     with leases.hold("x") as lease:
-        time.sleep(1.2)
+        time.sleep(2.5)
         assert lease is not None
         lease.check()
         with store.leases.hold("x") as other:
@@ -162,15 +162,21 @@ def test_held_leases_are_kept_alive_past_their_lifetime(store: Store) -> None:
     leases.stop()
 
 
+def is_lost(lease: HeldLease) -> bool:
+    try:
+        lease.check()
+    except LeaseLost:
+        return True
+    return False
+
+
 def test_the_owner_of_a_lease_that_was_taken_over_is_told_at_the_next_refresh(store: Store) -> None:
     leases = Leases(store.database, refresh_every=0.1)
     with leases.hold("x") as lease:
         store.expire("x")
         with store.leases.hold("x"):
-            time.sleep(0.5)
             assert lease is not None
-            with pytest.raises(LeaseLost):
-                lease.check()
+            wait_until(lambda: is_lost(lease), "the owner is told")
     leases.stop()
 
 
@@ -193,15 +199,15 @@ def test_an_exception_under_a_lease_passes_through_and_releases_it(store: Store)
 
 @pytest.mark.parametrize("count", [1, 30])
 def test_all_that_a_dead_process_held_is_free_once_its_own_lease_is_over(store: Store, count: int) -> None:
-    dead = Leases(store.database, lifetime=1.0, refresh_every=60)
+    dead = Leases(store.database, lifetime=2.0, refresh_every=60)
     holding = [dead.hold(f"cert:{number}") for number in range(count)]
     for each in holding:
         each.__enter__()
     began = time.monotonic()
     with store.leases.hold("cert:0") as lease:
         assert lease is None
-    wait_until(lambda: all(is_free(store, f"cert:{number}") for number in range(count)), "all of them free", seconds=5)
-    assert time.monotonic() - began < 3, "each by itself lasts for four seconds"
+    wait_until(lambda: all(is_free(store, f"cert:{number}") for number in range(count)), "all of them free", seconds=9)
+    assert time.monotonic() - began < 6, "each by itself lasts for eight seconds"
 
 
 def is_free(store: Store, name: str) -> bool:
@@ -228,12 +234,12 @@ def test_a_process_that_holds_nothing_writes_nothing(store: Store) -> None:
 
 
 def test_a_lease_taken_after_an_idle_time_hangs_on_a_fresh_one_of_its_process(store: Store) -> None:
-    leases = Leases(store.database, lifetime=1.0, refresh_every=60)
+    leases = Leases(store.database, lifetime=2.0, refresh_every=60)
     with leases.hold("x"):
         pass
-    time.sleep(0.7)
+    time.sleep(1.4)
     with leases.hold("y") as lease:
-        time.sleep(0.5)
+        time.sleep(0.7)
         assert lease is not None
         lease.check()
         assert not is_free(store, "y")
