@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from typing import Final
 
 from knit.core import retry
 from knit.core.events import Kind, Severity, Told
-from knit.core.model.certificate import Bundle
+from knit.core.model.certificate import Bundle, Leaf
 from knit.core.model.decision import Rules
 from knit.core.model.results import Revoking
 from knit.core.model.revocation import Copy, Revocation, RevocationId, Revoked
@@ -75,18 +75,27 @@ class _Run:
     down: dict[str, Transient] = field(default_factory=dict)
 
     def result(self) -> Revoking:
-        """Copies first, of all: what is to be published or removed waits for them, and for no CA."""
-        due = self.flow.store.due()
-        for revocation in due:
-            self._hold(revocation, self._copy)
-        for revocation in due:
-            if self.flow.clock() >= self.ends:
-                return self._so_far(more=True)
-            self._hold(revocation, self._ask)
-        return self._so_far(more=False)
+        """Copies first, of all: what is to be published or removed waits for them, and for no CA.
 
-    def _so_far(self, *, more: bool) -> Revoking:
+        Where no copy can be kept, those that wait for nothing are asked for all the same.
+        """
+        unkept: Outage | None = None
+        try:
+            more = self._each(self.flow.store.uncopied(), self._copy)
+        except Outage as error:
+            unkept, more = error, False
+        more = more or self._each(self.flow.store.due(), self._ask)
+        if unkept is not None:
+            raise unkept
         return Revoking(copied=self.copied, revoked=self.revoked, failed=self.failed, more=more)
+
+    def _each(self, revocations: Sequence[RevocationId], act: Callable[[Revocation], None]) -> bool:
+        """Whether there was no time for all of them."""
+        for revocation in revocations:
+            if self.flow.clock() >= self.ends:
+                return True
+            self._hold(revocation, act)
+        return False
 
     def _hold(self, revocation: RevocationId, act: Callable[[Revocation], None]) -> None:
         """Nobody else is at it meanwhile."""
@@ -99,25 +108,32 @@ class _Run:
         """Copy the certificate before anything takes its place. Another certificate in its place is not copied."""
         if one.state is not Revoked.WANTED or one.copy is not Copy.WANTED:
             return
-        from knit.core import x509  # Few runs look into a certificate.
-
         self.copied += 1
-        raw = self.flow.publication.live([one.valkey_key]).get(one.valkey_key)
-        leaf = fingerprint = None
-        if raw is not None:
-            with suppress(BundleMismatch):
-                chain = Value.from_wire(raw).fullchain
-                leaf, fingerprint = x509.leaf(chain), x509.certificate_sha256(chain)
-        if raw is None or leaf is None or leaf.serial != one.serial:
+        raw, leaf, fingerprint = self._published(one)
+        if leaf is None:
             self.flow.store.copied(one, Copy.NONE, fingerprint=None, spki_sha256=None)
             return
         self.flow.copies.put(one.id, raw, one.not_after)
         self.flow.store.copied(one, Copy.KEPT, fingerprint=fingerprint, spki_sha256=leaf.spki_sha256)
 
+    def _published(self, one: Revocation) -> tuple[bytes, Leaf | None, str | None]:
+        """Its value, the facts of its certificate, its fingerprint; no facts where it is gone, or another is there."""
+        from knit.core import x509  # Few runs look into a certificate.
+
+        raw = self.flow.publication.live([one.valkey_key]).get(one.valkey_key, b"")
+        with suppress(BundleMismatch):
+            chain = Value.from_wire(raw).fullchain
+            leaf, fingerprint = x509.leaf(chain), x509.certificate_sha256(chain)
+            if leaf.serial == one.serial:
+                return raw, leaf, fingerprint
+        return raw, None, None
+
     def _ask(self, one: Revocation) -> None:
         """Ask the CA. A revocation that is over has a copy to be removed."""
         if one.state is not Revoked.WANTED:
             self._discard(one)
+            return
+        if one.copy is Copy.WANTED and (one.waits or one.next_try_at > self.flow.clock()):
             return
         try:
             self._revoke(one)
@@ -151,6 +167,9 @@ class _Run:
 
     def _bundle(self, one: Revocation) -> Bundle:
         raw = self.flow.copies.get(one.id) if one.copy is Copy.KEPT else None
+        if one.copy is Copy.WANTED:
+            found, leaf, _ = self._published(one)
+            raw = None if leaf is None else found
         if raw is None:
             raise Refused(NO_COPY)
         return Value.from_wire(raw).bundle
@@ -172,7 +191,8 @@ class _Run:
         self._tell(Kind.REVOCATION_FAILED, Severity.ERROR, one, error=str(error), next_try=at)
 
     def _discard(self, one: Revocation) -> None:
-        self.flow.copies.discard(one.id)
+        if one.copy is Copy.KEPT:
+            self.flow.copies.discard(one.id)
         self.flow.store.discarded(one)
 
     def _tell(self, kind: Kind, severity: Severity, one: Revocation, **more: object) -> None:

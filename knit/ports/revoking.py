@@ -53,6 +53,9 @@ class Revocations(Protocol):
     def due(self) -> Sequence[RevocationId]:
         """The revocations that have something to do now, the oldest first."""
 
+    def uncopied(self) -> Sequence[RevocationId]:
+        """Those of them whose certificate is nowhere but where it is published, the oldest first."""
+
     def one(self, revocation: RevocationId) -> Revocation | None:
         """The revocation as it is now, with the key that the certificate is published under while it is."""
 

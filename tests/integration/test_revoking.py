@@ -14,7 +14,7 @@ import pytest
 from knit.core.model.certificate import CertId
 from knit.core.model.revocation import Revocation, Revoked
 from knit.core.revocation import Wish, course
-from knit.errors import NoSuchCertificate, Refused
+from knit.errors import NoSuchCertificate, Outage, Refused
 from knit.flows.revoke import LONGEST
 from knit.store.database import Database
 from knit.store.revocations.revocations import Revocations
@@ -162,6 +162,53 @@ def test_a_ca_that_is_down_is_asked_once_for_all_of_a_run_and_holds_up_no_copy(s
         report = dataclasses.replace(flows.revoke, clock=lambda: next(slow)).run()
         assert (report.revoked, report.more) == (1, True), "a worker can be told to stop"
         assert flows.revoke.run().revoked == 2
+
+
+@pytest.mark.parametrize("broken", ["full", "read-only"])
+def test_where_no_copy_can_be_kept_what_waits_for_nothing_is_revoked_all_the_same(stage: Stage, broken: str) -> None:
+    first, second, third = issued(stage, 3)
+    ask(stage, first, "keyCompromise", replace=False)
+    ask(stage, second, "superseded")
+    ask(stage, third, "unspecified", replace=False)
+    with closing(stage.servers.valkey.client()) as client, stage.process(Life()) as flows:
+        try:
+            if broken == "full":
+                client.config_set("maxmemory", "1")
+            else:
+                client.replicaof("127.0.0.1", "1")
+            ca_of(stage).fault("revokeCert", nth=2, status=503, times=0, headers={"Retry-After": "600"})
+            for _ in range(3):
+                with pytest.raises(Outage):
+                    flows.revoke.run()
+            assert ca_of(stage).counts()["requests"]["revokeCert"] == 2, "whom the CA asks to wait waits"
+        finally:
+            client.config_set("maxmemory", "0")
+            client.replicaof("NO", "ONE")
+        assert [states(stage, one) for one in (first, second, third)] == [
+            [("revoked", "none", 0)],
+            [("wanted", "wanted", 0)],
+            [("wanted", "wanted", 1)],
+        ]
+        assert len(stage.sql("select * from knit_compromised_keys where cert_id = %s", first)) == 1
+        ca_of(stage).clear_faults()
+        stage.sql("update knit_revocations set next_try_at = now()")
+        whole_revocation(flows, second)
+    assert [states(stage, one)[0][:2] for one in (second, third)] == [("revoked", "none")] * 2
+    assert copies(stage) == []
+
+
+def test_copies_of_many_take_no_time_from_those_that_have_one(stage: Stage) -> None:
+    certificates = issued(stage, 3)
+    for cert_id in certificates:
+        ask(stage, cert_id, "superseded", replace=False)
+    begins = datetime.now(UTC)
+    with stage.process(Life()) as flows:
+        over = iter([begins, begins, begins, begins + LONGEST, begins + LONGEST])
+        report = dataclasses.replace(flows.revoke, clock=lambda: next(over)).run()
+        assert (report.copied, report.revoked, report.more) == (2, 0, True), "a worker can be told to stop"
+        over = iter([begins, begins, begins, begins + LONGEST])
+        report = dataclasses.replace(flows.revoke, clock=lambda: next(over)).run()
+        assert (report.copied, report.revoked, report.more) == (1, 1, True)
 
 
 @pytest.mark.parametrize("change", [REMOVED, DISABLED])

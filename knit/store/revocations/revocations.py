@@ -28,6 +28,10 @@ class Revocations:
         """See the port."""
         return [RevocationId(row["id"]) for row in self._database.rows(self._sql["due"])]
 
+    def uncopied(self) -> Sequence[RevocationId]:
+        """See the port."""
+        return [RevocationId(row["id"]) for row in self._database.rows(self._sql["uncopied"])]
+
     def one(self, revocation: RevocationId) -> Revocation | None:
         """See the port."""
         found = self._read(id=revocation)

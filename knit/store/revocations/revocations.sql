@@ -1,11 +1,16 @@
 -- name: due
 select id from knit_revocations_due order by id
 
+-- name: uncopied
+select id from knit_revocations where state = 'wanted' and copy = 'wanted' order by id
+
 -- name: read
+-- Of one revocation only that one is looked at, however many there are.
 select r.id, r.cert_id, r.names_key, r.serial, r.fingerprint, r.issuer, r.directory,
        coalesce(i.valkey_key, r.valkey_key) as valkey_key, r.not_after, r.reason, r.replace, r.asked_at, r.asked_by,
        r.state, r.copy, r.tries, r.next_try_at, r.error, r.ended_at,
-       r.id in (select id from knit_revocations_waiting) as waits, r.id in (select id from knit_revocations_due) as due
+       exists (select from knit_revocations_waiting w where w.id = r.id) as waits,
+       exists (select from knit_revocations_due d where d.id = r.id) as due
 from knit_revocations r
 left join knit_issued i on (i.cert_id, i.serial) = (r.cert_id, r.serial)
 where (r.id = %(id)s or %(id)s::bigint is null)
