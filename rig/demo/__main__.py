@@ -19,7 +19,7 @@ from cryptography import x509
 
 from rig.challtestsrv import ChallTestSrv
 from rig.installation import ROOT, Installation
-from rig.pebble import Pebble, PebbleOptions
+from rig.pebble import DEFAULT_VALIDITY, Pebble, PebbleOptions
 from rig.ports import free_port
 from rig.postgres import Postgres
 from rig.process import RigError, wait_until
@@ -172,7 +172,7 @@ def stage(entered: ExitStack) -> Installation:
         return server
 
     dns = started(ChallTestSrv)
-    ca = started(lambda: Pebble(PebbleOptions(dns_server=dns.address)))
+    ca = started(lambda: Pebble(PebbleOptions(dns_server=dns.address, short_validity=DEFAULT_VALIDITY)))
     postgres, valkey, queue = started(Postgres), started(Valkey), started(Valkey)
     settings = {
         "KNIT_DB_URL": postgres.create_database("knit_demo"),
