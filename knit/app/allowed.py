@@ -10,4 +10,9 @@ from knit.valkey.layout import Layout
 def allowed(settings: Central | Worker) -> ListRules:
     """Issuers that this process knows, and keys beside those that knit uses itself."""
     names = tuple(terms.name for terms in settings.issuers)
-    return ListRules(issuers=names, reserved=Layout(settings.index_key).reserved)
+    return ListRules(issuers=names, reserved=Layout(settings.index_key).reserved, proving=_proving(settings))
+
+
+def _proving(settings: Central | Worker) -> frozenset[str]:
+    proving = {terms.name for terms in settings.issuers if terms.kind == "acme"}
+    return frozenset({*proving, ""} if settings.default[0] in proving else proving)

@@ -244,7 +244,7 @@ def _shown(value: object) -> str:
     plain = in_days(value) if isinstance(value, timedelta) else _plain(value)
     if isinstance(plain, list):
         return clean(", ".join(plain))
-    return str(plain).lower() if isinstance(plain, bool) else "-" if plain is None else clean(str(plain))
+    return str(plain).lower() if isinstance(plain, bool) else "-" if plain in (None, "") else clean(str(plain))
 
 
 def _change(cert_id: int | None, domains: str | None, act: Callable[[Certs, Listed], None], *, quiet: bool) -> Listed:

@@ -43,6 +43,8 @@ def _names(text: str) -> tuple[str, ...]:
 def _renew_before(text: str | None) -> timedelta | None:
     if text is None:
         return None
+    if text.isdecimal():
+        raise Misconfigured(f"renew_before {text!r}: of what? {text}d are days, {text}h hours")
     try:
         return duration(text) if text else timedelta(0)
     except ValueError as error:

@@ -83,7 +83,7 @@ def _edit(event: Event) -> Entry:
 
 
 def _shown(value: object) -> str:
-    return "-" if value is None else str(value).lower() if isinstance(value, bool) else clean(str(value))
+    return "-" if value in (None, "") else str(value).lower() if isinstance(value, bool) else clean(str(value))
 
 
 def _time_shown(value: object) -> str:

@@ -31,10 +31,12 @@ class ListRules:
     """What an installation allows on its list. `issuers`: whom a certificate may ask for.
 
     `reserved` says of a Valkey key that no certificate may be published there, because knit uses it itself.
+    `proving`: the issuers that ask for proofs of names, "" among them where the default does.
     """
 
     issuers: tuple[str, ...]
     reserved: Callable[[str], bool]
+    proving: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,21 @@ def test_names_are_added_and_removed_under_the_same_key(settings: dict[str, str]
     assert only(settings)["domains"] == ["*.a.example", "b.example"]
 
 
+def test_one_name_of_several_says_which_certificate_has_it(settings: dict[str, str]) -> None:
+    add("a.example,b.example", **settings)
+    refused = knit("renew", "--domains", "b.example", **settings)
+    assert refused.code == 1
+    assert refused.err == (
+        "knit: no certificate for b.example, and --domains is a whole set of names: "
+        "certificate 1 has a.example,b.example\n"
+    )
+
+
+def test_an_issuer_that_was_given_first_is_told_from_none(settings: dict[str, str]) -> None:
+    add("a.example", **settings)
+    assert knit("set", "--id", "1", "--issuer", "acme", **settings).out.splitlines()[1:] == ["  issuer: - -> acme"]
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
@@ -186,6 +201,7 @@ def test_names_are_added_and_removed_under_the_same_key(settings: dict[str, str]
         (["--id", "9", "--profile", "x"], 1, "no certificate has the id 9"),
         (["--domains", "z.example", "--profile", "x"], 1, "no certificate for z.example"),
         (["--id", "1", "--provider", "desek"], 2, "did you mean desec"),
+        (["--id", "1", "--provider", "none"], 2, "provider none: the default issuer asks for proofs of names"),
         (["--id", "1", "--provider", ""], 2, "provider ''"),
         (["--id", "1", "--cert-path", "tls/./shop.crt"], 2, "absolute path"),
         (["--id", "1", "--cert-path", "/etc/tls/./b.example.crt"], 2, "belongs to certificate 2"),

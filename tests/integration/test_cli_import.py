@@ -97,7 +97,7 @@ def test_the_same_command_again_replaces_it_and_needs_no_place(shell: Shell) -> 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ((), "valkey_key, cert_path, key_path: needed for a certificate that is new on the list"),
+        ((), "a new one needs --valkey-key, --cert-path, --key-path; --id N takes one's place"),
         (("--privkey", "/no/such"), "/no/such: cannot be read (No such file or directory)"),
         (("--fullchain", "/dev/zero"), "/dev/zero: has more than"),
         (("--cert-path", "etc/a.crt", "--valkey-key", "a", "--key-path", "/a"), "cert_path"),
@@ -117,7 +117,7 @@ def test_a_row_is_taken_over_and_given_back_in_plain_words(shell: Shell) -> None
     assert shell.knit("add", "--domains", name, "--provider", "dnsupdate", *places(name)).code == 0
     done = shell.knit(*shell.brings(name))
     assert done.code == 0
-    assert "issuer:  -> imported" in done.out
+    assert "issuer: - -> imported" in done.out
     assert "knit orders nothing for it any more, as it did of the default issuer" in done.out
     assert shell.knit("set", "--id", "1", "--issuer", "imported").code == 0
     done = shell.knit("set", "--id", "1", "--provider", "dnsupdate")

@@ -84,9 +84,15 @@ class Certs:
         names = normalise(domains)
         found = self._database.together(lambda connection: self._find(connection, key_of(names)))
         if found is None:
-            message = f"no certificate for {','.join(names)}"
-            raise NoSuchCertificate(message)
+            raise NoSuchCertificate(f"no certificate for {','.join(names)}{self._others_with(names[0])}")
         return found
+
+    def _others_with(self, name: str) -> str:
+        others = self._database.rows(self._sql["with_name"], {"name": name})
+        if not others:
+            return ""
+        has = "; ".join(f"certificate {row['id']} has {row['domains']}" for row in others)
+        return f", and --domains is a whole set of names: {has}"
 
     def listing(self) -> Sequence[Listed]:
         """All certificates, by id."""

@@ -196,6 +196,13 @@ select id
 from knit_certs
 where hashtextextended(names_key, 0) = hashtextextended(%(names_key)s, 0) and names_key = %(names_key)s
 
+-- name: with_name
+select id, coalesce(all_domains, domains) as domains
+from knit_certs
+where %(name)s = any(string_to_array(names_key, ','))
+order by id
+limit 3
+
 -- name: left_out
 select id, coalesce(all_domains, domains) as domains from knit_certs where names_key is null order by id
 

@@ -48,6 +48,8 @@ def test_an_empty_text_takes_a_time_away() -> None:
 def test_a_time_that_is_none_is_named() -> None:
     with pytest.raises(Misconfigured, match="renew_before '30 days': must be a positive duration"):
         change_from({"renew_before": "30 days"})
+    with pytest.raises(Misconfigured, match="renew_before '20': of what"):
+        change_from({"renew_before": "20"})
 
 
 def test_add_has_a_flag_for_every_option_of_the_list_and_no_flag_is_left_out() -> None:
