@@ -76,7 +76,7 @@ def _lines(issuer: str, shown: Shown) -> Iterator[str]:
     yield f"status      {shown.status or 'not known'}{f' ({clean(shown.objection)})' if shown.objection else ''}"
     if kept.deactivated_at is not None:
         yield f"deactivated {instant(kept.deactivated_at)}: `knit account forget --new-key` has knit register another"
-    yield f"contact     {', '.join(shown.contact) or 'none'}"
+    yield f"contact     {', '.join(shown.contact) or ('not known' if shown.status is None else 'none')}"
     key = "in clear" if kept.sealed_by is None else f"sealed with key {kept.sealed_by}"
     yield f"key         {key}; thumbprint {shown.thumbprint or 'not known'}"
     if shown.unfinished:
@@ -84,7 +84,8 @@ def _lines(issuer: str, shown: Shown) -> Iterator[str]:
     for value in shown.caa:
         yield f'CAA         0 issue "{clean(value)}"'
     if not shown.caa:
-        yield "CAA         the CA does not say how it is called in CAA records"
+        why = "the CA does not say how it is called in CAA records"
+        yield f"CAA         {'not known' if shown.status is None else why}"
 
 
 @account_command.command(cls=Command, name="rotate", short_help="Give the account another key.")

@@ -81,6 +81,8 @@ def init(
         as_json({"result": "made", **named, "directory": made.directory, "not_after": made.not_after})
     else:
         click.echo(_next(made, encrypted=wish.passphrase is not None))
+        if parent is None and not wish.permitted:
+            click.echo("It may issue for every name there is: --permitted would bind it, and whoever steals its key.")
 
 
 @ca_command.command(cls=Command, name="crl", short_help="Write the list of revoked certificates.")
@@ -180,12 +182,12 @@ def _parents(folder: Path, path: str | None) -> bytes | None:
     """Asked for only where it is needed."""
     if path is not None or b"ENCRYPTED" not in (folder / "ca.key").read_bytes():
         return _of_file(path, "--parent-passphrase-file")
-    return _asked(f"passphrase of {folder / 'ca.key'}", twice=False)
+    return _asked(f"passphrase of {folder / 'ca.key'}", "--parent-passphrase-file", twice=False)
 
 
-def _asked(what: str, *, twice: bool = True) -> bytes:
+def _asked(what: str, otherwise: str = "--passphrase-file", *, twice: bool = True) -> bytes:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"the {what} can only be asked for at a terminal: name a file instead")
+        raise click.UsageError(f"the {what} can only be asked for at a terminal: name its file with {otherwise}")
     text: str = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
     if len(found := text.encode(errors="surrogateescape")) > LONGEST_PASSPHRASE:
         raise click.UsageError(f"the {what} must have {LONGEST_PASSPHRASE} bytes at most")

@@ -118,7 +118,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
             yield f"  {words}: {_few([str(one) for one in ids])}"
     if plan.pruned:
         yield f"  prune {len(plan.pruned)}: {_few(plan.pruned)}"
-    yield f"  leave {len(plan.resting)} alone{_next(plan.resting)}"
+    yield f"  leave alone: {len(plan.resting)}{_next(plan.resting)}"
     for one in plan.spending:
         yield f"  spend {one.tokens} of {one.left} left: {key_words(one.key)}"
 
@@ -156,4 +156,4 @@ def _few(words: Sequence[str]) -> str:
 
 def _next(resting: Sequence[Resting]) -> str:
     ahead = [one.until for one in resting if one.until is not None]
-    return f"; the next one is looked at at {instant(min(ahead))}" if ahead else ""
+    return f"; the next look is at {instant(min(ahead))}" if ahead else ""

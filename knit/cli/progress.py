@@ -189,12 +189,12 @@ HERE = Roll(renewing=1, publishing=1, alone=True, scheduled=False)
 
 def _tell_one(centre: Centre, steps: Steps, before: Listed, done: threading.Event) -> None:
     began = time.monotonic()
-    text = STARTING
+    begun = False
     with shown() as line:
         while not done.wait(POLL):
             try:
-                _say(steps, line, time.monotonic() - began)
-                text = _doing_here(centre, steps, before.id) or (text if text == STARTING else "finishing")
+                begun = _say(steps, line, time.monotonic() - began) or begun
+                text = _doing_here(centre, steps, before.id) or ("finishing" if begun else STARTING)
             except KnitError as error:
                 text = _outage(error)
             line.say(text, time.monotonic() - began)
@@ -215,10 +215,12 @@ def _outage(error: KnitError) -> str:
     return f"waiting for PostgreSQL: {clean(str(error))}"
 
 
-def _say(steps: Steps, line: Shown, seconds: float) -> None:
-    """What was begun since the last look, though it may be over by now."""
-    for _, step in steps.news():
+def _say(steps: Steps, line: Shown, seconds: float) -> bool:
+    """What was begun since the last look, though it may be over by now; gives whether anything was."""
+    news = [step for _, step in steps.news()]
+    for step in news:
         line.say(DOING[step], seconds)
+    return bool(news)
 
 
 def _tell_all(centre: Centre, steps: Steps, _: None, done: threading.Event) -> None:

@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 )
 @selecting
 @click.option("--serial", metavar="HEX", help="Or its serial number, also of one that has another in its place.")
-@click.option("--reason", required=True, type=click.Choice(REASONS), metavar="REASON", help=f"{', '.join(REASONS)}.")
+@click.option(
+    "--reason",
+    required=True,
+    type=click.Choice(REASONS, case_sensitive=False),
+    metavar="REASON",
+    help=f"{', '.join(REASONS)}.",
+)
 @click.option(
     "--replace/--no-replace",
     default=None,

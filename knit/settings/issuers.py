@@ -50,6 +50,8 @@ def described(env: Environment) -> Described:
 
     name = env.origin("KNIT_ISSUERS")
     _refuse_plain(env, name)
+    if not {"=", "["} & set(raw):
+        raise Misconfigured(f"{name}: describes no issuer; the path of a file that does is for KNIT_ISSUERS_FILE")
     return issuers_file.described(name, raw, env)
 
 

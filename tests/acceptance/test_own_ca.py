@@ -64,7 +64,12 @@ def test_a_node_serves_a_certificate_of_our_own_ca_to_a_client_that_trusts_its_r
         *("add", "--domains", f"{NAME},*.{NAME}", "--provider", "none", "--valkey-key", "certs:shop"),
         *("--cert-path", files[0], "--key-path", files[1]),
     )
-    own.knit("renew", "--once")
+    waited = scene.knit.knit("renew", "--id", "1", "--wait", env=own.env)
+    assert (waited.code, "publishing" in waited.err, "starting" in waited.err.partition("publishing")[2]) == (
+        0,
+        True,
+        False,
+    )
     assert scene.watch_once().code == 0
     assert scene.reloaded() == 1
     root = own.home / "issuing" / "root.pem"
@@ -175,7 +180,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("--cn", "x", "--permitted", "*.int.example"), 2, "leave *. out"),
     (("--cn", "x", "--passphrase-file", "word", "--ask-passphrase"), 2, "say one of them"),
     (("--cn", "x", "--ask-passphrase"), 2, "only be asked for at a terminal"),
-    (("--cn", "x", "--intermediate-of", "root"), 2, "only be asked for at a terminal"),
+    (("--cn", "x", "--intermediate-of", "root"), 2, "terminal: name its file with --parent-passphrase-file"),
     (("--cn", "x", "--intermediate-of", "gone"), 1, "No such file"),
     (("--cn", "x", "--intermediate-of", "root", "--parent-passphrase-file", "word"), 2, "passphrase is wrong"),
     (("--cn", "x", "--intermediate-of", "root", "--parent-passphrase-file", "long"), 2, "--parent-passphrase-file: 'l"),

@@ -47,7 +47,7 @@ def test_another_certificate_is_published_and_then_the_old_one_is_revoked_here(s
 def test_workers_are_asked_and_followed_to_the_end(scene: Scene) -> None:
     one = published(scene)
     working(scene)
-    done = scene.knit.knit("revoke", "--domains", NAME, "--reason", "keyCompromise", "--wait")
+    done = scene.knit.knit("revoke", "--domains", NAME, "--reason", "keycompromise", "--wait")
     assert done.code == 0, done.err
     assert f"certificate {one} ({NAME}): revoked at 20" in done.out
     assert "another certificate first: " in done.err

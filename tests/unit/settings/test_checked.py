@@ -43,6 +43,11 @@ def test_every_process_would_start_with_what_is_right_and_no_secret_is_shown() -
         ({"KNIT_WATCH_INTERVAL": "x"}, "KNIT_WATCH_INTERVAL='x': must be", {"knit watch"}),
         ({"KNIT_LOGLEVEL": "x"}, "KNIT_LOGLEVEL: no such setting", {"knit watch", "worker", "scheduler"}),
         ({"KNIT_ISSUERS": f"{FILE}x = 1"}, "KNIT_ISSUERS, line 4", {"worker"}),
+        (
+            {"KNIT_ISSUERS": "/etc/knit/issuers.toml"},
+            "the path of a file that does is for KNIT_ISSUERS_FILE",
+            {"worker"},
+        ),
         ({"KNIT_ISSUERS": FILE, "KNIT_ACME_EMAIL": "x"}, "KNIT_ACME_EMAIL: cannot be set together", {"worker"}),
         ({"KNIT_ISSUERS": f"{FILE}eab_kid = 'x'\neab_hmac_file = '/no'"}, "cannot be read", {"worker"}),
         ({"KNIT_ACME_EAB_KID": "x"}, "set both or neither", {"worker"}),
