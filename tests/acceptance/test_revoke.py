@@ -139,7 +139,7 @@ def test_what_signs_itself_revokes_nothing_and_says_so(scene: Scene) -> None:
     file.write_text('[issuer.dev]\nkind = "selfsigned"\n')
     plain = {name: "" for name in scene.servers.settings() if name.startswith(("KNIT_ACME_", "DNSUPDATE_"))}
     env = {**plain, **HERE, "KNIT_ISSUERS_FILE": str(file)}
-    one = str(scene.knit.add(NAME, provider="none"))
+    one = str(scene.add(NAME))
     assert scene.knit.knit("renew", "--id", one, env=env).code == 0
     done = scene.knit.knit("revoke", "--id", one, "--reason", "keyCompromise", env=env)
     assert done.code == 1

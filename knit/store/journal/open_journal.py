@@ -102,8 +102,8 @@ class AttemptJournal:
         row = fenced(self._database, self._sql["validating"], self._lease, asked)
         if row["refused"] is not None:
             within = _hours(forgiven.within)
-            often = f"have failed, or were broken off, as often as is safe within {within}"
-            message = f"{row['refused']}: proofs of this name {often}"
+            told = f"proofs of this name have failed, or were broken off, as often as is safe within {within}"
+            message = f"{row['refused']}: {told}"
             raise RateLimited(message, retry_at=row["until"])
         self._charged += [(name, row["at"]) for name in names]
 
