@@ -85,8 +85,6 @@ def test_a_rotation_gives_the_account_another_key_and_workers_go_on_with_it(stag
         done = at_shell(stage, "rotate", "--json").json
         assert (done["result"], done["account"], done["thumbprint"]) == ("rotated", before["uri"], known_as(ca))
         assert known_as(ca) != thumbprint
-        with pytest.raises(Busy, match="was changed meanwhile"):
-            flows.renew.run(second)
         assert isinstance(flows.renew.run(second), Renewed)
     after = row(stage)
     assert (after["uri"], after["next_key"]) == (before["uri"], None)
@@ -283,6 +281,22 @@ def test_a_deactivated_account_stops_its_issuer_with_one_sentence(stage: Stage, 
     assert at_shell(stage, "forget", "--new-key").code == 0
     assert isinstance(tried(stage, third), Renewed)
     assert len(ca.accounts()) == 2
+
+
+def test_a_worker_that_runs_uses_no_account_that_is_being_ended_or_is_forgotten(stage: Stage, ca: ScriptedCA) -> None:
+    first, second, third = stage.wanted(3)
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(first), Renewed)
+        ca.fault("account", act="reset", times=0)
+        assert at_shell(stage, "deactivate", "--confirm").code == FAILED, "the CA does not know of it"
+        failed = flows.renew.run(second)
+        assert isinstance(failed, Failed)
+        assert "was deactivated on" in failed.error
+        ca.clear_faults()
+        assert at_shell(stage, "forget", "--new-key").code == 0
+        assert isinstance(flows.renew.run(third), Renewed)
+    assert len(ca.accounts()) == 2
+    assert row(stage)["uri"] is not None
 
 
 def test_a_deactivation_that_the_ca_refuses_changes_nothing(stage: Stage, ca: ScriptedCA) -> None:

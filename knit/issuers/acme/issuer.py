@@ -257,12 +257,19 @@ class AcmeIssuer:
 
     def _learned(self, network: Network) -> _Shared:
         shared = self._shared
-        if shared is not None and time.monotonic() - shared.read_at < DIRECTORY_SECONDS:
+        if shared is not None and time.monotonic() - shared.read_at < DIRECTORY_SECONDS and self._is_current(shared):
             return shared
         with self._lock:
             if self._shared is shared:
                 self._shared = self._learn(network)
             return self._shared or self._learn(network)
+
+    def _is_current(self, shared: _Shared) -> bool:
+        """Whether nobody has ended or forgotten the account, or given it another key. One question to PostgreSQL."""
+        now, known = self._registrar.current(), shared.account
+        if now is None or now.deactivated_at is not None:
+            return False
+        return (now.uri, now.private_key) == (known.uri, known.private_key)
 
     def _learn(self, network: Network) -> _Shared:
         directory = self._read(network)
