@@ -9,6 +9,7 @@ import pytest
 
 from knit.issuers.acme import network, orders
 from knit.issuers.acme.polling import ANSWER, ISSUANCE
+from rig.bind import Bind
 from rig.challtestsrv import ChallTestSrv
 from rig.knot import Knot
 from rig.pebble import Pebble, PebbleOptions
@@ -38,6 +39,12 @@ def knot() -> Iterator[Knot]:
 
 
 @pytest.fixture
+def bind() -> Iterator[Bind]:
+    """Another with the same zones: it never lets an update wait, as Knot does with many for up to a second."""
+    yield from running(lambda: Bind("knit.example", "other.example"))
+
+
+@pytest.fixture
 def knot_pebble(knot: Knot) -> Iterator[Pebble]:
     """A CA that looks names up in `knot`, so that only a real update can satisfy it."""
     options = PebbleOptions(dns_server=knot.address)
@@ -61,9 +68,9 @@ def ca(running_ca: ScriptedCA) -> ScriptedCA:
 
 
 @pytest.fixture
-def scripted_ca(knot: Knot) -> Iterator[ScriptedCA]:
-    """One that looks proofs up in `knot`."""
-    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
+def scripted_ca(bind: Bind) -> Iterator[ScriptedCA]:
+    """One that looks proofs up in `bind`."""
+    with ScriptedCA(dns_server=bind.address, default={"validation": "dns"}) as ca:
         yield ca
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.bind import Bind
 from rig.installation import Installation
 from rig.knot import Knot
 from rig.pebble import Pebble, PebbleOptions
@@ -59,33 +60,33 @@ def production(knot: Knot) -> Iterator[Pebble]:
 
 @pytest.fixture
 def own_queue_scene(
-    knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, own_valkey: Valkey
+    bind: Bind, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, own_valkey: Valkey
 ) -> Iterator[Scene]:
     """A scene whose queue may be stopped."""
-    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=own_valkey))
+    yield from on_stage(Servers(ca=scripted_ca, dns=bind, database=database_url, valkey=valkey, queue=own_valkey))
 
 
 @pytest.fixture
 def scripted(
-    knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, queue_valkey: Valkey
+    bind: Bind, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, queue_valkey: Valkey
 ) -> Iterator[Scene]:
     """An installation on the scripted CA."""
-    servers = Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+    servers = Servers(ca=scripted_ca, dns=bind, database=database_url, valkey=valkey, queue=queue_valkey)
     yield from on_stage(servers)
 
 
 @pytest.fixture
 def own_postgres_scene(
-    knot: Knot, scripted_ca: ScriptedCA, own_postgres: Postgres, valkey: Valkey, queue_valkey: Valkey
+    bind: Bind, scripted_ca: ScriptedCA, own_postgres: Postgres, valkey: Valkey, queue_valkey: Valkey
 ) -> Iterator[Scene]:
     """The same with a Postgres that may be stopped."""
     database = own_postgres.create_database("knit")
-    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database, valkey=valkey, queue=queue_valkey))
+    yield from on_stage(Servers(ca=scripted_ca, dns=bind, database=database, valkey=valkey, queue=queue_valkey))
 
 
 @pytest.fixture
 def own_valkey_scene(
-    knot: Knot, scripted_ca: ScriptedCA, database_url: str, own_valkey: Valkey, queue_valkey: Valkey
+    bind: Bind, scripted_ca: ScriptedCA, database_url: str, own_valkey: Valkey, queue_valkey: Valkey
 ) -> Iterator[Scene]:
     """The same with a certificate Valkey that may be stopped."""
-    yield from on_stage(Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=own_valkey, queue=queue_valkey))
+    yield from on_stage(Servers(ca=scripted_ca, dns=bind, database=database_url, valkey=own_valkey, queue=queue_valkey))

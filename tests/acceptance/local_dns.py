@@ -22,6 +22,7 @@ from knit.app import proving
 from knit.dns import delegation
 from knit.providers import desec
 from rig import forks
+from rig.bind import Bind
 from rig.installation import ROOT, Result
 from rig.knot import Knot
 from rig.process import Process
@@ -57,13 +58,13 @@ def knit(scene: Scene, *words: str, env: Mapping[str, str]) -> Result:
     return Result(code=done.code, out=done.out, err=done.err)
 
 
-def update(knot: Knot, change: Callable[[UpdateMessage], None], zone: str = ZONE) -> None:
+def update(server: Bind | Knot, change: Callable[[UpdateMessage], None], zone: str = ZONE) -> None:
     """Change a zone as its owner would."""
-    ring = dns.tsigkeyring.from_text({knot.key.name: knot.key.secret})
-    name = dns.name.from_text(knot.key.name)
-    message = UpdateMessage(zone, keyring=ring, keyname=name, keyalgorithm=knot.key.algorithm)
+    ring = dns.tsigkeyring.from_text({server.key.name: server.key.secret})
+    name = dns.name.from_text(server.key.name)
+    message = UpdateMessage(zone, keyring=ring, keyname=name, keyalgorithm=server.key.algorithm)
     change(message)
-    assert dns.query.tcp(message, "127.0.0.1", port=knot.port, timeout=5).rcode() == dns.rcode.NOERROR
+    assert dns.query.tcp(message, "127.0.0.1", port=server.port, timeout=5).rcode() == dns.rcode.NOERROR
 
 
 def start_worker(scene: Scene, queue: str, *, threads: int, env: Mapping[str, str]) -> Process:

@@ -15,6 +15,7 @@ import dns.tsigkeyring
 import dns.zone
 import psycopg
 
+from rig.bind import Bind
 from rig.installation import Installation, Result
 from rig.knot import Knot
 from rig.pebble import Pebble
@@ -63,7 +64,7 @@ class Servers:
     """What knit is pointed at. `database` is a URL."""
 
     ca: CA
-    dns: Knot
+    dns: Bind | Knot
     database: str
     valkey: Valkey
     queue: Valkey
@@ -79,7 +80,7 @@ class Servers:
             "KNIT_ACME_EMAIL": "ops@knit.example",
             "KNIT_RENEW_CONCURRENCY": "4",
             "KNIT_DNS_RESOLVERS": self.dns.address,
-            # Knot's zones name a server at port 53, where nothing listens: nobody else could be asked.
+            # The zones name a server at port 53, where nothing listens: nobody else could be asked.
             "KNIT_DNS_PROPAGATION_WAIT": "0",
             "DNSUPDATE_NAMESERVER": self.dns.address,
             "DNSUPDATE_TSIG_KEY": self.dns.key.name,
@@ -201,7 +202,7 @@ class Scene:
         return txt_names(self.servers.dns)
 
 
-def txt_names(server: Knot) -> list[str]:
+def txt_names(server: Bind | Knot) -> list[str]:
     """Every name of the zone that holds TXT values, by a zone transfer."""
     ring = dns.tsigkeyring.from_text({server.key.name: server.key.secret})
     transfer = dns.query.xfr(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rig.knot import Knot
+from rig.bind import Bind
 from rig.process import wait_until
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
@@ -20,11 +20,11 @@ COUNT, MOST = 12, 2
 
 @pytest.fixture
 def limited(
-    knot: Knot, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, queue_valkey: Valkey
+    bind: Bind, scripted_ca: ScriptedCA, database_url: str, valkey: Valkey, queue_valkey: Valkey
 ) -> Iterator[Scene]:
     """An installation whose only issuer may have few orders in flight, on a CA that is slow."""
     scripted_ca.script(delays_ms={"newOrder": 400, "finalize": 400})
-    servers = Servers(ca=scripted_ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+    servers = Servers(ca=scripted_ca, dns=bind, database=database_url, valkey=valkey, queue=queue_valkey)
     for scene in on_stage(servers):
         text = (
             f'[issuer.ours]\nkind = "acme"\ndirectory = "{scripted_ca.directory_url}"\n'

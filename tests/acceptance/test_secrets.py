@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from knit.store.accounts.sealing import AccountRef, Seal
-from rig.knot import Knot
+from rig.bind import Bind
 from rig.postgres import Postgres
 from rig.process import wait_until
 from rig.scripted_ca.client import ScriptedCA
@@ -84,12 +84,12 @@ def contents(client: redis.Redis, key: bytes) -> Any:
 
 
 @pytest.fixture
-def watched(knot: Knot, scripted_ca: ScriptedCA, own_valkey: Valkey) -> Iterator[Watched]:
+def watched(bind: Bind, scripted_ca: ScriptedCA, own_valkey: Valkey) -> Iterator[Watched]:
     for postgres in running(lambda: Postgres(log_statements=True)):
         for queue in running(Valkey):
             postgres.create_database("knit")
             database = postgres.create_role("knitter", PASSWORD, database="knit")
-            servers = Servers(ca=scripted_ca, dns=knot, database=database, valkey=own_valkey, queue=queue)
+            servers = Servers(ca=scripted_ca, dns=bind, database=database, valkey=own_valkey, queue=queue)
             for scene in on_stage(servers, forks=False):
                 with (
                     closing(Monitor(own_valkey)) as commands,

@@ -26,8 +26,8 @@ from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
 from knit.store.leases.leases import Leases
+from rig.bind import Bind
 from rig.installation import Installation
-from rig.knot import Knot
 from rig.process import wait_until
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
@@ -154,10 +154,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(knot: Knot, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
+def stage(bind: Bind, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
     valkey.flush()
-    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
-        servers = Servers(ca=ca, dns=knot, database=migrated_url, valkey=valkey, queue=queue_valkey)
+    with ScriptedCA(dns_server=bind.address, default={"validation": "dns"}) as ca:
+        servers = Servers(ca=ca, dns=bind, database=migrated_url, valkey=valkey, queue=queue_valkey)
         yield Stage(servers, Environment({**servers.settings(), "KNIT_QUEUE_URL": ""}))
 
 

@@ -18,7 +18,7 @@ from knit.errors import Outage
 from knit.issuers.acme import orders
 from knit.issuers.acme.polling import PollPace
 from knit.settings.environment import Environment
-from rig.knot import Knot
+from rig.bind import Bind
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
 from tests.acceptance.scene import Servers
@@ -36,9 +36,9 @@ def ca(scripted_ca: ScriptedCA) -> ScriptedCA:
 
 
 @pytest.fixture
-def stage(ca: ScriptedCA, knot: Knot, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Stage:
+def stage(ca: ScriptedCA, bind: Bind, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Stage:
     valkey.flush()
-    servers = Servers(ca=ca, dns=knot, database=migrated_url, valkey=valkey, queue=queue_valkey)
+    servers = Servers(ca=ca, dns=bind, database=migrated_url, valkey=valkey, queue=queue_valkey)
     return Stage(servers, Environment({**servers.settings(), "KNIT_QUEUE_URL": ""}))
 
 

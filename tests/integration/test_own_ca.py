@@ -19,7 +19,7 @@ from knit.app import own_ca
 from knit.core.model.attempt import Failed
 from knit.core.model.certificate import CertId
 from knit.core.model.keys import KeyType
-from rig.knot import Knot
+from rig.bind import Bind
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
 from tests.acceptance.scene import Servers
@@ -84,11 +84,11 @@ def text(folder: Path, out: str, more: str, default: str) -> str:
 
 
 @pytest.fixture
-def inside(knot: Knot, database_url: str, valkey: Valkey, queue_valkey: Valkey, tmp_path: Path) -> Iterator[Inside]:
+def inside(bind: Bind, database_url: str, valkey: Valkey, queue_valkey: Valkey, tmp_path: Path) -> Iterator[Inside]:
     valkey.flush()
     own_ca.make(WISH, None, tmp_path / "ca")
-    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
-        servers = Servers(ca=ca, dns=knot, database=database_url, valkey=valkey, queue=queue_valkey)
+    with ScriptedCA(dns_server=bind.address, default={"validation": "dns"}) as ca:
+        servers = Servers(ca=ca, dns=bind, database=database_url, valkey=valkey, queue=queue_valkey)
         yield Inside(servers, environment(servers, text(tmp_path / "ca", keys(ca), "", '["inside"]')), tmp_path)
 
 

@@ -18,7 +18,7 @@ from knit.flows.renew import Renew
 from knit.outages import Outages
 from knit.settings.central import Worker
 from knit.settings.environment import Environment
-from rig.knot import Knot
+from rig.bind import Bind
 from rig.postgres import Postgres
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
@@ -54,11 +54,11 @@ class Stage:
 
 
 @pytest.fixture
-def stage(knot: Knot, own_postgres: Postgres, own_valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
+def stage(bind: Bind, own_postgres: Postgres, own_valkey: Valkey, queue_valkey: Valkey) -> Iterator[Stage]:
     own_valkey.flush()
-    with ScriptedCA(dns_server=knot.address, default={"validation": "dns"}) as ca:
+    with ScriptedCA(dns_server=bind.address, default={"validation": "dns"}) as ca:
         database = own_postgres.create_database("knit")
-        servers = Servers(ca=ca, dns=knot, database=database, valkey=own_valkey, queue=queue_valkey)
+        servers = Servers(ca=ca, dns=bind, database=database, valkey=own_valkey, queue=queue_valkey)
         env = Environment({**servers.settings(), "KNIT_QUEUE_URL": ""})
         with psycopg.connect(database) as connection:
             connection.execute(ORIGINAL)

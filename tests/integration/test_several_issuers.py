@@ -21,7 +21,7 @@ from knit.issuers.acme.jws import new_account_key
 from knit.settings.environment import Environment
 from knit.settings.issuers import described
 from knit.store.database import Database
-from rig.knot import Knot
+from rig.bind import Bind
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
 from tests.acceptance.scene import Servers
@@ -65,11 +65,11 @@ def environment(servers: Servers, text: str, **more: str) -> Environment:
 
 
 @pytest.fixture
-def two(knot: Knot, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Two]:
+def two(bind: Bind, migrated_url: str, valkey: Valkey, queue_valkey: Valkey) -> Iterator[Two]:
     valkey.flush()
-    dns: dict[str, Any] = {"dns_server": knot.address, "default": {"validation": "dns"}}
+    dns: dict[str, Any] = {"dns_server": bind.address, "default": {"validation": "dns"}}
     with ScriptedCA(**dns) as first, ScriptedCA(**dns, seed=1) as second:
-        servers = Servers(ca=first, dns=knot, database=migrated_url, valkey=valkey, queue=queue_valkey)
+        servers = Servers(ca=first, dns=bind, database=migrated_url, valkey=valkey, queue=queue_valkey)
         text = issuers(first=keys(first), second=keys(second))
         yield Two(servers, environment(servers, text), first, second)
 
