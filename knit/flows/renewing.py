@@ -281,7 +281,7 @@ class Renewing:
         except LeaseLost:
             raise
         except OverBudget as error:
-            # The CA will not have its order replace what is issued, and so counts it.
+            # An order that may not replace what is issued is counted, and so is one that follows one that is over.
             return self._anew(attempt, error, replace(self.known.state, unreplaced=True))
         except (Busy, Interrupted, Outage, ServerDenied) as error:
             self.ports.store.postpone(self.lease, attempt, error=error, retry_at=self.ports.clock())

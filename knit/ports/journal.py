@@ -38,6 +38,12 @@ class Journal(Protocol):
         Such an order is counted. Raises OverBudget, with the refusal noted, when the CA's limits leave no room for it.
         """
 
+    def unordered(self) -> None:
+        """Its order, which was not finalized, is over: another one is about to be made.
+
+        That one is counted, too. Raises OverBudget, with the first one's end noted, when there is no room for it.
+        """
+
     def ordered(self, order_url: str, expires: datetime | None = None) -> None:
         """The CA has given this order; nothing has been asked of it yet.
 

@@ -143,6 +143,30 @@ def test_what_has_an_order_goes_on_with_it_though_others_have_had_the_last_room(
     assert orders(ca) == 6
 
 
+@pytest.mark.parametrize("others", [1, 3])
+def test_an_order_that_is_over_when_it_is_gone_on_with_is_made_anew_only_where_there_is_room(
+    stage: Stage, ca: ScriptedCA, others: int
+) -> None:
+    first, *wanted = stage.wanted(1 + others)
+    ca.fault("authz", act="reset", times=0)
+    with limited(stage, THREE) as flows:
+        assert isinstance(flows.renew.run(first), Failed)
+        ca.clear_faults()
+        assert all(isinstance(flows.renew.run(cert_id), Renewed) for cert_id in wanted)
+        again(stage)
+        stage.sql("update knit_attempts set order_url = order_url || '9' where cert_id = %s", first)
+        before = orders(ca)
+        outcome = flows.renew.run(first)
+        if others < 3:
+            assert (orders(ca) - before, attempts(stage, first)) == (1, [("issued", False)])
+            return
+        assert isinstance(outcome, Skipped)
+        assert (orders(ca) - before, attempts(stage, first)) == (0, [("abandoned", True)])
+        stage.sql("update knit_budget set full_at = now()")
+        again(stage)
+        assert isinstance(flows.renew.run(first), Renewed)
+
+
 def test_what_begins_to_expire_soon_while_it_waits_is_gone_on_with_by_its_larger_share(
     stage: Stage, ca: ScriptedCA
 ) -> None:

@@ -169,6 +169,8 @@ class Issuance:
 
     def _ordered(self) -> Order:
         """A new order, journalled before anything is asked of it."""
+        if self.request.order_url is not None:
+            self.journal.unordered()
         order = Order.from_reply(self._new_order(), self.session.hosts)
         self.journal.ordered(order.url, order.expires)
         if not self._is_ours(order):

@@ -41,6 +41,11 @@ class AttemptJournal:
         if not fenced(self._database, self._sql["unreplaced"], self._lease, told)["holding"]:
             self._write("hold")
 
+    def unordered(self) -> None:
+        """Its order is over: another one is counted. Raises OverBudget when there is no room."""
+        self._write("unordered")
+        self._write("hold")
+
     def ordered(self, order_url: str, expires: datetime | None = None) -> None:
         """The CA has given this order, which runs out then."""
         self._write("ordered", order_url=order_url, expires=expires)

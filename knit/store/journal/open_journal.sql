@@ -14,6 +14,13 @@ set holding = true, updated_at = now()
 from knit_leases l
 where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
 
+-- name: unordered
+-- It has no tokens for another order yet: a process that dies here leaves an attempt that must take them.
+update knit_attempts a
+set step = 'key_staged', order_url = null, order_expires = null, holding = false, updated_at = now()
+from knit_leases l
+where a.id = %(id)s and a.epoch = %(epoch)s and a.ended_at is null and l.name = %(lease)s and l.epoch = %(epoch)s
+
 -- name: ordered
 -- An order of the one that tried whether a pause is over says that it is.
 with over as (

@@ -116,6 +116,9 @@ class Notes:
     def check(self) -> None:
         """Never lost."""
 
+    def unordered(self) -> None:
+        self._write("unordered", "")
+
     def unreplaced(self, why: str) -> None:
         self._write("unreplaced", why)
 

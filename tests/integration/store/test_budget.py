@@ -13,7 +13,7 @@ import pytest
 from knit.core import budget
 from knit.core.budget import URGENT, WAITS, BucketKey, Cost, Ledger, costs
 from knit.core.limits import LETS_ENCRYPT, Limit, Rate
-from knit.core.model.attempt import Attempt
+from knit.core.model.attempt import Attempt, Step
 from knit.core.model.certificate import CertId, CertSpec
 from knit.core.model.decision import Reason, Wait
 from knit.errors import Busy, Interrupted, LeaseLost, OrderLost, Outage, OverBudget, Refused, Transient
@@ -195,6 +195,25 @@ def test_an_order_that_may_not_replace_is_counted_and_waits_where_there_is_no_ro
             assert taken(store) == {"certificates_per_domain": (1, 0)}
             journal.unreplaced("it was replaced already") if room else None
     assert taken(store) == {"certificates_per_domain": (1, 0)}
+
+
+def test_an_order_that_is_over_costs_nothing_more_and_another_one_needs_room_of_its_own(store: Store) -> None:
+    spec, orders, every = store.add(), Limit.ORDERS.value, LETS_ENCRYPT.rates[Limit.ORDERS].every
+    two = Cost(BucketKey(DIRECTORY, Limit.ORDERS, ""), Rate.of(3, 3 * every))
+    with store.leases.hold("cert:1") as lease:
+        attempt = begin(store, lease, spec, asked=(two, *tiny(1)))
+        assert lease is not None
+        journal = store.attempts.journal(lease, attempt)
+        journal.ordered("https://ca.example/order/1")
+        journal.unordered()
+        assert taken(store) == {orders: (1, 1), Limit.DOMAIN.value: (1, 0)}
+        journal.ordered("https://ca.example/order/2")
+        with pytest.raises(OverBudget):
+            journal.unordered()
+        assert taken(store) == {orders: (0, 2)}
+        found = store.load(spec.id).state.attempt
+        assert found is not None
+        assert (found.step, found.admitted) == (Step.KEY_STAGED, False)
 
 
 def test_without_room_nothing_is_begun_nothing_is_taken_and_the_next_token_has_a_date(store: Store) -> None:
