@@ -132,7 +132,7 @@ def from_table(table: Mapping[str, object]) -> Model:
     """
     known = (LIKE, RENEWALS, REPLACED, *Limit)
     if strange := next((key for key in table if key not in known), None):
-        message = f"{strange}: a key of the table of limits: {', '.join(known)}{_meant(strange, known)}"
+        message = f"a table of {', '.join(known)}, and of no {strange}{_meant(strange, known)}"
         raise ValueError(message)
     base = named(_text(LIKE, table[LIKE])) if LIKE in table else NONE
     rates = dict(base.rates)

@@ -135,7 +135,9 @@ def private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
         key = serialization.load_pem_private_key(pem, passphrase)
     except TypeError:
         wanted = (
-            "is encrypted: a passphrase is needed" if passphrase is None else "is not encrypted: it has no passphrase"
+            "is encrypted: a passphrase is needed (passphrase_file)"
+            if passphrase is None
+            else "is not encrypted: it has no passphrase"
         )
         raise Misconfigured(wanted) from None
     except (ValueError, UnsupportedAlgorithm):

@@ -103,7 +103,7 @@ REFUSED = [
     ("profile", '"a b"', "one word"),
     ("preferred_chain", '"a\\u0000"', "printable"),
     ("limits", '"letsencrypted"', "letsencrypt"),
-    ("limits", "{ orders = 3 }", "key of the table of limits"),
+    ("limits", "{ orders = 3 }", "must be a table of like, "),
     ("limits", "3", "or a table"),
     ("concurrency", "0", "a number from 1 to 1000"),
     ("concurrency", "true", "a number from 1 to 1000"),
