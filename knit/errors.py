@@ -2,6 +2,7 @@
 
 KnitError
 ├── Misconfigured            a setting or an argument is wrong: the process must not start (exit code 2)
+│   └── IssuerUnusable       that is what an issuer needs here: the next issuer of the certificate may be asked instead
 ├── Transient                trying again later may help; `retry_at` when the other side said when
 │   ├── Unreachable          a service did not answer, or answered that it cannot serve now
 │   │   ├── IssuerDown       that is the CA: the next issuer of the certificate may be asked instead
@@ -18,6 +19,7 @@ KnitError
 └── Refused                  trying the same again will not help: a person or a change is needed
     ├── IdentifierRejected   the CA will not issue for this name (CAA, policy, failed validation)
     ├── NotOffered           the CA has no such profile: the next issuer of the certificate may be asked instead
+    │   └── KeyRefused       it does not take the key, or its kind
     ├── CredentialsRejected  the CA, the DNS provider, Postgres or Valkey does not accept who we are
     │   ├── AccountUnusable  that is the CA: the next issuer of the certificate may be asked instead
     │   └── ServerDenied     that is a server of knit's own: nobody's failure, tried again slowly
@@ -49,6 +51,10 @@ def class_of(error: BaseException) -> str:
 
 class Misconfigured(KnitError):
     """A setting or an argument is wrong; the text names it, its value (unless secret) and what is allowed."""
+
+
+class IssuerUnusable(Misconfigured):
+    """What is set for an issuer, or the key of its account, cannot be used by this process: others may be asked."""
 
 
 class Transient(KnitError):
@@ -125,6 +131,10 @@ class IdentifierRejected(Refused):
 
 class NotOffered(Refused):
     """The CA has not what is asked of it besides the names: such as a profile."""
+
+
+class KeyRefused(NotOffered):
+    """The CA does not take the key that the certificate is to be for, whatever its names."""
 
 
 class CredentialsRejected(Refused):

@@ -38,8 +38,10 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "ServerDenied": ("credentials", f"{OPERATOR}: the user of a server of knit's own"),
     "NotPermitted": ("credentials", f"{OPERATOR}: the rights of PostgreSQL's user"),
     "Misconfigured": ("configuration", OPERATOR),
+    "IssuerUnusable": ("configuration", f"{OPERATOR}: what is set for the issuer, or what opens its account's key"),
     "BundleMismatch": ("certificate", f"{OPERATOR}: the CA issued what is not fit for use"),
     "NotOffered": ("refused", OPERATOR),
+    "KeyRefused": ("refused", f"{OPERATOR}: another `--key-type`, or a new key (`--no-reuse-key`)"),
     "Refused": ("refused", OPERATOR),
 }
 """By the class of the error that an attempt ended with."""

@@ -21,12 +21,16 @@ from knit.core.model.keys import KeyType
 from knit.core.value import Value
 from knit.errors import (
     AccountLimited,
+    AccountUnusable,
     BundleMismatch,
     Busy,
     Interrupted,
     IssuerDown,
+    IssuerUnusable,
+    KeyRefused,
     LeaseLost,
     Misconfigured,
+    NotOffered,
     OrderKept,
     OrderLost,
     Outage,
@@ -57,6 +61,11 @@ MOST_LOST = 2
 TRIAL = (
     "its issuer's certificates are for trials, and what is published comes from {directory}, which is not: nothing is "
     "ordered before `knit set --id {id} --allow-staging`"
+)
+
+KEPT_KEY = (
+    "the key is the one that `--reuse-key` keeps: `knit set --id {id} --no-reuse-key` has the next try make a new one "
+    "(mind pinned keys and TLSA records)"
 )
 
 HELD_BACK = timedelta(hours=1)
@@ -100,8 +109,11 @@ class RenewPorts:
         return terms
 
     def issuer(self, attempt: Attempt) -> Issuer:
-        """Who fills its order. Raises Misconfigured."""
-        return self.issuers.issuer(self.terms(attempt).name)
+        """Who fills its order. Raises IssuerUnusable."""
+        try:
+            return self.issuers.issuer(self.terms(attempt).name)
+        except Misconfigured as error:
+            raise IssuerUnusable(str(error)) from None
 
     def failures(self, attempt: Attempt) -> Forgiven:
         """How often proofs of a name may fail at its CA."""
@@ -294,7 +306,7 @@ class Renewing:
         except OrderLost as error:
             return self._start_over(attempt, error)
         except (Refused, Misconfigured) as error:
-            return self._give_up(attempt, error, self._after_a_failure())
+            return self._give_up(attempt, self._advised(attempt, error), self._after_refusal(attempt, error))
 
     def may_leave(self, attempt: Attempt) -> bool:
         """Whether another issuer may be asked though the order of this attempt may have been finalized."""
@@ -337,6 +349,23 @@ class Renewing:
         if len(wanted) == 1 or not (attempt.step in BEFORE_FINALIZE or self.may_leave(attempt)):
             return False
         return choice.another(wanted, self._standings(wanted), attempt.directory, self.ports.clock())
+
+    def _after_refusal(self, attempt: Attempt, error: Refused | Misconfigured) -> datetime:
+        """Where that is no word on the names, another issuer is asked after the first step of the ladder."""
+        if not isinstance(error, AccountUnusable | NotOffered | IssuerUnusable):
+            return self._after_a_failure()
+        wanted, now = self._wanted(), self.ports.clock()
+        elsewhere = choice.another(wanted, self._standings(wanted), attempt.directory, now)
+        return retry.next_try(self.spec.id, 1, now) if elsewhere else self._after_a_failure()
+
+    def _advised(self, attempt: Attempt, error: Refused | Misconfigured) -> Refused | Misconfigured:
+        """A key that is kept, and that a CA does not take any more, would be asked for at every try."""
+        if not isinstance(error, KeyRefused):
+            return error
+        kept = self._kept_key(KeyType(attempt.key_type))
+        if kept is None or kept.spki_sha256 != attempt.spki_sha256:
+            return error
+        return KeyRefused(f"{error}; {KEPT_KEY.format(id=self.spec.id)}")
 
     def _start_over(self, attempt: Attempt, error: OrderLost) -> Outcome:
         """Another order in place of one that is lost, while few are: what loses one often loses them all."""

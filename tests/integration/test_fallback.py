@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
+from knit.settings.environment import Environment
 from rig.scripted_ca.client import ScriptedCA
 from tests.acceptance.scene import txt_names
 from tests.integration.test_flows import LIFETIME, KilledError, Life, whole_way
@@ -316,3 +318,96 @@ def test_an_issuer_whose_limits_leave_no_room_is_passed_over_and_asked_again_whe
         for cert_id in certificates:
             assert isinstance(flows.renew.run(cert_id), Renewed)
     assert sorted(narrow.finalized(name) for name in certificates.values()) == [(0, 1), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("word", ["badCSR", "badPublicKey"])
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "in its order"])
+def test_a_key_that_the_first_does_not_take_is_taken_to_the_second(two: Two, word: str, late: bool) -> None:
+    ((cert_id, name),) = both(two).items()
+    problem = {"type": f"urn:ietf:params:acme:error:{word}", "detail": "no keys of this curve"}
+    if late:
+        two.first.behave(order_problem=problem, validation="dns")
+    else:
+        two.first.fault("finalize", times=0, status=400, type=word, detail="no keys of this curve")
+    with two.process(Life()) as flows:
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert "no keys of this curve" in failed.error
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        again(two)
+        whole_way(flows, cert_id)
+    assert two.finalized(name)[1] == 1
+    assert two.sql("select issuer from knit_issued where cert_id = %s", cert_id) == [("second",)]
+    assert two.sql("select error_class from knit_attempts where error_class is not null") == [("KeyRefused",)]
+
+
+def test_a_kept_key_that_the_ca_blocks_is_told_with_the_way_out(two: Two) -> None:
+    cert_id, _ = two.one("first")
+    with two.process(Life()) as flows:
+        whole_way(flows, cert_id)
+        two.sql("update knit_certs set reuse_key = true, requested_at = now() + interval '1 second'")
+        two.sql("update knit_certs set seen = wanted")
+        again(two)
+        two.first.fault("finalize", times=1, status=400, type="badPublicKey", detail="this key is blocked")
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert f"`knit set --id {cert_id} --no-reuse-key`" in failed.error
+        two.sql("update knit_certs set reuse_key = false")
+        two.sql("update knit_certs set seen = wanted")
+        again(two)
+        two.first.fault("finalize", times=1, status=400, type="badPublicKey", detail="this key is blocked")
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert "--no-reuse-key" not in failed.error, "it was a new one"
+
+
+def of_secret(two: Two, key: str) -> Two:
+    return replace(two, environment=Environment({**two.environment, "KNIT_SECRET_KEY": key}))
+
+
+SECRET, ANOTHER = ("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNkZWZnaGlqYWI=")
+
+
+def test_an_account_whose_key_cannot_be_opened_here_sends_its_certificates_to_the_second(two: Two) -> None:
+    before, _ = two.one("first")
+    with of_secret(two, SECRET).process(Life()) as flows:
+        whole_way(flows, before)
+    ((cert_id, name),) = both(two).items()
+    with of_secret(two, ANOTHER).process(Life()) as flows:
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert "KNIT_SECRET_KEY" in failed.error
+        assert seconds_to_the_next_try(two, cert_id) < 90
+        again(two)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert two.finalized(name) == (0, 1)
+
+
+def test_a_first_whose_files_cannot_be_read_here_sends_its_certificates_to_the_second(two: Two) -> None:
+    broken = keys(two.first).replace(str(two.first.ca_file), __file__)
+    text = issuers(first=broken, second=keys(two.second))
+    stage = Two(two.servers, environment(two.servers, text), two.first, two.second)
+    ((cert_id, name),) = both(stage).items()
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+        again(stage)
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert stage.finalized(name) == (0, 1)
+
+
+def test_a_finalized_order_waits_for_who_can_open_the_key_of_its_account(two: Two) -> None:
+    ((cert_id, name),) = both(two).items()
+    two.first.fault("certificate", act="reset", times=0)
+    with of_secret(two, SECRET).process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+    two.first.clear_faults()
+    again(two)
+    with of_secret(two, ANOTHER).process(Life()) as flows:
+        failed = flows.renew.run(cert_id)
+        assert isinstance(failed, Failed)
+        assert "KNIT_SECRET_KEY" in failed.error
+    again(two)
+    with of_secret(two, SECRET).process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Renewed)
+    assert two.finalized(name) == (1, 0)
+    assert two.first.counts()["names"][name]["orders"] == 1

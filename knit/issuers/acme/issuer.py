@@ -16,7 +16,16 @@ from knit.core.model.account import Account
 from knit.core.model.attempt import IssueRequest
 from knit.core.model.certificate import Bundle
 from knit.core.proxy import Proxies
-from knit.errors import AccountUnusable, Busy, CredentialsRejected, KnitError, Misconfigured, OrderKept, Refused
+from knit.errors import (
+    AccountUnusable,
+    Busy,
+    CredentialsRejected,
+    IssuerUnusable,
+    KnitError,
+    Misconfigured,
+    OrderKept,
+    Refused,
+)
 from knit.issuers.acme import ari
 from knit.issuers.acme.accounts import AccountOwner, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
@@ -200,8 +209,10 @@ class AcmeIssuer:
         except ProblemReply as refused:
             error = self._error(refused.problem, request, None)
             raise kept(refused.problem) if request.finalized else error from None
-        except CredentialsRejected as error:
-            raise OrderKept(f"{error}; {KEPT}") if request.finalized else error from None
+        except (CredentialsRejected, Misconfigured) as error:
+            if request.finalized:
+                raise OrderKept(f"{error}; {KEPT}") from None
+            raise IssuerUnusable(str(error)) if isinstance(error, Misconfigured) else error from None
 
     def _error(self, problem: Problem, request: IssueRequest, session: Session | None) -> KnitError:
         error = error_of(problem, request.names)

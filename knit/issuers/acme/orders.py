@@ -255,7 +255,7 @@ class Issuance:
         """An order that is invalid never comes back: the next try needs another one."""
         error = rejection(f"order for {self.request.names[0]}", order.error)
         is_told_to_wait = isinstance(error, RateLimited) and not self.request.finalized
-        return error if is_told_to_wait else IdentifierRejected(str(error))
+        return error if is_told_to_wait or isinstance(error, NotOffered) else IdentifierRejected(str(error))
 
     def _download(self, url: str) -> bytes:
         return download(self.session, url, self.request.csr_der, self.request.preferred_chain)

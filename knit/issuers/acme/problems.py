@@ -15,6 +15,7 @@ from knit.errors import (
     AccountUnusable,
     IdentifierRejected,
     IssuerDown,
+    KeyRefused,
     KnitError,
     NotOffered,
     OrderKept,
@@ -70,6 +71,9 @@ ABOUT: Final[Mapping[str, About]] = {
     "orderNotReady": About.MOMENT,
 }
 """Words of RFC 8555 section 6.7, RFC 9773 and others that say what a problem is about; the rest do not."""
+
+OF_THE_KEY: Final = frozenset({"badCSR", "badPublicKey"})
+"""Of all that a request says, CAs have taken the names by then: RFC 8555 section 6.7 has a short key for an example."""
 
 NOT_REPLACED: Final = frozenset({400, 403, 404, 409})
 INTERNAL: Final = 500
@@ -167,7 +171,7 @@ def error_of(problem: Problem, names: Collection[str] = ()) -> KnitError:
         return IdentifierRejected(text)
     if 300 <= problem.status < 400:
         return IssuerDown(f"the CA redirects (HTTP {problem.status}), which ACME does not allow")
-    return NotOffered(text) if problem.code == NO_PROFILE else Refused(text)
+    return _of_the_order(problem.code, text) or Refused(text)
 
 
 def another_account(issuer: str) -> str:
@@ -193,7 +197,14 @@ def rejection(subject: str, document: object) -> KnitError:
         return RateLimited(text)
     if problem.code == "serverInternal":
         return IssuerDown(text)
-    return IdentifierRejected(text)
+    return _of_the_order(problem.code, text) or IdentifierRejected(text)
+
+
+def _of_the_order(code: str, text: str) -> NotOffered | None:
+    """Where the CA has not what is asked of it besides the names."""
+    if code in OF_THE_KEY:
+        return KeyRefused(text)
+    return NotOffered(text) if code == NO_PROFILE else None
 
 
 def retry_at(reply: Reply, now: datetime) -> datetime | None:

@@ -21,6 +21,8 @@ from knit.errors import (
     Busy,
     Interrupted,
     IssuerDown,
+    IssuerUnusable,
+    KeyRefused,
     KnitError,
     NotOffered,
     NotPermitted,
@@ -40,7 +42,9 @@ from knit.store.queries import Row, queries
 from knit.store.rights import Rights
 from knit.store.rows import attempt_from
 
-DOWN = [*(error.__name__ for error in (IssuerDown, AccountUnusable, AccountLimited, NotOffered)), "Garbled"]
+DOWN = [
+    error.__name__ for error in (IssuerDown, AccountUnusable, AccountLimited, NotOffered, KeyRefused, IssuerUnusable)
+] + ["Garbled"]
 """Classes of errors after which the next issuer may be asked; the last one is an IssuerDown of the ACME part's own."""
 
 NOT_BEFORE_A_CHANGE = datetime(9999, 12, 31, tzinfo=UTC)
