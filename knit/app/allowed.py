@@ -9,8 +9,13 @@ from knit.valkey.layout import Layout
 
 def allowed(settings: Central | Worker) -> ListRules:
     """Issuers that this process knows, and keys beside those that knit uses itself."""
-    names = tuple(terms.name for terms in settings.issuers)
-    return ListRules(issuers=names, reserved=Layout(settings.index_key).reserved, proving=_proving(settings))
+    return ListRules(
+        issuers=tuple(terms.name for terms in settings.issuers),
+        reserved=Layout(settings.index_key).reserved,
+        proving=_proving(settings),
+        own=frozenset(terms.name for terms in settings.issuers if not terms.has_choices),
+        default=settings.default,
+    )
 
 
 def _proving(settings: Central | Worker) -> frozenset[str]:

@@ -28,8 +28,10 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRules:
-    """What an installation allows on its list. `issuers`: whom a certificate may ask for.
+    """What an installation allows on its list.
 
+    `issuers`: whom a certificate may ask for. `own`: those of them that sign here, and have neither profiles nor more
+    than one chain. `default`: whom one asks for that names nobody.
     `reserved` says of a Valkey key that no certificate may be published there, because knit uses it itself.
     `proving`: the issuers that ask for proofs of names, "" among them where the default does.
     """
@@ -37,6 +39,8 @@ class ListRules:
     issuers: tuple[str, ...]
     reserved: Callable[[str], bool]
     proving: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    default: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +163,7 @@ def judged(
     if IMPORTED in names_in(wanted.issuer) and not imported:
         _check_imported(wanted, standing)
     cert_path, key_path = (_file(field, wanted, standing) for field in ("cert_path", "key_path"))
+    _check_offered(wanted, allowed, standing)
     if spelled(cert_path) == spelled(key_path):
         raise Misconfigured(f"cert_path and key_path are the same file, {cert_path}")
     return replace(
@@ -251,6 +256,20 @@ def _check_known(name: str, known: tuple[str, ...]) -> None:
         meant = near(name, known)
         hint = f"did you mean {meant[0]}?" if meant else f"configured: {', '.join(known)}"
         raise Misconfigured(f"issuer {name!r} is not configured here ({hint})")
+
+
+def _check_offered(wanted: Wanted, allowed: ListRules, standing: Wanted | None) -> None:
+    """Something must be able to issue it as it is asked for, where a change has to do with that."""
+    asks = ("issuer", "profile", "preferred_chain")
+    if standing is not None and all(getattr(wanted, one) == getattr(standing, one) for one in asks):
+        return
+    issuers = names_in(wanted.issuer) or allowed.default
+    if not issuers or not allowed.own.issuperset(issuers):
+        return
+    for field in ("profile", "preferred_chain"):
+        if (asked := getattr(wanted, field)) is not None:
+            said = f"issuer {' and '.join(issuers)} signs here and has none: leave it out, or set it to ''"
+            raise Misconfigured(f"{field} {str(asked)[:100]!r}: {said}")
 
 
 def _key_type(text: str) -> str:

@@ -22,6 +22,7 @@ from knit.core.model.keys import KeyType
 from rig.bind import Bind
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
+from tests.acceptance.knit import knit
 from tests.acceptance.scene import Servers
 from tests.integration.test_flows import LIFETIME, Life, Mortal, Stage, dies, whole_way
 from tests.integration.test_several_issuers import environment, issuers, keys
@@ -138,6 +139,18 @@ def test_a_certificate_of_our_own_ca_needs_no_dns_provider_and_one_of_acme_does(
     assert inside.sql("select name, kind, directory from knit_issuers where name = 'inside'") == [
         ("inside", "ca", directory)
     ]
+
+
+@pytest.mark.parametrize("option", ["--profile", "--preferred-chain"])
+def test_what_a_ca_of_our_own_has_not_is_refused_at_the_command(inside: Inside, option: str) -> None:
+    cert_id, name = next(iter(inside.wanted(1).items()))
+    places = ("--provider", "none", "--valkey-key", "k", "--cert-path", "/srv/c.crt", "--key-path", "/srv/c.key")
+    added = knit("add", "--domains", f"new.{name}", *places, option, "short", **inside.environment)
+    moved = knit("set", "--id", str(cert_id), "--issuer", "dev,inside", option, "short", **inside.environment)
+    assert (added.code, moved.code) == (2, 2)
+    assert "'short': issuer inside signs here and has none" in added.err
+    done = knit("set", "--id", str(cert_id), "--issuer", "inside,out", option, "short", **inside.environment)
+    assert done.code == 0, done.err
 
 
 def test_a_name_that_the_ca_may_not_issue_for_fails_with_one_sentence_and_is_not_asked_elsewhere(

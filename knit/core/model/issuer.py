@@ -61,6 +61,11 @@ class Terms:
         )
 
     @property
+    def has_choices(self) -> bool:
+        """Whether it may have profiles and more than one chain: those that sign here themselves have not."""
+        return self.kind == "acme"
+
+    @property
     def fingerprint(self) -> str:
         """Changes with everything that can make a certificate due.
 

@@ -146,6 +146,21 @@ def test_a_certificate_may_ask_for_the_issuers_of_its_installation_and_no_other(
     assert judged(other, two, standing=other) == other, "another process may know it"
 
 
+@pytest.mark.parametrize("asked", [{"profile": "short"}, {"preferred_chain": "Root X1"}])
+def test_what_none_of_its_issuers_can_have_is_refused_at_once(asked: dict[str, str]) -> None:
+    entry = replace(ENTRY, **asked)  # type: ignore[arg-type]
+    mixed = replace(ALLOWED, issuers=("acme", "inside", "dev"), own=frozenset({"inside", "dev"}))
+    for rules, issuer in ((mixed, "inside"), (mixed, "dev,inside"), (replace(mixed, default=("inside",)), "")):
+        with pytest.raises(Misconfigured, match=r"signs here and has none"):
+            judged(replace(entry, issuer=issuer), rules)
+    for able in ("inside,acme", "acme", ""):
+        judged(replace(entry, issuer=able), mixed)
+    stands = replace(entry, issuer="inside")
+    assert judged(replace(stands, valkey_key="new"), mixed, standing=stands).valkey_key == "new"
+    with pytest.raises(Misconfigured, match="signs here"):
+        judged(stands, mixed, standing=replace(entry, issuer="acme"))
+
+
 def test_files_are_stored_as_nodes_name_them() -> None:
     assert judged(replace(ENTRY, cert_path="//etc/./tls//b.crt"), ALLOWED).cert_path == "/etc/tls/b.crt"
 
