@@ -177,13 +177,20 @@ def _check_issues(certificate: x509.Certificate, below: int) -> None:
     if usage is not None and not usage.key_cert_sign:
         raise Misconfigured(f"{name} may not sign certificates (key usage)")
     if not _allows(certificate, ExtendedKeyUsageOID.SERVER_AUTH):
-        raise Misconfigured(f"{name} may not vouch for servers (extended key usage)")
+        raise Misconfigured(f"{name} may not vouch for servers (extended key usage: serverAuth is not in it)")
+    for one in certificate.extensions:
+        if one.critical and isinstance(one.value, x509.UnrecognizedExtension):
+            why = "clients refuse what they do not know (RFC 5280 section 4.2)"
+            raise Misconfigured(f"{name} has a critical extension {one.oid.dotted_string}: {why}")
 
 
 def _allows(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> bool:
-    """Whether what is below it may serve this purpose: clients take its extended key usage for a limit."""
+    """Whether what is below it may serve this purpose: clients take its extended key usage for a limit.
+
+    RFC 5280 section 4.2.1.12 leaves it to them whether anyExtendedKeyUsage will do: OpenSSL does not take it.
+    """
     found = _extension(certificate, x509.ExtendedKeyUsage)
-    return found is None or purpose in found or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in found
+    return found is None or purpose in found
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:

@@ -198,7 +198,8 @@ def below_root(*extensions: x509.ExtensionType) -> Authority:
         .add_extension(ca_signing.issuer_identifier(root), critical=False)
     )
     for one in extensions:
-        builder = builder.add_extension(one, critical=isinstance(one, x509.NameConstraints))
+        critical = isinstance(one, x509.NameConstraints | x509.UnrecognizedExtension)
+        builder = builder.add_extension(one, critical=critical)
     made = builder.sign(ROOT.key, hashes.SHA256())
     return Authority(Chain.of(pem(made) + pem(root)), key)
 
@@ -209,18 +210,26 @@ def subject(common_name: str, organization: str | None = None) -> x509.Name:
 
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 
 
 def test_what_clients_let_a_ca_vouch_for_is_no_more_than_its_extended_key_usage(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"'CN=Theirs,O=Acme' may not vouch for servers \(extended key usage\)"):
-        below_root(x509.ExtendedKeyUsage([CLIENT]))
-    for purposes, clients in (((SERVER,), False), ((SERVER, CLIENT), True)):
+    for useless in (CLIENT, ANY):
+        with pytest.raises(Misconfigured, match=r"'CN=Theirs,O=Acme' may not vouch for servers \(extended key usage: "):
+            below_root(x509.ExtendedKeyUsage([useless]))
+    for purposes, clients in (((SERVER,), False), ((SERVER, ANY), False), ((SERVER, CLIENT), True)):
         authority = below_root(x509.ExtendedKeyUsage(purposes))
         assert authority.chain.signs_clients is clients
         chain = issued(authority, client_auth=True)
         assert verify(tmp_path, chain, "-purpose", "sslserver") == "full.pem: OK\n"
         assert (verify(tmp_path, chain, "-purpose", "sslclient") == "full.pem: OK\n") is clients
     assert ISSUING.chain.signs_clients
+
+
+def test_a_critical_extension_that_clients_do_not_know_is_refused_with_its_number() -> None:
+    with pytest.raises(Misconfigured, match=r"'CN=Theirs,O=Acme' has a critical extension 1\.3\.6\.1\.4\.1\.99999"):
+        below_root(UNKNOWN)
 
 
 @pytest.mark.parametrize("limit", ["permitted", "excluded"])
