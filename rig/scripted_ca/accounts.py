@@ -14,7 +14,10 @@ from rig.scripted_ca.states import Status
 
 
 def register(ca: Authority, signed: Signed, _ident: str) -> Answer:
-    """newAccount. A known key gets its account back with 200, whatever else was asked (section 7.3.1)."""
+    """newAccount. A known key gets its account back with 200, whatever else was asked (section 7.3.1).
+
+    But for a binding, which some CAs take once.
+    """
     wish, jwk = signed.wish(), signed.jwk
     assert jwk is not None
     thumbprint = jws.thumbprint(jwk)
@@ -23,6 +26,8 @@ def register(ca: Authority, signed: Signed, _ident: str) -> Answer:
         account = ca.book.accounts[known]
         if account.status is not Status.VALID:
             raise Refusal(Kind.UNAUTHORIZED, f"the account is {account.status}", status=403)
+        if account.binding is not None and wish.get("externalAccountBinding") is not None:
+            raise Refusal(Kind.MALFORMED, "the key id of the external account has been used")
         return _shown(ca, account, located=True)
     if wish.get("onlyReturnExisting") is True:
         raise Refusal(Kind.ACCOUNT_DOES_NOT_EXIST, "no account has this key")

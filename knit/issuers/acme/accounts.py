@@ -113,11 +113,12 @@ class Registrar:
         known = kept or self._given(network, directory) or self._adopted() or self._new()
         if known.uri is None:
             self.accounts.save(known)
-            known = self._found(known, network, directory) or self._registered(known, network, directory)
+            found = self._moved(known, network, directory) or self._bound(kept, network, directory)
+            known = found or self._registered(known, network, directory)
         self.accounts.save(known)
         return self._told_contact(known, network, directory)
 
-    def _found(self, known: Account, network: Network, directory: Directory) -> Account | None:
+    def _moved(self, known: Account, network: Network, directory: Directory) -> Account | None:
         """The account that has the next key: it was forgotten while its key was being changed."""
         if known.next_key is None:
             return None
@@ -125,6 +126,23 @@ class Registrar:
         if there is None or not self.accounts.change_key(known):
             return None
         return replace(known, private_key=known.next_key, next_key=None, uri=there[0])
+
+    def _bound(self, kept: Account | None, network: Network, directory: Directory) -> Account | None:
+        """One that has our key, where that is not new: its URL was lost with a process, or by command.
+
+        CAs may take a binding once, and refuse another request with it, also by the same key.
+        Raises AccountUnusable where the CA has an objection to the account.
+        """
+        if kept is None or self.holder.eab_kid is None:
+            return None
+        there = by_key(network, directory, kept.private_key)
+        if there is None:
+            return None
+        uri, stands = there
+        if stands.objection is not None:
+            raise AccountUnusable(f"the account {uri}: {stands.objection}: {another_account(self.issuer)}")
+        log.info("ACME account found by its key", extra={"account": uri})
+        return replace(kept, uri=uri, registration=_registration(uri))
 
     def _given(self, network: Network, directory: Directory) -> Account | None:
         """The account that is to be taken over. Raises AccountUnusable when the CA knows none with this key."""
@@ -170,8 +188,7 @@ class Registrar:
         reply = network.post(url, self._message(signer, directory, url).json_dumps().encode())
         uri = directory.hosts.own(reply.headers.get("location"), "the account's URL")
         log.info(Kind.ACCOUNT_REGISTERED.value, extra={"account": uri, "directory": self.directory_url})
-        # In lego's form, with nothing in it that is the CA's own text: that there is an account is all that matters.
-        return replace(known, uri=uri, registration=json.dumps({"body": {"status": "valid"}, "uri": uri}))
+        return replace(known, uri=uri, registration=_registration(uri))
 
     def _message(self, signer: Signer, directory: Directory, url: str) -> messages.NewRegistration:
         wanted: dict[str, Any] = {"terms_of_service_agreed": True}
@@ -191,6 +208,11 @@ class Registrar:
             )
             raise AccountUnusable(message)
         return messages.NewRegistration.from_data(**wanted)
+
+
+def _registration(uri: str) -> str:
+    """In lego's form, with nothing in it that is the CA's own text: that there is an account is all that matters."""
+    return json.dumps({"body": {"status": "valid"}, "uri": uri})
 
 
 def _registered_at(registration: str) -> str | None:
