@@ -128,7 +128,7 @@ def test_a_ca_whose_roots_are_unknown_is_refused_with_the_setting_to_change(quic
 def test_a_file_without_roots_stops_the_process(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("no certificate")
-    with pytest.raises(Misconfigured, match="KNIT_ACME_CA_FILE"):
+    with pytest.raises(Misconfigured, match=r"empty\.pem: no PEM certificates"):
         Worker(Place("https://127.0.0.1:1/dir", empty))
 
 

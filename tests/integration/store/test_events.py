@@ -129,7 +129,7 @@ def test_proofs_are_told_when_the_ca_is_asked_to_check_them(store: Store) -> Non
     asked, finalizing = told(store)[2:]
     assert (asked.kind, asked.cert_id, asked.attempt_id) == (Kind.VALIDATION_REQUESTED, spec.id, attempt.id)
     assert asked.detail == {"names": names, "directory": DIRECTORY}
-    assert finalizing.kind is Kind.ORDER_FINALIZING
+    assert finalizing.kind == Kind.ORDER_FINALIZING
 
 
 def test_proofs_that_the_ca_refuses_are_told_before_the_failure_that_they_are(store: Store) -> None:
@@ -146,7 +146,7 @@ def test_proofs_that_the_ca_refuses_are_told_before_the_failure_that_they_are(st
         attempt.id,
     )
     assert refused.detail == {"names": names, "directory": DIRECTORY, "error": "the CA says: no TXT record"}
-    assert failed.kind is Kind.RENEWAL_FAILED
+    assert failed.kind == Kind.RENEWAL_FAILED
 
 
 def test_a_proof_that_is_not_asked_for_and_a_run_that_ends_otherwise_are_no_failed_validation(store: Store) -> None:
@@ -187,7 +187,7 @@ def test_a_pause_of_a_ca_is_told_with_its_end_and_when_it_is_over(store: Store) 
         spec.id,
         {"issuer": "acme", "directory": DIRECTORY},
     )
-    assert ordered.kind is Kind.ORDER_PLACED
+    assert ordered.kind == Kind.ORDER_PLACED
 
 
 def test_what_goes_back_to_its_order_says_why(store: Store) -> None:
@@ -218,7 +218,7 @@ def test_what_a_worker_without_its_lease_could_not_write_did_not_happen(store: S
             with pytest.raises(LeaseLost):
                 store.attempts.fail(stale, attempt, error=Transient("x"), retry_at=LATER)
     assert kinds(store) == before
-    assert before[-1] is Kind.RENEWAL_RESUMED
+    assert before[-1] == Kind.RENEWAL_RESUMED
 
 
 def test_edits_of_the_list_by_anybody_are_told_with_what_changed(store: Store, migrated: str) -> None:
@@ -232,7 +232,7 @@ def test_edits_of_the_list_by_anybody_are_told_with_what_changed(store: Store, m
         other.execute("update knit_certs set not_after = now(), last_error = 'x'")
         other.execute("delete from knit_certs")
     added, changed, disabled, enabled, asked, removed = told(store)
-    assert added.kind is Kind.CERTIFICATE_ADDED
+    assert added.kind == Kind.CERTIFICATE_ADDED
     assert added.detail["domains"] == "by-hand.example.org"
     assert (changed.kind, changed.detail) == (
         Kind.CERTIFICATE_CHANGED,
