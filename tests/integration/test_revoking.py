@@ -14,12 +14,15 @@ import pytest
 from knit.core.model.certificate import CertId
 from knit.core.model.revocation import Revocation, Revoked
 from knit.core.revocation import Wish, course
-from knit.errors import NoSuchCertificate, Outage, Refused
+from knit.errors import Busy, NoSuchCertificate, Outage, Refused
 from knit.flows.revoke import LONGEST
+from knit.issuers.acme.jws import new_account_key
 from knit.store.database import Database
 from knit.store.revocations.revocations import Revocations
+from rig.process import wait_until
 from rig.scripted_ca.client import ScriptedCA
 from tests.integration import test_flows
+from tests.integration.test_account_upkeep import upkeep_of
 from tests.integration.test_flows import KilledError, Life, Stage, whole_way
 from workers.actors import Flows
 
@@ -270,6 +273,35 @@ def test_another_account_than_the_one_that_ordered_it_asks_by_the_certificates_k
     assert counts["names"][name]["revoked"] == 1
     assert counts["requests"]["newAccount"] == 1
     assert stage.sql("select * from knit_accounts") == []
+
+
+def test_a_key_that_is_not_the_accounts_leaves_it_to_the_certificates_key(stage: Stage) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    stage.sql("update knit_accounts set private_key = %s", new_account_key())
+    ask(stage, cert_id, "unspecified", replace=False)
+    with stage.process(Life()) as flows:
+        assert flows.revoke.run().revoked == 1
+    counts = ca_of(stage).counts()
+    assert (counts["names"][name]["revoked"], counts["requests"]["revokeCert"]) == (1, 2)
+
+
+def test_an_account_that_gets_another_key_meanwhile_asks_again_with_that(stage: Stage) -> None:
+    ((cert_id, name),) = issued(stage, 1).items()
+    ask(stage, cert_id, "superseded", replace=False)
+    ca = ca_of(stage)
+    seen = ca.counts()["requests"]["newNonce"]
+    ca.script(delays_ms={"newNonce": 2000})
+    with stage.process(Life()) as flows, ThreadPoolExecutor(1) as threads:
+        running = threads.submit(flows.revoke.run)
+        wait_until(lambda: ca.counts()["requests"]["newNonce"] > seen, "it is about to ask")
+        ca.script(delays_ms={})
+        with upkeep_of(stage) as found:
+            found.rotate()
+        with pytest.raises(Busy, match="changed meanwhile"):
+            running.result()
+        assert states(stage, cert_id) == [("wanted", "kept", 0)]
+        assert flows.revoke.run().revoked == 1
+    assert ca.counts()["names"][name]["revoked"] == 1
 
 
 def test_a_value_that_is_gone_or_another_one_cannot_be_revoked_and_says_what_can(stage: Stage) -> None:

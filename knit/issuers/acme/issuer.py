@@ -26,7 +26,7 @@ from knit.errors import (
     OrderKept,
     Refused,
 )
-from knit.issuers.acme import ari
+from knit.issuers.acme import ari, revoking
 from knit.issuers.acme.accounts import AccountOwner, Registrar
 from knit.issuers.acme.hosts import Garbled, Hosts
 from knit.issuers.acme.jws import Signer
@@ -35,7 +35,6 @@ from knit.issuers.acme.orders import Issuance
 from knit.issuers.acme.origin import Origin, roots, trust
 from knit.issuers.acme.polling import Poller
 from knit.issuers.acme.problems import KEPT, Problem, ProblemReply, another_account, error_of, kept
-from knit.issuers.acme.revoking import revoke
 from knit.issuers.acme.session import Session
 from knit.issuers.acme.transport import Connection
 from knit.issuers.acme.upkeep import settled, standing
@@ -179,12 +178,21 @@ class AcmeIssuer:
             return None if url is None else ari.ask(network, url, ari_id, self._clock())
 
     def revoke(self, serial: str, reason: str, bundle: Bundle | None = None) -> None:
-        """See the port Revoker. By our account, if there is one; where it may not, by the certificate's own key."""
+        """See the port Revoker. By our account, if there is one; where it may not, by the certificate's own key.
+
+        Raises Busy when the account has got another key meanwhile.
+        """
         if bundle is None:
             raise Refused("this CA has to be shown the certificate that it is to revoke")
         with self._network() as network:
             directory = self._directory(network)
-            revoke(network, directory, self._known_account(network, directory), bundle, reason)
+            account = self._known_account(network, directory)
+            why = revoking.by_account(network, directory, account, bundle, reason)
+            if why is None:
+                return
+            if self._known_account(network, directory) != account:
+                raise Busy("the account was changed meanwhile: the CA is asked again")
+            revoking.by_key(network, directory, bundle, reason, why)
 
     def _known_account(self, network: Network, directory: Directory) -> Account | None:
         """None is registered to revoke with: the certificate's key will do."""

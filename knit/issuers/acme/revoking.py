@@ -14,6 +14,7 @@ from knit.errors import KnitError, Refused
 from knit.issuers.acme.jws import Signer, b64
 from knit.issuers.acme.network import Network
 from knit.issuers.acme.problems import About, Problem, ProblemReply, error_of
+from knit.issuers.acme.upkeep import standing
 from knit.issuers.acme.wire import Directory
 
 DONE: Final = "alreadyRevoked"
@@ -27,32 +28,47 @@ REASONS: Final = {
 """The words of contract and command line, as RFC 5280 section 5.3.1 numbers them: those that subscribers may give."""
 
 
-def revoke(network: Network, directory: Directory, account: Account | None, bundle: Bundle, reason: str) -> None:
-    """Revoke as this account, and where there is none or it may not, with the key of the certificate itself.
+def by_account(
+    network: Network, directory: Directory, account: Account | None, bundle: Bundle, reason: str
+) -> str | None:
+    """Revoke as this account. None when it is done; else why not, and the certificate's own key may be able to.
 
     A certificate that is revoked already is done. Raises Unreachable, IssuerDown, AccountLimited; Refused in the CA's
-    words, and where it revokes nothing over ACME.
+    words where the account may ask for things and not for this, and where the CA revokes nothing over ACME.
     """
-    if directory.revoke_cert is None:
-        raise Refused(f"the CA at {directory.hosts} offers no revocation (its directory names no revokeCert)")
-    wish, why = _wish(bundle, reason), "there is no account here to ask it with"
+    url, wish = _url(directory), _wish(bundle, reason)
     signer = None if account is None or account.uri is None else _signer(account.private_key)
-    if account is not None and signer is not None:
-        network.sign_as(signer, account.uri, directory.new_nonce)
-        problem = _refusal(network, directory.revoke_cert, wish)
-        if problem is None:
-            return
-        if problem.about is not About.ACCOUNT:
-            raise error_of(problem)
-        why = f"asked by the account, the CA says: {problem}"
+    if account is None or signer is None:
+        return "there is no account here to ask it with"
+    network.sign_as(signer, account.uri, directory.new_nonce)
+    problem = _refusal(network, url, wish)
+    if problem is None:
+        return None
+    error = error_of(problem)
+    # CAs have various words for a signature that is not the account's.
+    if problem.about is About.ACCOUNT or (
+        isinstance(error, Refused) and standing(network, directory, account).objection is not None
+    ):
+        return f"asked by the account, the CA says: {problem}"
+    raise error
+
+
+def by_key(network: Network, directory: Directory, bundle: Bundle, reason: str, why: str) -> None:
+    """Revoke with the key of the certificate itself. `why` says why not otherwise. Raises as `by_account` does."""
     signer = _signer(bundle.privkey.decode(errors="replace"))
     if signer is None:
         lacking = "the certificate's key is missing, or none that ACME requests are signed with"
         raise Refused(f"{why}; {lacking}")
     network.sign_as(signer, None, directory.new_nonce)
-    problem = _refusal(network, directory.revoke_cert, wish)
+    problem = _refusal(network, _url(directory), _wish(bundle, reason))
     if problem is not None:
         raise _error_about_key(problem)
+
+
+def _url(directory: Directory) -> str:
+    if directory.revoke_cert is None:
+        raise Refused(f"the CA at {directory.hosts} offers no revocation (its directory names no revokeCert)")
+    return directory.revoke_cert
 
 
 def _wish(bundle: Bundle, reason: str) -> bytes:
