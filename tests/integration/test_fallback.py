@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import time
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +11,7 @@ from knit.core.model.attempt import Failed, Renewed
 from knit.core.model.certificate import CertId
 from knit.settings.environment import Environment
 from rig.scripted_ca.client import ScriptedCA
-from tests.acceptance.scene import txt_names
-from tests.integration.test_flows import LIFETIME, KilledError, Life, whole_way
+from tests.integration.test_flows import PARTS, Life, dies, finish, nothing_is_left, part_of, whole_way
 from tests.integration.test_several_issuers import Two, environment, issuers, keys, two
 
 __all__ = ["two"]
@@ -270,43 +266,25 @@ def first_try(two: Two, cert_id: CertId) -> None:
     again(two)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize(("down", "recovers"), [("authz", False), ("authz", True), ("finalize", True)])
 def test_a_fallback_that_is_killed_at_any_call_ends_with_one_finalized_order_at_one_of_them(
-    two: Two, down: str, recovers: bool
+    two: Two, down: str, recovers: bool, part: int
 ) -> None:
     two.first.fault(down, act="reset", times=0)
     total = calls_of_a_fallback(two)
     assert total >= 20
-    certificates = both(two, 2 * total)
-    deaths = {}
-    for cert_id, (last, after) in zip(certificates, itertools.product(range(1, total + 1), (False, True)), strict=True):
+    for life in part_of(total, part):
+        ((cert_id, name),) = both(two).items()
         first_try(two, cert_id)
-        life = Life(last=last, after=after)
-        with two.process(life) as flows, pytest.raises(KilledError):
-            whole_way(flows, cert_id)
-        deaths[cert_id] = f"{'after' if after else 'before'} call {last}, {life.said}"
-
-    time.sleep(LIFETIME)
-    two.sql("delete from knit_marks")
-    if recovers:
+        death = dies(two, cert_id, life)
+        if recovers:
+            two.first.clear_faults()
+        finish(two, cert_id, rounds=3)
         two.first.clear_faults()
-    with two.process(Life()) as flows:
-        for _ in range(3):
-            again(two)
-            plan = flows.reconcile.run(deep=True)
-            for cert_id in {*plan.renew, *certificates}:
-                flows.renew.run(cert_id)
-                flows.publish.waiting()
-        report = flows.publish.everything()
-    assert report.refused is None
-    finalized = {deaths[cert_id]: sum(two.finalized(name)) for cert_id, name in certificates.items()}
-    assert finalized == dict.fromkeys(finalized, 1)
-    with closing(two.servers.valkey.client()) as client:
-        assert client.smembers("knit:index") >= set(certificates.values())
-        assert list(client.scan_iter("knit:index:staging:*")) == []
-    assert two.sql("select * from knit_attempts where ended_at is null") == []
-    assert txt_names(two.servers.dns) == []
+        two.first.fault(down, act="reset", times=0)
+        assert sum(two.finalized(name)) == 1, death
+        nothing_is_left(two, name, death)
 
 
 def test_an_issuer_whose_limits_leave_no_room_is_passed_over_and_asked_again_when_they_do(two: Two) -> None:

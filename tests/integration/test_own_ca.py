@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
 from tests.acceptance.knit import knit
 from tests.acceptance.scene import Servers
-from tests.integration.test_flows import LIFETIME, Life, Mortal, Stage, dies, whole_way
+from tests.integration.test_flows import PARTS, Life, Mortal, Stage, dies, finish, nothing_is_left, part_of, whole_way
 from tests.integration.test_several_issuers import environment, issuers, keys
 from workers.actors import Flows
 
@@ -93,33 +91,21 @@ def inside(bind: Bind, database_url: str, valkey: Valkey, queue_valkey: Valkey, 
         yield Inside(servers, environment(servers, text(tmp_path / "ca", keys(ca), "", '["inside"]')), tmp_path)
 
 
-@pytest.mark.timeout(180)
-def test_an_attempt_killed_at_any_call_is_finished_with_one_certificate_that_counts(inside: Inside) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_an_attempt_killed_at_any_call_is_finished_with_one_certificate_that_counts(inside: Inside, part: int) -> None:
     life = Life()
     for cert_id in inside.wanted(2):
         life = Life()
         with inside.process(life) as flows:
             whole_way(flows, cert_id)
     assert life.calls >= 15
-    wanted = inside.wanted(2 * life.calls)
-    deaths = {}
-    for cert_id, (last, after) in zip(wanted, itertools.product(range(1, life.calls + 1), (False, True)), strict=True):
-        deaths[cert_id] = dies(inside, cert_id, Life(last=last, after=after))
-    assert {death.rpartition(", ")[2] for death in deaths.values()} >= {"ordered", "finalizing", "record", "put"}
-
-    time.sleep(LIFETIME)
-    inside.sql("delete from knit_marks")
-    with inside.process(Life()) as flows:
-        plan = flows.reconcile.run(deep=True)
-        for cert_id in {*plan.renew, *wanted}:
-            flows.renew.run(cert_id)
-            flows.publish.waiting()
-        assert flows.publish.everything().refused is None
-
-    for cert_id, name in wanted.items():
+    for fatal in part_of(life.calls, part):
+        ((cert_id, name),) = inside.wanted(1).items()
+        death = dies(inside, cert_id, fatal)
+        finish(inside, cert_id)
         (serial,) = inside.serials(cert_id)
-        assert f"{inside.published(name)[0].serial_number:x}" == serial, deaths[cert_id]
-    assert inside.sql("select * from knit_attempts where ended_at is null") == []
+        assert f"{inside.published(name)[0].serial_number:x}" == serial, death
+        nothing_is_left(inside, name, death)
     assert acme(inside.servers).counts()["names"] == {}
 
 
