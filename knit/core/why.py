@@ -47,6 +47,7 @@ CAUSES: Mapping[str, tuple[str, str]] = {
 """By the class of the error that an attempt ended with."""
 
 UNKNOWN = ("unexpected", OPERATOR)
+TO_BE_LOOKED_AT = "the next pass looks at it, as `knit plan` tells"
 HELD_BACK = "its renewal is held back until"
 
 
@@ -82,8 +83,9 @@ def _calm(cert: Listed, now: datetime) -> Why:
     if cert.imported:
         return _to_import(cert, now)
     state = "published" if cert.published_at is not None else "waiting for its first certificate"
-    at = cert.check_at if cert.check_at is not None and cert.check_at > now else None
-    return Why(state=state, cause=None, said=None, who=NOBODY, next_try=at)
+    if cert.changed or cert.check_at is None or cert.check_at <= now:
+        return Why(state=state, cause=None, said=TO_BE_LOOKED_AT, who=NOBODY, next_try=None)
+    return Why(state=state, cause=None, said=None, who=NOBODY, next_try=cert.check_at)
 
 
 def _to_import(cert: Listed, now: datetime) -> Why:

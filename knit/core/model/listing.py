@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Listed:
     """One line of `knit list`. `adopted` is False for a row that is new or left out; `step` is its open attempt's.
 
-    `waits_for` is what leaves no room for its order now. The window is the one that its CA suggests for its renewal,
-    `suggested_at` the instant in it, `window_checked_at` when the CA last said so.
+    `waits_for` is what leaves no room for its order now; `changed`: no pass has looked at it since its row was changed.
+    The window is the one that its CA suggests for its renewal, `suggested_at` the instant in it, `window_checked_at`
+    when the CA last said so.
     """
 
     id: CertId
@@ -51,6 +52,7 @@ class Listed:
     allow_staging: bool = False
     key_since: datetime | None = None
     waits_for: str | None = None
+    changed: bool = False
     window_start: datetime | None = None
     window_end: datetime | None = None
     suggested_at: datetime | None = None

@@ -294,6 +294,7 @@ select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as doma
        nullif(s.check_at, '-infinity') as check_at, i.not_before, i.directory,
        coalesce(i.key_since, i.issued_at) as key_since,
        case when s.check_at > now() and a.id is null then s.no_room end as waits_for,
+       c.seen is distinct from c.wanted as changed,
        r.window_start, r.window_end, r.chosen_at as suggested_at, r.checked_at as window_checked_at, r.explanation_url
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id

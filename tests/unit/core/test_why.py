@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 from knit import errors
 from knit.core.imported import HOW, IMPORTED
-from knit.core.why import BRINGER, CAUSES, why
+from knit.core.why import BRINGER, CAUSES, TO_BE_LOOKED_AT, why
 from knit.errors import IssuerDown, KnitError, class_of
 from tests.unit.cli.test_listed import CERT, NOW
 
@@ -41,3 +42,11 @@ def test_whoever_has_an_imported_certificate_acts_while_it_is_imported_and_not_f
     assert (why(lost, (), NOW).cause, why(lost, (), NOW).who) == ("import", BRINGER)
     assert why(replace(lost, issuer="acme"), (), NOW).cause != "import"
     assert why(replace(lost, last_error="its key is in the way"), (), NOW).who != BRINGER
+
+
+def test_what_the_next_pass_looks_at_is_said_and_what_waits_has_its_time() -> None:
+    calm = replace(CERT, published_at=NOW, check_at=NOW + timedelta(days=1))
+    assert (why(calm, (), NOW).said, why(calm, (), NOW).next_try) == (None, calm.check_at)
+    for one in (replace(calm, changed=True), replace(calm, check_at=NOW), replace(calm, check_at=None)):
+        found = why(one, (), NOW)
+        assert (found.state, found.said, found.next_try) == ("published", TO_BE_LOOKED_AT, None)
