@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from knit.core import ari, brake, budget, choice, retry, x509
+from knit.core import ari, brake, budget, choice, postponing, retry, x509
 from knit.core.budget import Cost
 from knit.core.choice import Standing
 from knit.core.events import KEPT, Kind, Severity, Told
@@ -320,28 +320,15 @@ class Renewing:
         return IssuerDown(f"{error}; the order has run out: another issuer may be asked", retry_at=error.retry_at)
 
     def _next_try(self, attempt: Attempt, error: Transient | BundleMismatch) -> datetime:
-        """When this is tried again: the first of these that holds says it.
-
-        - the CA is down or limits us, and another issuer may be asked: the first step of the ladder of failures
-        - a limit of a CA or a DNS provider: the ladder of limits, by the attempt's own tries
-        - an order that is kept, or whose certificate is not fit: the ladder of failures, by the attempt's own tries
-        - anything else: the ladder of failures
-
-        But for the first, Retry-After only makes the wait longer.
-        """
-        clock, known, cert_id = self.ports.clock, self.known, self.spec.id
-        failures = known.state.failures + 1
-        if isinstance(error, IssuerDown | AccountLimited) and self._may_go_elsewhere(attempt):
-            return retry.next_try(cert_id, 1, clock())
-        if isinstance(error, RateLimited):
-            return retry.limited(known.tries + 1, clock(), error.retry_at)
-        if isinstance(error, OrderKept | BundleMismatch):
-            failures = 1 if attempt.step in BEFORE_FINALIZE else known.tries + 1
-        ladder = retry.next_try(cert_id, failures, clock())
-        asked = error.retry_at if isinstance(error, Transient) else None
-        at = ladder if asked is None else max(ladder, retry.next_try(cert_id, failures, clock(), asked))
-        over_at = choice.over_at(attempt)
-        return min(at, over_at) if over_at is not None and over_at > clock() and len(self._wanted()) > 1 else at
+        return postponing.next_try(
+            self.spec.id,
+            self.known,
+            attempt,
+            error,
+            self.ports.clock(),
+            elsewhere=isinstance(error, IssuerDown | AccountLimited) and self._may_go_elsewhere(attempt),
+            others=len(self._wanted()) > 1,
+        )
 
     def _may_go_elsewhere(self, attempt: Attempt) -> bool:
         """Whether another issuer can be asked at the next try, however long this one wants to be left alone."""
