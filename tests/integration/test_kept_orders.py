@@ -139,7 +139,7 @@ def test_a_csr_that_is_refused_while_the_order_waits_for_it_ends_the_order(stage
     not_taken_yet(stage, ca, cert_id)
     ca.fault("finalize", times=0, status=400, type="badCSR")
     assert isinstance(tried(stage, cert_id), Failed)
-    assert stage.sql("select step, error_class from knit_attempts") == [("failed", "Refused")]
+    assert stage.sql("select step, error_class from knit_attempts") == [("failed", "KeyRefused")]
 
 
 @pytest.mark.parametrize("code", ["serverInternal", "rateLimited", "caa"])
