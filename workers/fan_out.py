@@ -11,8 +11,9 @@ from workers.later import Later
 
 def fan_out(plan: PassPlan, reconcile: Reconcile, queue: Queue, later: Later) -> None:
     """Send it; the pass is done then."""
-    # While messages wait on the queue, those of earlier passes are among them; once it is empty, they were lost.
-    asked = plan.asked if queue.waiting(messages.RENEW) else frozenset()
+    # While as many messages wait on the queue, those of earlier passes are among them. If fewer do, some were lost, as
+    # with a worker that was killed while it owed them to the queue.
+    asked = plan.asked if queue.waiting(messages.RENEW) >= len(plan.asked) else frozenset()
     ask = [cert_id for cert_id in plan.renew if cert_id not in asked]
     for cert_id in ask:
         later.send(messages.renew(cert_id))

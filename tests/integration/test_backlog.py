@@ -61,6 +61,14 @@ def test_messages_that_the_queue_has_lost_are_sent_again(actors: Actors, queue: 
     assert queue.waiting(messages.RENEW) == DUE
 
 
+def test_what_a_killed_worker_owed_is_sent_again_though_other_messages_wait(actors: Actors, queue: Queue) -> None:
+    actors.reconcile()
+    queue.broker.flush(messages.RENEW)
+    queue.send(messages.poll())
+    actors.reconcile()
+    assert queue.waiting(messages.RENEW) == DUE + 1
+
+
 def test_what_became_due_meanwhile_is_asked_for_beside_what_waits(
     actors: Actors, queue: Queue, database_url: str
 ) -> None:
