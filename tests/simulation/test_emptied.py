@@ -15,7 +15,7 @@ from tests.simulation.test_plan import CA, RULES, World, server, world
 
 __all__ = ["server"]
 
-MANY, IN_AN_HOUR = 1000, 100
+MANY, IN_AN_HOUR = 2000, 200
 
 
 def published(made: World) -> None:
