@@ -31,14 +31,14 @@ def _without_worker(settings: Worker, console: Console) -> tuple[PassPlan | None
         stores = open_stores(settings, console.database, opened)
         reconcile = stores.reconcile()
         try:
-            if stores.renewal_infos.due() or stores.revocations.due():
+            if stores.renewal_infos.due() or stores.revocations.any_due():
                 return None, None
             plan = reconcile.run(deep=True)
             if plan.renew:
                 return plan, None
             report = stores.publish().everything()
             reconcile.done(plan, ())
-            if report.published and stores.revocations.due():
+            if report.published and stores.revocations.any_due():
                 return None, None
         except KnitError:
             return plan, None

@@ -52,7 +52,7 @@ class Revoke:
 
     def due(self) -> bool:
         """Whether there is anything to do now. One question to PostgreSQL."""
-        return bool(self.store.due())
+        return self.store.any_due()
 
     def run(self) -> Revoking:
         """Do what can be done now about each, for `LONGEST` or a little more. Failures are recorded, told and counted.

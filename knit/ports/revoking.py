@@ -50,6 +50,9 @@ class Copies(Protocol):
 class Revocations(Protocol):
     """What is known of them. Each write is made only while the revocation is open, but for `discarded`."""
 
+    def any_due(self) -> bool:
+        """Whether there is anything to do now, however much it is."""
+
     def due(self) -> Sequence[RevocationId]:
         """The revocations that have something to do now, the oldest first."""
 

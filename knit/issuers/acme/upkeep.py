@@ -21,7 +21,6 @@ VALID: Final = "valid"
 GONE: Final = frozenset({"unauthorized", NO_ACCOUNT})
 """What a CA answers to all that an account asks for which is deactivated, revoked or lost (section 7.3.6)."""
 
-
 UNKNOWN_KEY: Final = frozenset({NO_ACCOUNT, "externalAccountRequired"})
 """Some CAs look for a binding first, which only a new account needs."""
 

@@ -24,6 +24,11 @@ class Revocations:
         self._database = database
         self._sql = queries("revocations/revocations")
 
+    def any_due(self) -> bool:
+        """See the port."""
+        row = self._database.row(self._sql["any_due"])
+        return row is not None and bool(row["due"])
+
     def due(self) -> Sequence[RevocationId]:
         """See the port."""
         return [RevocationId(row["id"]) for row in self._database.rows(self._sql["due"])]

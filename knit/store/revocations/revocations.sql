@@ -1,6 +1,9 @@
 -- name: due
 select id from knit_revocations_due order by id
 
+-- name: any_due
+select exists (select 1 from knit_revocations_due) as due
+
 -- name: uncopied
 select id from knit_revocations where state = 'wanted' and copy = 'wanted' order by id
 
