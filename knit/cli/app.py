@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
     "revoke": ("revoke", "Have a certificate's CA revoke it, after another is published or at once."),
     "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
+    "node": ("node", "Look after this node: print a systemd unit for it."),
     "prune": ("valkey", "Show or remove published values that no certificate explains."),
     "adopt-valkey": ("valkey", "Make the certificate Valkey this database's."),
     "issuers": ("issuers", "Show where certificates come from, or confirm a switch to another CA."),

@@ -10,6 +10,7 @@ from knit.errors import Elsewhere, KnitError, Transient
 from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.reload import Reload
+from knit.node.service import Manager
 from knit.node.signals import Signals, Woken
 from knit.node.told import StandingTroubles, Trouble, remark
 from knit.valkey.hints import Hints
@@ -39,7 +40,15 @@ class Loop:
     """One node at work. `interval` is seconds between two polls; `reload` None means that nobody needs one."""
 
     def __init__(
-        self, *, watch: Watch, disk: Disk, reload: Reload | None, hints: Hints, interval: float, signals: Signals
+        self,
+        *,
+        watch: Watch,
+        disk: Disk,
+        reload: Reload | None,
+        hints: Hints,
+        interval: float,
+        signals: Signals,
+        manager: Manager,
     ) -> None:
         self._watch = watch
         self._disk = disk
@@ -47,6 +56,7 @@ class Loop:
         self._hints = hints
         self._interval = interval
         self._signals = signals
+        self._manager = manager
         self._told = StandingTroubles()
         self._next_sweep = 0.0
         self._reload_at = 0.0
@@ -60,12 +70,17 @@ class Loop:
 
     def forever(self) -> None:
         """Until the process is told to stop."""
+        first = True
         while True:
             started = time.monotonic()
             asked = self._signals.asked()
             if asked:
                 self._reload_at = 0.0
             self._pass(sweep=asked or started >= self._next_sweep)
+            if first:
+                # Whatever it came to: what waits for this node is not to wait for Valkey.
+                self._manager.ready()
+                first = False
             try:
                 with self._signals.waiting():
                     self._wait(started)
@@ -117,7 +132,7 @@ class Loop:
             return self._settled(self._reload)
 
     def _settled(self, reload: Reload | None) -> bool:
-        failure, output = (None, "") if reload is None else reload.run(self._signals.stopping)
+        failure, output = (None, "") if reload is None else reload.run(self._is_stopping)
         if failure is not None:
             self._postpone(failure, output)
             return False
@@ -126,6 +141,11 @@ class Loop:
         if reload is not None:
             log.info("reloaded", extra={"output": output} if output else {})
         return True
+
+    def _is_stopping(self) -> bool:
+        """Asked at every step of a reload."""
+        self._manager.alive()
+        return self._signals.stopping()
 
     def _postpone(self, failure: str, output: str) -> None:
         delay = _doubled(RELOAD_RETRY, self._reload_failures)
@@ -141,7 +161,7 @@ class Loop:
             until = min(until, max(self._reload_at, time.monotonic()))
         while (left := until - time.monotonic()) > 0:
             if self._heard(left):
-                time.sleep(max(SETTLE, min(GAP, until - time.monotonic()) if self._is_busy(started) else 0))
+                self._manager.sleep(max(SETTLE, min(GAP, until - time.monotonic()) if self._is_busy(started) else 0))
                 break
         self._drain()
 
@@ -149,12 +169,13 @@ class Loop:
         return time.monotonic() - started < GAP
 
     def _heard(self, seconds: float) -> bool:
+        self._manager.alive()
         try:
-            heard = self._hints.wait(seconds)
+            heard = self._hints.wait(self._manager.step(seconds))
         except KnitError as error:
             # Only sooner or later depends on hints; the poll itself says whether Valkey can be reached.
             self._lost_hints(error)
-            time.sleep(min(seconds, _doubled(HINTS_RETRY, self._hint_failures - 1)))
+            self._manager.sleep(min(seconds, _doubled(HINTS_RETRY, self._hint_failures - 1)))
             return False
         if self._hints.proven:
             self._hint_failures = 0

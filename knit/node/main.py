@@ -12,6 +12,7 @@ from knit.node.folders import Folders
 from knit.node.inspector import Inspector
 from knit.node.loop import Loop
 from knit.node.reload import Reload
+from knit.node.service import Manager, Sounding, watchdog_of
 from knit.node.signals import Signals
 from knit.node.state import StateFolder
 from knit.settings.node import NodeSettings
@@ -32,7 +33,9 @@ def run(settings: NodeSettings, *, once: bool) -> int:
     refuse_dumps()
     signals = Signals()
     with ExitStack() as opened:
-        loop = _wired(settings, signals, opened)
+        manager = _manager(settings, once=once)
+        loop = _wired(settings, signals, opened, manager)
+        opened.callback(manager.stopping)
         signals.install()
         if settings.roots is None:
             log.warning("KNIT_WATCH_ROOTS is not set: published values may name almost any file on this machine")
@@ -42,7 +45,13 @@ def run(settings: NodeSettings, *, once: bool) -> int:
     return 0
 
 
-def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
+def _manager(settings: NodeSettings, *, once: bool) -> Manager:
+    if once:
+        return Manager(None, None)
+    return Manager(settings.notify_socket, watchdog_of(settings.watchdog_usec, settings.watchdog_pid))
+
+
+def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager: Manager) -> Loop:
     site, layout = Site.of(settings.valkey_url, name="knit-watch"), Layout(index=settings.index_key)
     hints, source = Hints(site, layout), ValkeyReader(site, layout)
     opened.callback(hints.close)
@@ -53,7 +62,7 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
     disk = Disk(folders, state_folder, signals.shield)
     opened.callback(disk.close)
     inspector = Inspector(settings.child_environment)
-    watch = Watch(source=source, disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
+    watch = Watch(source=Sounding(source, manager), disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
     return Loop(
         watch=watch,
         disk=disk,
@@ -61,6 +70,7 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack) -> Loop:
         hints=hints,
         interval=settings.watch_interval.total_seconds(),
         signals=signals,
+        manager=manager,
     )
 
 

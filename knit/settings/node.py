@@ -25,6 +25,9 @@ class NodeSettings:
     state_dir: str
     log_level: str
     child_environment: Mapping[str, str] = field(repr=False)
+    notify_socket: str | None = None
+    watchdog_usec: str | None = None
+    watchdog_pid: str | None = None
 
     @classmethod
     def read(cls, env: Environment) -> NodeSettings:
@@ -39,8 +42,19 @@ class NodeSettings:
             roots=SETTINGS["KNIT_WATCH_ROOTS"].read(env),
             state_dir=SETTINGS["KNIT_STATE_DIR"].read(env) or _state_dir(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
-            child_environment=env.child(without="KNIT_"),
+            child_environment=_for_children(env),
+            notify_socket=env.get("NOTIFY_SOCKET"),
+            watchdog_usec=env.get("WATCHDOG_USEC"),
+            watchdog_pid=env.get("WATCHDOG_PID"),
         )
+
+
+def _for_children(env: Environment) -> dict[str, str]:
+    # What the service manager has told this process is for no other.
+    child = env.child(without="KNIT_")
+    return {
+        name: value for name, value in child.items() if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+    }
 
 
 def _state_dir(env: Environment) -> str:

@@ -17,6 +17,7 @@ import pytest
 from knit.core.model.certificate import Bundle
 from knit.node.loop import Loop
 from knit.node.main import _wired
+from knit.node.service import Manager
 from knit.node.signals import Signals
 from knit.settings.node import NodeSettings
 from knit.valkey.connect import connect
@@ -73,7 +74,7 @@ class Node:
     def start(self) -> Loop:
         """A loop as after a start; `once` of it is a whole pass, `_pass(sweep=False)` a poll."""
         self.opened.close()
-        return _wired(self.settings, Signals(), self.opened)
+        return _wired(self.settings, Signals(), self.opened, Manager(None, None))
 
     def once(self) -> bool:
         loop = self.start()

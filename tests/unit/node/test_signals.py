@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from knit.node.loop import Loop
+from knit.node.service import Manager
 from knit.node.signals import Signals, Woken
 
 
@@ -48,7 +49,15 @@ def test_a_subscription_that_was_woken_in_mid_reply_is_begun_anew(monkeypatch: p
     hints: Any = SimpleNamespace(close=lambda: closed.append(True), wait=lambda _: hung_up(signals))
     nothing: Any = None
     owing_nothing: Any = SimpleNamespace(reload_owed=False)
-    loop = Loop(watch=nothing, disk=owing_nothing, reload=None, hints=hints, interval=60, signals=signals)
+    loop = Loop(
+        watch=nothing,
+        disk=owing_nothing,
+        reload=None,
+        hints=hints,
+        interval=60,
+        signals=signals,
+        manager=Manager(None, None),
+    )
     passes: list[bool] = []
 
     def one(*, sweep: bool) -> bool:
