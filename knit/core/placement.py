@@ -28,9 +28,10 @@ SKEW = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
-    """What a pair, found to be one, says of itself."""
+    """What a pair, found to be one, says of itself. `primary` is the name that stands for it; None: it has no names."""
 
     names: frozenset[str]
+    primary: str | None
     not_before: datetime
     not_after: datetime
     self_issued: bool

@@ -41,8 +41,10 @@ def inspect(fullchain: bytes, privkey: bytes) -> dict[str, object]:
     _check_key(leaf, privkey)
     for number, certificate in enumerate(chain):
         _check_strength(certificate, "the certificate" if number == 0 else f"certificate {number + 1} in fullchain")
+    names = _names(leaf)
     return {
-        "names": _names(leaf),
+        "names": sorted(names),
+        "primary": _primary(leaf, names),
         "not_before": leaf.not_valid_before_utc.isoformat(),
         "not_after": leaf.not_valid_after_utc.isoformat(),
         "self_issued": leaf.issuer == leaf.subject and len(chain) == 1,
@@ -137,4 +139,13 @@ def _names(leaf: x509.Certificate) -> list[str]:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return []
-    return sorted(name.lower() for name in names.get_values_for_type(x509.DNSName))
+    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+
+
+def _primary(leaf: x509.Certificate, names: list[str]) -> str | None:
+    """The common name, which CAs take from the first name that was asked for; without one the first name."""
+    try:
+        common = [str(one.value).lower() for one in leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    except ValueError:
+        common = []
+    return next((name for name in (*common, *names) if name in names), None)

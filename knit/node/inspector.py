@@ -67,6 +67,7 @@ class Inspector:
             return BundleMismatch(reply["error"])
         return PairFacts(
             names=frozenset(reply["names"]),
+            primary=reply["primary"],
             not_before=datetime.fromisoformat(reply["not_before"]),
             not_after=datetime.fromisoformat(reply["not_after"]),
             self_issued=bool(reply["self_issued"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import time
+from datetime import UTC, time, tzinfo
 from enum import StrEnum
 
 
@@ -21,7 +21,10 @@ class Content(StrEnum):
 
 
 class Layout(StrEnum):
-    """How a certificate's files are replaced: one after the other, or all at once by a symbolic link's target."""
+    """How a certificate's files are replaced: one after the other, or all at once.
+
+    With `flip` their folder is a symbolic link to a folder that holds one version of them.
+    """
 
     PAIR = "pair"
     FLIP = "flip"
@@ -50,9 +53,10 @@ class StartTls(StrEnum):
 class FileSpec:
     """A file of each certificate of a place.
 
-    `path` is absolute, with `{name}` for the certificate's primary name, `*` as `_wildcard`. `mode`, `owner` and
-    `group` None: those of the file that is there, else the usual ones. `password_file` holds the password of `pkcs12`
-    and `jks`.
+    `path` is absolute, with `{name}` for the certificate's primary name, `*` as `_wildcard`: in the file's name, or,
+    with the layout `flip`, in the name of the folder that all files of the place are in. `mode`, `owner` and `group`
+    None: those of the file that is there, else the usual ones; an owner or group is a name or a number that this
+    machine knows. `password_file` holds the password of `pkcs12` and `jks`, and has one for these.
     """
 
     content: Content
@@ -73,7 +77,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """When a place may be reloaded, every week: days from Monday as 0, from `start` to `end` in a zone of IANA's.
+    """When a place may be reloaded, every week: days from Monday as 0, from `start` to `end` by the clocks of a zone.
 
     Where `end` is not after `start`, it is that of the next day.
     """
@@ -81,7 +85,7 @@ class Window:
     days: frozenset[int]
     start: time
     end: time
-    zone: str = "UTC"
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
-    """Certificates that this node wants, by globs on the Valkey key or on a name of theirs, and their place."""
+    """Certificates that this node wants, by globs on the Valkey key or on a name of theirs, and their place.
+
+    One glob that fits is enough. Without any, it is all certificates.
+    """
 
     place: str
     keys: tuple[str, ...] = ()

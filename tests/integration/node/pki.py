@@ -50,10 +50,12 @@ def _sign(
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-def pair(*names: str, age: float = 1, days: float = 90, self_issued: bool = False) -> Bundle:
+def pair(
+    *names: str, age: float = 1, days: float = 90, self_issued: bool = False, common: str | None = "leaf"
+) -> Bundle:
     """A new pair, issued `age` days ago for `days` days."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
+    subject = x509.Name([] if common is None else [x509.NameAttribute(NameOID.COMMON_NAME, common)])
     dates = (NOW - timedelta(days=age), NOW - timedelta(days=age) + timedelta(days=days))
     wanted = list(names or ("www.test",))
     if self_issued:

@@ -75,6 +75,23 @@ def inspector() -> Iterator[Inspector]:
         yield inspector
 
 
+@pytest.mark.parametrize(
+    ("names", "common", "primary"),
+    [
+        (("a.test", "www.test"), "www.test", "www.test"),
+        (("a.test", "WWW.test"), "Www.Test", "www.test"),
+        (("b.test", "a.test"), "leaf", "b.test"),
+        (("*.test", "test"), None, "*.test"),
+    ],
+)
+def test_the_primary_name_is_the_common_name_where_that_is_one_of_the_names_and_else_the_first(
+    inspector: Inspector, names: tuple[str, ...], common: str | None, primary: str
+) -> None:
+    facts = inspector.facts(pki.pair(*names, common=common))
+    assert facts.primary == primary
+    assert facts.names == {name.lower() for name in names}
+
+
 @pytest.mark.parametrize("name", ODD_PAIRS)
 def test_whatever_a_pair_is_it_is_judged_within_a_second_and_delays_no_other(inspector: Inspector, name: str) -> None:
     started = time.monotonic()

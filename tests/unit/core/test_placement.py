@@ -121,6 +121,7 @@ def facts(begins: int, ends: int, *names: str, self_issued: bool = False) -> Pai
     """From so many days from now, until so many."""
     return PairFacts(
         names=frozenset(names or ("a.example",)),
+        primary=names[0] if names else "a.example",
         not_before=NOW + begins * DAY,
         not_after=NOW + ends * DAY,
         self_issued=self_issued,
