@@ -31,6 +31,14 @@ def test_a_node_at_work_imports_nothing_of_the_centre_and_nothing_it_needs_only_
     assert not loaded & {*CENTRE, *CLIENT, *HEAVY}
 
 
+def test_a_node_without_a_file_of_places_loads_no_parser_and_no_zones() -> None:
+    read = "from knit.settings.node import NodeSettings; from knit.settings.environment import Environment"
+    values = "{'KNIT_VALKEY_URL': 'redis://h', 'HOME': '/h'}"
+    loaded = modules_after(f"import knit.node.__main__; {read}; NodeSettings.read(Environment({values}))")
+    assert "knit.core.model.places" in loaded
+    assert not loaded & {"tomllib", "zoneinfo", "knit.core.presets", "knit.settings.node_file"}
+
+
 def test_the_process_that_checks_pairs_imports_no_client() -> None:
     loaded = modules_after("import knit.node.inspector_child, knit.core.readable")
     assert "cryptography.x509" in loaded

@@ -15,8 +15,8 @@ from typing import Any
 from knit.core.near import near
 from knit.errors import Misconfigured
 
-Path = tuple[str, ...]
-"""The keys that lead to a value, from the top of the file."""
+Path = tuple[str | int, ...]
+"""The keys that lead to a value, from the top of the file; a number, counted from 0, in a list."""
 
 AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -71,14 +71,14 @@ class Document:
 
     def unknown(self, path: Path, known: Mapping[str, object]) -> Misconfigured:
         """The error about a key that nobody reads: most likely a typing error."""
-        meant = near(path[-1], known)
+        meant = near(str(path[-1]), known)
         hint = f"did you mean {' or '.join(meant)}?" if meant else f"allowed: {', '.join(known)}"
-        return self.wrong(path, f"{'.'.join(path)}: no such key ({hint})")
+        return self.wrong(path, f"{called(path)}: no such key ({hint})")
 
     def _value(self, path: Path, table: Mapping[str, Any], key: TableKey) -> Any:
         if key.name not in table:
             if key.needed:
-                raise self.wrong(path, f"{'.'.join(path)}: {key.name} is missing")
+                raise self.wrong(path, f"{called(path)}: {key.name} is missing")
             return key.default
         try:
             return key.parser(table[key.name])
@@ -105,6 +105,11 @@ class Document:
                 without = end
 
 
+def called(path: Path) -> str:
+    """What people call it: `issuer.main`, or `take 2` for the second of a list."""
+    return "".join(f" {one + 1}" if isinstance(one, int) else f".{one}" for one in path).removeprefix(".")
+
+
 def _parsed(lines: Sequence[str], ends: Iterable[int]) -> Iterator[tuple[int, Any]]:
     """The beginnings that are TOML, of those that end after so many lines."""
     for end in ends:
@@ -114,7 +119,8 @@ def _parsed(lines: Sequence[str], ends: Iterable[int]) -> Iterator[tuple[int, An
 
 def _has(content: Any, path: Path) -> bool:
     for name in path:
-        if not isinstance(content, Mapping) or name not in content:
+        known = range(len(content)) if isinstance(content, list) else content
+        if not isinstance(known, Mapping | range) or name not in known:
             return False
         content = content[name]
     return True

@@ -15,9 +15,13 @@ from urllib.parse import urlsplit
 
 from knit.core import address
 from knit.errors import Misconfigured
+from knit.settings import trusted
 
 LONGEST_FILE = 1 << 20
 SECRET_KEY_BYTES = 32
+
+COMMANDS = frozenset({"KNIT_NODE"})
+"""Variables whose files hold commands that are run: no one else may be able to write them."""
 
 ESCAPING = "; in a password / ? # % are written %2F %3F %23 %25"
 
@@ -43,8 +47,7 @@ class Environment(Mapping[str, str]):
             return self._variables[name]
         path = self._variables[f"{name}_FILE"]
         try:
-            with Path(path).open("rb") as file:
-                value = file.read(LONGEST_FILE + 1).decode().rstrip("\r\n")
+            value = _held(name, path).decode().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             message = f"{name}_FILE={path}: cannot be read ({_cause(error)})"
             raise Misconfigured(message) from None
@@ -70,6 +73,13 @@ class Environment(Mapping[str, str]):
     def child(self, *, without: str) -> dict[str, str]:
         """The variables for a child process, leaving out those whose names start with `without`."""
         return {name: value for name, value in self._variables.items() if not name.startswith(without)}
+
+
+def _held(name: str, path: str) -> bytes:
+    if name in COMMANDS:
+        return trusted.read(f"{name}_FILE", path)
+    with Path(path).open("rb") as file:
+        return file.read(LONGEST_FILE + 1)
 
 
 def _cause(error: OSError | UnicodeDecodeError) -> str:

@@ -96,14 +96,15 @@ def page() -> str:
 
 def _issuers() -> str:
     """The keys of the file, as it is read by them."""
-    top = "".join(_key(key) for key in TOP if key.name != "issuer")
+    top = "".join(key_row(key) for key in TOP if key.name != "issuer")
     known = "".join(f"| `{name}` | `{directory}` |\n" for name, directory in WELL_KNOWN.items())
-    acme = ISSUER + "".join(map(_key, ACME)) + DIRECTORIES + known + SSLCOM_HAS_TWO
-    own = OWN_CA + "".join(map(_key, CA)) + SELF_SIGNED + "".join(map(_key, SELFSIGNED))
+    acme = ISSUER + "".join(map(key_row, ACME)) + DIRECTORIES + known + SSLCOM_HAS_TWO
+    own = OWN_CA + "".join(map(key_row, CA)) + SELF_SIGNED + "".join(map(key_row, SELFSIGNED))
     return ISSUERS + top + acme + own
 
 
-def _key(key: TableKey) -> str:
+def key_row(key: TableKey) -> str:
+    """A key of a file as a row of three columns."""
     cells = (f"`{key.name}`", key.help, "needed" if key.needed else key.otherwise)
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 

@@ -222,12 +222,23 @@ TABLE: tuple[Setting, ...] = (
         ISSUING,
         unset="the system's roots",
     ),
+    Setting(
+        "KNIT_NODE",
+        parse.text,
+        None,
+        "The text of a file that says which certificates this node takes, where their files go, and what is run then: "
+        "[the node file](operations/node-file.md); mostly `KNIT_NODE_FILE`, its path. The file must belong to root or "
+        "to the watcher's user, and be writable by nobody else. Where it describes places, `KNIT_RELOAD_CMD` may not "
+        "be set.",
+        NODE,
+        unset="all certificates, to the paths in their values, with `KNIT_RELOAD_CMD`",
+    ),
     Setting("KNIT_WATCH_INTERVAL", words.duration, "60s", "Time between two looks at Valkey.", NODE),
     Setting(
         "KNIT_WATCH_ROOTS",
         parse.directories,
         None,
-        "Colon-separated directories below which files may be written.",
+        "Colon-separated directories below which published values may name files. Paths in a node file need no leave.",
         NODE,
         unset="anywhere, with a warning",
     ),

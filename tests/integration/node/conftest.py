@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from knit.core.model.certificate import Bundle
+from knit.core.model.places import NodeFile, Place
 from knit.node.loop import Loop
 from knit.node.main import _wired
 from knit.node.service import Manager
@@ -199,14 +200,17 @@ def node(valkey_url: str, home: Path) -> Iterator[Node]:
     folder = home / "certs"
     folder.mkdir()
     reloads = home / "reloads"
+    reload = f"echo reloaded >> {reloads}"
     settings = NodeSettings(
         valkey_url=valkey_url,
         index_key=LAYOUT.index,
         watch_interval=timedelta(seconds=60),
-        reload_cmd=f"echo reloaded >> {reloads}",
+        reload_cmd=reload,
         reload_timeout=timedelta(seconds=5),
         roots=(str(folder),),
         state_dir=str(home / "state"),
+        node=NodeFile(name="node", places={"default": Place(name="default", reload=reload)}),
+        node_from=None,
         log_level="info",
         child_environment={name: text for name, text in os.environ.items() if not name.startswith("KNIT_")},
     )

@@ -104,6 +104,7 @@ FLIPS: list[tuple[str, str, Callable[[dict[str, str]], object], object, object]]
     ("KNIT_WATCH_INTERVAL", "5s", lambda v: node(v).watch_interval, timedelta(seconds=60), timedelta(seconds=5)),
     ("KNIT_WATCH_ROOTS", "/a:/b", lambda v: node(v).roots, None, ("/a", "/b")),
     ("KNIT_RELOAD_CMD", "true", lambda v: node(v).reload_cmd, None, "true"),
+    ("KNIT_NODE", "[place.web]", lambda v: list(node(v).node.places), ["default"], ["web"]),
     ("KNIT_RELOAD_TIMEOUT", "1m", lambda v: node(v).reload_timeout, timedelta(seconds=30), timedelta(minutes=1)),
     ("KNIT_STATE_DIR", "/srv/k", lambda v: node(v).state_dir != "/srv/k", True, False),
     ("KNIT_LOG_LEVEL", "debug", lambda v: worker(v).log_level, "info", "debug"),
@@ -147,7 +148,14 @@ REFUSED: list[tuple[str, str, Reader, str]] = [
     ("LEGO_DISABLE_CNAME_SUPPORT", "maybe", worker, "true or false"),
 ]
 
-ANYTHING_GOES = {"KNIT_ISSUERS", "KNIT_INDEX_KEY", "KNIT_ACME_EMAIL", "KNIT_ACME_EAB_KID", "KNIT_RELOAD_CMD"}
+ANYTHING_GOES = {
+    "KNIT_ISSUERS",
+    "KNIT_NODE",
+    "KNIT_INDEX_KEY",
+    "KNIT_ACME_EMAIL",
+    "KNIT_ACME_EAB_KID",
+    "KNIT_RELOAD_CMD",
+}
 
 
 def _plain(value: object) -> str:
