@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from rig.cache import cache_directory, exclusively
@@ -15,18 +16,18 @@ PLANNED = re.compile(r"^Inst (\S+) ", re.MULTILINE)
 DONE = ".unpacked"
 
 
-def unpacked(package: str) -> Path:
-    """The folder holding the package and those of its dependencies that this system lacks.
+def unpacked(*packages: str) -> Path:
+    """The folder holding the packages and those of their dependencies that this system lacks.
 
-    Raises MissingError where there is no apt or where the package cannot be had.
+    Raises MissingError where there is no apt or where a package cannot be had.
     """
     if program("apt-get") is None or program("dpkg-deb") is None:
-        message = f"no apt-get here to fetch the Debian package {package}"
+        message = f"no apt-get here to fetch the Debian package {packages[0]}"
         raise MissingError(message)
-    root = cache_directory() / "debian" / package
+    root = cache_directory() / "debian" / "+".join(packages)
     with exclusively("debian"):
         if not (root / DONE).exists():
-            _unpack(package, root)
+            _unpack(packages, root)
     return root
 
 
@@ -36,10 +37,10 @@ def library_path(root: Path) -> str:
     return os.pathsep.join(str(root / folder / triplet) for folder in ("usr/lib", "lib"))
 
 
-def _unpack(package: str, root: Path) -> None:
+def _unpack(packages: Sequence[str], root: Path) -> None:
     debs = root / "debs"
     debs.mkdir(parents=True, exist_ok=True)
-    wanted = _missing(package)
+    wanted = _missing(packages)
     _run([*_apt_get(), "download", *wanted], debs)
     for deb in sorted(debs.glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(deb), str(root)], debs)
@@ -47,15 +48,15 @@ def _unpack(package: str, root: Path) -> None:
     (root / DONE).touch()
 
 
-def _missing(package: str) -> list[str]:
-    """The package and whatever of its dependencies is not installed, by a dry run of apt's own solver."""
-    plan = [*_apt_get(), "--simulate", "--no-install-recommends", "--reinstall", "install", package]
+def _missing(packages: Sequence[str]) -> list[str]:
+    """The packages and whatever of their dependencies is not installed, by a dry run of apt's own solver."""
+    plan = [*_apt_get(), "--simulate", "--no-install-recommends", "--reinstall", "install", *packages]
     try:
         text = _run(plan, Path("/"))
     except MissingError:
         _run([*_apt_get(), "--quiet", "update"], Path("/"))
         text = _run(plan, Path("/"))
-    return sorted({package, *PLANNED.findall(text)})
+    return sorted({*packages, *PLANNED.findall(text)})
 
 
 def _apt_get() -> list[str]:

@@ -128,7 +128,7 @@ class Postgres:
         return found
 
     def _initialise(self) -> None:
-        self._run(["cp", "--archive", str(_new_cluster()), str(self.data)])
+        self._run(["cp", "--archive", str(new_cluster()), str(self.data)])
 
     def _run(self, command: list[str]) -> str:
         return _run(command, self._home)
@@ -157,7 +157,7 @@ class Postgres:
 
 
 @cache
-def _new_cluster() -> Path:
+def new_cluster() -> Path:
     """A cluster that was never started, to copy: that takes a fraction of the time that making one takes."""
     user = binaries.server_user()
     home = temporary_directory("postgres", owner=None if user is None else (user.uid, user.gid))

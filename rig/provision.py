@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from rig import binaries
+from rig import binaries, tls_servers
 from rig.lego import Lego, lego
 from rig.process import MissingError
 
@@ -20,6 +20,7 @@ SERVERS: Mapping[str, Callable[[], binaries.Programs | binaries.RabbitPrograms |
     "BIND": binaries.bind,
     "PowerDNS": binaries.powerdns,
     "RabbitMQ": binaries.rabbitmq,
+    "TLS servers": tls_servers.programs,
     "lego": lego,
 }
 

@@ -15,4 +15,5 @@ pytest_plugins = (
     "tests.fix_valkey",
     "tests.fix_acme",
     "tests.fix_rabbitmq",
+    "tests.fix_machine",
 )

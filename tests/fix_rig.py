@@ -24,14 +24,22 @@ class Server(Protocol):
 S = TypeVar("S", bound=Server)
 
 
-def running(make: Callable[[], S]) -> Iterator[S]:
-    """Make and start a server, and close it after its use."""
+T = TypeVar("T")
+
+
+def provided(make: Callable[[], T]) -> T:
+    """What is made, where it can be had."""
     try:
-        server = make()
+        return make()
     except MissingError as missing:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(missing))
+
+
+def running(make: Callable[[], S]) -> Iterator[S]:
+    """Make and start a server, and close it after its use."""
+    server = provided(make)
     try:
         server.start()
         yield server
