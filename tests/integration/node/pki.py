@@ -9,6 +9,7 @@ from functools import cache
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
 from cryptography.x509.oid import NameOID
 
 from knit.core.model.certificate import Bundle, CertId
@@ -24,10 +25,13 @@ def _authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     return key, _sign(key, name, key, name, (NOW - timedelta(days=1000), NOW + timedelta(days=1000)), [])
 
 
+PrivateKey = ec.EllipticCurvePrivateKey | rsa_keys.RSAPrivateKey
+
+
 def _sign(
-    key: ec.EllipticCurvePrivateKey,
+    key: PrivateKey,
     subject: x509.Name,
-    issuer_key: ec.EllipticCurvePrivateKey,
+    issuer_key: PrivateKey,
     issuer: x509.Name,
     dates: tuple[datetime, datetime],
     names: list[str],
@@ -51,10 +55,15 @@ def _sign(
 
 
 def pair(
-    *names: str, age: float = 1, days: float = 90, self_issued: bool = False, common: str | None = "leaf"
+    *names: str,
+    age: float = 1,
+    days: float = 90,
+    self_issued: bool = False,
+    common: str | None = "leaf",
+    rsa: bool = False,
 ) -> Bundle:
     """A new pair, issued `age` days ago for `days` days."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa_keys.generate_private_key(65537, 2048) if rsa else ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([] if common is None else [x509.NameAttribute(NameOID.COMMON_NAME, common)])
     dates = (NOW - timedelta(days=age), NOW - timedelta(days=age) + timedelta(days=days))
     wanted = list(names or ("www.test",))
@@ -66,7 +75,7 @@ def pair(
     return _bundle(key, chain)
 
 
-def _bundle(key: ec.EllipticCurvePrivateKey, chain: list[x509.Certificate]) -> Bundle:
+def _bundle(key: PrivateKey, chain: list[x509.Certificate]) -> Bundle:
     return Bundle(
         fullchain=b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain),
         privkey=key.private_bytes(
