@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dns.exception
 import dns.message
 import dns.rdataclass
 import dns.rdatatype
@@ -108,6 +109,41 @@ def test_the_library_reads_in_an_update_what_was_meant(labels: list[str], cut: i
         assert dns.message.from_wire(ours) == theirs
         assert (read.keyname, read.mac) == (key.name, mac)
         assert read.sections == theirs.sections
+
+
+Answer = tuple[bytes, dns.tsig.Key, bytes]
+SIGNED = (*range(2, 19), *range(-38, -6))
+"""Places of what the signature covers, and of the signature itself."""
+
+
+@pytest.fixture(scope="module")
+def exchanged() -> Answer:
+    """The answer to an update as the library signs it, the key, and the MAC of the request."""
+    key = dns.tsig.Key("knit-key.", "c2VjcmV0", "hmac-sha256.")
+    update, mac = dnsupdate.signed(dnsupdate.message("a", record("v"), dns.rdataclass.IN, 1), key, datetime.now(UTC))
+    return dns.message.make_response(dns.message.from_wire(update, keyring=key)).to_wire(), key, mac
+
+
+def test_an_answer_that_the_library_has_signed_verifies(exchanged: Answer) -> None:
+    dnsupdate.verify(*exchanged, datetime.now(UTC))
+
+
+@given(place=st.sampled_from(SIGNED), bit=st.integers(0, 7))
+def test_an_answer_with_another_bit_does_not(exchanged: Answer, place: int, bit: int) -> None:
+    answer, key, mac = exchanged
+    changed = bytearray(answer)
+    changed[place] ^= 1 << bit
+    with pytest.raises((dns.exception.DNSException, ValueError)):
+        dnsupdate.verify(bytes(changed), key, mac, datetime.now(UTC))
+
+
+def test_an_answer_without_what_signs_it_does_not(exchanged: Answer) -> None:
+    answer, key, mac = exchanged
+    unsigned = answer[:10] + b"\0\0" + answer[12:19]
+    another = answer.replace(b"\x00\xfa\x00\xff", b"\x00\x10\x00\xff")
+    for shown in (unsigned, another, answer[:-40], answer + b"\0", answer[:9]):
+        with pytest.raises(dns.exception.DNSException):
+            dnsupdate.verify(shown, key, mac, datetime.now(UTC))
 
 
 def test_a_wrong_secret_is_a_rejected_credential(server: Server) -> None:
