@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -67,23 +68,30 @@ class Prompt(Watched):
 
     def __init__(self, consumer: dramatiq.Consumer, name: str, link: Link, outages: Outages, *, longest: float) -> None:
         super().__init__(consumer, name, link.where, outages)
+        self._places: Any = consumer
         self._link = link
         self._longest = longest
         self._pause = SHORTEST_PAUSE
         self._done = Event()
 
     def fetched(self) -> dramatiq.MessageProxy | None:
-        """See Watched."""
+        """See Watched. Without a free place there is nothing to look for before one is."""
+        if self._is_full():
+            self._done.wait(self._longest)
+            self._done.clear()
+            return None
         with _connected(self._link):
             found = super().fetched()
         if found is not None:
             self._pause = SHORTEST_PAUSE
-        elif self._done.wait(self._pause):
-            self._done.clear()
-            self._pause = SHORTEST_PAUSE
         else:
+            time.sleep(self._pause)
             self._pause = min(self._pause * 2, self._longest)
         return found
+
+    def _is_full(self) -> bool:
+        """Whether everything that was fetched is being worked on, and is as much as may be."""
+        return not self._places.message_cache and self._places.outstanding_message_count >= self._places.prefetch
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """See dramatiq.Consumer."""

@@ -112,7 +112,7 @@ def test_a_consumer_that_pauses_goes_on_as_soon_as_a_message_is_done(queue_url: 
     assert isinstance(consumer, Prompt)
     message = next(consumer)
     assert message is not None
-    consumer._pause = 60
+    consumer._longest = 60
     pausing = threading.Thread(target=next, args=(consumer,), daemon=True)
     pausing.start()
     pausing.join(0.2)
