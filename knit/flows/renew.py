@@ -197,7 +197,7 @@ class Looked:
         no_room = None if attempt is not None and goes_on and attempt.admitted else renewing.without_room(terms)
         stopped = (
             no_room
-            or self.ports.pauses.pause(spec, terms, self.lease)
+            or (self.ports.pauses.pause(spec, terms, self.lease) if self.known.pauses else None)
             or self._unpublishable(renewing, attempt if goes_on else None)
         )
         if stopped is not None:
@@ -218,14 +218,21 @@ class Looked:
         if attempt is not None and attempt.order_url is not None:
             return None
         self.ports.store.check_rights()
-        self.ports.belonging.check()
         try:
-            self.ports.publication.rehearse(renewing.spec.valkey_key)
+            self._rehearse(renewing.spec.valkey_key)
         except (ForeignValkey, ServerDenied):
             raise
         except Refused as error:
             return renewing.refuse(error)
         return None
+
+    def _rehearse(self, key: str) -> None:
+        """The rehearsal itself tells whether the Valkey carries our id; one that carries none may be claimed."""
+        try:
+            self.ports.publication.rehearse(key)
+        except ForeignValkey:
+            self.ports.belonging.check()
+            self.ports.publication.rehearse(key)
 
     def _renewing(self, spec: CertSpec) -> Renewing:
         return Renewing(ports=self.ports, spec=spec, known=self.known, lease=self.lease)

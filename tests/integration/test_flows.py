@@ -766,6 +766,17 @@ def test_nothing_is_ordered_that_could_not_be_published(stage: Stage, index_lost
     assert wait
 
 
+def test_an_id_that_the_valkey_has_lost_since_the_pass_is_claimed_again_before_an_order(stage: Stage) -> None:
+    first, second = stage.wanted(2)
+    with stage.process(Life()) as flows, closing(stage.servers.valkey.client()) as client:
+        flows.renew.run(first)
+        flows.publish.everything()
+        ours = client.get("knit:index:installation")
+        client.delete("knit:index:installation")
+        assert isinstance(flows.renew.run(second), Renewed)
+        assert client.get("knit:index:installation") == ours
+
+
 def test_what_a_flow_tells_is_what_postgresql_has_recorded_in_the_same_words(stage: Stage) -> None:
     (cert_id,) = stage.wanted(1)
     told: list[Told] = []

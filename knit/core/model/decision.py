@@ -121,7 +121,7 @@ class Known:
     `newest` is its last attempt, ended or not: what is decided from this holds while there is no newer one.
     `issuers` says by name what each issuer is that has been used. `tries` is how often in
     a row the open attempt has been put off, from its finalization on; `refused`, that what the CA issued in it was
-    not fit to be published when it was last looked at.
+    not fit to be published when it was last looked at. `pauses`: some CA has asked to be left alone for a while.
     """
 
     spec: CertSpec | None
@@ -131,6 +131,7 @@ class Known:
     issuers: Mapping[str, Identity] = field(default_factory=dict)
     tries: int = 0
     refused: bool = False
+    pauses: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ select {spec of c as c_},
        coalesce(a.tries, 0) as tries, coalesce(a.error_class = 'BundleMismatch', false) as refused,
        i.cert_id is null or i.published_at is not null as published,
        (select id from knit_attempts where cert_id = x.id order by started_at desc limit 1) as newest,
-       coalesce(k.issuers, '{}') as issuers
+       k.issuers, exists (table knit_pauses) as pauses
 from (select %(id)s::bigint as id) x
 left join knit_certs c on c.id = x.id and c.names_key is not null
 {state tables}

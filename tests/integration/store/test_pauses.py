@@ -17,6 +17,7 @@ from knit.flows.proving import FORGIVEN
 from knit.flows.room import Room
 from knit.ports.journal import Forgiven, OpenJournal
 from knit.store.budget.budgets import Budgets
+from knit.store.journal.holding import load
 from tests.integration.store.conftest import DIRECTORY, TERMS, Store
 
 SAID = AccountLimited("too many new orders", retry_at=None, names_only=False)
@@ -50,6 +51,12 @@ def test_many_that_are_told_so_at_once_are_one_refusal(store: Store, attempts: l
     pause = store.attempts.admit(attempts[0].cert_id, TERMS)
     assert pause is not None
     assert pause.said == "too many new orders"
+
+
+def test_whoever_holds_a_certificate_knows_whether_any_ca_is_left_alone(store: Store, attempts: list[Attempt]) -> None:
+    assert not load(store.database, attempts[0].cert_id).pauses
+    store.attempts.count_refusal(attempts[1], SAID)
+    assert load(store.database, attempts[0].cert_id).pauses
 
 
 def test_the_longest_of_the_waits_that_were_asked_for_counts(store: Store, attempts: list[Attempt]) -> None:
