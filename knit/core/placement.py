@@ -7,19 +7,23 @@ path is checked against rules that are the node's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn
 
 from knit.core.digest import contents_digest
 from knit.core.forbidden import never, replaceable
-from knit.core.model.certificate import CertId
-from knit.core.outputs import File, Output, outputs_of
+from knit.core.model.certificate import Bundle, CertId
+from knit.core.model.places import Content
+from knit.core.outputs import ORDINARY, File, Output, Recipe, Seal, pair_in
 from knit.core.value import Value
 from knit.errors import Refused
 
 MAX_PATH = 4096
+OWN = "/.knit-"
+"""Begins the names that only knit itself gives, to files and to folders."""
+
 _NOTHING = re.compile(r"/(\.?/)+")
 
 SKEW = 60
@@ -41,8 +45,8 @@ class PairFacts:
 class Installed:
     """What a node has put where, for one key.
 
-    `sha256` is that of all contents together; `files` begin with the key's. `cert_id` and `generation` are the highest
-    seen, if any had one.
+    `sha256` is that of all contents together, `made_of` what they were made of, where that is not the same; `files`
+    begin with the key's. `cert_id` and `generation` are the highest seen, if any had one.
     """
 
     sha256: str
@@ -51,6 +55,7 @@ class Installed:
     not_after: datetime
     cert_id: CertId | None = None
     generation: int | None = None
+    made_of: str | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -64,21 +69,38 @@ class Installed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A value and what is to be installed of it, with all paths checked; `sha256` is that of all contents."""
+    """A value and what is to be installed of it, with all paths checked.
+
+    `kinds` tell what is in the outputs; `made_of` as in `Installed`.
+    """
 
     key: str
     value: Value
     outputs: tuple[Output, ...]
-    sha256: str
+    kinds: tuple[Content, ...] = (Content.PRIVKEY, Content.FULLCHAIN)
+    made_of: str | None = None
 
     @classmethod
-    def of(cls, key: str, value: Value) -> Offer:
-        """Raises Refused for a path that no value may name."""
-        cert_path, key_path = target(value.cert_path), target(value.key_path)
-        if cert_path == key_path:
-            _refuse(f"cert_path and key_path are the same file {cert_path!r}")
-        outputs = outputs_of(value.bundle, cert_path=cert_path, key_path=key_path)
-        return cls(key=key, value=value, outputs=outputs, sha256=contents_digest([one.content for one in outputs]))
+    def of(
+        cls,
+        key: str,
+        value: Value,
+        recipe: Recipe = ORDINARY,
+        *,
+        known: Installed | None = None,
+        name: Callable[[], str | None] = lambda: None,
+    ) -> Offer:
+        """What this recipe makes of the value. `name` tells its primary name, where that is not known yet.
+
+        Raises Refused for a path that no value may name, and what `name` raises.
+        """
+        made_of = recipe.identity(value)
+        same = known is not None and made_of is not None and known.made_of == made_of
+        # Made of the same, it is in the same files: nobody has to look into the certificate for its name.
+        outputs = recipe.outputs(value, name() if recipe.needs_name and not same else "installed")
+        if known is not None and same:
+            outputs = tuple(replace(one, path=path) for one, path in zip(outputs, known.paths, strict=True))
+        return cls(key=key, value=value, outputs=_checked(outputs), kinds=recipe.kinds, made_of=made_of)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -90,13 +112,38 @@ class Offer:
         """What is remembered of the outputs."""
         return tuple(output.file for output in self.outputs)
 
+    @property
+    def sha256(self) -> str:
+        """The hash of all contents together; not to be asked for while `seals` are open."""
+        return contents_digest([output.content for output in self.outputs])
+
+    @property
+    def seals(self) -> tuple[Seal, ...]:
+        """The key stores that are still to be made."""
+        return tuple(output.seal for output in self.outputs if output.seal is not None)
+
+    def sealed(self, stores: Sequence[bytes]) -> Offer:
+        """With these key stores, one for each of `seals`."""
+        ready = iter(stores)
+        outputs = [
+            output if output.seal is None else replace(output, content=next(ready), seal=None)
+            for output in self.outputs
+        ]
+        return replace(self, outputs=tuple(outputs))
+
     def is_installed(self, known: Installed | None) -> bool:
-        """Whether this pair was put into these files."""
-        return known is not None and (known.sha256, known.files) == (self.sha256, self.files)
+        """Whether this pair was put into these files, made as it would be made now."""
+        if known is None or known.files != self.files or known.made_of != self.made_of:
+            return False
+        return self.made_of is not None or known.sha256 == self.sha256
 
     def equals(self, found: Sequence[bytes] | None) -> bool:
-        """Whether these are the bytes on disk."""
-        return found is not None and list(found) == [output.content for output in self.outputs]
+        """Whether these are the bytes on disk; of a place's files also owners and rights count, so they never are."""
+        return self.made_of is None and found is not None and list(found) == [one.content for one in self.outputs]
+
+    def pair_in(self, found: Sequence[bytes]) -> Bundle | None:
+        """The pair that lies in these files, as far as they are plain."""
+        return pair_in(self.kinds, found)
 
     def record(self, facts: PairFacts, known: Installed | None, now: datetime) -> Installed:
         """What to remember once it is installed; a generation once seen is not forgotten."""
@@ -105,6 +152,7 @@ class Offer:
             files=self.files,
             not_before=facts.not_before,
             not_after=facts.not_after,
+            made_of=self.made_of,
         )
         return self.seen(
             record if known is None else replace(record, cert_id=known.cert_id, generation=known.generation), now
@@ -126,7 +174,8 @@ class Offer:
 class Placement:
     """A pair to be written, and what to remember then.
 
-    `known` is what this node installed for the key before; `paired`: what lies there was found to be a pair.
+    `known` is what this node installed for the key before; `paired`: what lies there was found to be a pair. `opened`
+    are paths where a key store lies that opens with the place's own password.
     """
 
     key: str
@@ -134,10 +183,25 @@ class Placement:
     record: Installed
     known: Installed | None = None
     paired: bool = False
+    opened: frozenset[str] = field(default=frozenset())
+
+    @classmethod
+    def of(
+        cls,
+        offer: Offer,
+        record: Installed,
+        *,
+        known: Installed | None,
+        paired: bool = False,
+        opened: frozenset[str] = frozenset(),
+    ) -> Placement:
+        """This offer, whose seals are closed; `record` is what is to be remembered of it but for its contents."""
+        record = replace(record, sha256=offer.sha256, made_of=offer.made_of)
+        return cls(key=offer.key, outputs=offer.outputs, record=record, known=known, paired=paired, opened=opened)
 
     def may_replace(self, path: str, occupant: Callable[[], bytes | None]) -> bool:
         """Whether what lies there is this node's own, or a certificate or key; not, when nobody can read it."""
-        if self.known is not None and path in self.known.paths:
+        if path in self.opened or (self.known is not None and path in self.known.paths):
             return True
         data = occupant()
         return data is not None and replaceable(data, paired=self.paired)
@@ -157,9 +221,25 @@ def target(path: str) -> str:
     if ".." in path.split("/"):
         _refuse(f"{path!r} contains ..")
     clean = spelled(path)
-    if never(clean):
+    if never(clean) or OWN in clean:
         _refuse(f"{clean!r} is a file that knit never writes")
     return clean
+
+
+def _checked(outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """With clean paths. Raises Refused for one that no value may name, and for two that are the same."""
+    # The key's path last: only the first error is reported, and one about the chain's path tells more.
+    clean = tuple(replace(output, path=target(output.path)) for output in reversed(outputs))[::-1]
+    _refuse_same(output.path for output in clean)
+    return clean
+
+
+def _refuse_same(paths: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            _refuse(f"two of its files are the same file {path!r}")
+        seen.add(path)
 
 
 def judge(

@@ -8,19 +8,14 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 
 from knit.core.model.places import FileSpec, NodeFile, Place, Take
+from knit.core.outputs import NAME
 from knit.core.placement import target
 from knit.errors import Elsewhere, Refused
 
-NAME = "{name}"
-"""What stands in a path for a certificate's name."""
-
-WILDCARD = "_wildcard"
-LONGEST_NAME = 253
 LONGEST_PART = 255
 """Bytes of one part of a path, on every file system that matters."""
 
 GLOB = frozenset("*?[")
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 def place_of(node: NodeFile, key: str, names: Callable[[], Collection[str]]) -> Place:
@@ -44,19 +39,6 @@ def _fits(take: Take, key: str, names: Callable[[], Collection[str]]) -> bool:
     if take.names:
         return any(fnmatchcase(name, glob) for name in names() for glob in take.names)
     return not take.keys
-
-
-def file_name(primary: str | None) -> str:
-    """What `{name}` stands for: the primary name in lower case, `*` as `_wildcard`; each name has its own.
-
-    Raises Refused for what is no host name: it comes out of Valkey, and is to be a part of a path.
-    """
-    first, *rest = (primary or "").lower().split(".")
-    labels = [WILDCARD if first == "*" and rest else first, *rest]
-    fit = all(map(_LABEL.fullmatch, labels)) and first != WILDCARD and len(primary or "") <= LONGEST_NAME
-    if not fit:
-        raise Refused(f"the certificate's name {(primary or '')[:100]!r} cannot be part of a file's path")
-    return ".".join(labels)
 
 
 def path_of(spec: FileSpec, name: str) -> str:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from knit.core.outputs import bundle_in
+from knit.core.outputs import ORDINARY, Recipe
 from knit.core.placement import Installed, Offer, PairFacts, Placement, judge
 from knit.core.value import Value
 from knit.errors import KnitError, Refused, Transient
@@ -217,11 +217,23 @@ class Watch:
             raise raw
         value = Value.from_wire(raw)
         value.verify()
-        offer = Offer.of(key, value)
         known = self._disk.installed.get(key)
+        offer = Offer.of(key, value, self._recipe(value), known=known, name=lambda: self._primary(value))
         if known is not None and offer.is_installed(known):
             return self._repair(offer, known)
         return self._replace(offer, known)
+
+    def _recipe(self, value: Value) -> Recipe:
+        """What is to be made of this value here."""
+        del value
+        return ORDINARY
+
+    def _primary(self, value: Value) -> str | None:
+        return self._inspector.facts(value.bundle).primary
+
+    def _sealed(self, offer: Offer) -> Offer:
+        """With its key stores made."""
+        return offer.sealed([self._inspector.seal(offer.value.bundle, seal) for seal in offer.seals])
 
     def _repair(self, offer: Offer, known: Installed) -> Placement | None:
         record = offer.seen(known, self._clock())
@@ -229,7 +241,7 @@ class Watch:
             self._check_claims(offer)
             self._claim(offer)
             self._remark(offer, "files differ from what was installed", "somebody has changed or removed them")
-            return Placement(key=offer.key, outputs=offer.outputs, record=record, known=known)
+            return Placement.of(self._sealed(offer), record, known=known)
         self._disk.adopt(offer.key, record)
         return None
 
@@ -245,25 +257,30 @@ class Watch:
             # Taken note of how the files look, or every poll would take them for changed.
             self._disk.holds(offer.key)
             return None
-        there = self._facts_of(found)
+        there, opened = self._facts_of(offer, found), self._opened(offer, known)
         now = self._clock()
         for warning in judge(offer, facts, known=known, found=there, now=now):
             self._remark(offer, "date of a published certificate", warning)
-        return Placement(
-            key=offer.key,
-            outputs=offer.outputs,
-            record=offer.record(facts, known, now),
-            known=known,
-            paired=there is not None,
-        )
+        offer = self._sealed(offer)
+        record = offer.record(facts, known, now)
+        return Placement.of(offer, record, known=known, paired=there is not None, opened=opened)
 
     def _remark(self, offer: Offer, event: str, cause: str) -> None:
         """Once: what was tried before and could not be done is told as a complaint."""
         if offer.key not in self._complaints:
             self._remarks[offer.key] = (event, cause)
 
-    def _facts_of(self, found: Sequence[bytes] | None) -> PairFacts | None:
-        pair = None if found is None else bundle_in(found)
+    def _opened(self, offer: Offer, known: Installed | None) -> frozenset[str]:
+        """Where key stores lie that open with the password of their place: who lost the memory knows them by it."""
+        found = set()
+        for output in offer.outputs if known is None else ():
+            there = None if output.seal is None else self._disk.read([output.path])
+            if output.seal and there and self._inspector.opens(there[0], output.seal):
+                found.add(output.path)
+        return frozenset(found)
+
+    def _facts_of(self, offer: Offer, found: Sequence[bytes] | None) -> PairFacts | None:
+        pair = None if found is None else offer.pair_in(found)
         try:
             return None if pair is None else self._inspector.facts(pair)
         except Refused:
@@ -305,7 +322,7 @@ class Watch:
         assert self._claims is not None
         if self._later is None or self._claims.get(hash(self._disk.place(offer.paths[-1]))) == offer.key:
             return False
-        there = None if offer.equals(found) else self._facts_of(found)
+        there = None if offer.equals(found) else self._facts_of(offer, found)
         if there is None or there.names == facts.names:
             return False
         self._later.add(offer.key)

@@ -153,16 +153,15 @@ class Deployment:
         Where none is there, with those that the last one had there.
         """
         kept = self._memory.rights.get(part.path) if there is None else None
-        traits = there if kept is None else kept.fit(output.mode)
-        if output.owner is not None or output.group is not None:
-            new = Traits(uid=None, gid=None, mode=output.mode, lists={})
-            traits = (traits or new).owned(output.owner, output.group)
+        traits = Traits.for_output(output, there if kept is None else kept.fit(output.mode))
         if traits is None:
             return _anew(folder, part.new, lambda: files.create(folder, part.new, [output.content], output.mode))
 
         def dress(opened: int) -> None:
             lost = traits.give(opened)
             if lost is not None:
+                if getattr(output, lost) is not None:
+                    raise Refused(f"{part.path!r} is to get an {lost} that only root (or CAP_CHOWN) can give it")
                 event = "a file's owner or group cannot be kept"
                 self._once.say(logging.WARNING, event, path=part.path, lost=lost)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 import knit
 from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle
+from knit.core.outputs import Seal
 from knit.core.placement import PairFacts
 from knit.errors import BundleMismatch, KnitError, Transient
 
@@ -54,15 +56,25 @@ class Inspector:
             raise verdict.with_traceback(None)
         return verdict
 
+    def seal(self, pair: Bundle, seal: Seal) -> bytes:
+        """A key store that holds this pair. Raises BundleMismatch for no pair, Transient when nobody could make it."""
+        reply = self._answer(_of(pair) | _closed_by(seal))
+        if "error" in reply:
+            raise BundleMismatch(reply["error"])
+        return base64.b64decode(reply["store"])
+
+    def opens(self, store: bytes, seal: Seal) -> bool:
+        """Whether these bytes are a key store that this seal's password opens. Raises Transient as `seal`."""
+        reply = self._answer({"store": base64.b64encode(store).decode()} | _closed_by(seal))
+        return bool(reply.get("opens"))
+
     def close(self) -> None:
         """End the process, if it was started."""
         self._trouble = None
         self._end()
 
     def _judged(self, pair: Bundle) -> PairFacts | BundleMismatch:
-        # Latin-1 carries any bytes through JSON; whether they are sensible is for the other side to say.
-        question = {"fullchain": pair.fullchain.decode("latin-1"), "privkey": pair.privkey.decode("latin-1")}
-        reply = self._ask(question) or self._ask(question) or {"error": _DEADLY}
+        reply = self._answer(_of(pair))
         if "error" in reply:
             return BundleMismatch(reply["error"])
         return PairFacts(
@@ -72,6 +84,9 @@ class Inspector:
             not_after=datetime.fromisoformat(reply["not_after"]),
             self_issued=bool(reply["self_issued"]),
         )
+
+    def _answer(self, question: Mapping[str, str]) -> dict[str, Any]:
+        return self._ask(question) or self._ask(question) or {"error": _DEADLY}
 
     def _ask(self, question: Mapping[str, str]) -> dict[str, Any] | None:
         """The answer; None when the process died of the question. Raises Transient for what is not the pair's fault."""
@@ -155,3 +170,12 @@ class Inspector:
             process.kill()
             process.wait()
             return None
+
+
+def _of(pair: Bundle) -> dict[str, str]:
+    # Latin-1 carries any bytes through JSON; whether they are sensible is for the other side to say.
+    return {"fullchain": pair.fullchain.decode("latin-1"), "privkey": pair.privkey.decode("latin-1")}
+
+
+def _closed_by(seal: Seal) -> dict[str, str]:
+    return {"format": seal.content, "password": seal.password, "alias": seal.alias}

@@ -2,7 +2,7 @@
 
 A node looks into a pair a few times a year, and the library that can do it takes 10 MiB. One line of JSON says that
 the process is ready, or why it cannot be; then one line in with fullchain and privkey, one line out with the facts or
-the reason why it is no pair.
+the reason why it is no pair. What else it can be asked is in `knit.node.questions`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     """Answer until the questions end. A question that takes too long ends the process by SIGPROF."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        from knit.core.readable import inspect
+        from knit.node.questions import answer
     except BaseException as error:  # noqa: BLE001 -- a library that is broken may raise anything, and is to be named
         _say({"unusable": _named(error)})
         return
@@ -31,13 +31,13 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         question = json.loads(line)
         try:
-            answer = inspect(question["fullchain"].encode("latin-1"), question["privkey"].encode("latin-1"))
+            reply = answer(question)
         except ValueError as error:
-            answer = {"error": str(error)}
+            reply = {"error": str(error)}
         except BaseException as error:  # noqa: BLE001 -- whatever the library makes of a pair, it is the pair's fault
-            answer = {"error": f"the certificate or its key cannot be read ({type(error).__name__})"}
+            reply = {"error": f"the certificate or its key cannot be read ({type(error).__name__})"}
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _say(answer)
+        _say(reply)
 
 
 def _say(answer: dict[str, object]) -> None:

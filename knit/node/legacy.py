@@ -81,13 +81,14 @@ def _move(document: Mapping[str, Any]) -> tuple[Move, list[bool]]:
 
 
 def _record(document: Mapping[str, Any]) -> Installed:
-    dates = {name: datetime.fromisoformat(document[name]) for name in ("not_before", "not_after")}
-    if any(date.tzinfo is None for date in dates.values()):
+    not_before, not_after = (datetime.fromisoformat(document[name]) for name in ("not_before", "not_after"))
+    if not_before.tzinfo is None or not_after.tzinfo is None:
         raise ValueError("a time without a zone")
     return Installed(
         sha256=str(document["sha256"]),
         files=files_at(str(document["key_path"]), str(document["cert_path"])),
         cert_id=document["cert_id"],
         generation=document["generation"],
-        **dates,
+        not_before=not_before,
+        not_after=not_after,
     )

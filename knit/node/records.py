@@ -17,18 +17,24 @@ _BETWEEN = "\0"
 """In no path that a value may name."""
 
 _MODES = "\0"
-"""Before a record some of whose files have another mode than the usual one of their number."""
+"""Before files some of which have another mode than the usual one of their number."""
+
+_MADE = "\1"
+"""Before what the files were made of, as 64 hexadecimal digits, where that is not their own hash."""
 
 _SPELLED = re.compile(r"([0-7]{1,4})?(/[^\0]*)", re.DOTALL)
 """A file: its path, behind its mode in octal digits where that is not the usual one."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 """Seconds of the years 1 and 9999, beyond which there are no instants."""
 
 Fields = list[list[str] | str | int | None]
-"""A record as JSON: hash, files, both dates in seconds, certificate id, generation.
+"""A record as JSON: hash, files, both dates in seconds, certificate id, generation, and what the files were made of.
 
-Files are a list, the key's first; but of two there is first the chain's and then the key's, without a list.
+Files are a list, the key's first; but of two there is first the chain's and then the key's, without a list. The last
+member is there only where it is not the hash.
 """
 
 
@@ -59,7 +65,7 @@ class Records(MutableMapping[str, Installed]):
     def paths(self, key: str) -> tuple[str, ...]:
         """The files, the key's first, cheaply: polls ask for nothing else."""
         text = self._packed[key][_HEAD.size :].decode()
-        if text[0] == _MODES:
+        if text[0] in _MODES + _MADE:
             return unpack(self._packed[key]).paths
         return tuple(text.split(_BETWEEN))
 
@@ -68,7 +74,8 @@ class Records(MutableMapping[str, Installed]):
         digest, *numbers = _HEAD.unpack_from(self._packed[key])
         not_before, not_after, cert_id, generation = numbers
         known = [None if number == _NONE else number for number in (cert_id, generation)]
-        return [digest.hex(), *_as_fields(_spelled(self._packed[key])), not_before, not_after, *known]
+        made_of, files = _spelled(self._packed[key])
+        return [digest.hex(), *_as_fields(files), not_before, not_after, *known, *_given(made_of)]
 
     def take(self, key: str, fields: object) -> None:
         """The record from JSON. Raises ValueError for what is not a record."""
@@ -84,7 +91,8 @@ def to_fields(record: Installed) -> Fields:
     """The record as JSON."""
     dates = (int(record.not_before.timestamp()), int(record.not_after.timestamp()))
     files = [_spell(number, file) for number, file in enumerate(record.files)]
-    return [record.sha256, *_as_fields(files), *dates, record.cert_id, record.generation]
+    known = (record.cert_id, record.generation)
+    return [record.sha256, *_as_fields(files), *dates, *known, *_given(record.made_of)]
 
 
 def from_fields(fields: object) -> Installed:
@@ -95,18 +103,28 @@ def from_fields(fields: object) -> Installed:
 def unpack(packed: bytes) -> Installed:
     """The record again."""
     digest, not_before, not_after, cert_id, generation = _HEAD.unpack_from(packed)
+    made_of, files = _spelled(packed)
     return Installed(
         sha256=digest.hex(),
-        files=tuple([_file(number, spelled) for number, spelled in enumerate(_spelled(packed))]),
+        files=tuple([_file(number, spelled) for number, spelled in enumerate(files)]),
         not_before=datetime.fromtimestamp(not_before, UTC),
         not_after=datetime.fromtimestamp(not_after, UTC),
         cert_id=None if cert_id == _NONE else CertId(cert_id),
         generation=None if generation == _NONE else generation,
+        made_of=made_of,
     )
 
 
-def _spelled(packed: bytes) -> list[str]:
-    return packed[_HEAD.size :].decode().removeprefix(_MODES).split(_BETWEEN)
+def _spelled(packed: bytes) -> tuple[str | None, list[str]]:
+    """What the files were made of, and how they are spelled."""
+    text, made_of = packed[_HEAD.size :].decode(), None
+    if text.startswith(_MADE):
+        made_of, text = text[1:65], text[65:]
+    return made_of, text.removeprefix(_MODES).split(_BETWEEN)
+
+
+def _given(made_of: str | None) -> list[str]:
+    return [] if made_of is None else [made_of]
 
 
 def _spell(number: int, file: File) -> str:
@@ -125,9 +143,9 @@ def _as_fields(files: list[str]) -> list[list[str] | str]:
 
 def _packed(fields: object) -> bytes:
     match fields:
-        case [str(sha256), str(chain), str(key), int(not_before), int(not_after), cert_id, generation]:
+        case [str(sha256), str(chain), str(key), int(not_before), int(not_after), cert_id, generation, *made]:
             files, dates = [key, chain], (not_before, not_after)
-        case [str(sha256), [_, *_] as listed, int(not_before), int(not_after), cert_id, generation]:
+        case [str(sha256), [_, *_] as listed, int(not_before), int(not_after), cert_id, generation, *made]:
             files, dates = [str(file) for file in listed], (not_before, not_after)
         case _:
             raise ValueError("not the members of a record")
@@ -140,7 +158,16 @@ def _packed(fields: object) -> bytes:
     except struct.error as error:
         raise ValueError(f"a number that is none: {error}") from None
     modes = _MODES if [file for file in files if file[0] != "/"] else ""
-    return head + (modes + _BETWEEN.join(files)).encode()
+    return head + (_made(made) + modes + _BETWEEN.join(files)).encode()
+
+
+def _made(made: list[object]) -> str:
+    match made:
+        case []:
+            return ""
+        case [str(made_of)] if _DIGEST.fullmatch(made_of):
+            return _MADE + made_of
+    raise ValueError("what the files were made of is no record of it")
 
 
 def _digest(sha256: str) -> bytes:

@@ -11,6 +11,8 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from knit.core.outputs import Output
+
 _ACCESS_LIST = "system.posix_acl_access"
 _NOBODY = 2**32 - 1
 """To the system: leave it as it is."""
@@ -68,10 +70,18 @@ class Traits:
                 return cls(uid=uid, gid=gid, mode=mode, lists=lists)
         raise ValueError("not the rights of a file")
 
-    def owned(self, owner: int | None, group: int | None) -> Traits:
-        """The same with this owner and group, where they are not None."""
-        uid, gid = self.uid if owner is None else owner, self.gid if group is None else group
-        return replace(self, uid=uid, gid=gid)
+    @classmethod
+    def for_output(cls, output: Output, there: Traits | None) -> Traits | None:
+        """What the output says, else those that are there, or were; None: those of any new file of its mode."""
+        if output.owner is None and output.group is None and not output.fixed:
+            return there
+        base = there or cls(uid=None, gid=None, mode=output.mode, lists={})
+        return replace(
+            base,
+            uid=base.uid if output.owner is None else output.owner,
+            gid=base.gid if output.group is None else output.group,
+            mode=output.mode if output.fixed else base.mode,
+        )
 
     def give(self, opened: int) -> str | None:
         """Give them to this open file; returns what could not be given. Raises OSError."""

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from knit.core.model.places import FileSpec, Layout, NodeFile, Place, Probe, Take
+from knit.core.outputs import NAME
 from knit.core.placement import target
 from knit.core.presets import PRESETS
-from knit.core.takes import LONGEST_PART, NAME, takes_one, unreachable
+from knit.core.takes import LONGEST_PART, takes_one, unreachable
 from knit.errors import Misconfigured, Refused
 from knit.settings.accounts import group_id, user_id
 from knit.settings.document import Document, Path

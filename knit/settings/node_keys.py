@@ -10,9 +10,9 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any, NoReturn, TypeVar
 
 from knit.core.model.places import Content, Layout, OnRemove, StartTls
+from knit.core.outputs import NAME
 from knit.core.placement import spelled
 from knit.core.presets import PRESETS
-from knit.core.takes import NAME
 from knit.core.text import either
 from knit.core.windows import EXAMPLES, parsed
 from knit.settings.document import TableKey, flag, text

@@ -8,7 +8,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
 from cryptography.x509.oid import NameOID
 
@@ -25,7 +25,8 @@ def _authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     return key, _sign(key, name, key, name, (NOW - timedelta(days=1000), NOW + timedelta(days=1000)), [])
 
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa_keys.RSAPrivateKey
+_Edwards = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa_keys.RSAPrivateKey | _Edwards
 
 
 def _sign(
@@ -51,7 +52,7 @@ def _sign(
         builder = builder.add_extension(alternative, critical=False)
     if authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return builder.sign(issuer_key, hashes.SHA256())
+    return builder.sign(issuer_key, None if isinstance(issuer_key, _Edwards) else hashes.SHA256())
 
 
 def pair(
@@ -61,9 +62,11 @@ def pair(
     self_issued: bool = False,
     common: str | None = "leaf",
     rsa: bool = False,
+    key: PrivateKey | None = None,
 ) -> Bundle:
     """A new pair, issued `age` days ago for `days` days."""
-    key = rsa_keys.generate_private_key(65537, 2048) if rsa else ec.generate_private_key(ec.SECP256R1())
+    if key is None:
+        key = rsa_keys.generate_private_key(65537, 2048) if rsa else ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([] if common is None else [x509.NameAttribute(NameOID.COMMON_NAME, common)])
     dates = (NOW - timedelta(days=age), NOW - timedelta(days=age) + timedelta(days=days))
     wanted = list(names or ("www.test",))

@@ -13,7 +13,7 @@ import pytest
 
 from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle
-from knit.core.outputs import bundle_in, outputs_of
+from knit.core.outputs import ORDINARY, outputs_of, pair_in
 from knit.core.placement import Installed, Placement
 from knit.node.disk import Disk
 from knit.node.folders import Folders
@@ -70,7 +70,7 @@ class Machine:
 
     def pairs_of(self, disk: Disk) -> tuple[Bundle | None, Bundle | None]:
         first, second = (
-            None if found is None else bundle_in(found)
+            None if found is None else pair_in(ORDINARY.kinds, found)
             for found in (disk.read([f"{self.folder}/n{number}.{end}" for end in ("key", "pem")]) for number in (0, 1))
         )
         return first, second

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from knit.core import placement as placing
 from knit.core.digest import contents_digest
 from knit.core.model.certificate import Bundle
-from knit.core.outputs import Output
+from knit.core.model.places import Content, FileSpec, Place
+from knit.core.outputs import Making, Output, Recipe
 from knit.core.placement import Installed, Placement
+from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from tests.integration.node import pki
 from tests.integration.node.conftest import Node, Publisher
@@ -31,6 +32,14 @@ def made(folder: Path, bundle: Bundle, count: int) -> tuple[Output, ...]:
     names = ["both"] if count == 1 else [*contents][:count]
     modes = {"key": 0o600, "both": 0o600}
     return tuple(Output(path=f"{folder}/n.{n}", content=contents[n], mode=modes.get(n, 0o644)) for n in names)
+
+
+def recipe(folder: Path, count: int) -> Recipe:
+    """What `made` makes, as a place says it."""
+    kinds = {"key": Content.PRIVKEY, "pem": Content.FULLCHAIN, "both": Content.COMBINED, "again": Content.FULLCHAIN}
+    names = {1: ["both"], 2: ["key", "pem"], 3: ["key", "both", "pem"], 4: ["key", "both", "pem", "again"]}[count]
+    files = tuple(FileSpec(content=kinds[name], path=f"{folder}/n.{name}") for name in names)
+    return Recipe(place=Place(name="here", files=files), makings=(Making(),) * len(files))
 
 
 def install(machine: Machine, outputs: tuple[Output, ...], generation: int) -> None:
@@ -123,7 +132,7 @@ def test_where_the_last_new_file_is_lost_all_old_ones_come_back(tmp_path: Path, 
 def test_a_whole_node_installs_looks_after_and_replaces_them(
     node: Node, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(placing, "outputs_of", lambda bundle, **_: made(node.folder, bundle, count))
+    monkeypatch.setattr(Watch, "_recipe", lambda *_: recipe(node.folder, count))
     publisher.pair("cert:a", OLD)
     assert node.once()
     outputs = made(node.folder, OLD, count)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from knit.core.forbidden import never
 from knit.core.model.places import Content, FileSpec, NodeFile, Place, Take
-from knit.core.takes import LONGEST_PART, covers, file_name, path_of, place_of, takes_one, unreachable
+from knit.core.outputs import file_name
+from knit.core.takes import LONGEST_PART, covers, path_of, place_of, takes_one, unreachable
 from knit.errors import Elsewhere, Refused
 
 PLACES = {name: Place(name=name) for name in ("web", "mail", "rest")}
