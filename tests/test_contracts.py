@@ -69,7 +69,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
         "knit.core.planted": ("knit.ports.list",),
         "knit.ports.planted": ("knit.flows.publish",),
         "knit.flows.planted": ("knit.queue.messages", "knit.app.clock"),
-        "knit.node.planted": ("knit.relay.first",),
+        "knit.node.planted": ("knit.relay.first", "knit.tls.pairs"),
+        "knit.tls.planted": ("knit.node.loop", "knit.app.clock", "knit.store.database"),
     }
     return judged(tmp_path_factory.mktemp("tree"), {**planted, **odd})
 
@@ -108,6 +109,10 @@ def test_a_new_room_knows_none_beside_it(said: str, room: str) -> None:
         "knit.flows.planted -> knit.queue.messages",
         "knit.flows.planted -> knit.app.clock",
         "knit.node.planted -> knit.relay.first",
+        "knit.node.planted -> knit.tls.pairs",
+        "knit.tls.planted -> knit.node.loop",
+        "knit.tls.planted -> knit.app.clock",
+        "knit.tls.planted -> knit.store.database",
     ],
 )
 def test_no_edge_leads_up_or_beside(said: str, edge: str) -> None:

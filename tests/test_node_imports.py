@@ -45,6 +45,12 @@ def test_the_process_that_checks_pairs_imports_no_client() -> None:
     assert not loaded & {*CENTRE, "redis"}
 
 
+def test_a_server_in_python_carries_nothing_of_the_centre_for_its_certificates() -> None:
+    loaded = modules_after("import knit.tls")
+    assert {"knit.valkey.reader", "cryptography.x509"} <= loaded
+    assert not loaded & {*CENTRE, *CLIENT, "click", "rich", "knit.node", "knit.settings"}
+
+
 def test_a_pass_that_finds_nothing_due_imports_no_queue_no_acme_and_no_dns() -> None:
     loaded = modules_after("import knit.cli.renew, workers.once")
     assert {"redis", "psycopg"} <= loaded
