@@ -9,6 +9,7 @@ import pkgutil
 import dramatiq.cli
 
 import knit.cli
+import knit.core.readable
 import scheduler.main
 import workers.__main__
 import workers.main

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import DupFd
@@ -76,14 +77,14 @@ class ForkedProcess(Process):
     def _begun(self, sink: IO[bytes]) -> Child:
         written = sink.fileno()
         directory = self.directory or Path.cwd()
-        return _Forked(
+        return Forked(
             start(
                 self.main, self.command, environment=self._environment(), directory=directory, out=written, err=written
             )
         )
 
 
-class _Forked:
+class Forked:
     """A forked process, asked as a Popen."""
 
     def __init__(self, process: ForkServerProcess) -> None:
@@ -101,6 +102,9 @@ class _Forked:
             raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
         return code
 
+    def kill(self) -> None:
+        self._process.kill()
+
 
 def start(
     main: Callable[[], None],
@@ -110,12 +114,16 @@ def start(
     directory: Path,
     out: int,
     err: int,
+    stdin: int | None = None,
 ) -> ForkServerProcess:
-    """Start a program by its main function and its words (sys.argv), with these descriptors to write to."""
-    process = CONTEXT.Process(
-        target=_program, args=(main, list(words), dict(environment), directory, _Sent(out), _Sent(err))
-    )
-    process.start()
+    """Start a program by its main function and its words (sys.argv), with these descriptors to write to and to read."""
+    with ExitStack() as opened:
+        if stdin is None:
+            stdin = os.open(os.devnull, os.O_RDONLY)
+            opened.callback(os.close, stdin)
+        streams = (_Sent(stdin), _Sent(out), _Sent(err))
+        process = CONTEXT.Process(target=_program, args=(main, list(words), dict(environment), directory, *streams))
+        process.start()
     return process
 
 
@@ -124,7 +132,7 @@ def _program(
     words: list[str],
     environment: dict[str, str],
     directory: Path,
-    *written: _Sent,
+    *streams: _Sent,
 ) -> None:
     """The new process: begins as the interpreter would have begun it, and ends as it would have ended it."""
     os.setsid()
@@ -133,9 +141,8 @@ def _program(
     os.environ.update(environment)
     time.tzset()
     os.chdir(directory)
-    streams = (os.open(os.devnull, os.O_RDONLY), *(sent.descriptor for sent in written))
-    for number, descriptor in enumerate(streams):
-        os.dup2(descriptor, number)
+    for number, sent in enumerate(streams):
+        os.dup2(sent.descriptor, number)
     # Also what keeps the process alive that this one was forked from.
     os.closerange(len(streams), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")

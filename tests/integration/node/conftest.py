@@ -16,6 +16,7 @@ import pytest
 
 from knit.core.model.certificate import Bundle
 from knit.core.model.places import NodeFile, Place
+from knit.node import main
 from knit.node.loop import Loop
 from knit.node.main import _wired
 from knit.node.service import Manager
@@ -25,6 +26,7 @@ from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
 from tests.integration.node import pki
+from tests.integration.node.forked import ForkedInspector, ordinary_environment
 
 ROOT = Path(__file__).parents[3]
 LAYOUT = Layout()
@@ -179,12 +181,21 @@ def has_attributes(folder: Path) -> bool:
 with_attributes = pytest.mark.parametrize("home", ["with attributes"], indirect=True)
 """The node of the test is on a file system that has attributes, wherever temporary files are."""
 
+SHORT = "with a short name"
+
+with_a_short_name = pytest.mark.parametrize("home", [SHORT], indirect=True)
+"""The node's state, where its home is named some twenty times, is that much shorter."""
+
 
 @pytest.fixture
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """Where the node's files are."""
     if not hasattr(request, "param"):
         yield tmp_path
+        return
+    if request.param == SHORT:
+        with TemporaryDirectory(prefix="k") as short:
+            yield Path(short)
         return
     with ExitStack() as made:
         for place in (tmp_path, Path("/var/tmp"), ROOT):  # noqa: S108 -- a folder of our own is made in it
@@ -196,7 +207,8 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def node(valkey_url: str, home: Path) -> Iterator[Node]:
+def node(valkey_url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setattr(main, "Inspector", ForkedInspector)
     folder = home / "certs"
     folder.mkdir()
     reloads = home / "reloads"
@@ -212,7 +224,7 @@ def node(valkey_url: str, home: Path) -> Iterator[Node]:
         node=NodeFile(name="node", places={"default": Place(name="default", reload=reload)}),
         node_from=None,
         log_level="info",
-        child_environment={name: text for name, text in os.environ.items() if not name.startswith("KNIT_")},
+        child_environment=ordinary_environment(),
     )
     with ExitStack() as opened:
         yield Node(folder=folder, settings=settings, reloads=reloads, opened=opened)

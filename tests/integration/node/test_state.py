@@ -19,8 +19,11 @@ from knit.node.moves import Move, sha256
 from knit.node.state import StateFolder
 from knit.node.traits import Traits
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, attribute, small_disk, with_attributes
+from tests.integration.node.conftest import Node, Publisher, attribute, small_disk, with_a_short_name, with_attributes
 from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
+
+PARTS = 3
+"""Of what takes long: they run side by side."""
 
 LEGACY = ("state.json", "journal.json")
 
@@ -63,13 +66,15 @@ def variants(data: bytes) -> list[bytes]:
     return changed + [data[:end] for end in range(0, len(data), 7)]
 
 
+@with_a_short_name
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.usefixtures("no_power_loss")
-def test_any_damaged_byte_of_the_state_at_rest_costs_one_comparison(tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
+def test_any_damaged_byte_of_the_state_at_rest_costs_one_comparison(home: Path, part: int) -> None:
+    machine = Machine(home)
     machine.install(OLD, 1)
-    state = tmp_path / "state/state.log"
+    state = home / "state/state.log"
     whole = state.read_bytes()
-    for damaged in variants(whole):
+    for damaged in variants(whole)[part::PARTS]:
         state.write_bytes(damaged)
         with machine.started() as disk:
             disk.recover()
@@ -83,16 +88,17 @@ def test_any_damaged_byte_of_the_state_at_rest_costs_one_comparison(tmp_path: Pa
     assert machine.files() == NAMES
 
 
+@with_a_short_name
 @pytest.mark.usefixtures("no_power_loss")
-def test_any_damaged_byte_of_a_journal_in_mid_deployment_leaves_whole_pairs(tmp_path: Path) -> None:
-    machine = crash(tmp_path, between_renames(Path(f"{tmp_path}-find")), "after")
+def test_any_damaged_byte_of_a_journal_in_mid_deployment_leaves_whole_pairs(home: Path) -> None:
+    machine = crash(home, between_renames(home / "find"), "after")
     assert machine is not None
-    state = tmp_path / "state/state.log"
+    state = home / "state/state.log"
     whole = state.read_bytes()
-    shutil.copytree(machine.folder, tmp_path / "kept", copy_function=os.link)
+    shutil.copytree(machine.folder, home / "kept", copy_function=os.link)
     for damaged in variants(whole)[::13]:
         shutil.rmtree(machine.folder)
-        shutil.copytree(tmp_path / "kept", machine.folder, copy_function=os.link)
+        shutil.copytree(home / "kept", machine.folder, copy_function=os.link)
         state.write_bytes(damaged)
         with machine.started() as disk:
             disk.recover()
@@ -432,6 +438,7 @@ def test_the_state_of_an_earlier_knit_is_taken_over(node: Node, publisher: Publi
     assert {path.name for path in state_of(node).iterdir()} == {"state.log", "lock"}
 
 
+@with_a_short_name
 @pytest.mark.usefixtures("no_power_loss")
 def test_any_damaged_byte_of_an_earlier_state_is_survived(node: Node, publisher: Publisher) -> None:
     bundle = pki.pair()
