@@ -172,11 +172,10 @@ class Installation:
 
     def published(self) -> int:
         """How many certificates Postgres knows as published."""
-        import psycopg
+        from rig.looking import sql
 
-        with psycopg.connect(self.settings["KNIT_DB_URL"]) as connection:
-            row = connection.execute("select count(*) from knit_issued where published_at is not null").fetchone()
-        return int(row[0]) if row else 0
+        counted = "select count(*) from knit_issued where published_at is not null"
+        return int(sql(self.settings["KNIT_DB_URL"], counted)[0][0])
 
 
 def _emptied() -> dict[str, str]:

@@ -18,6 +18,7 @@ import psycopg
 from rig.bind import Bind
 from rig.installation import Installation, Result
 from rig.knot import Knot
+from rig.looking import sql
 from rig.pebble import Pebble
 from rig.process import wait_until
 from rig.scripted_ca.client import ScriptedCA
@@ -193,9 +194,7 @@ class Scene:
 
     def sql(self, statement: LiteralString, *parameters: object) -> list[Any]:
         """Run one statement; its rows, if it gives any."""
-        with psycopg.connect(self.servers.database) as connection:
-            cursor = connection.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
+        return sql(self.servers.database, statement, *parameters)
 
     def challenges(self) -> list[str]:
         """The names that hold TXT values at the DNS server now."""

@@ -28,6 +28,7 @@ from knit.settings.environment import Environment
 from knit.store.leases.leases import Leases
 from rig.bind import Bind
 from rig.installation import Installation
+from rig.looking import sql
 from rig.process import wait_until
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
@@ -37,6 +38,12 @@ from workers.wiring import wire
 
 LIFETIME = 2.0
 NUMBERS = itertools.count()
+
+WANTED = """
+insert into knit_certs (domains, provider, valkey_key, cert_path, key_path)
+select name, 'dnsupdate', name, '/' || name || '.crt', '/' || name || '.key'
+from unnest(%s::text[]) with ordinality as wanted (name, place) order by place
+"""
 
 
 class KilledError(BaseException):
@@ -135,18 +142,13 @@ class Stage:
             wired.opened.close()
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
-        with psycopg.connect(self.servers.database) as connection:
-            cursor = connection.execute(statement.encode(), parameters or None)
-            return cursor.fetchall() if cursor.description else []
+        return sql(self.servers.database, statement, *parameters)
 
     def wanted(self, count: int) -> dict[CertId, str]:
         """New certificates on the list."""
         names = [f"x{next(NUMBERS)}.knit.example" for _ in range(count)]
-        with psycopg.connect(self.servers.database) as connection:
-            connection.execute(ORIGINAL)
-            for name in names:
-                row = {"domains": name, "valkey_key": name, "cert_path": f"/{name}.crt", "key_path": f"/{name}.key"}
-                connection.execute(ROW, row)
+        self.sql(ORIGINAL)
+        self.sql(WANTED, names)
         with self.process(Life()) as flows:
             flows.reconcile.run()
         found = self.sql("select id, domains from knit_certs where domains = any(%s)", names)
