@@ -1,4 +1,4 @@
-"""One session for what a test itself asks a database: a new one for each statement costs the server 15 ms."""
+"""Sessions for what tests and rig ask databases: a new one for each statement costs the server 15 ms."""
 
 from __future__ import annotations
 
@@ -9,56 +9,65 @@ from typing import Any
 
 import psycopg
 
+KEPT = 2
+"""As many databases are asked in turn: a test's own, and the one in which they are made and dropped."""
 
-class _Session:
-    """With the database that was asked last. Another thread, or a fork of this process, has one for each statement."""
+Connection = psycopg.Connection[Any]
+
+
+class _Sessions:
+    """With the databases that were asked last. A thread, or a fork of this process, has its own for each statement."""
 
     def __init__(self) -> None:
-        self._url = ""
-        self._connection: psycopg.Connection[Any] | None = None
+        self._kept: dict[str, Connection] = {}
         self._owner = os.getpid()
 
-    def ask(self, url: str, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+    def ask(self, url: str, statement: bytes, parameters: tuple[object, ...]) -> list[Any]:
         if os.getpid() != self._owner or threading.current_thread() is not threading.main_thread():
             with _connected(url) as connection:
                 return _rows(connection, statement, parameters)
         return _rows(self._to(url), statement, parameters)
 
-    def _to(self, url: str) -> psycopg.Connection[Any]:
-        if self._connection is None or url != self._url or not _lives(self._connection):
-            self.end()
-            self._connection, self._url = _connected(url), url
-        return self._connection
+    def _to(self, url: str) -> Connection:
+        connection = self._kept.pop(url, None)
+        if connection is None or not _lives(connection):
+            connection = _connected(url)
+        self._kept[url] = connection
+        while len(self._kept) > KEPT:
+            self._kept.pop(next(iter(self._kept))).close()
+        return connection
 
     def end(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and os.getpid() == self._owner:
-            connection.close()
+        if os.getpid() == self._owner:
+            for connection in self._kept.values():
+                connection.close()
+        self._kept.clear()
 
 
-def _connected(url: str) -> psycopg.Connection[Any]:
+def _connected(url: str) -> Connection:
     # Tests change tables, which a prepared statement does not bear.
     return psycopg.connect(url, autocommit=True, prepare_threshold=None)
 
 
-def _lives(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server has not ended it since it was last used."""
+def _lives(connection: Connection) -> bool:
+    """Whether the server has not ended it since it was last used; it is closed if it has."""
     try:
         connection.execute("")
     except psycopg.Error:
+        connection.close()
         return False
     return True
 
 
-def _rows(connection: psycopg.Connection[Any], statement: str, parameters: tuple[object, ...]) -> list[Any]:
-    cursor = connection.execute(statement.encode(), parameters or None)
+def _rows(connection: Connection, statement: bytes, parameters: tuple[object, ...]) -> list[Any]:
+    cursor = connection.execute(statement, parameters or None)
     return cursor.fetchall() if cursor.description else []
 
 
-_SESSION = _Session()
-atexit.register(_SESSION.end)
+_SESSIONS = _Sessions()
+atexit.register(_SESSIONS.end)
 
 
 def sql(url: str, statement: str, *parameters: object) -> list[Any]:
-    """Run one statement; its rows, if it gives any. Raises psycopg.Error."""
-    return _SESSION.ask(url, statement, parameters)
+    """Run one statement, committed at once; its rows, if it gives any. Raises psycopg.Error."""
+    return _SESSIONS.ask(url, statement.encode(), parameters)
