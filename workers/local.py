@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import cast
 
 import dramatiq
-from dramatiq.brokers.stub import StubBroker
 
 from knit.app.listeners import to_all, to_log
 from knit.app.names import WORKER, person
@@ -29,6 +27,7 @@ from knit.settings.central import Scheduling, Worker
 from knit.settings.environment import Environment
 from knit.undumpable import keep_memory_private
 from workers.actors import Actors, declare
+from workers.emptied import Emptied
 from workers.handing_over import EVERY as HANDING_OVER
 from workers.handing_over import HandingOver
 from workers.later import Later
@@ -86,11 +85,11 @@ def once(settings: Worker, env: Environment, plan: PassPlan | None = None) -> in
         if plan is None:
             # First, for what a CA says may make certificates due.
             queue.send(messages.poll())
-            _drain(queue, working.later)
+            working.emptied.wait()
             queue.send(messages.reconcile())
         else:
             working.actors.follow(plan)
-        _drain(queue, working.later)
+        working.emptied.wait()
     return heard.failed
 
 
@@ -100,7 +99,7 @@ def one(settings: Worker, env: Environment, cert_id: CertId) -> Outcome | None:
     queue = queue_in_memory()
     with _working(settings, env, queue, outages=Outages(), heard=heard, to_log=_but_its_end(cert_id)) as working:
         queue.send(messages.renew(cert_id))
-        _drain(queue, working.later)
+        working.emptied.wait()
     return heard.outcome()
 
 
@@ -111,10 +110,10 @@ def revocations(settings: Worker, env: Environment, renew: CertId | None) -> Out
     with _working(settings, env, queue, outages=Outages(), heard=heard) as working:
         # First: what is published is copied before another takes its place.
         queue.send(messages.revoke())
-        _drain(queue, working.later)
+        working.emptied.wait()
         if renew is not None:
             queue.send(messages.renew(renew))
-            _drain(queue, working.later)
+            working.emptied.wait()
     return heard.outcome()
 
 
@@ -157,7 +156,7 @@ class Working:
     """Workers of this process."""
 
     wired: Wired
-    later: Later
+    emptied: Emptied
     actors: Actors
 
 
@@ -182,6 +181,8 @@ def _working(
         handing_over = HandingOver(later, HANDING_OVER if heard is None else 0)
         queue.broker.add_middleware(handing_over)
         queue.broker.add_middleware(later)
+        emptied = Emptied(queue, later)
+        queue.broker.add_middleware(emptied)
         if heard is None:
             alone = settings.queue_url is None
             queue.broker.add_middleware(Presence(wired.opened.centre, outages, alone=alone))
@@ -196,7 +197,7 @@ def _working(
         for name, threads in ((messages.CONTROL, CONTROL_THREADS), (messages.RENEW, settings.concurrency)):
             workers.append(dramatiq.Worker(queue.broker, queues={name}, worker_threads=threads, worker_timeout=IDLE))
             workers[-1].start()
-        yield Working(wired, later, actors)
+        yield Working(wired, emptied, actors)
     finally:
         _stop(workers)
         queue.close()
@@ -210,13 +211,3 @@ def _stop(workers: Sequence[dramatiq.Worker]) -> None:
         stop.start()
     for stop in stops:
         stop.join()
-
-
-def _drain(queue: Queue, later: Later) -> None:
-    """Wait until nothing is left to do. A renewal sends its publication before it is done itself."""
-    broker = cast("StubBroker", queue.broker)
-    while True:
-        for name in (messages.CONTROL, messages.RENEW, messages.CONTROL):
-            broker.join(name, fail_fast=False)
-        if not later.settle():
-            return

@@ -197,4 +197,4 @@ def test_a_renewal_here_makes_the_copy_that_its_publication_waits_for(scene: Sce
     assert revocations(scene) == [("wanted", "superseded", True, "wanted")], "nobody is there yet"
     done = scene.knit.knit("renew", "--id", one, env=HERE)
     assert (done.code, "published, valid until 20" in done.out) == (0, True), done.err
-    assert revocations(scene) == [("revoked", "superseded", True, "none")]
+    assert revocations(scene) == [("revoked", "superseded", True, "none")], done.err
