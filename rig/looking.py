@@ -37,6 +37,10 @@ class _Sessions:
             self._kept.pop(next(iter(self._kept))).close()
         return connection
 
+    def leave(self, url: str) -> None:
+        if (connection := self._kept.pop(url, None)) is not None:
+            connection.close()
+
     def end(self) -> None:
         if os.getpid() == self._owner:
             for connection in self._kept.values():
@@ -71,3 +75,8 @@ atexit.register(_SESSIONS.end)
 def sql(url: str, statement: str, *parameters: object) -> list[Any]:
     """Run one statement, committed at once; its rows, if it gives any. Raises psycopg.Error."""
     return _SESSIONS.ask(url, statement.encode(), parameters)
+
+
+def leave(url: str) -> None:
+    """End the session with this database, if there is one."""
+    _SESSIONS.leave(url)

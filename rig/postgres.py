@@ -80,6 +80,7 @@ class Postgres:
 
     def create_database(self, name: str, *, template: str = "template0") -> str:
         """Make a database, empty or a copy of one that nobody is connected to; returns its URL."""
+        looking.leave(self.url_of(template))
         copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         # Through the log, as servers since 15 would have it, takes twice as long.
         self._execute(copy + sql.SQL(" STRATEGY FILE_COPY" if self._version() >= 15 else ""))

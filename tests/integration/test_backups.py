@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from knit.core.model.attempt import Renewed, Skipped
 from knit.core.model.certificate import CertId
@@ -22,14 +20,12 @@ __all__ = ["stage"]
 @contextmanager
 def restored_after(stage: Stage, postgres: Postgres) -> Iterator[None]:
     """The database as it was before the block."""
-    database = sql.Identifier(stage.servers.database.rpartition("/")[2])
-    copy = sql.SQL("create database {} template {}")
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(copy.format(sql.Identifier("backup"), database))
-        yield
-        connection.execute(sql.SQL("drop database {} with (force)").format(database))
-        connection.execute(copy.format(database, sql.Identifier("backup")))
-        connection.execute("drop database backup")
+    name = stage.servers.database.rpartition("/")[2]
+    postgres.create_database("backup", template=name)
+    yield
+    postgres.drop_database(name)
+    postgres.create_database(name, template="backup")
+    postgres.drop_database("backup")
 
 
 def renewed(stage: Stage, cert_id: CertId) -> None:
