@@ -19,8 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-PASSWORDS = ("postgres", "queue", "publisher", "watcher", "replica")
-ON_PRIMARY = ("default", "probe", "publisher", "replica", "watcher")
+PASSWORDS = ("postgres", "queue", "publisher", "watcher", "replica", "reporter")
+ON_PRIMARY = ("default", "probe", "publisher", "replica", "reporter", "watcher")
 ON_REPLICA = ("default", "probe", "watcher")
 LIFE = timedelta(days=3650)
 
@@ -65,6 +65,7 @@ def _clients(passwords: Mapping[str, str]) -> dict[str, str]:
         "worker/queue-url": queue,
         "worker/valkey-url": f"redis://publisher:{passwords['publisher']}@valkey:6379/0",
         "node/valkey-url": f"redis://watcher:{passwords['watcher']}@valkey-replica:6379/0",
+        "node/report-url": f"redis://reporter:{passwords['reporter']}@valkey:6379/0",
     }
 
 

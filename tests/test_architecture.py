@@ -71,7 +71,9 @@ def test_nothing_unpickles_or_evaluates(path: Path) -> None:
 def test_every_message_fits_its_actor(message: messages.Message) -> None:
     queue = queue_in_memory()
     nothing: Any = None
-    flows = Flows(reconcile=nothing, renew=nothing, publish=nothing, poll=nothing, revoke=nothing, clock=nothing)
+    flows = Flows(
+        reconcile=nothing, renew=nothing, publish=nothing, poll=nothing, revoke=nothing, collect=nothing, clock=nothing
+    )
     declare(queue, flows, nothing, nothing)
     actor = queue.broker.get_actor(message.actor_name)
     function: Callable[..., object] = actor.fn

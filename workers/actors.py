@@ -17,6 +17,7 @@ from knit.core.model.attempt import Failed, Renewed, Skipped
 from knit.core.model.certificate import CertId
 from knit.core.model.results import GivenUp, PassPlan
 from knit.errors import Busy, Interrupted, KnitError, LeaseLost, Transient
+from knit.flows.collect import Collect
 from knit.flows.poll import Poll
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
@@ -73,6 +74,7 @@ class Flows:
     publish: Publish
     poll: Poll
     revoke: Revoke
+    collect: Collect
     clock: Clock
     retries: Retries | None = None
     outages: Outages = field(default_factory=Outages)
@@ -82,7 +84,7 @@ class Flows:
 
 
 def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], later: Later) -> Actors:
-    """Declare the five actors on this queue. `handed_over` is called for each bundle that waits to be published."""
+    """Declare the six actors on this queue. `handed_over` is called for each bundle that waits to be published."""
     actors = Actors(queue=queue, flows=flows, handed_over=handed_over, later=later)
 
     def reconcile(tries: int = 0) -> None:
@@ -110,14 +112,19 @@ def declare(queue: Queue, flows: Flows, handed_over: Callable[[CertId], None], l
         with actors.trying(messages.revoke, tries):
             actors.revoke()
 
+    def collect(tries: int = 0) -> None:
+        with actors.trying(messages.collect, tries):
+            actors.flows.collect.run()
+
     dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(poll)
     dramatiq.actor(broker=queue.broker, queue_name=messages.RENEW)(revoke)
+    dramatiq.actor(broker=queue.broker, queue_name=messages.CONTROL)(collect)
     return actors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
-    """What the five do, and how each is tried again."""
+    """What the six do, and how each is tried again."""
 
     queue: Queue
     flows: Flows

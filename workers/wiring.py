@@ -40,6 +40,7 @@ def wire(
         publish=opened.publish,
         poll=opened.poll,
         revoke=opened.revoke,
+        collect=opened.collect,
         clock=now,
         retries=retries,
         outages=outages,

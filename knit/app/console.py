@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from knit.core.model.certificate import CertId
     from knit.core.model.listing import Listed
     from knit.core.wanted import ListRules
+    from knit.flows.collect import Collect
     from knit.flows.edit_list import EditList
+    from knit.flows.status import Status
     from knit.ports.centre import Bell, Centre
     from knit.ports.events import Events
     from knit.ports.issuing import AccountBook, AccountSealing, IssuerBook
     from knit.ports.list import Certs
+    from knit.ports.process import Sleep
     from knit.ports.revoking import RevocationBook
+    from knit.ports.served import ServedBook
     from knit.settings.central import Central
 
 
@@ -96,6 +100,27 @@ class Console:
         from knit.store.events.events import EventLog
 
         return EventLog(self.database)
+
+    @cached_property
+    def served(self) -> ServedBook:
+        """What nodes have reported."""
+        from knit.store.served.book import ServedBook
+
+        return ServedBook(self.database)
+
+    def status(self, sleep: Sleep) -> Status:
+        """Reads reports, and says what they come to."""
+        from knit.app.clock import now
+        from knit.flows.status import Status
+
+        return Status(collect=self._collect, book=self.served, clock=now, sleep=sleep)
+
+    @property
+    def _collect(self) -> Collect | None:
+        from knit.app.collecting import collecting
+
+        url = self._central.report_url
+        return None if url is None else collecting(url, self._central.index_key, self.database)
 
     def compromise(self, cert_id: CertId) -> int:
         """Declare every key of this certificate compromised; gives how many are known. An open attempt is over."""

@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from knit.app.clock import now
+from knit.app.collecting import collecting
 from knit.app.issuing import Advisers, Revokers, open_issuers
 from knit.app.listeners import to_log
 from knit.app.locks import LeasedLocks
 from knit.app.names import WORKER
 from knit.app.proving import proving
 from knit.app.stores import open_stores
+from knit.flows.collect import Collect
 from knit.flows.poll import Poll
 from knit.flows.publish import Publish
 from knit.flows.reconcile import Reconcile
@@ -47,6 +49,7 @@ class Worker:
     publish: Publish
     poll: Poll
     revoke: Revoke
+    collect: Collect
     leases: Leases
     agendas: Agendas
     centre: Centre
@@ -104,6 +107,7 @@ def open_worker(
             publish=stores.publish(),
             poll=Poll(store=stores.renewal_infos, advisers=Advisers(issuers), rules=settings.rules, clock=now),
             revoke=revoke,
+            collect=collecting(settings.report_url, settings.index_key, database),
             leases=leases,
             agendas=Agendas(database),
             centre=Centre(database),

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Tell what the next pass would do, and change nothing."),
     "why": ("why", "Tell why a certificate is as it is, and who has to act."),
     "budget": ("budget", "Tell what is left of the CA's limits."),
+    "status": ("status", "Tell whether every node serves what is published."),
+    "nodes": ("nodes", "Show the nodes that report, or forget one."),
     "renew": ("renew", "Renew what is due, again and again; or one certificate now."),
     "revoke": ("revoke", "Have a certificate's CA revoke it, after another is published or at once."),
     "watch": ("watch", "Keep this node's certificate files as Valkey has them."),
@@ -52,7 +54,6 @@ ELSEWHERE = {
     "obtain": "renew",
     "rm": "remove",
     "run": "renew",
-    "status": "list",
     "update": "set",
 }
 """What other tools call it."""

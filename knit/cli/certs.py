@@ -204,14 +204,17 @@ def show_command(*, which: str, as_records: bool) -> None:
         cert = named(console.certs, which)
         tries, events = console.certs.tries(cert.id), every(console.events, cert.id)
         taken_back = console.revocations.of(cert.id)
+        spreads = console.served.spreads(cert.id, most=0)
     if as_records:
         happened = [of_event(event) for event in reversed(events)]
         attempts = [asdict(one) for one in tries]
         revoked = [of_revocation(one) for one in taken_back]
-        as_json({**of_certificate(cert), "attempts": attempts, "revocations": revoked, "events": happened})
+        nodes = {"nodes": spreads[0].nodes, "served_by": spreads[0].fine} if spreads else {"nodes": 0, "served_by": 0}
+        as_json({**of_certificate(cert), **nodes, "attempts": attempts, "revocations": revoked, "events": happened})
     else:
         lines = listed.block(cert, datetime.now(UTC))
         lines += [f"   {'revocation':<10} {revocations.words(one)}" for one in taken_back[:SHOWN]]
+        lines += [f"   {'served by':<10} {one.fine} of {one.nodes} nodes" for one in spreads if one.nodes]
         click.echo("\n".join([*lines, *story.story(tries, events, used=len(lines))]))
 
 

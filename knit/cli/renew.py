@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import signal
+import time
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from knit.cli.output import instant, json_flag
 from knit.cli.result import Result, report
 from knit.cli.selection import check_selection, selected, selecting
 from knit.cli.session import connected, settings
+from knit.cli.status import Within
 from knit.settings.environment import Environment
 from knit.signals import leave, pass_over
 
@@ -52,6 +55,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Tell each step until the end; with --id or --domains, until it is published or has failed.",
 )
+@click.option(
+    "--served",
+    is_flag=True,
+    help="With --wait, and --id or --domains: until every node that takes it serves it.",
+)
+@click.option(
+    "--timeout", type=Within(), default="10m", metavar="D", show_default=True, help="Longest wait of --served."
+)
 @json_flag
 def renew_command(
     *,
@@ -63,6 +74,8 @@ def renew_command(
     key_compromised: bool,
     confirm_mass: bool,
     wait: bool,
+    served: bool,
+    timeout: timedelta,
     as_records: bool,
 ) -> int:
     """Renew what is due, again and again (scheduler and workers in this process); or one certificate now."""
@@ -73,6 +86,7 @@ def renew_command(
                 "--force": force,
                 "--again": again,
                 "--json": as_records,
+                "--served": served,
             },
             "with --id or --domains",
         )
@@ -85,6 +99,7 @@ def renew_command(
     check_selection(cert_id, domains)
     _refuse({"--once": once, "--confirm-mass": confirm_mass}, "without --id and --domains")
     _refuse({"--again": again and not force}, "with --force")
+    _refuse({"--served": served and not wait}, "with --wait")
     central = settings()
     with connected(central) as console:
         rules_of(console, central, here=central.queue_url is None)
@@ -97,6 +112,8 @@ def renew_command(
         if force or key_compromised:
             certs.request_renewal(before.id)
         result = _renewed(central, console, before, wait=wait)
+        if served and not result.failed:
+            result = _served(console, before, timeout, result)
     return report(result, before, as_records=as_records)
 
 
@@ -106,6 +123,18 @@ def _confirm_mass(*, once: bool) -> None:
     with changing(settings(), quiet=once) as console:
         held_back = console.bell.confirm_mass()
     click.echo(f"{held_back} held back: all may go, as fast as the CA's limits allow, for a day")
+
+
+def _served(console: Console, cert: Listed, within: timedelta, before: Result) -> Result:
+    """How it is on the nodes, once it is published."""
+    from knit.cli.status import ALL, followed, reason
+
+    (spread,) = followed(console.status(time.sleep), cert.id, within, ALL).spreads
+    if spread.served:
+        return replace(before, word="served", not_after=spread.current.not_after, more={"nodes": spread.nodes})
+    reasons = [reason(one) for one in spread.behind]
+    more = {"nodes": spread.nodes, "fine": spread.fine}
+    return replace(before, word="not served", error="; ".join([spread.lack or "", *reasons[:3]]), more=more)
 
 
 def _renewed(central: Central, console: Console, before: Listed, *, wait: bool) -> Result:

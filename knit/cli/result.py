@@ -31,7 +31,7 @@ class Result:
     @property
     def failed(self) -> bool:
         """Whether the exit code says so."""
-        return self.word in {"failed", "skipped", "not done"}
+        return self.word in {"failed", "skipped", "not done", "not served"}
 
 
 def report(result: Result, cert: Listed, *, as_records: bool) -> int:
@@ -50,19 +50,18 @@ def report(result: Result, cert: Listed, *, as_records: bool) -> int:
 
 
 def _sentence(result: Result, cert: Listed) -> str:
-    kept = "" if cert.published_at is None else f"; {KEPT}"
-    match result.word:
-        case "published":
-            return f"published, valid until {instant(result.not_after)}"
-        case "queued":
-            return clean(result.error or "queued for the workers")
-        case "not due":
-            return f"not due before {instant(result.until)}; --force renews it now"
-        case "not done":
-            return f"not done: {clean(result.error or 'see the log')}{kept}"
-        case "failed":
-            when = (
-                "no next try before something changes" if result.until is None else f"next try {instant(result.until)}"
-            )
-            return f"failed: {clean(result.error or 'see the log')}{kept}; {when}"
-    return clean(result.error or result.word)
+    said, kept = result.error or "see the log", "" if cert.published_at is None else f"; {KEPT}"
+    sentences = {
+        "published": f"published, valid until {instant(result.not_after)}",
+        "served": f"served by every node that takes it, valid until {instant(result.not_after)}",
+        "not served": f"not served everywhere: {clean(said)}",
+        "queued": clean(result.error or "queued for the workers"),
+        "not due": f"not due before {instant(result.until)}; --force renews it now",
+        "not done": f"not done: {clean(said)}{kept}",
+        "failed": f"failed: {clean(said)}{kept}; {_again(result.until)}",
+    }
+    return sentences.get(result.word) or clean(result.error or result.word)
+
+
+def _again(until: datetime | None) -> str:
+    return "no next try before something changes" if until is None else f"next try {instant(until)}"

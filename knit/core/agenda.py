@@ -39,6 +39,7 @@ class Errand(StrEnum):
 
     POLL = "poll"
     REVOKE = "revoke"
+    COLLECT = "collect"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

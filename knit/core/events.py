@@ -66,6 +66,13 @@ class Kind(StrEnum):
     REVOCATION_REFUSED = "revocation refused"
     CERTIFICATE_REVOKED = "certificate revoked"
     VALKEY_CLAIMED = "valkey claimed"
+    NODE_FIRST_SEEN = "node first seen"
+    NODE_SILENT = "node silent"
+    NODE_BACK = "node back"
+    NODE_FORGOTTEN = "node forgotten"
+    NODE_REPORT_REFUSED = "node report refused"
+    DEPLOYMENT_FAILED = "deployment failed"
+    CERTIFICATE_SERVED = "certificate served"
     # Told by processes alone: what is recorded stays as it was.
     PUBLISH_FAILED = "publish failed, will retry"
 

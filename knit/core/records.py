@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from knit.core.events import Event
     from knit.core.model.listing import Listed
+    from knit.core.model.node import Node, Reached
     from knit.core.model.revocation import Revocation
+    from knit.core.served import Behind, Spread
 
 
 def of_certificate(cert: Listed) -> dict[str, object]:
@@ -94,3 +96,78 @@ def window(cert: Listed) -> Sequence[datetime] | None:
     """From when to when its CA would have it renewed; None where the CA has not said."""
     found = cert.window_start, cert.window_end
     return None if None in found else [at for at in found if at is not None]
+
+
+def of_spread(one: Spread) -> dict[str, object]:
+    """One certificate over the nodes that take it."""
+    current = one.current
+    return {
+        "id": current.cert_id,
+        "domains": [name.strip() for name in current.names.split(",") if name.strip()],
+        "valkey_key": current.key,
+        "generation": current.generation,
+        "serial": current.serial,
+        "not_after": current.not_after,
+        "issued_at": current.issued_at,
+        "published_at": current.published_at,
+        "served": one.served,
+        "why_not": one.lack,
+        "nodes": one.nodes,
+        "fine": one.fine,
+        "since": one.since,
+        "behind": [of_deployed(behind) for behind in one.behind],
+    }
+
+
+def of_deployed(one: Behind) -> dict[str, object]:
+    """What one node does with one certificate, and what it last said of it."""
+    here = one.here
+    failure = here.failure
+    return {
+        "node": one.node,
+        "standing": one.standing.value.replace(" ", "_"),
+        "place": here.place,
+        "generation": here.generation,
+        "serial": here.serial,
+        "fingerprint": here.fingerprint,
+        "not_after": here.not_after,
+        "published_at": here.published_at,
+        "written_at": here.written_at,
+        "reloaded_at": here.reloaded_at,
+        "served_at": here.served_at,
+        "served_on": here.served_on,
+        "probed": here.probed,
+        "waits": here.waits,
+        "failure": None
+        if failure is None
+        else {
+            "step": failure.step.value,
+            "error": failure.error,
+            "output": failure.output,
+            "at": failure.at,
+            "next_try": failure.next_try,
+            "rolled_back": failure.rolled_back,
+            "generation": failure.generation,
+        },
+    }
+
+
+def of_reached(one: Reached) -> dict[str, object]:
+    """How far one generation has come on one node."""
+    return {name: getattr(one, name) for name in one.__slots__}
+
+
+def of_node(one: Node) -> dict[str, object]:
+    """One node of the fleet."""
+    return {
+        "name": one.name,
+        "version": one.version,
+        "state": one.state,
+        "refused": one.refused,
+        "first_seen": one.first_seen,
+        "last_report": one.last_report,
+        "report_interval": in_hours(one.report_interval),
+        "certificates": one.certificates,
+        "fine": one.fine,
+        "orphaned": one.orphaned,
+    }

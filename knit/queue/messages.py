@@ -16,7 +16,7 @@ from knit.core.model.certificate import CertId
 Message = dramatiq.Message[Any]
 
 CONTROL = "control"
-"""Short work that must never wait behind slow CAs: reconcile and publish."""
+"""Short work that must never wait behind slow CAs: reconcile, publish, and the collection of reports."""
 
 RENEW = "renew"
 """Renewals, questions about them, and revocations: they mostly wait, for the CA and for the DNS."""
@@ -44,9 +44,14 @@ def revoke(tries: int = 0) -> Message:
     return _message(RENEW, "revoke", *_counted(tries))
 
 
+def collect(tries: int = 0) -> Message:
+    """Record what nodes have reported, as far as it has changed."""
+    return _message(CONTROL, "collect", *_counted(tries))
+
+
 def errand(errand: Errand) -> Message:
     """What a scheduler sends."""
-    return {Errand.POLL: poll, Errand.REVOKE: revoke}[errand]()
+    return {Errand.POLL: poll, Errand.REVOKE: revoke, Errand.COLLECT: collect}[errand]()
 
 
 def publish(cert_id: CertId | None = None, *, tries: int = 0) -> Message:

@@ -29,6 +29,7 @@ class Central:
     default: tuple[str, ...]
     threshold: timedelta | None
     log_level: str
+    report_url: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, env: Environment) -> Central:
@@ -43,6 +44,7 @@ class Central:
             default=who.default,
             threshold=_threshold(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
+            report_url=report_url(env),
         )
 
     @property
@@ -114,6 +116,7 @@ class Worker:
     openable: tuple[Openable, ...]
     secret_keys: tuple[bytes, ...] = field(repr=False)
     dns: Dns
+    report_url: str = field(repr=False)
     log_level: str
 
     @classmethod
@@ -133,6 +136,7 @@ class Worker:
             openable=who.openable() if issues else (),
             secret_keys=secret_keys(env),
             dns=Dns.read(env),
+            report_url=report_url(env) or "",
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
         )
 
@@ -145,6 +149,12 @@ class Worker:
 def secret_keys(env: Environment) -> tuple[bytes, ...]:
     """What seals and opens account keys; none: they lie in clear. Raises Misconfigured."""
     return SETTINGS["KNIT_SECRET_KEY"].read(env) or ()
+
+
+def report_url(env: Environment) -> str | None:
+    """Where nodes report: the certificate Valkey, unless another server is set for that."""
+    found: str | None = SETTINGS["KNIT_REPORT_URL"].read(env) or SETTINGS["KNIT_VALKEY_URL"].read(env)
+    return found
 
 
 def queue_url(env: Environment, *, must: bool) -> str | None:

@@ -45,6 +45,17 @@ class Setting:
             raise Misconfigured(message) from None
 
 
+def report_url(value: str) -> str:
+    """A URL of a Valkey server. The API, which will take reports too, is not there yet."""
+    if value.startswith("https://"):
+        message = (
+            "a URL starting with redis:// or rediss://: reports to https:// need the API, which this version of knit "
+            "does not have"
+        )
+        raise ValueError(message)
+    return parse.url(*VALKEY_SCHEMES)(value)
+
+
 LIST = "knit add/remove/list/..."
 CENTRE = (LIST, "knit renew", "scheduler", "worker")
 ISSUING = ("knit renew", "worker")
@@ -263,6 +274,16 @@ TABLE: tuple[Setting, ...] = (
         "Node state: the journal of files being written, a reload still owed, the last revision seen.",
         NODE,
         unset="/var/lib/knit, or `$XDG_STATE_HOME/knit` (`~/.local/state/knit`) when not root",
+    ),
+    Setting(
+        "KNIT_REPORT_URL",
+        report_url,
+        None,
+        "Where a node [reports what it has](operations/served.md): `redis://` or `rediss://` of a primary whose user "
+        "may write the node's own key and nothing else. The centre reads the reports there.",
+        (LIST, *ISSUING),
+        secret=True,
+        unset="`KNIT_VALKEY_URL`",
     ),
     Setting(
         "KNIT_LOG_LEVEL",

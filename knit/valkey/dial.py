@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knit.errors import CredentialsRejected, KnitError, Unreachable
@@ -39,6 +39,10 @@ class Endpoint:
     def of(cls, site: Site) -> Endpoint:
         """The same that a client of redis-py would take from the URL."""
         return cls(site=site, options={**site.server.words, **site.server.arguments})
+
+    def impatient(self, seconds: float) -> Endpoint:
+        """The same, for whoever waits no longer than this, whatever the URL says."""
+        return replace(self, options={**self.options, "socket_timeout": min(self.timeout, seconds)})
 
     @property
     def timeout(self) -> float:

@@ -45,6 +45,15 @@ class Layout:
         """A key that is written and removed again to see whether writing is possible."""
         return f"{self.index}:probe"
 
+    def report(self, name: str) -> str:
+        """Where the node of this name reports what it has."""
+        return f"{self.reports}{name}"
+
+    @property
+    def reports(self) -> str:
+        """What the keys of all nodes' reports begin with."""
+        return f"{self.index}:report:"
+
     def staging(self, attempt_id: int, installation: str) -> str:
         """Where one attempt's key and chain wait: two databases number their attempts alike."""
         return f"{self.index}:staging:{installation}:{attempt_id}"

@@ -16,6 +16,7 @@ PARTS = 8
 """Parts of a push message at most; real ones have two or three."""
 
 _COUNT = re.compile(rb"(-1|\d{1,10})", re.ASCII)
+_INTEGER = re.compile(rb"-?\d{1,18}", re.ASCII)
 _CODE = re.compile(rb"[A-Z]{2,32}(?= |$)", re.ASCII)
 
 
@@ -128,3 +129,18 @@ def _expect(line: bytes, kind: bytes) -> bytes:
     if line[:1] != kind:
         raise Nonsense
     return line[1:]
+
+
+def page(incoming: Incoming, *, most: int, total: int) -> tuple[bytes, set[bytes]]:
+    """A page of SCAN: where the next one begins, and its keys. Raises ServerError for an error reply."""
+    if _count(incoming, b"*", 2) != 2:
+        raise Nonsense
+    return text(incoming, 20) or b"0", texts(incoming, most=most, total=total)
+
+
+def number(incoming: Incoming) -> int:
+    """`:` and a number of at most 18 digits. Raises ServerError for an error reply."""
+    digits = _expect(incoming.line(), b":")
+    if not _INTEGER.fullmatch(digits):
+        raise Nonsense
+    return int(digits)

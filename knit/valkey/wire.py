@@ -20,7 +20,7 @@ PACE = 64 * 1024
 LONGEST = 600.0
 """Seconds that nothing may take, however much has come."""
 
-Command = Sequence[str]
+Command = Sequence[str | bytes]
 T = TypeVar("T")
 
 
@@ -177,5 +177,5 @@ def _some(held: socket.socket) -> bytes:
 
 
 def _packed(command: Command) -> bytes:
-    words = [word.encode(errors="surrogateescape") for word in command]
+    words = [word if isinstance(word, bytes) else word.encode(errors="surrogateescape") for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)

@@ -28,6 +28,9 @@ from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
 from knit.valkey.publication import ValkeyPublication
 from knit.valkey.reader import ValkeyReader
+from knit.valkey.reporting import ReportWriter, rule
+from knit.valkey.reports import ValkeyReports
+from knit.valkey.site import Site
 from knit.valkey.staging import ValkeyStaging
 from rig import binaries
 from rig.lifeline import temporary_directory
@@ -44,13 +47,14 @@ NOBODYS = (
     "ACL WHOAMI", "ACL LIST", "ACL SETUSER me on nopass +@all ~*", "BGSAVE", "CLIENT KILL TYPE normal", "CLIENT LIST",
     "CLUSTER INFO", "COMMANDLOG GET 1 slow", "CONFIG GET *", "CONFIG SET maxmemory-policy allkeys-lru", "DBSIZE",
     "DEBUG SLEEP 0", "FAILOVER", "FLUSHALL", "FLUSHDB", "FUNCTION LIST", "KEYS *", "LATENCY LATEST", "MEMORY STATS",
-    "MODULE LIST", "MONITOR", "PUBLISH other:channel hello", "RANDOMKEY", "REPLICAOF NO ONE", "SAVE", "SCAN 0",
+    "MODULE LIST", "MONITOR", "PUBLISH other:channel hello", "RANDOMKEY", "REPLICAOF NO ONE", "SAVE",
     "SCRIPT FLUSH", "SELECT 1", "SHUTDOWN NOSAVE", "SLOWLOG GET", "SORT certs:a", "SWAPDB 0 1", "GET other:key",
     "SET other:key x", "DEL other:key", "SUBSCRIBE other:channel", "PSUBSCRIBE *", "PUBSUB CHANNELS",
 )  # fmt: skip
 """What neither publisher nor watcher may do."""
 
 WATCHERS = (
+    "SCAN 0", "HGET knit:index:report:web1 head",
     "SET certs:a x", "DEL certs:a", "UNLINK certs:a", "SETRANGE certs:a 0 x", "EXPIRE certs:a 1",
     "RENAME certs:a certs:b", "COPY certs:a certs:b", "SADD knit:index x", "SREM knit:index certs:a",
     "DEL knit:index", "SET knit:index:revision 1", "INCR knit:index:revision", "ZADD knit:index:revisions 1 certs:a",
@@ -61,6 +65,18 @@ WATCHERS = (
     "EVALSHA 0000000000000000000000000000000000000000 0", "PSYNC ? -1", "SYNC", "REPLCONF listening-port 1", "INFO",
 )  # fmt: skip
 """What a watcher may not do besides."""
+
+
+REPORTERS = (
+    *WATCHERS, "GET certs:a", "GETRANGE certs:a 0 -1", "SMEMBERS knit:index", "GET knit:index:revision",
+    "ZRANGEBYSCORE knit:index:revisions 0 1", "SUBSCRIBE knit:index:changed", "HSET knit:index:report:web2 head x",
+    "UNLINK knit:index:report:web2", "PEXPIRE knit:index:report:web2 1", "HSET knit:index:report:web1:x head x",
+    "HGETALL knit:index:report:web1", "HGET knit:index:report:web1 head", "SET knit:index:report:web1 x",
+    "DEL knit:index:report:web1", "EXPIRE knit:index:report:web1 1", "RENAME knit:index:report:web1 certs:a",
+    "HSET knit:index 1 x", "HSET certs:a head x", "UNLINK certs:a", "PEXPIRE certs:a 1", "EXISTS certs:a",
+    "MULTI", "WAIT 1 1", "ACL GETUSER publisher", "CLIENT SETNAME x", "HDEL knit:index:report:web1 head",
+)  # fmt: skip
+"""What the user of a node's reports may not do besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +101,9 @@ class Server:
             except redis.ConnectionError:
                 return False
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, file: str = "valkey-url") -> str:
         """The URL that `setup` wrote for a client, on this port."""
-        text = (self.secrets / name / "valkey-url").read_text()
+        text = (self.secrets / name / file).read_text()
         return f"{text.rpartition('@')[0]}@127.0.0.1:{self.port}/0"
 
 
@@ -206,6 +222,39 @@ def test_neither_publisher_nor_watcher_may(command: str, primary: Server, replic
 @pytest.mark.parametrize("command", WATCHERS)
 def test_a_watcher_may_not(command: str, primary: Server) -> None:
     assert refused(primary.url("node"), command)
+
+
+def test_a_node_writes_its_report_and_the_workers_read_it(primary: Server) -> None:
+    site = Site.of(primary.url("node", "report-url"), name="knit-test")
+    with closing(ReportWriter(site, LAYOUT, "web1")) as writer:
+        writer.begin()
+        assert writer.write({"head": b"one", "7": b"two"}, timedelta(minutes=30))
+        assert not writer.write({"head": b"one"}, timedelta(minutes=30))
+    with closing(ValkeyReports(Site.of(primary.url("worker"), name="knit-test"), LAYOUT)) as reports:
+        assert reports.names() == ["web1"]
+        (found,) = reports.heads(["web1"]).values()
+        assert isinstance(found, tuple)
+        assert found[0] == b"one"
+        assert reports.parts("web1", [7, 8]) == {7: b"two"}
+
+
+@pytest.mark.parametrize("command", REPORTERS)
+def test_a_nodes_report_is_all_that_its_user_may_write(command: str, primary: Server) -> None:
+    assert refused(primary.url("node", "report-url"), command)
+
+
+@pytest.mark.parametrize("command", NOBODYS)
+def test_nor_may_it_do_what_nobody_may(command: str, primary: Server) -> None:
+    assert refused(primary.url("node", "report-url"), command)
+
+
+def test_the_rule_that_is_printed_for_a_node_is_the_one_that_is_tested() -> None:
+    (line,) = (
+        line
+        for line in (COMPOSE / "valkey" / "users.acl").read_text().splitlines()
+        if line.startswith("user reporter ")
+    )
+    assert line == f"user reporter on {rule(LAYOUT, 'web1')}"
 
 
 def test_the_publisher_is_not_known_to_a_replica(replica: Server) -> None:

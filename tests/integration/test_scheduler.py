@@ -21,6 +21,7 @@ from knit.flows.tick import Ticker
 from knit.store.database import Database
 from knit.store.leases.leases import Leases
 from knit.store.passes.agenda import Agendas
+from knit.store.served.records import NodeRecords
 from rig.debian import unpacked
 from rig.installation import Installation
 from rig.ports import free_port
@@ -38,8 +39,9 @@ def knit(migrated_url: str, queue_url: str) -> Iterator[Installation]:
 
 
 def ticks(queue_url: str) -> int:
+    """Passes that were asked for."""
     with redis.Redis.from_url(queue_url) as client:
-        return int(client.llen(CONTROL))
+        return sum(b'"reconcile"' in message for message in client.hvals(f"{CONTROL}.msgs"))
 
 
 def test_the_first_tick_comes_at_once_and_then_one_per_interval(knit: Installation, queue_url: str) -> None:
@@ -117,10 +119,11 @@ values (7, 'a', 'f', 'acme', 'https://ca', 'a', now() + interval '1 day', 'super
 """
 
 
-def test_the_scheduler_has_cas_asked_about_what_is_to_be_asked_once_a_minute(database_url: str) -> None:
+def test_the_scheduler_has_cas_asked_and_reports_collected_once_a_minute(database_url: str) -> None:
     sent: list[str] = []
     with Database.open(database_url, connections=2) as database:
         planned(database, "check_at", "30 days")
+        NodeRecords(database).settle([])
         leases = Leases(database)
         ticker = Ticker(leases, Agendas(database), lambda: sent.append("pass"), HOURS, sent.append)
         ticker.look()
@@ -133,6 +136,10 @@ def test_the_scheduler_has_cas_asked_about_what_is_to_be_asked_once_a_minute(dat
         ticker.look()
         ticker.look()
         assert sent == ["pass", "poll", "revoke"]
+        database.write("update knit_marks set done_at = now() - interval '1 minute' where name = 'reports collected'")
+        ticker.look()
+        ticker.look()
+        assert sent == ["pass", "poll", "revoke", "collect"]
         ticker.close()
         leases.stop()
 

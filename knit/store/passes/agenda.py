@@ -27,7 +27,7 @@ class Agendas:
         from knit.core.agenda import Agenda, Errand
 
         (row,) = self._database.rows(self._sql["look"], {"since": since or LONG_AGO})
-        due = {Errand.POLL: row.pop("polls"), Errand.REVOKE: row.pop("revokes")}
+        due = {Errand.POLL: row.pop("polls"), Errand.REVOKE: row.pop("revokes"), Errand.COLLECT: row.pop("collects")}
         return Agenda(**row, errands=tuple(errand for errand, is_due in due.items() if is_due))
 
     def announce(self, interval: timedelta) -> None:

@@ -9,7 +9,10 @@ select now() as at,
            (select min(retry_at) from knit_attempts where ended_at is null and retry_at > %(since)s)
        ) as planned_at,
        exists (select 1 from knit_ari where next_poll_at <= now()) as polls,
-       exists (select 1 from knit_revocations_due) as revokes
+       exists (select 1 from knit_revocations_due) as revokes,
+       not exists (
+           select 1 from knit_marks where name = 'reports collected' and done_at > now() - interval '50 seconds'
+       ) as collects
 
 -- name: announce
 insert into knit_marks as m (name, done_at)

@@ -48,7 +48,9 @@ def sent_after(error: Exception, message: Message, **more: Any) -> list[Call]:
     broken: Any = Broken(error)
     noted: Any = Noted()
     queue = queue_in_memory()
-    flows = Flows(reconcile=broken, renew=broken, publish=broken, poll=broken, revoke=broken, clock=broken, **more)
+    flows = Flows(
+        reconcile=broken, renew=broken, publish=broken, poll=broken, revoke=broken, collect=broken, clock=broken, **more
+    )
     declare(queue, flows, broken, noted)
     queue.broker.get_actor(message.actor_name).fn(*message.args)
     calls: list[Call] = noted.calls
@@ -133,7 +135,14 @@ def test_a_listener_hears_once_how_each_message_ended() -> None:
         ends: Any = Ends(outcome)
         nothing: Any = lambda *_, **__: None  # noqa: E731 -- in the place of four callables
         flows = Flows(
-            reconcile=nothing, renew=ends, publish=nothing, poll=nothing, revoke=nothing, clock=nothing, tell=heard
+            reconcile=nothing,
+            renew=ends,
+            publish=nothing,
+            poll=nothing,
+            revoke=nothing,
+            collect=nothing,
+            clock=nothing,
+            tell=heard,
         )
         Actors(queue=nothing, flows=flows, handed_over=nothing, later=cast("Any", Noted())).renew(CertId(7))
         assert heard.results == [outcome]
@@ -148,7 +157,9 @@ def test_a_certificate_that_another_worker_is_on_is_looked_at_again() -> None:
     noted: Any = Noted()
     nothing: Any = None
     busy: Any = Elsewhere()
-    flows = Flows(reconcile=nothing, renew=busy, publish=nothing, poll=nothing, revoke=nothing, clock=nothing)
+    flows = Flows(
+        reconcile=nothing, renew=busy, publish=nothing, poll=nothing, revoke=nothing, collect=nothing, clock=nothing
+    )
     Actors(queue=nothing, flows=flows, handed_over=nothing, later=noted).renew(CertId(7))
     assert noted.calls == [("renew", (7,), BUSY)]
 
@@ -177,7 +188,14 @@ def test_what_no_run_had_time_to_ask_is_asked_by_another_message_where_more_may_
     noted: Any = Noted()
     queue = queue_in_memory()
     flows = Flows(
-        reconcile=nothing, renew=nothing, publish=nothing, poll=flow, revoke=flow, clock=nothing, follow_up=follow_up
+        reconcile=nothing,
+        renew=nothing,
+        publish=nothing,
+        poll=flow,
+        revoke=flow,
+        collect=flow,
+        clock=nothing,
+        follow_up=follow_up,
     )
     declare(queue, flows, nothing, noted)
     for _ in range(2):

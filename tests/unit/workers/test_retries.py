@@ -99,6 +99,7 @@ def test_forty_that_fail_do_not_delay_the_others_and_each_gets_its_turn(follow_u
         publish=nothing,
         poll=nothing,
         revoke=nothing,
+        collect=nothing,
         clock=lambda: datetime.now(UTC),
         retries=share,
         follow_up=follow_up,
@@ -137,7 +138,16 @@ def test_what_another_certificate_holds_is_asked_for_again_soon_however_often(tr
     noted: Any = Noted()
     for follow_up in (True, False):
         queue = queue_in_memory()
-        flows = Flows(reconcile=held, renew=held, publish=held, poll=held, revoke=held, clock=held, follow_up=follow_up)
+        flows = Flows(
+            reconcile=held,
+            renew=held,
+            publish=held,
+            poll=held,
+            revoke=held,
+            collect=held,
+            clock=held,
+            follow_up=follow_up,
+        )
         declare(queue, flows, held, noted)
         queue.broker.get_actor("renew").fn(7, tries)
     assert [args for args, _ in calls] == [(7, tries + 1)] * 2
@@ -159,7 +169,9 @@ def test_one_that_found_no_room_is_looked_at_in_time_though_its_turn_were_lost()
     share = RetryShare(4)
     queue = queue_in_memory()
     with share.room(CertId(1)):
-        flows = Flows(reconcile=full, renew=full, publish=full, poll=full, revoke=full, clock=full, retries=share)
+        flows = Flows(
+            reconcile=full, renew=full, publish=full, poll=full, revoke=full, collect=full, clock=full, retries=share
+        )
         declare(queue, flows, full, noted)
         queue.broker.get_actor("renew").fn(7)
     assert calls == [((7,), PARKED)]
