@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 class Reported:
     """What is recorded of a node's last report: digests of its head and of each of its parts.
 
-    `revision` grows with each record; 0 for a node that is not known. `refused` is what was wrong with its last report.
+    `revision` grows with each record; 0 for a node that is not known, or was forgotten after this very
+    report. `refused` is what was wrong with its last report.
     """
 
     name: str

@@ -16,6 +16,13 @@ create table knit_nodes (
     refused         text
 );
 
+-- The last report of a node that was forgotten: it lies there for a while, and only another one makes it a node again.
+create table knit_nodes_forgotten (
+    name text primary key,
+    head text,
+    at   timestamptz not null default now()
+);
+
 -- What each node said last of each certificate. `done`: the last step that its place has is behind what is in its files.
 create table knit_served (
     node               text not null references knit_nodes on delete cascade,

@@ -10,7 +10,12 @@ left join (select node, count(*) as orphaned from knit_served where orphaned gro
 order by n.name
 
 -- name: forget
-delete from knit_nodes where name = %(name)s
+with gone as (
+    delete from knit_nodes where name = %(name)s returning name, head
+)
+insert into knit_nodes_forgotten as f (name, head)
+select name, head from gone
+on conflict (name) do update set head = excluded.head, at = now()
 
 -- name: spreads
 select c.id as cert_id, c.domains as names, coalesce(i.valkey_key, c.valkey_key) as key, i.issued_at, i.published_at,

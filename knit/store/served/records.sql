@@ -1,5 +1,7 @@
 -- name: known
 select name, head, parts, revision, refused from knit_nodes
+union all
+select name, head, '{}', 0, null from knit_nodes_forgotten f where not exists (select from knit_nodes n where n.name = f.name)
 
 -- name: first
 insert into knit_nodes (name, version, last_report, report_interval, head, parts)
@@ -91,6 +93,8 @@ with collected as (
     insert into knit_marks as m (name, done_at)
     values ('reports collected', now())
     on conflict (name) do update set done_at = excluded.done_at
+), forgotten as (
+    delete from knit_nodes_forgotten where at < now() - interval '1 day'
 ), silent as (
     update knit_nodes set silent = true where not silent and now() > last_report + 3 * report_interval
 )
