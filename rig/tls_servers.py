@@ -1,6 +1,6 @@
 """Servers that serve a certificate, on a machine of the rig's, with the configuration that a how-to page asks for.
 
-Each reads `/etc/ssl/knit/www.test.crt`, `.key` or `.pem`, and listens on ports of 127.0.0.1 that were free.
+Each reads its certificate from files that it is told, and listens on ports of 127.0.0.1 that were free.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ PACKAGES = (
     "slapd",
 )
 CERT, KEY, COMBINED = (f"/etc/ssl/knit/www.test.{ending}" for ending in ("crt", "key", "pem"))
+"""Where they are unless it is said otherwise: the chain, the key, and both in one file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """How one is set up: its configuration (where `PORT` and `PORT2` stand for its ports), and its command.
+    """How one is set up: its configuration, where `PORT` and `PORT2` stand for its ports, and its command.
 
     `keys` is the account that must be able to read the key. `prepare` is run on the machine before the first start.
     """
@@ -137,7 +138,7 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 alias_maps =
 alias_database =
-smtpd_tls_chain_files = {KEY}, {CERT}
+smtpd_tls_chain_files = {COMBINED}
 smtpd_tls_security_level = may
 """,
         more={
@@ -245,7 +246,16 @@ ssl = on
 ssl_cert_file = '{CERT}'
 ssl_key_file = '{KEY}'
 """,
-        prepare="mkdir -p /run/postgresql; chown postgres /run/postgresql",
+        more={
+            "/var/lib/postgresql/main/pg_hba.conf": """\
+local all postgres peer
+hostssl all all 127.0.0.1/32 scram-sha-256
+""",
+        },
+        prepare="mkdir -p /run/postgresql; chown postgres /run/postgresql; cd /;"
+        # As Debian's package has it.
+        " echo 'CREATE ROLE postgres SUPERUSER LOGIN'"
+        " | runuser -u postgres -- BIN/postgres --single -D /var/lib/postgresql/main postgres",
         command=("runuser", "-u", "postgres", "--", "BIN/postgres", "-D", "/var/lib/postgresql/main"),
         keys="postgres",
     ),
@@ -266,36 +276,49 @@ class Running:
     name: str
     server: Server
     ports: tuple[int, int]
+    files: Mapping[str, str]
 
     def write(self, change: Callable[[str], str] = str) -> None:
         """Write its configuration, changed so."""
         for path, text in {**self.server.more, self.server.configuration: change(self.server.text)}.items():
-            self.machine.write(path, self._filled(text))
+            self.machine.write(path, self.filled(text))
 
     def start(self) -> None:
         """Start it, until it accepts connections."""
-        command = (self._filled(word) for word in self.server.command)
+        command = (self.filled(word) for word in self.server.command)
         self.machine.start(self.name, *command, port=self.ports[0], environment=self.server.environment)
 
     def stop(self) -> None:
         """End it with all its processes."""
         self.machine.stop(self.name)
 
-    def _filled(self, text: str) -> str:
-        programs = str(binaries.postgres().folder)
-        return text.replace("PORT2", str(self.ports[1])).replace("PORT", str(self.ports[0])).replace("BIN", programs)
+    def filled(self, text: str) -> str:
+        """The text, with this server's own in place of the words that stand for it."""
+        words = {
+            "PORT2": str(self.ports[1]),
+            "PORT": str(self.ports[0]),
+            "BIN": str(binaries.postgres().folder),
+            **self.files,
+        }
+        for word, meaning in words.items():
+            text = text.replace(word, meaning)
+        return text
 
 
-def set_up(machine: Machine, name: str) -> Running:
-    """Its configuration is written, and its folders are made; the certificate has to be there before its start."""
+def set_up(machine: Machine, name: str, files: Mapping[str, str] | None = None) -> Running:
+    """Its configuration is written, and its folders are made; the certificate has to be there before its start.
+
+    `files`: other paths in place of `CERT`, `KEY` and `COMBINED`.
+    """
     server = SERVERS[name]
-    running = Running(machine=machine, name=name, server=server, ports=(free_port(), free_port()))
+    ports = (free_port(), free_port())
+    running = Running(machine=machine, name=name, server=server, ports=ports, files=files or {})
     if name == "postgresql":
         machine.must("mkdir", "-p", "/var/lib/postgresql")
         machine.must("cp", "--archive", str(new_cluster()), "/var/lib/postgresql/main")
     running.write()
     if server.prepare:
-        machine.must("sh", "-e", "-c", server.prepare)
+        machine.must("sh", "-e", "-c", running.filled(server.prepare))
     return running
 
 

@@ -46,6 +46,7 @@ NEEDS = {
     "kill": _SIGNALS,
     "killall": _SIGNALS,
     "pkill": _SIGNALS,
+    "runuser": Need("it becomes another user", ("CAP_SETGID", "CAP_SETUID")),
 }
 """By the program's name. One that is not here is run with no more than the node has itself."""
 

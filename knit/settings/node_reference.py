@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from knit.core.model.places import Place
+from knit.core.model.places import FileSpec, Place
 from knit.core.presets import PRESETS
 from knit.settings.document import TableKey
 from knit.settings.node_keys import FILE, PLACE, PROBE, TAKE, TOP
@@ -140,7 +140,8 @@ A renewal that is late changes this: with 9 days left, a window that opens in 6 
 
 ## Presets
 
-A preset stands for the keys that are not set. Of `probe` each key counts by itself.
+A preset stands for the keys that are not set. Of `probe` each key counts by itself. With `files = []` the files go to
+the value's own paths. Each preset's page says what the server's configuration has to name.
 
 | preset | files | check | reload | probe |
 |---|---|---|---|---|
@@ -179,10 +180,26 @@ def _keys(keys: Iterable[TableKey]) -> str:
 
 
 def _preset(place: Place) -> str:
-    files = ", ".join(f"{one.content} at `{one.path}`" for one in place.files) or "the value's own paths"
+    cells = (f"[`{place.name}`](../howto/nodes/{place.name}.md)", *_cells(place))
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _cells(place: Place) -> tuple[str, ...]:
+    files = ", ".join(map(_at, place.files)) or "the value's own paths"
     probe = "-" if place.probe is None else " ".join(filter(None, (f"`{place.probe.connect}`", place.probe.starttls)))
     commands = (f"`{one}`" if one else "-" for one in (place.check, place.reload))
-    return f"| {' | '.join(one.replace('|', '&#124;') for one in (f'`{place.name}`', files, *commands, probe))} |\n"
+    return tuple(one.replace("|", "&#124;") for one in (files, *commands, probe))
+
+
+def _at(one: FileSpec) -> str:
+    mode = "" if one.mode is None else f", mode {one.mode:04o}"
+    return f"{one.content} at `{one.path}`{mode}{f', group {one.group}' if one.group else ''}"
+
+
+def preset_table(place: Place) -> str:
+    """What a preset stands for, as its own page has it."""
+    rows = (("layout", f"`{place.layout}`"), *zip(("files", "check", "reload", "probe"), _cells(place), strict=True))
+    return "| key | with this preset |\n|---|---|\n" + "".join(f"| `{key}` | {text} |\n" for key, text in rows)
 
 
 if __name__ == "__main__":

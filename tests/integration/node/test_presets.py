@@ -1,0 +1,127 @@
+"""Each preset against the real server, as Debian packages it: its files, its check, its reload, its probe."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from knit.core.model.certificate import Bundle
+from knit.core.model.places import Content, Place
+from knit.core.presets import PRESETS
+from knit.node.probe import Prober
+from rig.machine import Machine
+from rig.tls_servers import CERT, COMBINED, KEY, Running, set_up
+from tests.integration.node import pki
+
+NAMES = {"apache": "apache2", "mysql": "mariadb"}
+"""Where Debian's name is another one."""
+
+NOT_PACKAGED = {"envoy", "traefik"}
+PROVEN = sorted(PRESETS.keys() - NOT_PACKAGED)
+
+BROKEN: Mapping[str, tuple[str, str]] = {
+    "nginx": ("listen ", "lissten "),
+    "apache": ("SSLEngine", "SSLEngin"),
+    "haproxy": ("bind ", "bimd "),
+    "caddy": ("    tls ", "    tlz "),
+    "postfix": ("inet_interfaces = 127.0.0.1", "inet_interfaces = nowhere"),
+    "dovecot": ("ssl = required", "ssl = requirred"),
+    "postgresql": ("fsync = off", "fsync = maybe"),
+    "mysql": ("skip-innodb", "skip-innodbs = 1"),
+}
+
+
+@dataclass(slots=True)
+class Site:
+    """A preset's server on the machine."""
+
+    place: Place
+    server: Running
+    prober: Prober
+
+    def write(self, pair: Bundle) -> None:
+        """Write the preset's files."""
+        contents = {
+            Content.FULLCHAIN: pair.fullchain,
+            Content.PRIVKEY: pair.privkey,
+            Content.COMBINED: pair.privkey + pair.fullchain,
+        }
+        machine = self.server.machine
+        for one in self.place.files:
+            path = one.path.replace("{name}", "www.test")
+            machine.must("mkdir", "-p", path.rpartition("/")[0])
+            new = machine.folder(f"{path}.new")
+            new.write_bytes(contents[one.content])
+            new.chmod(one.mode or (0o644 if one.content is Content.FULLCHAIN else 0o600))
+            machine.must("chgrp", one.group or "root", f"{path}.new")
+            machine.must("mv", f"{path}.new", path)
+
+    def run(self, command: str | None) -> tuple[bool, str]:
+        """Whether the command succeeds on the machine, and what it prints."""
+        assert command is not None
+        variables = (f"PGPORT={self.server.ports[0]}", "PGHOST=/run/postgresql")
+        done = self.server.machine.run("env", *variables, "sh", "-c", command)
+        return done.returncode == 0, done.stdout
+
+    def shows(self, pair: Bundle) -> bool:
+        """Whether the server shows this pair's leaf."""
+        assert self.place.probe is not None
+        probe = replace(self.place.probe, connect=f"127.0.0.1:{self.server.ports[0]}")
+        leaf = x509.load_pem_x509_certificates(pair.fullchain)[0]
+        return self.prober.served(probe, server_name="www.test").fingerprint == leaf.fingerprint(hashes.SHA256()).hex()
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Site]:
+    place = PRESETS[request.param]
+    paths = {one.content: one.path.replace("{name}", "www.test") for one in place.files}
+    words = ((CERT, Content.FULLCHAIN), (KEY, Content.PRIVKEY), (COMBINED, Content.COMBINED))
+    files = {word: paths[content] for word, content in words if content in paths}
+    with closing(Prober(os.environ)) as prober:
+        server = set_up(machine, NAMES.get(place.name, place.name), files)
+        yield Site(place, server, prober)
+        server.stop()
+
+
+@pytest.mark.parametrize("site", PROVEN, indirect=True)
+def test_the_server_takes_the_new_certificate_by_the_presets_commands(site: Site) -> None:
+    old, new = pki.pair(), pki.pair()
+    site.write(old)
+    site.server.start()
+    assert site.shows(old)
+    site.write(new)
+    if site.place.check is not None:
+        assert site.run(site.place.check)[0]
+    assert site.run(site.place.reload)[0]
+    until = time.monotonic() + 20
+    while not site.shows(new):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    if site.place.name in BROKEN:
+        assert site.place.check is not None
+        site.server.write(lambda text: text.replace(*BROKEN[site.place.name]))
+        assert not site.run(site.place.check)[0]
+        assert site.shows(new)
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_a_setting_that_waits_for_a_restart_is_no_fault_of_postgresqls_files(site: Site) -> None:
+    site.write(pki.pair())
+    site.server.start()
+    site.server.write(lambda text: f"{text}max_connections = 77\n")
+    assert site.run(site.place.check) == (True, "")
+    site.server.write(lambda text: f"{text}no_such_setting = 1\n")
+    succeeded, said = site.run(site.place.check)
+    assert not succeeded
+    assert "unrecognized configuration parameter" in said
+
+
+def test_each_preset_with_a_check_is_seen_to_fail() -> None:
+    assert {name for name in PROVEN if PRESETS[name].check is not None} == BROKEN.keys()
