@@ -262,6 +262,22 @@ hostssl all all 127.0.0.1/32 scram-sha-256
 }
 
 
+PACKAGED_AS = {"apache": "apache2", "mysql": "mariadb"}
+"""The servers of presets that have another name in Debian."""
+
+BROKEN: Mapping[str, tuple[str, str]] = {
+    "nginx": ("listen ", "lissten "),
+    "apache": ("SSLEngine", "SSLEngin"),
+    "haproxy": ("bind ", "bimd "),
+    "caddy": ("    tls ", "    tlz "),
+    "postfix": ("inet_interfaces = 127.0.0.1", "inet_interfaces = nowhere"),
+    "dovecot": ("ssl = required", "ssl = requirred"),
+    "postgresql": ("fsync = off", "fsync = maybe"),
+    "mysql": ("skip-innodb", "skip-innodbs = 1"),
+}
+"""By preset: what to replace in its server's configuration so that nothing accepts it any more."""
+
+
 def programs() -> binaries.Programs:
     """All of them but PostgreSQL, from Debian's packages, unpacked in the cache."""
     root = debian.unpacked(*PACKAGES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -17,25 +17,11 @@ from knit.core.model.places import Content, Place
 from knit.core.presets import PRESETS
 from knit.node.probe import Prober
 from rig.machine import Machine
-from rig.tls_servers import CERT, COMBINED, KEY, Running, set_up
+from rig.tls_servers import BROKEN, CERT, COMBINED, KEY, PACKAGED_AS, Running, set_up
 from tests.integration.node import pki
-
-NAMES = {"apache": "apache2", "mysql": "mariadb"}
-"""Where Debian's name is another one."""
 
 NOT_PACKAGED = {"envoy", "traefik"}
 PROVEN = sorted(PRESETS.keys() - NOT_PACKAGED)
-
-BROKEN: Mapping[str, tuple[str, str]] = {
-    "nginx": ("listen ", "lissten "),
-    "apache": ("SSLEngine", "SSLEngin"),
-    "haproxy": ("bind ", "bimd "),
-    "caddy": ("    tls ", "    tlz "),
-    "postfix": ("inet_interfaces = 127.0.0.1", "inet_interfaces = nowhere"),
-    "dovecot": ("ssl = required", "ssl = requirred"),
-    "postgresql": ("fsync = off", "fsync = maybe"),
-    "mysql": ("skip-innodb", "skip-innodbs = 1"),
-}
 
 
 @dataclass(slots=True)
@@ -85,7 +71,7 @@ def site(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Site]:
     words = ((CERT, Content.FULLCHAIN), (KEY, Content.PRIVKEY), (COMBINED, Content.COMBINED))
     files = {word: paths[content] for word, content in words if content in paths}
     with closing(Prober(os.environ)) as prober:
-        server = set_up(machine, NAMES.get(place.name, place.name), files)
+        server = set_up(machine, PACKAGED_AS.get(place.name, place.name), files)
         yield Site(place, server, prober)
         server.stop()
 
