@@ -48,22 +48,41 @@ def unit(*, env_file: str) -> int:
 
 
 def _service(settings: NodeSettings, env: Environment, env_file: str) -> Service:
-    from knit.core.unit import Service
+    from knit.core.unit import Service, commands_of, owners_of
     from knit.node.owners import found_in
 
-    if settings.roots is None:
-        raise Misconfigured("KNIT_WATCH_ROOTS is not set: a sandbox needs the folders that certificates are written to")
     if not env_file.startswith("/"):
         raise Misconfigured(f"--env-file={env_file!r}: must be an absolute path")
+    folders = _folders(settings)
+    passwords = (spec.password_file for place in settings.node.places.values() for spec in place.files)
+    files = (
+        env.origin(name.removesuffix("_FILE")) for name in env if name.startswith("KNIT_") and name.endswith("_FILE")
+    )
     return Service(
         command=_command(),
         environment_file=env_file,
         state_dir=settings.state_dir,
-        folders=settings.roots,
-        owners=found_in(settings.roots),
-        reads=tuple(env[name] for name in env if name.startswith("KNIT_") and name.endswith("_FILE")),
-        runs=() if settings.reload_cmd is None else (settings.reload_cmd,),
+        folders=folders,
+        owners=found_in(folders) | owners_of(settings.node),
+        reads=(str(Path(sys.executable).resolve()), *files, *(path for path in passwords if path is not None)),
+        runs=commands_of(settings.node),
     )
+
+
+def _folders(settings: NodeSettings) -> tuple[str, ...]:
+    """Those of the node file, and the roots where values say themselves where their files go."""
+    from knit.core.unit import folders_of
+    from knit.node.owners import standing
+
+    folders: list[str] = []
+    for place in settings.node.places.values():
+        own = folders_of(place)
+        folders += map(standing, own) if place.create_dirs else own
+        if not own and settings.roots is None:
+            message = "KNIT_WATCH_ROOTS is not set: a sandbox needs the folders that certificates are written to"
+            raise Misconfigured(message)
+        folders += () if own else settings.roots or ()
+    return tuple(dict.fromkeys(folders))
 
 
 def _command() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from knit.core.model.places import NodeFile
+from knit.core.model.places import NodeFile, Place
 
 WATCHDOG = "10min"
 """Longer than the longest step in which a node says nothing: 50 values from a server that sends as slowly as it may."""
@@ -80,6 +80,9 @@ class Owners:
     users: bool = False
     groups: bool = False
 
+    def __or__(self, other: Owners) -> Owners:
+        return Owners(users=self.users or other.users, groups=self.groups or other.groups)
+
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What root needs for them."""
@@ -111,9 +114,9 @@ def unit(service: Service) -> str:
     return "".join(f"{line}\n" for line in (*_head(), "", *_service(service), "", *_foot()))
 
 
-def folders_of(file: NodeFile) -> tuple[str, ...]:
-    """The folders that the files of all places are in: of a path with `{name}` in a folder's name, the one above."""
-    paths = (spec.path for place in file.places.values() for spec in place.files)
+def folders_of(place: Place) -> tuple[str, ...]:
+    """The folders that a place's files are in: of a path with `{name}` in a folder's name, the one above."""
+    paths = (spec.path for spec in place.files)
     return tuple(dict.fromkeys(path.partition("{name}")[0].rpartition("/")[0] or "/" for path in paths))
 
 

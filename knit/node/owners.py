@@ -25,6 +25,11 @@ def found_in(folders: Iterable[str]) -> Owners:
     return Owners(users=users, groups=groups)
 
 
+def standing(folder: str) -> str:
+    """The folder, or the nearest above it that is there."""
+    return next(str(one) for one in (Path(folder), *Path(folder).parents) if one.is_dir())
+
+
 def _everything(folders: Iterable[str]) -> Iterator[os.stat_result]:
     left, waiting = MOST, list(folders)
     while waiting and left > 0:

