@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from rig.pebble import Pebble
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
 from tests.acceptance.scene import Servers
-from tests.integration.test_flows import LIFETIME, KilledError, Life, Stage
+from tests.integration.test_flows import Life, Stage, dies, finish, nothing_is_left, whole_way
 from tests.integration.test_kept_orders import ca, stage
 
 __all__ = ["ca", "stage"]
@@ -240,47 +239,62 @@ class Recording(Life):
         return Life.spend(self, name, call)
 
 
-@pytest.mark.timeout(240)
-def test_a_process_killed_while_an_order_is_refused_as_a_replacement_leaves_one_finalized_order(
-    stage: Stage, ca: ScriptedCA
-) -> None:
-    def outdated(cert_id: CertId) -> None:
-        """Its CA does not know what its next order is to replace."""
-        stage.sql("update knit_issued set ari_id = 'AAAA.' || cert_id where cert_id = %s", cert_id)
-        stage.sql("update knit_certs set requested_at = now() where id = %s", cert_id)
+def refused_as_a_replacement(stage: Stage, _ca: ScriptedCA) -> tuple[CertId, str]:
+    """Its CA does not know what its next order is to replace."""
+    cert_id, name = published(stage)
+    stage.sql("update knit_issued set ari_id = 'AAAA.' || cert_id where cert_id = %s", cert_id)
+    stage.sql("update knit_certs set requested_at = now() where id = %s", cert_id)
+    return cert_id, name
 
-    first, _ = published(stage)
-    outdated(first)
+
+def with_an_order_that_is_over(stage: Stage, ca: ScriptedCA) -> tuple[CertId, str]:
+    """Its attempt is gone on with, and the CA does not know its order."""
+    ((cert_id, name),) = stage.wanted(1).items()
+    ca.fault("authz", act="reset", times=0)
+    with stage.process(Life()) as flows:
+        assert isinstance(flows.renew.run(cert_id), Failed)
+    ca.clear_faults()
+    stage.sql("update knit_attempts set order_url = order_url || '9', retry_at = null where cert_id = %s", cert_id)
+    stage.sql("update knit_schedule set retry_at = null, check_at = '-infinity' where cert_id = %s", cert_id)
+    return cert_id, name
+
+
+ORDERING = {"put", "issue", "ordered", "finalizing", "hand_over"}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("begins", "killed", "finalized"),
+    [
+        (refused_as_a_replacement, ORDERING | {"begin", "unreplaced"}, 2),
+        (with_an_order_that_is_over, ORDERING - {"put"} | {"resume", "unordered"}, 1),
+    ],
+)
+def test_a_process_killed_while_another_order_is_made_leaves_one_that_is_finalized(
+    stage: Stage,
+    ca: ScriptedCA,
+    begins: Callable[[Stage, ScriptedCA], tuple[CertId, str]],
+    killed: set[str],
+    finalized: int,
+    after: bool,
+) -> None:
+    first, _ = begins(stage, ca)
     recording = Recording()
     with stage.process(recording) as flows:
-        flows.renew.run(first)
-        flows.publish.waiting()
-    places = [number for number, name in enumerate(recording.names, 1) if name in KILLED]
-    assert {recording.names[number - 1] for number in places} == KILLED
-    deaths: dict[CertId, tuple[str, str]] = {}
+        whole_way(flows, first)
+    places = [number for number, name in enumerate(recording.names, 1) if name in killed]
+    assert {recording.names[number - 1] for number in places} == killed
     for place in places:
-        for after in (False, True):
-            cert_id, name = published(stage)
-            outdated(cert_id)
-            life = Life(last=place, after=after)
-            with stage.process(life) as flows, pytest.raises(KilledError):
-                flows.renew.run(cert_id)
-                flows.publish.waiting()
-            deaths[cert_id] = name, f"{'after' if after else 'before'} {life.said}"
-    time.sleep(LIFETIME)
-    with stage.process(Life()) as flows:
-        for cert_id in deaths:
-            flows.renew.run(cert_id)
-        flows.publish.waiting()
-    for cert_id, (name, death) in deaths.items():
-        made, replacing, finalized = orders_for(ca, name)
-        assert (replacing, finalized) == (0, 2), death
-        assert made == 2 or death == "before ordered", death
-        assert len(refusals(stage, cert_id)) == 1, death
-    assert stage.sql("select * from knit_attempts where ended_at is null") == []
-
-
-KILLED = {"begin", "put", "issue", "unreplaced", "ordered", "finalizing", "hand_over"}
+        cert_id, name = begins(stage, ca)
+        death = dies(stage, cert_id, Life(last=place, after=after))
+        finish(stage, cert_id)
+        made, replacing, ended = orders_for(ca, name)
+        assert (replacing, ended) == (0, finalized), death
+        assert made == 2 or (not after and death.endswith(", ordered")), death
+        assert len(refusals(stage, cert_id)) == finalized - 1, death
+        nothing_is_left(stage, name, death)
 
 
 # Let's Encrypt's own test CA
