@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import subprocess
@@ -29,9 +30,16 @@ class Lifeline:
         with self._lock:
             if self._reaper is None:
                 self._reaper = self._start()
+                atexit.register(self._let_go)
             assert self._reaper.stdin is not None
             self._reaper.stdin.write(line + "\n")
             self._reaper.stdin.flush()
+
+    def _let_go(self) -> None:
+        """It outlives us, which is what it is for: nobody is to be warned of that."""
+        if os.getpid() == self._owner and self._reaper is not None and self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+            self._reaper.returncode = 0
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

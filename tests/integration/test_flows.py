@@ -78,6 +78,17 @@ class Life:
         raise KilledError
 
 
+@dataclass(slots=True)
+class Recording(Life):
+    """A process that lives on, and remembers its calls."""
+
+    names: list[str] = dataclasses.field(default_factory=list)
+
+    def spend(self, name: str, call: Callable[[], Any]) -> Any:
+        self.names.append(name)
+        return Life.spend(self, name, call)
+
+
 class Mortal:
     """A port through which a process that has died does nothing more."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from rig.pebble import Pebble
 from rig.scripted_ca.client import ScriptedCA
 from rig.valkey import Valkey
 from tests.acceptance.scene import Servers
-from tests.integration.test_flows import Life, Stage, dies, finish, nothing_is_left, whole_way
+from tests.integration.test_flows import Life, Recording, Stage, dies, finish, nothing_is_left, whole_way
 from tests.integration.test_kept_orders import ca, stage
 
 __all__ = ["ca", "stage"]
@@ -226,17 +226,6 @@ def test_a_renewal_at_the_cas_word_needs_no_room(stage: Stage, ca: ScriptedCA) -
             assert room.costs(found.spec.names, found.state, letsencrypt, now) == ()
             refused = replace(found.state, unreplaced=True)
             assert room.costs(found.spec.names, refused, letsencrypt, now) != ()
-
-
-@dataclass(slots=True)
-class Recording(Life):
-    """A process that lives on, and remembers its calls."""
-
-    names: list[str] = field(default_factory=list)
-
-    def spend(self, name: str, call: Callable[[], Any]) -> Any:
-        self.names.append(name)
-        return Life.spend(self, name, call)
 
 
 def refused_as_a_replacement(stage: Stage, _ca: ScriptedCA) -> tuple[CertId, str]:
