@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 ACCEPTANCE, INTEGRATION = "tests/acceptance", "tests/integration"
 ALONE = (
-    f"{INTEGRATION}/test_fallback.py",
-    f"{ACCEPTANCE}/test_faults.py",
     f"{ACCEPTANCE}/test_dns_delegated.py",
+    f"{ACCEPTANCE}/test_secrets.py",
+    f"{ACCEPTANCE}/test_faults.py",
+    f"{ACCEPTANCE}/test_concurrency.py",
     f"{ACCEPTANCE}/test_one_process.py",
     f"{ACCEPTANCE}/test_two_hundred.py",
-    f"{ACCEPTANCE}/test_secrets.py",
+    f"{INTEGRATION}/test_fallback.py",
+    f"{INTEGRATION}/test_revoking.py",
     f"{INTEGRATION}/test_flows.py",
     f"{INTEGRATION}/test_replacing.py",
     f"{ACCEPTANCE}/test_idle_log.py",
@@ -27,6 +29,8 @@ ALONE = (
     f"{ACCEPTANCE}/test_outages.py",
     f"{INTEGRATION}/test_kept_orders.py",
     f"{INTEGRATION}/test_lost_account.py",
+    f"{INTEGRATION}/test_account_upkeep.py",
+    f"{INTEGRATION}/test_own_ca.py",
     f"{ACCEPTANCE}/test_",
     f"{INTEGRATION}/test_held_rows.py",
     f"{INTEGRATION}/test_signals.py",
@@ -40,6 +44,7 @@ ALONE = (
 """Files whose tests take seconds each, the longest first: a process takes one test of them at a time."""
 
 WHOLE = (
+    "tests/simulation/",
     f"{ACCEPTANCE}/test_bad_input.py",
     f"{INTEGRATION}/acme/",
     f"{INTEGRATION}/test_",
@@ -47,6 +52,9 @@ WHOLE = (
     f"{INTEGRATION}/store/",
     f"{INTEGRATION}/",
     "tests/contract/",
+    "tests/migration/",
+    "tests/test_",
+    "tests/unit/workers/",
 )
 """All others are taken by the file, so that what its tests share is made once; these before the rest."""
 
