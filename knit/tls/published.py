@@ -22,6 +22,9 @@ SWEEP = 600.0
 STEP = 1.0
 """Seconds after which a wait looks whether it is to end."""
 
+GAP = 0.5
+"""Seconds between a hint and its look: one look answers all hints that come meanwhile, and a flood of them."""
+
 RETRY = 5.0
 """Seconds until hints are asked for again, after they could not be had."""
 
@@ -65,6 +68,8 @@ class Published:
         while not stop.is_set() and (left := until - time.monotonic()) > 0:
             try:
                 if self._hints.wait(min(left, STEP)):
+                    stop.wait(GAP)
+                    self._hints.drain()
                     break
             except KnitError:
                 # Only sooner or later depends on hints; the next look tells whether Valkey can be reached.

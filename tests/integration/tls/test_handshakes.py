@@ -199,6 +199,25 @@ def test_a_published_change_comes_by_a_hint_long_before_the_interval(
         until(lambda: len(certificates.status().certificates) == 1)
 
 
+def test_a_flood_of_hints_is_answered_by_a_few_looks(
+    request: pytest.FixtureRequest, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(valkey_url, Path("/tls"))
+    request.addfinalizer(publisher.link.close)
+    publisher.pair("cert:www", pki.pair("www.test"))
+    with Certificates(valkey_url, interval=600) as certificates:
+        looks = count(1)
+        look = certificates._source.look
+        monkeypatch.setattr(certificates._source, "look", lambda: bool(next(looks)) and look())
+        began = time.monotonic()
+        while time.monotonic() - began < 3:
+            publisher.link.client.publish("knit:index:changed", "1")
+        assert 1 < next(looks) <= 9
+        new = pki.pair("www.test", age=0.5)
+        publisher.pair("cert:www", new, generation=2)
+        wait_for(certificates, new)
+
+
 def test_an_older_generation_and_a_missing_value_leave_what_is_served(
     request: pytest.FixtureRequest, valkey_url: str
 ) -> None:
