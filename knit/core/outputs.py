@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from knit.core.model.certificate import Bundle
-from knit.core.model.places import Content, FileSpec, Place
+from knit.core.model.places import Content, FileSpec, Layout, Place
 from knit.errors import Refused
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ class Recipe:
         """
         if not self.place.files:
             return outputs_of(value.bundle, cert_path=value.cert_path, key_path=value.key_path)
+        if self.place.layout is Layout.FLIP:
+            flip_folder(self.place)
         shown = file_name(name) if self.needs_name else ""
         return tuple(
             Output(
@@ -151,6 +153,24 @@ class Recipe:
 
 ORDINARY = Recipe(place=Place(name=""))
 """A value's own paths: its key and its chain."""
+
+
+def flip_folder(place: Place) -> str:
+    """The folder of a certificate's files in a place with the layout `flip`, as the place spells it.
+
+    Raises Refused unless all files are in one folder, which has the certificate's name where any path has it, and
+    whose own folder is the same for all certificates.
+    """
+    folders = {spec.path.rpartition("/")[0] for spec in place.files}
+    folder = next(iter(folders), "")
+    above, _, last = folder.rpartition("/")
+    named = NAME in last or not any(NAME in spec.path for spec in place.files)
+    if len(folders) != 1 or not above or NAME in above or not named:
+        message = (
+            f"layout flip: all files of place {place.name!r} must be in one folder, which alone has {NAME} in its name"
+        )
+        raise Refused(message)
+    return folder
 
 
 def outputs_of(bundle: Bundle, *, cert_path: str, key_path: str) -> tuple[Output, ...]:

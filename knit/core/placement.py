@@ -15,7 +15,7 @@ from typing import NoReturn
 from knit.core.digest import contents_digest
 from knit.core.forbidden import never, replaceable
 from knit.core.model.certificate import Bundle, CertId
-from knit.core.model.places import Content
+from knit.core.model.places import Content, Layout
 from knit.core.outputs import ORDINARY, File, Output, Recipe, Seal, pair_in
 from knit.core.value import Value
 from knit.errors import Refused
@@ -71,7 +71,7 @@ class Installed:
 class Offer:
     """A value and what is to be installed of it, with all paths checked.
 
-    `kinds` tell what is in the outputs; `made_of` as in `Installed`.
+    `kinds` tell what is in the outputs; `made_of` as in `Installed`; `flip` and `create_dirs` as in `Placement`.
     """
 
     key: str
@@ -79,6 +79,8 @@ class Offer:
     outputs: tuple[Output, ...]
     kinds: tuple[Content, ...] = (Content.PRIVKEY, Content.FULLCHAIN)
     made_of: str | None = None
+    flip: bool = False
+    create_dirs: bool = False
 
     @classmethod
     def of(
@@ -100,7 +102,15 @@ class Offer:
         outputs = recipe.outputs(value, name() if recipe.needs_name and not same else "installed")
         if known is not None and same:
             outputs = tuple(replace(one, path=path) for one, path in zip(outputs, known.paths, strict=True))
-        return cls(key=key, value=value, outputs=_checked(outputs), kinds=recipe.kinds, made_of=made_of)
+        return cls(
+            key=key,
+            value=value,
+            outputs=_checked(outputs),
+            kinds=recipe.kinds,
+            made_of=made_of,
+            flip=recipe.place.layout is Layout.FLIP,
+            create_dirs=recipe.place.create_dirs,
+        )
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -175,7 +185,8 @@ class Placement:
     """A pair to be written, and what to remember then.
 
     `known` is what this node installed for the key before; `paired`: what lies there was found to be a pair. `opened`
-    are paths where a key store lies that opens with the place's own password.
+    are paths where a key store lies that opens with the place's own password. With `flip` all files are in one folder,
+    which is replaced as a whole; with `create_dirs` missing folders are made.
     """
 
     key: str
@@ -184,6 +195,8 @@ class Placement:
     known: Installed | None = None
     paired: bool = False
     opened: frozenset[str] = field(default=frozenset())
+    flip: bool = False
+    create_dirs: bool = False
 
     @classmethod
     def of(
@@ -197,7 +210,16 @@ class Placement:
     ) -> Placement:
         """This offer, whose seals are closed; `record` is what is to be remembered of it but for its contents."""
         record = replace(record, sha256=offer.sha256, made_of=offer.made_of)
-        return cls(key=offer.key, outputs=offer.outputs, record=record, known=known, paired=paired, opened=opened)
+        return cls(
+            key=offer.key,
+            outputs=offer.outputs,
+            record=record,
+            known=known,
+            paired=paired,
+            opened=opened,
+            flip=offer.flip,
+            create_dirs=offer.create_dirs,
+        )
 
     def may_replace(self, path: str, occupant: Callable[[], bytes | None]) -> bool:
         """Whether what lies there is this node's own, or a certificate or key; not, when nobody can read it."""

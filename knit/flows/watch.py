@@ -205,6 +205,8 @@ class Watch:
         for placement in placements:
             if placement.key not in failures:
                 self._written.append(placement.key)
+                if placement.record.made_of is not None:
+                    self._claim_all(placement.key, placement.record.paths)
                 log.info("pair written", extra={"key": placement.key, "path": placement.record.paths[-1]})
 
     def _decide(self, key: str, raw: bytes | KnitError | None) -> Placement | None:
@@ -309,10 +311,14 @@ class Watch:
         return known is not None and key in self._index and any(self._disk.place(path) == place for path in known.paths)
 
     def _claim(self, offer: Offer) -> None:
-        assert self._claims is not None
         self._claiming.add(offer.key)
-        for path in offer.paths:
-            self._claims[hash(self._disk.place(path))] = offer.key
+        self._claim_all(offer.key, offer.paths)
+
+    def _claim_all(self, key: str, paths: Sequence[str]) -> None:
+        """These are the key's. A folder that was made or replaced is another place than before."""
+        assert self._claims is not None
+        for path in paths:
+            self._claims[hash(self._disk.place(path))] = key
 
     def _comes_last(self, offer: Offer, facts: PairFacts, found: Sequence[bytes] | None) -> bool:
         """Whether another value may have a better right to these files, that of the pair which lies there.

@@ -3,6 +3,8 @@
     journal "move" -> new files beside their targets, old ones given a second name -> journal "going"
     -> rename each pair's files, key first -> folders on disk -> journal "put" (reload owed) -> second names removed
 
+With the layout flip a certificate's folder is a link, the only thing that is renamed, to a folder with all its files.
+
 What the journal says is on its way is finished where all new files are whole; only where that cannot be are the old
 files put back.
 """
@@ -17,13 +19,13 @@ import posixpath
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 from knit.core.outputs import KEY_MODE, Output
 from knit.core.placement import Placement
 from knit.errors import KnitError, Refused, Transient
-from knit.node import files
+from knit.node import files, versions
 from knit.node.folders import Folders, Visit
 from knit.node.memory import Memory
 from knit.node.moves import TEMPORARY, Move, Part, sha256
@@ -124,14 +126,68 @@ class Deployment:
         self._memory.settle(move for move in moves if move.key not in self.torn)
 
     def _staged(self, visit: Visit, move: Move, placement: Placement, failures: dict[str, KnitError]) -> Move | None:
-        both = zip(move.parts, placement.outputs, strict=True)
         try:
-            made = [self._stage(visit, placement, part, output) for part, output in both]
+            if placement.create_dirs:
+                _make_folders(visit, move, placement)
+            had_old, self.stamps[move.key] = self._stage_all(visit, move, placement)
         except KnitError as error:
             failures[move.key] = error
             return None
-        self.stamps[move.key] = [stamp for _, stamp in made]
-        return move.found(*[had_old for had_old, _ in made])
+        return move.found(*had_old)
+
+    def _stage_all(self, visit: Visit, move: Move, placement: Placement) -> tuple[list[bool], list[files.Stamp]]:
+        """Whether there was something before, for each part; what tells each new file from others."""
+        if placement.flip:
+            (link,) = move.parts
+            had_old, stamps = self._stage_version(visit, placement, link)
+            return [had_old], stamps
+        both = zip(move.parts, placement.outputs, strict=True)
+        made = [self._stage(visit, placement, part, output) for part, output in both]
+        return [had_old for had_old, _ in made], [stamp for _, stamp in made]
+
+    def _stage_version(self, visit: Visit, placement: Placement, link: Part) -> tuple[bool, list[files.Stamp]]:
+        """A new version of the folder, and a link to it beside the one there."""
+        folder, name = visit.place(link.path)
+        for output in placement.outputs:
+            visit.judge(link.path, posixpath.basename(output.path))
+        version = versions.version_name(link.mark)
+        try:
+            had_old = _folder_there(placement, link.path, folder, name)
+            current = versions.target(folder, name)
+            for stale in versions.of_folder(folder, link.mark):
+                if stale != current:
+                    versions.remove(folder, stale)
+            versions.make(folder, version)
+            stamps = self._fill(folder, version, current or name if had_old else None, placement)
+            versions.point(folder, link.new, version)
+            if current is not None:
+                versions.point(folder, link.old, current)
+        except OSError as error:
+            raise Transient(f"cannot write {link.path!r}: {error.strerror}") from None
+        return had_old, stamps
+
+    def _fill(self, folder: int, version: str, old: str | None, placement: Placement) -> list[files.Stamp]:
+        """The files of a version, with owners and rights as those in the old folder have them; on disk."""
+        with ExitStack() as opened:
+            inside = opened.enter_context(versions.opened(folder, version))
+            before = None if old is None else opened.enter_context(versions.opened(folder, old))
+            stamps = [self._fill_in(inside, before, output) for output in placement.outputs]
+            mode = folder_mode(placement.outputs)
+            if before is not None and old is not None:
+                Traits.of(folder, old, os.fstat(before), mode).give(inside)
+            else:
+                os.fchmod(inside, mode)
+            os.fsync(inside)
+        return stamps
+
+    def _fill_in(self, inside: int, before: int | None, output: Output) -> files.Stamp:
+        name = posixpath.basename(output.path)
+        about = None if before is None else files.about(before, name)
+        there = None
+        if before is not None and about is not None and stat.S_ISREG(about.st_mode):
+            there = Traits.of(before, name, about, output.mode)
+            self._memory.given({output.path: there.unusual(output.mode)})
+        return self._made(inside, name, output, there)
 
     def _stage(self, visit: Visit, placement: Placement, part: Part, output: Output) -> tuple[bool, files.Stamp]:
         """Put the new file and the old one's second name beside the target; whether there was an old one."""
@@ -139,33 +195,33 @@ class Deployment:
         try:
             old = _occupant(placement, part.path, folder, name)
             if old is None:
-                return False, self._made(folder, part, output, None)
+                return False, self._made(folder, part.new, output, None)
             traits = Traits.of(folder, name, old, output.mode)
             self._memory.given({part.path: traits.unusual(output.mode)})
-            stamp = self._made(folder, part, output, traits)
+            stamp = self._made(folder, part.new, output, traits)
             return _anew(folder, part.old, lambda: files.keep(folder, name, part.old, traits.give)), stamp
         except OSError as error:
             raise Transient(f"cannot write {part.path!r}: {error.strerror}") from None
 
-    def _made(self, folder: int, part: Part, output: Output, there: Traits | None) -> files.Stamp:
+    def _made(self, folder: int, name: str, output: Output, there: Traits | None) -> files.Stamp:
         """The new file, with owner and rights of the one that is there, but for what the output names.
 
         Where none is there, with those that the last one had there.
         """
-        kept = self._memory.rights.get(part.path) if there is None else None
+        kept = self._memory.rights.get(output.path) if there is None else None
         traits = Traits.for_output(output, there if kept is None else kept.fit(output.mode))
         if traits is None:
-            return _anew(folder, part.new, lambda: files.create(folder, part.new, [output.content], output.mode))
+            return _anew(folder, name, lambda: files.create(folder, name, [output.content], output.mode))
 
         def dress(opened: int) -> None:
             lost = traits.give(opened)
             if lost is not None:
                 if getattr(output, lost) is not None:
-                    raise Refused(f"{part.path!r} is to get an {lost} that only root (or CAP_CHOWN) can give it")
+                    raise Refused(f"{output.path!r} is to get an {lost} that only root (or CAP_CHOWN) can give it")
                 event = "a file's owner or group cannot be kept"
-                self._once.say(logging.WARNING, event, path=part.path, lost=lost)
+                self._once.say(logging.WARNING, event, path=output.path, lost=lost)
 
-        return _anew(folder, part.new, lambda: files.create(folder, part.new, [output.content], KEY_MODE, dress))
+        return _anew(folder, name, lambda: files.create(folder, name, [output.content], KEY_MODE, dress))
 
     def _moved(self, visit: Visit, move: Move, failures: dict[str, KnitError]) -> bool:
         try:
@@ -206,10 +262,25 @@ class Deployment:
             opened = visit.known(part.path)
             if opened is None:
                 continue
+            if part.is_link:
+                self._clean_versions(opened, part, done=done)
             # A first file that is in its place has left nothing.
             for name in () if part.had_old is False and done else (part.new, part.old):
                 with suppress(OSError):
                     self._remove(opened, name, posixpath.join(posixpath.dirname(part.path), name))
+
+    def _clean_versions(self, folder: int, link: Part, *, done: bool) -> None:
+        """A folder that was in the link's place becomes the version before; one that is not used goes."""
+        version = versions.version_name(link.mark)
+        try:
+            if versions.is_folder(folder, link.old):
+                files.replace(folder, link.old, versions.another(link.mark))
+            if not done and versions.target(folder, posixpath.basename(link.path)) != version:
+                versions.remove(folder, version)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._once.say(logging.WARNING, STAYS, path=link.path, cause=error.strerror)
 
     def _remove(self, folder: int, name: str, path: str) -> None:
         try:
@@ -273,6 +344,8 @@ def _occupant(placement: Placement, path: str, folder: int, name: str) -> os.sta
 def _rename(visit: Visit, part: Part) -> None:
     folder, name = visit.folder(posixpath.dirname(part.path)), posixpath.basename(part.path)
     try:
+        if part.is_link and versions.is_folder(folder, name):
+            files.replace(folder, name, part.old)
         files.replace(folder, part.new, name)
     except OSError as error:
         hint = ": it is a mount point, mount its folder instead" if error.errno == errno.EBUSY else ""
@@ -282,9 +355,9 @@ def _rename(visit: Visit, part: Part) -> None:
 def _waits(visit: Visit, part: Part) -> bool:
     """Whether the new file waits, not being in its place yet. Raises Transient when it is neither here nor there."""
     folder, name = visit.place(part.path)
-    if _holds(folder, part.new, part.sha256):
+    if _holds(folder, part.new, part):
         return True
-    if _holds(folder, name, part.sha256):
+    if _holds(folder, name, part):
         return False
     raise Transient(f"the new file for {part.path!r} is lost")
 
@@ -292,15 +365,53 @@ def _waits(visit: Visit, part: Part) -> bool:
 def _put_back(visit: Visit, part: Part) -> None:
     """The old file to its place, if the new one is there. Raises OSError when that cannot be, KnitError."""
     folder, name = visit.place(part.path)
-    if not _holds(folder, name, part.sha256):
+    has_old = files.about(folder, part.old) is not None
+    is_between = part.is_link and has_old and files.about(folder, name) is None
+    if not is_between and not _holds(folder, name, part):
         return
-    if files.about(folder, part.old) is not None:
+    if has_old:
+        if versions.is_folder(folder, part.old):
+            # No folder takes the name of a link in one step.
+            files.remove(folder, name)
         files.replace(folder, part.old, name)
     elif part.had_old is False:
         # There was no file before, and a lone half of a pair is worse than none.
         files.remove(folder, name)
 
 
-def _holds(folder: int, name: str, digest: str) -> bool:
+def _holds(folder: int, name: str, part: Part) -> bool:
+    if part.is_link:
+        return versions.digest(folder, name) == part.sha256
     data = files.read(folder, name)
-    return data is not None and sha256(data) == digest
+    return data is not None and sha256(data) == part.sha256
+
+
+def _make_folders(visit: Visit, move: Move, placement: Placement) -> None:
+    for part in move.parts:
+        folder = posixpath.dirname(part.path)
+        here = [output for output in placement.outputs if posixpath.dirname(output.path) == folder]
+        visit.make(part.path, folder_mode(here))
+
+
+def folder_mode(outputs: Sequence[Output]) -> int:
+    """That of a new folder for these files: closed where none of them is for anybody but this process."""
+    return 0o700 if outputs and all(not one.mode & 0o077 and one.owner is None for one in outputs) else 0o755
+
+
+def _folder_there(placement: Placement, path: str, folder: int, name: str) -> bool:
+    """Whether a folder of this certificate is there, a link of knit's or a plain one. Raises Refused for others."""
+    about = files.about(folder, name)
+    if about is None or versions.target(folder, name) is not None:
+        return about is not None
+    if not stat.S_ISDIR(about.st_mode):
+        raise Refused(f"{path!r} is no folder and no link of knit's: move it away if the certificate belongs there")
+    known = () if placement.known is None else placement.known.paths
+    with versions.opened(folder, name) as inside:
+        for entry in versions.names(inside):
+            file = f"{path}/{entry}"
+            if TEMPORARY.fullmatch(entry) or file in known:
+                continue
+            if not any(file == output.path for output in placement.outputs):
+                raise Refused(f"{path!r} holds {entry!r}, too: with layout flip it must be this certificate's alone")
+            _occupant(placement, file, inside, entry)
+    return True

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from knit.core.forbidden import never
 from knit.errors import Elsewhere, KnitError, Refused, Transient
+from knit.node import versions
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -42,6 +43,41 @@ class Folders:
         if never(posixpath.join(real, name)) or f"{real}/".startswith(f"{self._private}/"):
             raise Refused(f"{folder!r} leads to {real!r}, where knit never writes")
 
+    def make(self, folder: str, name: str, mode: int) -> int:
+        """The folder for a file of this name, made with this mode if it is missing, and 0755 what is missing above it.
+
+        Nothing is made outside the roots, or through a link that is not there yet. Raises as `open` and `judge`.
+        """
+        try:
+            opened, missing = self._deepest(folder)
+            try:
+                self.judge(posixpath.join(_real_path(opened, folder), *missing), folder, name)
+                for number, step in enumerate(missing, 1):
+                    inner = _made(opened, step, mode if number == len(missing) else 0o755)
+                    os.close(opened)
+                    opened = inner
+            except BaseException:
+                os.close(opened)
+                raise
+        except OSError as error:
+            raise _cannot_open(folder, error) from None
+        return opened
+
+    def _deepest(self, folder: str) -> tuple[int, list[str]]:
+        """The last folder on this way that is there, and the names of those that are not."""
+        there, missing = folder, list[str]()
+        while True:
+            try:
+                return self._open(there), missing
+            except FileNotFoundError:
+                there, _, last = there.rpartition("/")
+                if not there or (self._roots is not None and not self._is_below(there)):
+                    raise
+                missing.insert(0, last)
+
+    def _is_below(self, folder: str) -> bool:
+        return any(f"{folder}/".startswith(root.rstrip("/") + "/") for root in self._roots or ())
+
     def _open(self, folder: str) -> int:
         if self._roots is None:
             return os.open(folder, _FOLDER)
@@ -69,6 +105,17 @@ class Visit:
         self._folders.judge(real, folder, name)
         return opened, name
 
+    def make(self, path: str, mode: int) -> None:
+        """The folder of this path, where it is missing (see `Folders.make`)."""
+        folder, _, name = path.rpartition("/")
+        if folder and folder not in self._known:
+            self._keep(folder, self._folders.make(folder, name, mode))
+
+    def judge(self, path: str, name: str) -> None:
+        """Raise Refused when no file of this name may be written in this folder, whose own folder is open."""
+        above, _, last = path.rpartition("/")
+        self._folders.judge(posixpath.join(self._visited(above or "/")[1], last), path, name)
+
     def folder(self, folder: str) -> int:
         """The open folder. Raises as `place`."""
         return self._visited(folder)[0]
@@ -76,9 +123,12 @@ class Visit:
     def _visited(self, folder: str) -> tuple[int, str]:
         known = self._known.get(folder)
         if known is None:
-            opened = self._folders.open(folder)
-            self._opened.callback(os.close, opened)
-            known = self._known[folder] = (opened, _real_path(opened, folder))
+            known = self._keep(folder, self._folders.open(folder))
+        return known
+
+    def _keep(self, folder: str, opened: int) -> tuple[int, str]:
+        self._opened.callback(os.close, opened)
+        known = self._known[folder] = (opened, _real_path(opened, folder))
         return known
 
     def known(self, path: str) -> int | None:
@@ -97,11 +147,34 @@ def _walk(root: str, below: str) -> int:
     opened = os.open(root, _FOLDER)
     for step in below.split("/") if below else ():
         try:
-            inner = os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=opened)
+            inner = _into(opened, step)
         finally:
             os.close(opened)
         opened = inner
     return opened
+
+
+def _into(opened: int, step: str) -> int:
+    """The next folder; of links only those that knit itself makes beside their target."""
+    try:
+        return os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=opened)
+    except NotADirectoryError:
+        version = versions.target(opened, step)
+        if version is None:
+            raise
+        return versions.open_version(opened, version)
+
+
+def _made(opened: int, step: str, mode: int) -> int:
+    """The folder of this name, made if it is missing."""
+    try:
+        os.mkdir(step, 0o700, dir_fd=opened)
+    except FileExistsError:
+        return _into(opened, step)
+    inner = os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=opened)
+    os.fchmod(inner, mode)
+    os.fsync(opened)
+    return inner
 
 
 def _real_path(opened: int, folder: str) -> str:
@@ -113,7 +186,7 @@ def _real_path(opened: int, folder: str) -> str:
 
 def _cannot_open(folder: str, error: OSError) -> KnitError:
     if isinstance(error, FileNotFoundError):
-        return Transient(f"folder {folder!r} does not exist: create it, knit creates no folders")
+        return Transient(f"folder {folder!r} does not exist: create it, or say create_dirs in a node file")
     if isinstance(error, NotADirectoryError):
         return Refused(f"{folder!r} is not a folder, or a symbolic link stands in the way")
     return Transient(f"cannot open folder {folder!r}: {error.strerror}")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
+import secrets
 from dataclasses import dataclass, replace
 
 from knit.core.outputs import Output
 from knit.core.placement import Installed, Placement
 from knit.node.records import from_fields, to_fields
+from knit.node.versions import digest_of
 
-_MARK = re.compile(r"([0-9a-f]{8}-)?[0-9a-f]{16}-(key|chain)")
+_MARK = re.compile(r"([0-9a-f]{8}-)?[0-9a-f]{16}-(key|chain|[0-9a-f]{16})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 TEMPORARY = re.compile(rf"\.knit-{_MARK.pattern}\.(new|old)\.tmp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One file of a pair. `mark` is the part of its temporary names that is its own.
+    """One file of a pair, or a link to a folder with all of them.
 
+    `mark` is the part of its temporary names that is its own; that of a link ends in the number of its version.
     `had_old` is None until it is known whether there was a file before.
     """
 
@@ -26,6 +30,11 @@ class Part:
     sha256: str
     mark: str
     had_old: bool | None = None
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a link to a version of a certificate's folder (see `knit.node.versions`)."""
+        return not self.mark.endswith(("-key", "-chain"))
 
     @property
     def new(self) -> str:
@@ -48,7 +57,12 @@ class Move:
 
     @classmethod
     def of(cls, placement: Placement, node: str) -> Move:
-        """With temporary names that are always the same for these files of this node: none can pile up."""
+        """With temporary names that are always the same for these files of this node: none can pile up.
+
+        The versions of a folder each have their own: who still has an old one open must not find a new file in it.
+        """
+        if placement.flip:
+            return cls(key=placement.key, parts=(_link(placement, node),), record=placement.record)
         parts = tuple(_part(output, node, _label(number)) for number, output in enumerate(placement.outputs))
         return cls(key=placement.key, parts=parts, record=placement.record)
 
@@ -89,6 +103,13 @@ def sha256(data: bytes) -> str:
 def _part(output: Output, node: str, label: str) -> Part:
     mark = f"{node}-{sha256(output.path.encode())[:16]}-{label}"
     return Part(path=output.path, sha256=sha256(output.content), mark=mark)
+
+
+def _link(placement: Placement, node: str) -> Part:
+    folder = posixpath.dirname(placement.outputs[0].path)
+    mark = f"{node}-{sha256(folder.encode())[:16]}-{secrets.token_hex(8)}"
+    contents = [(posixpath.basename(output.path), output.content) for output in placement.outputs]
+    return Part(path=folder, sha256=digest_of(contents), mark=mark)
 
 
 def _label(number: int) -> str:

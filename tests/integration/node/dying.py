@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-STEPS = ("open", "rename", "link", "unlink", "fsync", "fchmod")
+STEPS = ("open", "rename", "link", "unlink", "fsync", "fchmod", "mkdir", "rmdir", "symlink")
 
 
 def killed(work: Callable[[], object], step: int, when: str) -> bool:

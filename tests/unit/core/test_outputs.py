@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from knit.core.digest import pair_digest
 from knit.core.model.certificate import Bundle
 from knit.core.model.places import Content, FileSpec, Layout, Place
-from knit.core.outputs import ORDINARY, Making, Recipe, content_of, file_name, pair_in
+from knit.core.outputs import ORDINARY, Making, Recipe, content_of, file_name, flip_folder, pair_in
 from knit.core.placement import Installed, Offer
 from knit.core.value import Value
 from knit.errors import Refused
@@ -156,7 +156,7 @@ def test_a_value_s_own_paths_need_nothing_that_earlier_nodes_do_not_remember() -
     assert ordinary.paths == ("/tls/own.key", "/tls/own.crt")
 
 
-BASE = spec(Content.PKCS12, "/tls/{name}.p12", password_file="/pw")
+BASE = spec(Content.PKCS12, "/tls/{name}/store", password_file="/pw")
 SECRET = Making(password="one")
 
 
@@ -198,3 +198,26 @@ def test_a_store_without_a_password_is_refused_and_no_password_shows() -> None:
         offer(recipe(BASE))
     made = recipe(BASE, makings=(Making(password="open sesame"),))
     assert "sesame" not in repr(made) + repr(offer(made))
+
+
+@pytest.mark.parametrize(
+    ("paths", "folder"),
+    [
+        (("/tls/{name}/key", "/tls/{name}/chain"), "/tls/{name}"),
+        (("/tls/site-{name}/key",), "/tls/site-{name}"),
+        (("/tls/only/key", "/tls/only/chain"), "/tls/only"),
+        (("/tls/key-{name}",), None),
+        (("/tls/{name}/key", "/keys/{name}/key"), None),
+        (("/tls/{name}/a/key",), None),
+        (("/{name}/key",), None),
+        (("/tls/only/{name}.key",), None),
+        ((), None),
+    ],
+)
+def test_a_folder_that_is_replaced_as_a_whole_is_one_certificate_s(paths: tuple[str, ...], folder: str | None) -> None:
+    place = Place(name="web", files=tuple(spec(Content.FULLCHAIN, path) for path in paths), layout=Layout.FLIP)
+    if folder is None:
+        with pytest.raises(Refused, match="in one folder"):
+            flip_folder(place)
+    else:
+        assert flip_folder(place) == folder
