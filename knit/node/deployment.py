@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 STAYS = "a temporary file cannot be removed, trying again at every pass"
 
+UNDELETED = "files of a removed certificate cannot be deleted, trying again at every pass"
+
 FORGOTTEN = 300.0
 """Seconds after which a temporary file is no longer part of anybody's work."""
 
@@ -63,8 +65,32 @@ class Deployment:
         moves = list(self._memory.moves.values())
         if moves:
             self._finish(moves)
+        for key in list(self._memory.deleting):
+            self._delete(key)
         for path in list(self._memory.leftovers):
             self._try_leftover(path)
+
+    def delete(self, key: str) -> None:
+        """Remove this key's files, all of them after any death. Raises Transient when the state cannot be written."""
+        self._memory.delete(key)
+        self._delete(key)
+
+    def _delete(self, key: str) -> None:
+        """Those that cannot be removed are tried again at the next pass."""
+        paths = self._memory.installed.paths(key) if key in self._memory.installed else ()
+        try:
+            with self._folders.visit() as visit:
+                for folder in {posixpath.dirname(path) for path in paths}:
+                    here = [path for path in paths if posixpath.dirname(path) == folder]
+                    _remove_all(visit, folder, here)
+                visit.sync()
+        except KnitError as error:
+            self._once.say(logging.WARNING, UNDELETED, key=key, cause=str(error))
+        except OSError as error:
+            self._once.say(logging.WARNING, UNDELETED, key=key, cause=error.strerror)
+        else:
+            self._memory.drop([key])
+            log.info("files of a removed certificate are deleted", extra={"key": key, "paths": ", ".join(paths)})
 
     def install(self, placements: Sequence[Placement]) -> dict[str, KnitError]:
         """Put all these pairs in their places; returns why some of them were not.
@@ -154,7 +180,7 @@ class Deployment:
         try:
             had_old = _folder_there(placement, link.path, folder, name)
             current = versions.target(folder, name)
-            for stale in versions.of_folder(folder, link.mark):
+            for stale in versions.of_folder(folder, link.path):
                 if stale != current:
                     versions.remove(folder, stale)
             versions.make(folder, version)
@@ -302,6 +328,26 @@ class Deployment:
         else:
             self._memory.left(path, there=False)
             log.info("a temporary file that had stayed behind is removed", extra={"path": path})
+
+
+def _remove_all(visit: Visit, folder: str, paths: Sequence[str]) -> None:
+    """These files of one folder; with a link of knit's all versions behind it. A folder that is gone has none."""
+    above, _, name = folder.rpartition("/")
+    try:
+        outer = visit.folder(above or "/")
+    except KnitError:
+        # The roots may begin here, and a root is no link of knit's.
+        outer = None
+    if outer is not None:
+        if versions.target(outer, name) is not None:
+            files.remove(outer, name)
+        for version in versions.of_folder(outer, folder):
+            versions.remove(outer, version)
+        if files.about(outer, name) is None:
+            return
+    inner = visit.folder(folder)
+    for path in paths:
+        files.remove(inner, posixpath.basename(path))
 
 
 def _forgotten(folder: int, ours: str) -> list[str]:

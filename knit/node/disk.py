@@ -142,6 +142,18 @@ class Disk:
         for key in keys:
             self._signatures.pop(key, None)
 
+    def delete(self, key: str) -> bool:
+        """Remove the files of a certificate that nothing needs any more; not those that somebody has changed.
+
+        Whether they are gone, or going. Raises Transient when the state cannot be written.
+        """
+        if not self.holds(key):
+            return False
+        with self._shield():
+            self._deployment.delete(key)
+        self._signatures.pop(key, None)
+        return True
+
     def remember(self, revision: int | None) -> None:
         """Everything up to this revision has been looked at. Raises Transient when that cannot be written."""
         with self._shield():

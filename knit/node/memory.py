@@ -28,9 +28,10 @@ class Memory:
     """Held in memory whole, and written as it changes.
 
     `node` is a name for this node's temporary files; `installed` what is in the files, by Valkey key, `unloaded` those
-    of them that no successful reload has followed; `moves` the pairs on their way; `leftovers` paths of temporary
-    files that could not be removed; `rights` what the operator has given to files, by path, where a new file would not
-    have them; `revision` that of the change feed up to which everything has been looked at.
+    of them that no successful reload has followed; `moves` the pairs on their way; `deleting` keys whose files are
+    being removed; `leftovers` paths of temporary files that could not be removed; `rights` what the operator has given
+    to files, by path, where a new file would not have them; `revision` that of the change feed up to which everything
+    has been looked at.
     """
 
     def __init__(self, folder: StateFolder) -> None:
@@ -38,6 +39,7 @@ class Memory:
         self.installed = Records()
         self.unloaded: set[str] = set()
         self.moves: dict[str, Move] = {}
+        self.deleting: set[str] = set()
         self.leftovers: set[str] = set()
         self.rights: dict[str, Traits] = {}
         self.revision: int | None = None
@@ -82,6 +84,12 @@ class Memory:
         self._log.append([_going(move) for move in going], sync=True)
         self.moves.update({move.key: move for move in going})
 
+    def delete(self, key: str) -> None:
+        """This key's files are about to be removed, and it is dropped then. Raises Transient; then none may be."""
+        self.ready()
+        self._log.append([["delete", key]], sync=True)
+        self.deleting.add(key)
+
     def settle(self, moves: Iterable[Move]) -> None:
         """These are on their way no longer, and have left nothing behind."""
         keys = [move.key for move in moves if self.moves.pop(move.key, None)]
@@ -112,6 +120,7 @@ class Memory:
         for key in gone:
             self._left_behind(key)
             del self.installed[key]
+        self.deleting.difference_update(keys)
         self._note(["drop", key] for key in gone)
 
     def loaded(self) -> None:
@@ -158,6 +167,8 @@ class Memory:
             yield ["owed", key]
         for move in self.moves.values():
             yield _going(move) if move.is_going else ["move", *move.to_json()]
+        for key in self.deleting:
+            yield ["delete", key]
         for path in self.leftovers:
             yield ["left", path]
         for path, traits in self.rights.items():
@@ -219,6 +230,7 @@ class Memory:
             case ["drop", str(key)]:
                 self._left_behind(key)
                 self.installed.pop(key, None)
+                self.deleting.discard(key)
             case ["rights", str(path), fields] if path.startswith("/"):
                 self._give(path, None if fields is None else Traits.from_json(fields))
             case ["owed", str(key)]:
@@ -240,6 +252,8 @@ class Memory:
                 self.moves[key] = Move.from_json(key, parts, fields).found(*map(bool, had_old))
             case ["settled", str(key)]:
                 self.moves.pop(key, None)
+            case ["delete", str(key)]:
+                self.deleting.add(key)
             case ["left" | "gone" as what, str(path)] if is_temporary(path):
                 (self.leftovers.add if what == "left" else self.leftovers.discard)(path)
             case _:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from knit.core.outputs import Output
 from knit.core.placement import Installed, Placement
 from knit.node.records import from_fields, to_fields
-from knit.node.versions import digest_of
+from knit.node.versions import digest_of, number_of
 
 _MARK = re.compile(r"([0-9a-f]{8}-)?[0-9a-f]{16}-(key|chain|[0-9a-f]{16})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -107,7 +107,7 @@ def _part(output: Output, node: str, label: str) -> Part:
 
 def _link(placement: Placement, node: str) -> Part:
     folder = posixpath.dirname(placement.outputs[0].path)
-    mark = f"{node}-{sha256(folder.encode())[:16]}-{secrets.token_hex(8)}"
+    mark = f"{node}-{number_of(folder)}-{secrets.token_hex(8)}"
     contents = [(posixpath.basename(output.path), output.content) for output in placement.outputs]
     return Part(path=folder, sha256=digest_of(contents), mark=mark)
 

@@ -104,11 +104,15 @@ def remove(folder: int, version: str) -> None:
     os.rmdir(version, dir_fd=folder)
 
 
-def of_folder(folder: int, mark: str) -> list[str]:
-    """All versions of the folder that this mark is of, whichever node made them."""
-    wanted = mark.split("-")[1]
+def number_of(path: str) -> str:
+    """What stands for the folder of this path in the names of its versions."""
+    return hashlib.sha256(path.encode()).hexdigest()[:16]
+
+
+def of_folder(folder: int, path: str) -> list[str]:
+    """All versions of the folder with this path, whichever node made them."""
     found = [(name, _VERSION.fullmatch(name)) for name in names(folder)]
-    return [name for name, match in found if match is not None and match["folder"] == wanted]
+    return [name for name, match in found if match is not None and match["folder"] == number_of(path)]
 
 
 def is_folder(folder: int, name: str) -> bool:

@@ -53,5 +53,11 @@ class Disk(Protocol):
     def forget(self, keys: Collection[str]) -> None:
         """These keys are no longer published: their files stay, and are nobody's."""
 
+    def delete(self, key: str) -> bool:
+        """Remove the files of a key that nothing needs any more; False, and kept, where somebody has changed them.
+
+        Raises Transient when the node's state cannot be written.
+        """
+
     def remember(self, revision: int | None) -> None:
         """Everything up to this revision has been looked at. Raises Transient when that cannot be written."""
