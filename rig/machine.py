@@ -38,7 +38,7 @@ SYSTEMCTL = """\
 unit=/usr/lib/systemd/system/$2.service
 [ "$1" = reload ] && [ -f "$unit" ] || exit 5
 MAINPID=$(cat "/run/main/$2") || exit 5
-eval "export $(sed -n 's/^Environment=//p' "$unit")"
+eval "export MAINPID $(sed -n 's/^Environment=//p' "$unit")"
 sed -n 's/^ExecReload=//p' "$unit" | while read -r line; do eval "$line" || exit 1; done
 """
 

@@ -51,6 +51,13 @@ def test_a_server_in_python_carries_nothing_of_the_centre_for_its_certificates()
     assert not loaded & {*CENTRE, *CLIENT, "click", "rich", "knit.node", "knit.settings"}
 
 
+def test_a_look_at_a_server_loads_nothing_into_the_nodes_own_process() -> None:
+    assert not modules_after("import knit.node.probe") & {"ssl", "knit.node.handshake", *HEAVY, *CENTRE, *CLIENT}
+    looks = modules_after("import knit.node.probe_child, knit.node.handshake")
+    assert {"ssl", "cryptography.x509"} <= looks
+    assert not looks & {*CENTRE, *CLIENT}
+
+
 def test_a_pass_that_finds_nothing_due_imports_no_queue_no_acme_and_no_dns() -> None:
     loaded = modules_after("import knit.cli.renew, workers.once")
     assert {"redis", "psycopg"} <= loaded

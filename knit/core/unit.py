@@ -38,6 +38,10 @@ class Need:
 _SIGNALS = Need("it sends signals to processes of other users", ("CAP_KILL",))
 
 NEEDS = {
+    "apachectl": Need("it makes a folder below /run and gives it away", ("CAP_CHOWN",), ("/run",)),
+    "mysqld": Need(
+        "it looks at its folder as the account that it runs as", ("CAP_SETGID", "CAP_SETUID"), ("/var/lib/mysql",)
+    ),
     "nginx": Need(
         "`nginx -t` opens its PID file and its logs for writing, and binds its ports",
         ("CAP_DAC_OVERRIDE", "CAP_NET_BIND_SERVICE"),
@@ -46,6 +50,11 @@ NEEDS = {
     "kill": _SIGNALS,
     "killall": _SIGNALS,
     "pkill": _SIGNALS,
+    "postfix": Need(
+        "it looks at its queue, as its own account too",
+        ("CAP_DAC_OVERRIDE", "CAP_SETGID", "CAP_SETUID"),
+        ("/var/spool/postfix",),
+    ),
     "runuser": Need("it becomes another user", ("CAP_SETGID", "CAP_SETUID")),
 }
 """By the program's name. One that is not here is run with no more than the node has itself."""
@@ -175,11 +184,9 @@ def _state(folder: str) -> Iterator[str]:
 
 
 def _rights(service: Service) -> Iterator[str]:
-    needs = _needs(service.runs)
-    needed = sorted({*service.owners.capabilities, *(one for need in needs.values() for one in need.capabilities)})
-    yield from (f"# {program}: {need.why}" for program, need in needs.items())
+    yield from (f"# {program}: {need.why}" for program, need in _needs(service.runs).items())
     yield "NoNewPrivileges=yes"
-    yield f"CapabilityBoundingSet={' '.join(needed)}"
+    yield f"CapabilityBoundingSet={' '.join(capabilities(service))}"
 
 
 def _views(service: Service) -> Iterator[str]:
@@ -195,6 +202,12 @@ def _views(service: Service) -> Iterator[str]:
 
 def _any_below(paths: Iterable[str], folders: tuple[str, ...]) -> bool:
     return any(f"{path}/".startswith(folders) for path in paths)
+
+
+def capabilities(service: Service) -> tuple[str, ...]:
+    """All that the node and what it runs may do beyond other users, in their order."""
+    needs = _needs(service.runs).values()
+    return tuple(sorted({*service.owners.capabilities, *(one for need in needs for one in need.capabilities)}))
 
 
 def _needs(runs: Iterable[str]) -> dict[str, Need]:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from knit.core.model.certificate import Bundle
 from knit.core.model.places import Content, Place
 from knit.core.presets import PRESETS
+from knit.core.unit import Owners, Service, capabilities
 from knit.node.probe import Prober
 from rig.machine import Machine
 from rig.tls_servers import BROKEN, CERT, COMBINED, KEY, PACKAGED_AS, Running, set_up
@@ -50,10 +51,12 @@ class Site:
             machine.must("mv", f"{path}.new", path)
 
     def run(self, command: str | None) -> tuple[bool, str]:
-        """Whether the command succeeds on the machine, and what it prints."""
+        """Whether the command succeeds on the machine, with the rights that a unit leaves it, and what it prints."""
         assert command is not None
-        variables = (f"PGPORT={self.server.ports[0]}", "PGHOST=/run/postgresql")
-        done = self.server.machine.run("env", *variables, "sh", "-c", command)
+        words = ["env", f"PGPORT={self.server.ports[0]}", "PGHOST=/run/postgresql"]
+        if "systemctl" not in command:
+            words += ["setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={_rights(self.place)}"]
+        done = self.server.machine.run(*words, "sh", "-c", command)
         return done.returncode == 0, done.stdout
 
     def shows(self, pair: Bundle) -> bool:
@@ -62,6 +65,13 @@ class Site:
         probe = replace(self.place.probe, connect=f"127.0.0.1:{self.server.ports[0]}")
         leaf = x509.load_pem_x509_certificates(pair.fullchain)[0]
         return self.prober.served(probe, server_name="www.test").fingerprint == leaf.fingerprint(hashes.SHA256()).hex()
+
+
+def _rights(place: Place) -> str:
+    """As setpriv has them. What systemd is asked to do, it does with rights of its own."""
+    runs = tuple(run for run in (place.check, place.reload) if run is not None)
+    service = Service(command=("/knit",), environment_file="", state_dir="", folders=(), owners=Owners(), runs=runs)
+    return ",".join(("-all", *(f"+{one.removeprefix('CAP_').lower()}" for one in capabilities(service))))
 
 
 @pytest.fixture
@@ -83,9 +93,11 @@ def test_the_server_takes_the_new_certificate_by_the_presets_commands(site: Site
     site.server.start()
     assert site.shows(old)
     site.write(new)
-    if site.place.check is not None:
-        assert site.run(site.place.check)[0]
-    assert site.run(site.place.reload)[0]
+    for command in (site.place.check, site.place.reload):
+        if command is not None:
+            succeeded, said = site.run(command)
+            assert succeeded, said
+            assert "denied" not in said
     until = time.monotonic() + 20
     while not site.shows(new):
         assert time.monotonic() < until
