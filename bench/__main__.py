@@ -30,6 +30,7 @@ MODULES = {
     "killed": "killed",
     "watch": "watching",
     "first-sync": "first_sync",
+    "layouts": "layouts",
     "startup": "startup",
 }
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"

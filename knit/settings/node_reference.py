@@ -108,6 +108,51 @@ here: those by which a system trusts, starts or admits somebody, such as `/etc/s
 `KNIT_WATCH_ROOTS` need not name the folders of these paths. Where a place has no `files`, the paths come out of Valkey,
 and the roots are what they are judged by.
 
+### Formats
+
+| `content` | what is in the file |
+|---|---|
+| `fullchain` | the certificate and its chain, as published |
+| `cert` | the certificate alone |
+| `chain` | the chain without the certificate; a certificate that comes without one is refused |
+| `privkey` | the key, as published |
+| `combined` | the key, then the certificate and its chain |
+| `pkcs12` | all of it in PKCS #12 (RFC 7292) |
+| `jks` | all of it in Java's old key store, for what reads nothing else |
+
+PKCS #12 is encrypted with AES-256, its key made of the password by 10,000 rounds of PBKDF2 with SHA-256: OpenSSL 1.1
+and Java 8u301 read it, and what is newer. The encryption of `jks` is weak; the file's mode is what protects it. A key
+store has one entry, `knit`. Its password is the one line of `password_file`, which is read at each use, and which
+others may not read nor its group write. Where it is missing, empty or open to others, the files stay as they are, the
+log says which file it is, and it is tried again at every poll. A password that has changed is noticed at the next look
+at everything: every ten minutes, at a start, and on `SIGHUP`. The key store is written anew then, and the server
+reloaded. Nothing is written, and nothing reloaded, while pair, password, paths, owners and modes are the same.
+
+What a place says of mode, owner and group is so; what it does not say stays as it is on the file that is there. An
+owner or group that knit may not give, because it does not run as root, is a reason to write nothing.
+
+A place that finds a file which knit did not put there replaces it only if it is a certificate or a key in PEM, or a key
+store that opens with the place's own password.
+
+### Missing folders
+
+With `create_dirs` they are made with mode 0755; one in which all files are for their owner alone, and that is knit's
+user, with 0700. No symbolic link is followed to where something is made. Without it a missing folder is a reason to
+write nothing, and it is tried again at every poll.
+
+### Layouts
+
+With `pair` each file is replaced in one step, and so for some microseconds a reader can find a new key beside an old
+certificate. With `flip` it cannot: the folder (`/etc/ssl/knit/www.example.org`) is a link to `.knit-….files` beside it,
+which has all files of one certificate and never changes; a new one is filled, and the link replaced in one step. A
+server that opens the folder once and then its files, or reads them within one start, has files that belong together.
+The folder before is kept until the next deployment. How often a reader finds a mixed pair in each layout is
+[measured](../performance.md).
+
+A link that is not knit's, or a folder with other files in it, is refused and stays. Where `flip` is new for a folder
+with the files of this certificate, that becomes the first of the old ones; for a moment, this once, there is no folder.
+Back at `pair` the folder stays a link, and the files in it are replaced one by one.
+
 ### Probe
 
 Of `probe`:
