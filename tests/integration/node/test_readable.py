@@ -106,12 +106,12 @@ class Servers:
             f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         (folder / "nginx.conf").write_text(
-            f"pid {folder}/pid; events {{}} http {{ access_log off; {temporary} server {{ listen 127.0.0.1:1 ssl;"
+            f"pid {folder}/pid; events {{}} http {{ access_log off; {temporary} server {{ listen unix:nginx ssl;"
             f" ssl_certificate {folder}/pem; ssl_certificate_key {folder}/pem.key; }} }}"
         )
         (folder / "haproxy.cfg").write_text(
             "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n"
-            f"frontend f\n bind unix@{folder}/sock ssl crt {folder}/pem\n"
+            f"frontend f\n bind unix@haproxy ssl crt {folder}/pem\n"
         )
 
     def read(self, bundle: Bundle) -> bool:
@@ -128,7 +128,9 @@ class Servers:
     def _accepted(self, root: Path, program: str, *arguments: str) -> bool:
         environment = {**os.environ, "LD_LIBRARY_PATH": library_path(root)}
         command = [str(root / program), *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60).returncode == 0
+        # The name of a socket, which is short only as seen from this folder, may be no longer than 107 bytes.
+        ended = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, check=False, timeout=60)
+        return ended.returncode == 0
 
     def _found(self) -> int:
         container = openssl("crl2pkcs7", "-nocrl", "-certfile", str(self.folder / "pem"))

@@ -179,8 +179,11 @@ def _make(target: Path, kind: str, precious: Path) -> None:
     elif kind == "pipe":
         os.mkfifo(target)
     elif kind == "socket":
+        # The name of a socket may be no longer than 107 bytes.
+        folder = os.open(target.parent, os.O_RDONLY)
         with socket.socket(socket.AF_UNIX) as made:
-            made.bind(str(target))
+            made.bind(f"/proc/self/fd/{folder}/{target.name}")
+        os.close(folder)
     elif kind == "huge":
         target.touch()
         os.truncate(target, 2**40)
