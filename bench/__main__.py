@@ -24,6 +24,7 @@ MODULES = {
     "nothing-due": "nothing_due",
     "first-pass": "first_pass",
     "plan": "planning",
+    "served": "serving",
     "polling": "polling",
     "backlog": "backlog",
     "once": "once",

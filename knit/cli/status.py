@@ -29,9 +29,6 @@ SHOWN = 40
 NODES = 5
 """Nodes of one certificate that are told of among others."""
 
-ROWS = 2000
-"""Nodes behind that are read to choose these from."""
-
 ALL = 10_000_000
 UNREPORTED = "no node reports: KNIT_REPORT_URL on the nodes says where to"
 
@@ -65,7 +62,7 @@ def status_command(*, which: str | None, wait: bool, timeout: timedelta, as_reco
     with connected(settings()) as console:
         cert_id = None if which is None else named(console.certs, which).id
         status = console.status(time.sleep)
-        most = ALL if as_records else ROWS
+        most = ALL if as_records else SHOWN
         fleet = followed(status, cert_id, timeout, most) if wait else status.look(cert_id, most=most)
         on_nodes = () if cert_id is None else console.served.on_nodes(cert_id)
         history = () if cert_id is None else console.served.history(cert_id)

@@ -51,7 +51,7 @@ TEXTS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Characters that each text may have."""
 
-NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _LARGEST: Final = 2**63 - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from knit.core import report
@@ -67,6 +67,12 @@ class Collect:
         digest = report.digest(raw)
         if digest == before.head:
             return None
+        if before.revision:
+            # Most reports have not changed, and 256 digests of each node would be read for nothing.
+            recorded = self._store.recorded_parts(before.name, before.revision)
+            if recorded is None:
+                return None
+            before = replace(before, parts=recorded)
         try:
             head = report.head_from_wire(raw, before.name)
             parts = self._changed(reports, before, head)

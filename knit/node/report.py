@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -24,10 +24,13 @@ PORTION = 16
 
 
 class Facts(Protocol):
-    """What the node knows of each certificate that it takes, or has taken."""
+    """What the node knows of each certificate that it takes."""
 
-    def keys(self) -> Collection[str]:
-        """The Valkey keys of them all."""
+    def version(self) -> object:
+        """Differs as soon as anything differs; cheap."""
+
+    def marks(self) -> Iterator[tuple[str, int]]:
+        """Each certificate's Valkey key, and a number that differs as soon as anything of it differs."""
 
     def deployed(self, keys: Iterable[str]) -> Iterable[Deployed]:
         """What is known of these."""
@@ -36,7 +39,7 @@ class Facts(Protocol):
 class Reporter:
     """One node's reports, over one connection. Not for several threads.
 
-    Nothing is kept of certificates but the parts that have to be sent: memory does not grow with their number.
+    Nothing is kept of certificates but two numbers for each part of them: memory does not grow with how many there are.
     """
 
     def __init__(self, writer: ReportWriter, *, name: str, version: str, interval: timedelta, facts: Facts) -> None:
@@ -45,35 +48,28 @@ class Reporter:
         self._version = version
         self._interval = interval
         self._facts = facts
-        self._sent: dict[int, str] = {}
+        self._known: object = None
+        self._marks: dict[int, int] = {}
+        self._digests: dict[int, str] = {}
         self._changed: set[int] = set()
         self._whole = True
         self._failures = 0
-        self._at = 0.0
         self._lost = False
-
-    @property
-    def next_at(self) -> float:
-        """When the next report is due, by the monotonic clock."""
-        return self._at
-
-    def changed(self, keys: Iterable[str]) -> None:
-        """Something has happened with these certificates: they are in the next report, which is due now."""
-        before = len(self._changed)
-        self._changed.update(map(report.part_of, keys))
-        if len(self._changed) > before and not self._failures:
-            self._at = 0.0
+        self.next_at = 0.0
+        """When the next report is due if nothing changes, by the monotonic clock."""
 
     def send_if_due(self) -> None:
         """Report what has changed, or that nothing has. What does not get through is told once and tried again."""
-        if time.monotonic() < self._at:
+        self._look()
+        due = self._changed and not self._failures
+        if not due and time.monotonic() < self.next_at:
             return
         try:
             self._send()
         except KnitError as error:
             self._failed(error)
             return
-        self._at = time.monotonic() + self._interval.total_seconds()
+        self.next_at = time.monotonic() + self._interval.total_seconds()
         self._failures = 0
         if self._lost:
             self._lost = False
@@ -83,11 +79,26 @@ class Reporter:
         """Give the connection up."""
         self._writer.close()
 
+    def _look(self) -> None:
+        """Which parts have changed since the last look."""
+        version = self._facts.version()
+        if version == self._known:
+            return
+        marks: dict[int, int] = {}
+        for key, mark in self._facts.marks():
+            number = report.part_of(key)
+            marks[number] = marks.get(number, 0) ^ hash((key, mark))
+        self._changed |= {
+            number for number in marks.keys() | self._marks if marks.get(number) != self._marks.get(number)
+        }
+        self._known, self._marks = version, marks
+
     def _send(self) -> None:
-        if self._whole:
-            self._writer.begin()
-            self._sent.clear()
-            self._changed = set(range(report.PARTS))
+        whole = self._whole
+        self._writer.begin(whole=whole)
+        if whole:
+            self._digests.clear()
+            self._changed = set(self._marks)
         fields: dict[str, bytes] = {}
         for number, raw in self._parts():
             fields[str(number)] = raw
@@ -98,30 +109,27 @@ class Reporter:
         is_new = self._writer.write(fields, LAPSE * self._interval)
         self._changed.clear()
         # The server has lost what was there: the next report is whole, and comes at once.
-        self._whole = is_new and not self._whole
+        self._whole = is_new and not whole
         if self._whole:
             self._send()
 
     def _parts(self) -> Iterator[tuple[int, bytes]]:
-        """Those of the changed parts that have certificates, and are not as they were sent last."""
+        """The parts that have changed."""
         keys: dict[int, list[str]] = {}
-        for key in self._facts.keys() if self._changed else ():
+        for key, _ in self._facts.marks() if self._changed else ():
             if (number := report.part_of(key)) in self._changed:
                 keys.setdefault(number, []).append(key)
-        for number in self._changed:
-            if number not in keys:
-                self._sent.pop(number, None)
-                continue
-            raw = report.part_to_wire(self._facts.deployed(keys[number]))
-            digest = report.digest(raw)
-            if self._sent.get(number) != digest:
-                self._sent[number] = digest
+        for number in sorted(self._changed):
+            if number in keys:
+                raw = report.part_to_wire(self._facts.deployed(keys[number]))
+                self._digests[number] = report.digest(raw)
                 yield number, raw
+            else:
+                self._digests.pop(number, None)
 
     def _head(self) -> Head:
-        return Head(
-            name=self._name, knit=self._version, at=datetime.now(UTC), interval=self._interval, parts=self._sent
-        )
+        now = datetime.now(UTC)
+        return Head(name=self._name, knit=self._version, at=now, interval=self._interval, parts=self._digests)
 
     def _failed(self, error: KnitError) -> None:
         self._writer.close()
@@ -129,7 +137,7 @@ class Reporter:
         self._whole = True
         delay = min(RETRY[0] * 2 ** min(self._failures, 32), RETRY[1])
         self._failures += 1
-        self._at = time.monotonic() + delay
+        self.next_at = time.monotonic() + delay
         if not self._lost:
             self._lost = True
             log.warning("report not sent, will retry", extra={"cause": str(error), "again_in": f"{delay:g}s"})

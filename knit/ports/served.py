@@ -40,7 +40,10 @@ class NodeRecords(Protocol):
     """What was recorded of reports. Every write is one transaction, and a second one changes nothing."""
 
     def known(self) -> Mapping[str, Reported]:
-        """What is recorded of each node's last report."""
+        """What is recorded of each node's last report, without its parts."""
+
+    def recorded_parts(self, name: str, revision: int) -> Mapping[int, str] | None:
+        """The digests of its parts as they are recorded; None where that is no longer this revision."""
 
     def record(
         self, before: Reported, head: Head, digest: str, age: timedelta, parts: Mapping[int, Sequence[Deployed]]
@@ -68,7 +71,10 @@ class ServedBook(Protocol):
         """Forget a node, and all that it said; whether it was known."""
 
     def spreads(self, cert_id: CertId | None = None, *, most: int) -> Sequence[Spread]:
-        """Each enabled certificate, or this one, over its nodes; with at most so many nodes that are behind."""
+        """Each enabled certificate, or this one, over its nodes; those that are behind are named for at most so many.
+
+        Of these certificates, about fifty nodes each are named; the counts are always whole.
+        """
 
     def on_nodes(self, cert_id: CertId) -> Sequence[Behind]:
         """What each node that takes this certificate does with it: those that are fine too."""

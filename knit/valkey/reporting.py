@@ -13,7 +13,10 @@ from knit.valkey.site import Site
 from knit.valkey.wire import Command, Patience, Wire
 
 PATIENCE = 2.0
-"""Seconds that a report may take: to connect, and for each answer."""
+"""Seconds to connect, and for each answer."""
+
+WHOLE = 3.0
+"""Seconds for all answers of one report together."""
 
 
 class ReportWriter:
@@ -23,10 +26,13 @@ class ReportWriter:
         self._site = site
         self._key = layout.report(name)
         self._wire = Wire(Endpoint.of(site).impatient(PATIENCE))
+        self._patience = Patience(WHOLE)
 
-    def begin(self) -> None:
-        """Remove what may be there: what follows is the whole report. Raises as `write` does."""
-        self._do([("UNLINK", self._key)])
+    def begin(self, *, whole: bool) -> None:
+        """A report begins. With `whole`, what may be there is removed. Raises as `write` does."""
+        self._patience = Patience(WHOLE)
+        if whole:
+            self._do([("UNLINK", self._key)])
 
     def write(self, fields: Mapping[str, bytes], lasts: timedelta) -> bool:
         """Set these fields; the report is gone after this time unless another follows. Whether its head was new.
@@ -43,7 +49,7 @@ class ReportWriter:
         self._wire.close()
 
     def _do(self, commands: list[Command]) -> list[int]:
-        answers = self._wire.ask(commands, number, Patience(PATIENCE))
+        answers = self._wire.ask(commands, number, self._patience)
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, ServerError):
                 raise self._site.answered(answer.code, str(command[0]).lower())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,21 +57,26 @@ class Node:
 
     reporter: Reporter = field(init=False)
     has: dict[str, Deployed] = field(default_factory=dict)
+    changes: int = 0
 
-    def keys(self) -> Collection[str]:
-        return self.has.keys()
+    def version(self) -> object:
+        return self.changes
+
+    def marks(self) -> Iterator[tuple[str, int]]:
+        for key, one in self.has.items():
+            yield key, hash(one)
 
     def deployed(self, keys: Iterable[str]) -> Iterable[Deployed]:
         return [self.has[key] for key in keys]
 
     def says(self, *certificates: Deployed) -> None:
         self.has.update({one.key: one for one in certificates})
-        self.reporter.changed([one.key for one in certificates])
+        self.changes += 1
         self.reporter.send_if_due()
 
     def loses(self, key: str) -> None:
         del self.has[key]
-        self.reporter.changed([key])
+        self.changes += 1
         self.reporter.send_if_due()
 
 

@@ -227,7 +227,7 @@ def test_a_watcher_may_not(command: str, primary: Server) -> None:
 def test_a_node_writes_its_report_and_the_workers_read_it(primary: Server) -> None:
     site = Site.of(primary.url("node", "report-url"), name="knit-test")
     with closing(ReportWriter(site, LAYOUT, "web1")) as writer:
-        writer.begin()
+        writer.begin(whole=True)
         assert writer.write({"head": b"one", "7": b"two"}, timedelta(minutes=30))
         assert not writer.write({"head": b"one"}, timedelta(minutes=30))
     with closing(ValkeyReports(Site.of(primary.url("worker"), name="knit-test"), LAYOUT)) as reports:

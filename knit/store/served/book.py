@@ -14,6 +14,9 @@ from knit.store.queries import Row, queries
 NODES = 100_000
 """Nodes of one certificate that are looked at."""
 
+ROWS = 50
+"""Nodes that are behind, for each certificate that is shown with them, on the average."""
+
 CURRENT = ("cert_id", "names", "key", "issued_at", "published_at", "generation", "serial", "not_after")
 SAME = (
     *("key", "place", "name", "cert_id", "generation", "serial", "fingerprint", "not_after", "published_at"),
@@ -40,8 +43,8 @@ class ServedBook:
         """See the port."""
         rows = self._database.rows(self._sql["spreads"], {"cert_id": cert_id})
         current = {row["cert_id"]: Current(**{name: row[name] for name in CURRENT}) for row in rows}
-        is_behind = any(row["fine"] < row["nodes"] for row in rows)
-        behind = self._on_nodes(current, cert_id, fine_too=False, most=most) if is_behind else {}
+        lacking = [row["cert_id"] for row in rows if row["fine"] < row["nodes"]][:most]
+        behind = self._on_nodes(current, lacking, fine_too=False, most=ROWS * most) if lacking else {}
         return [
             Spread(
                 current=current[row["cert_id"]],
@@ -57,7 +60,7 @@ class ServedBook:
         """See the port."""
         rows = self._database.rows(self._sql["spreads"], {"cert_id": cert_id})
         current = {row["cert_id"]: Current(**{name: row[name] for name in CURRENT}) for row in rows}
-        return self._on_nodes(current, cert_id, fine_too=True, most=NODES).get(cert_id, ())
+        return self._on_nodes(current, [cert_id], fine_too=True, most=NODES).get(cert_id, ())
 
     def history(self, cert_id: CertId) -> Sequence[Reached]:
         """See the port."""
@@ -65,10 +68,10 @@ class ServedBook:
         return [Reached(**row) for row in rows]
 
     def _on_nodes(
-        self, current: Mapping[CertId, Current], cert_id: CertId | None, *, fine_too: bool, most: int
+        self, current: Mapping[CertId, Current], ids: Sequence[CertId], *, fine_too: bool, most: int
     ) -> Mapping[CertId, Sequence[Behind]]:
         found: dict[CertId, list[Behind]] = {}
-        asked = {"cert_id": cert_id, "all": fine_too, "most": most}
+        asked = {"ids": list(ids), "all": fine_too, "most": most}
         for row in self._database.rows(self._sql["on_nodes"], asked):
             wanted = current.get(row["wanted_by"])
             if wanted is not None:

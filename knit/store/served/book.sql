@@ -35,7 +35,7 @@ order by c.id
 select w.cert_id as wanted_by, w.silent, s.*
 from knit_served_now w
 join knit_served s on s.node = w.node and s.key = w.key
-where (w.cert_id = %(cert_id)s or %(cert_id)s::bigint is null) and (not w.fine or %(all)s)
+where w.cert_id = any(%(ids)s) and (not w.fine or %(all)s)
 order by w.cert_id, w.node
 limit %(most)s
 

@@ -29,7 +29,12 @@ class NodeRecords:
     def known(self) -> Mapping[str, Reported]:
         """See the port."""
         rows = self._database.rows(self._sql["known"])
-        return {row["name"]: Reported(**{**row, "parts": _numbered(row["parts"])}) for row in rows}
+        return {row["name"]: Reported(**row) for row in rows}
+
+    def recorded_parts(self, name: str, revision: int) -> Mapping[int, str] | None:
+        """See the port."""
+        row = self._database.row(self._sql["parts"], {"name": name, "revision": revision})
+        return None if row is None else _numbered(row["parts"])
 
     def record(
         self, before: Reported, head: Head, digest: str, age: timedelta, parts: Mapping[int, Sequence[Deployed]]

@@ -1,7 +1,10 @@
 -- name: known
-select name, head, parts, revision, refused from knit_nodes
+select name, head, revision, refused from knit_nodes
 union all
-select name, head, '{}', 0, null from knit_nodes_forgotten f where not exists (select from knit_nodes n where n.name = f.name)
+select name, head, 0, null from knit_nodes_forgotten f where not exists (select from knit_nodes n where n.name = f.name)
+
+-- name: parts
+select parts from knit_nodes where name = %(name)s and revision = %(revision)s
 
 -- name: first
 insert into knit_nodes (name, version, last_report, report_interval, head, parts)
