@@ -69,6 +69,7 @@ class Watch:
         self._remarks: dict[str, tuple[str, str]] = {}
         self._patrol: list[str] = []
         self._settled: dict[str, int] = {}
+        self._locked: set[str] = set()
 
     def run(self, *, sweep: bool) -> Report:
         """One pass: of all that is published with `sweep`, else of what has changed here or there.
@@ -132,6 +133,7 @@ class Watch:
     def _forget(self, keys: Collection[str]) -> None:
         for key in keys:
             self._settled.pop(key, None)
+            self._locked.discard(key)
         if keys:
             some = {key: self._disk.installed[key].paths[0] for key in sorted(keys)[:NAMED]}
             fields = {"count": len(keys), "keys": ", ".join(some), "paths": ", ".join(some.values())}
@@ -185,7 +187,7 @@ class Watch:
             self._complaints.pop(key, None)
             if placement is not None:
                 placements.append(placement)
-            elif isinstance(raw, bytes):
+            elif isinstance(raw, bytes) and key not in self._locked:
                 self._settled[key] = hash(raw)
         if placements:
             self._install(placements)
@@ -221,6 +223,8 @@ class Watch:
         value.verify()
         known = self._disk.installed.get(key)
         offer = Offer.of(key, value, self._recipe(value), known=known, name=lambda: self._primary(value))
+        # Their passwords may change while the value does not.
+        (self._locked.add if offer.seals else self._locked.discard)(key)
         if known is not None and offer.is_installed(known):
             return self._repair(offer, known)
         return self._replace(offer, known)

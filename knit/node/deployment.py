@@ -20,6 +20,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from knit.core.outputs import KEY_MODE, Output
@@ -103,10 +104,11 @@ class Deployment:
             for placement in placements
             if placement.key in self.torn
         }
-        pairs = [(Move.of(one, self._memory.node), one) for one in placements if one.key not in failures]
-        moves = [move for move, _ in pairs]
-        self._memory.begin(moves)
         with self._folders.visit() as visit:
+            laid = [_as_laid(visit, one) for one in placements if one.key not in failures]
+            pairs = [(Move.of(one, self._memory.node), one) for one in laid]
+            moves = [move for move, _ in pairs]
+            self._memory.begin(moves)
             staged = [found for move, one in pairs if (found := self._staged(visit, move, one, failures))]
             visit.sync()
             try:
@@ -430,6 +432,17 @@ def _holds(folder: int, name: str, part: Part) -> bool:
         return versions.digest(folder, name) == part.sha256
     data = files.read(folder, name)
     return data is not None and sha256(data) == part.sha256
+
+
+def _as_laid(visit: Visit, placement: Placement) -> Placement:
+    """The placement, with the layout flip where its files lie behind a link of knit's: what is there never changes."""
+    folders = {posixpath.dirname(output.path) for output in placement.outputs}
+    if placement.flip or len(folders) != 1:
+        return placement
+    above, _, name = folders.pop().rpartition("/")
+    with suppress(KnitError):
+        return replace(placement, flip=versions.target(visit.folder(above or "/"), name) is not None)
+    return placement
 
 
 def _make_folders(visit: Visit, move: Move, placement: Placement) -> None:

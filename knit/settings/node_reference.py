@@ -151,7 +151,7 @@ The folder before is kept until the next deployment. How often a reader finds a 
 
 A link that is not knit's, or a folder with other files in it, is refused and stays. Where `flip` is new for a folder
 with the files of this certificate, that becomes the first of the old ones; for a moment, this once, there is no folder.
-Back at `pair` the folder stays a link, and the files in it are replaced one by one.
+Back at `pair` the folder stays a link, and goes on being replaced as a whole, until you put a folder in its place.
 
 ### Probe
 

@@ -232,11 +232,11 @@ def opened_pair(folder: Path) -> tuple[bytes, bytes]:
             return key, chain
 
 
-@pytest.mark.parametrize("flip", [True])
+@pytest.mark.parametrize("flip", [True, False], ids=["flip", "put back, or at layout pair again"])
 def test_who_opens_the_folder_once_never_sees_a_mixed_pair(tmp_path: Path, flip: bool) -> None:
     machine = Machine(tmp_path)
     pairs = [OLD, NEW]
-    install(machine, OLD, flip=flip)
+    install(machine, OLD)
     whole = {(one.privkey, one.fullchain) for one in pairs}
     stop, mixed, reads = threading.Event(), 0, 0
 
