@@ -327,3 +327,16 @@ def test_a_lost_version_is_made_again(tmp_path: Path) -> None:
     install(machine, OLD)
     assert found(machine) == contents(machine, OLD)
     assert leavings(machine) == []
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_the_label_of_the_old_file_is_the_new_one_s(tmp_path: Path, flip: bool) -> None:
+    machine, label = Machine(tmp_path), b"system_u:object_r:cert_t:s0\0"
+    install(machine, OLD, flip=flip)
+    try:
+        os.setxattr(machine.folder / "www/key.pem", "security.selinux", label)
+    except OSError:
+        pytest.skip("labels need root, and a file system that has them")
+    install(machine, NEW, flip=flip)
+    assert found(machine) == contents(machine, NEW)
+    assert os.getxattr(machine.folder / "www/key.pem", "security.selinux") == label
