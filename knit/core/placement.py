@@ -15,6 +15,7 @@ from typing import NoReturn
 from knit.core.digest import contents_digest
 from knit.core.forbidden import never, replaceable
 from knit.core.model.certificate import Bundle, CertId
+from knit.core.model.deployed import Progress
 from knit.core.model.places import Content, Layout
 from knit.core.outputs import ORDINARY, File, Output, Recipe, Seal, pair_in
 from knit.core.value import Value
@@ -32,13 +33,19 @@ SKEW = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
-    """What a pair, found to be one, says of itself. `primary` is the name that stands for it; None: it has no names."""
+    """What a pair, found to be one, says of itself. `primary` is the name that stands for it; None: it has no names.
+
+    `serial` and `fingerprint` as in `Deployed`; `key_kind` is `ec` or `rsa`, None for a key of another kind.
+    """
 
     names: frozenset[str]
     primary: str | None
     not_before: datetime
     not_after: datetime
     self_issued: bool
+    serial: str | None = None
+    fingerprint: str | None = None
+    key_kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,11 @@ class Installed:
     cert_id: CertId | None = None
     generation: int | None = None
     made_of: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells the same contents, made in the same way, from all others."""
+        return self.made_of or self.sha256
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -123,6 +135,11 @@ class Offer:
         return tuple(output.file for output in self.outputs)
 
     @property
+    def identity(self) -> str:
+        """That of the record, once it is installed."""
+        return self.made_of or self.sha256
+
+    @property
     def sha256(self) -> str:
         """The hash of all contents together; not to be asked for while `seals` are open."""
         return contents_digest([output.content for output in self.outputs])
@@ -186,12 +203,16 @@ class Placement:
 
     `known` is what this node installed for the key before; `paired`: what lies there was found to be a pair. `opened`
     are paths where a key store lies that opens with the place's own password. With `flip` all files are in one folder,
-    which is replaced as a whole; with `create_dirs` missing folders are made.
+    which is replaced as a whole; with `create_dirs` missing folders are made. With `keeps`, what lies there is kept
+    where it was good; unless `owed`, its server has it loaded already.
     """
 
     key: str
     outputs: tuple[Output, ...]
     record: Installed
+    progress: Progress | None = None
+    keeps: bool = False
+    owed: bool = True
     known: Installed | None = None
     paired: bool = False
     opened: frozenset[str] = field(default=frozenset())

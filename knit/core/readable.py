@@ -48,7 +48,16 @@ def inspect(fullchain: bytes, privkey: bytes) -> dict[str, object]:
         "not_before": leaf.not_valid_before_utc.isoformat(),
         "not_after": leaf.not_valid_after_utc.isoformat(),
         "self_issued": leaf.issuer == leaf.subject and len(chain) == 1,
+        "serial": f"{leaf.serial_number:x}",
+        "fingerprint": leaf.fingerprint(hashes.SHA256()).hex(),
+        "key_kind": _kind(leaf.public_key()),
     }
+
+
+def _kind(key: object) -> str | None:
+    if isinstance(key, rsa.RSAPublicKey):
+        return "rsa"
+    return "ec" if isinstance(key, ec.EllipticCurvePublicKey) else None
 
 
 def _certificates(fullchain: bytes) -> list[x509.Certificate]:

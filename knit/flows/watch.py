@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from knit.core.outputs import ORDINARY, Recipe
+from knit.core.deploying import is_due
+from knit.core.model.deployed import Leaf, Progress
+from knit.core.model.places import NodeFile, Place
+from knit.core.outputs import Recipe
 from knit.core.placement import Installed, Offer, PairFacts, Placement, judge
+from knit.core.takes import place_of
 from knit.core.value import Value
 from knit.errors import KnitError, Refused, Transient
+from knit.ports.deploying import Ledger
 from knit.ports.disk import Disk
 from knit.ports.inspection import Inspector
 from knit.ports.process import Clock
+from knit.ports.recipes import Recipes
 from knit.ports.source import Source
 
 log = logging.getLogger(__name__)
@@ -51,9 +58,24 @@ class Report:
 class Watch:
     """What one node knows between its passes."""
 
-    def __init__(self, *, source: Source, disk: Disk, inspector: Inspector, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        source: Source,
+        disk: Disk,
+        ledger: Ledger,
+        node: NodeFile,
+        recipes: Recipes,
+        keeps: bool,
+        inspector: Inspector,
+        clock: Clock,
+    ) -> None:
         self._source = source
         self._disk = disk
+        self._ledger = ledger
+        self._node = node
+        self._recipes = recipes
+        self._keeps = keeps
         self._inspector = inspector
         self._clock = clock
         self._index: set[str] = set()
@@ -70,6 +92,7 @@ class Watch:
         self._patrol: list[str] = []
         self._settled: dict[str, int] = {}
         self._locked: set[str] = set()
+        self._trying: Collection[str] = ()
 
     def run(self, *, sweep: bool) -> Report:
         """One pass: of all that is published with `sweep`, else of what has changed here or there.
@@ -91,6 +114,19 @@ class Watch:
         self._disk.remember(revision)
         self._swept = True
         return self._report(len(keys))
+
+    def write(self, keys: Collection[str]) -> Collection[str]:
+        """Write what is published of these, also what has failed before; returns those that were written."""
+        self._written, self._trying = [], keys
+        try:
+            self._look_at_all(keys)
+        except KnitError as error:
+            log.warning("what is published cannot be read again", extra={"cause": str(error)})
+        finally:
+            self._trying = ()
+            self._inspector.close()
+            self._claiming.clear()
+        return self._written
 
     def _look_at_all(self, keys: Collection[str]) -> None:
         """Look at every value.
@@ -148,7 +184,17 @@ class Watch:
             self._index = self._source.index()
             changed &= self._index
         again = {key for key, error in self._complaints.items() if isinstance(error, Transient)}
+        again |= {key for key in self._due() if key in self._index}
         return changed | again | (self._disk.drifted(self._next_patrol()) - self._missing)
+
+    def _due(self) -> list[str]:
+        """What has failed, is not in its files, and may be tried again."""
+        now, refusals = self._clock(), self._ledger.refusals()
+        return [
+            key
+            for key, refusal in refusals.items()
+            if is_due(refusal, now) and (there := self._disk.installed.get(key)) and there.identity != refusal.identity
+        ]
 
     def _next_patrol(self) -> list[str]:
         if not self._patrol:
@@ -187,7 +233,7 @@ class Watch:
             self._complaints.pop(key, None)
             if placement is not None:
                 placements.append(placement)
-            elif isinstance(raw, bytes) and key not in self._locked:
+            elif isinstance(raw, bytes) and key not in self._locked and key not in self._ledger.refusals():
                 self._settled[key] = hash(raw)
         if placements:
             self._install(placements)
@@ -222,17 +268,18 @@ class Watch:
         value = Value.from_wire(raw)
         value.verify()
         known = self._disk.installed.get(key)
-        offer = Offer.of(key, value, self._recipe(value), known=known, name=lambda: self._primary(value))
+        offer = Offer.of(key, value, self._recipe(key, value), known=known, name=lambda: self._primary(value))
         # Their passwords may change while the value does not.
         (self._locked.add if offer.seals else self._locked.discard)(key)
         if known is not None and offer.is_installed(known):
             return self._repair(offer, known)
+        if self._has_failed(offer):
+            return None
         return self._replace(offer, known)
 
-    def _recipe(self, value: Value) -> Recipe:
-        """What is to be made of this value here."""
-        del value
-        return ORDINARY
+    def _recipe(self, key: str, value: Value) -> Recipe:
+        """What is to be made of this value here. Raises Elsewhere when this node does not take it."""
+        return self._recipes.of(self._place(key, value))
 
     def _primary(self, value: Value) -> str | None:
         return self._inspector.facts(value.bundle).primary
@@ -241,15 +288,47 @@ class Watch:
         """With its key stores made."""
         return offer.sealed([self._inspector.seal(offer.value.bundle, seal) for seal in offer.seals])
 
+    def _has_failed(self, offer: Offer) -> bool:
+        """Whether this very pair has failed, and its time to be tried again has not come."""
+        refusal = self._ledger.refusals().get(offer.key)
+        if refusal is None or refusal.identity != offer.identity or offer.key in self._trying:
+            return False
+        return not is_due(refusal, self._clock())
+
     def _repair(self, offer: Offer, known: Installed) -> Placement | None:
         record = offer.seen(known, self._clock())
+        progress = self._known_progress(offer)
         if self._disk.drifted([offer.key]) and not self._disk.holds(offer.key):
             self._check_claims(offer)
             self._claim(offer)
             self._remark(offer, "files differ from what was installed", "somebody has changed or removed them")
-            return Placement.of(self._sealed(offer), record, known=known)
-        self._disk.adopt(offer.key, record)
+            placement = Placement.of(self._sealed(offer), record, known=known)
+            return replace(placement, progress=progress)
+        self._disk.adopt(offer.key, record, progress)
+        if offer.key in self._ledger.refusals() and not any(offer.key in keys for keys in self._ledger.owed().values()):
+            self._ledger.forgive([offer.key])
         return None
+
+    def _known_progress(self, offer: Offer) -> Progress:
+        """What is known of the pair; that it goes to another place now is not, nor what an earlier knit installed."""
+        known, place = self._ledger.progress(offer.key), self._place(offer.key, offer.value).name
+        if known is None:
+            return self._progress(offer, None)
+        return known if known.leaf.place == place else replace(known, leaf=replace(known.leaf, place=place))
+
+    def _place(self, key: str, value: Value) -> Place:
+        """Raises Elsewhere when this node does not take it."""
+        return place_of(self._node, key, lambda: self._inspector.facts(value.bundle).names)
+
+    def _progress(self, offer: Offer, facts: PairFacts | None, *, written: bool = False) -> Progress:
+        """How far this pair has come once it is installed."""
+        now = self._clock()
+        generation = offer.value.generation_by(now)
+        return Progress(
+            leaf=_leaf(self._place(offer.key, offer.value).name, facts),
+            published_at=None if generation is None else datetime.fromtimestamp(generation, UTC),
+            written_at=now if written else None,
+        )
 
     def _replace(self, offer: Offer, known: Installed | None) -> Placement | None:
         self._check_claims(offer)
@@ -259,7 +338,7 @@ class Watch:
             return None
         self._claim(offer)
         if offer.equals(found):
-            self._disk.adopt(offer.key, offer.record(facts, known, self._clock()))
+            self._disk.adopt(offer.key, offer.record(facts, known, self._clock()), self._progress(offer, facts))
             # Taken note of how the files look, or every poll would take them for changed.
             self._disk.holds(offer.key)
             return None
@@ -269,7 +348,8 @@ class Watch:
             self._remark(offer, "date of a published certificate", warning)
         offer = self._sealed(offer)
         record = offer.record(facts, known, now)
-        return Placement.of(offer, record, known=known, paired=there is not None, opened=opened)
+        placement = Placement.of(offer, record, known=known, paired=there is not None, opened=opened)
+        return replace(placement, progress=self._progress(offer, facts, written=True), keeps=self._keeps)
 
     def _remark(self, offer: Offer, event: str, cause: str) -> None:
         """Once: what was tried before and could not be done is told as a complaint."""
@@ -346,6 +426,18 @@ class Watch:
             remarks=self._remarks,
             missing=frozenset(self._missing),
         )
+
+
+def _leaf(place: str, facts: PairFacts | None) -> Leaf:
+    if facts is None:
+        return Leaf(place=place)
+    return Leaf(
+        place=place,
+        name=facts.primary or min(facts.names, default=None),
+        serial=facts.serial,
+        fingerprint=facts.fingerprint,
+        key_kind=facts.key_kind,
+    )
 
 
 def _bare(error: KnitError) -> KnitError:

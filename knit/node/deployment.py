@@ -23,11 +23,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TypeVar
 
+from knit.core.digest import contents_digest
+from knit.core.model.deployed import Leaf, Progress
 from knit.core.outputs import KEY_MODE, Output
 from knit.core.placement import Placement
 from knit.errors import KnitError, Refused, Transient
 from knit.node import files, versions
 from knit.node.folders import Folders, Visit
+from knit.node.kept import Kept, KeptPair
 from knit.node.memory import Memory
 from knit.node.moves import TEMPORARY, Move, Part, sha256
 from knit.node.told import Once
@@ -52,9 +55,10 @@ class Deployment:
     the files that the last call of `install` has made, in their order.
     """
 
-    def __init__(self, folders: Folders, memory: Memory) -> None:
+    def __init__(self, folders: Folders, memory: Memory, kept: Kept) -> None:
         self._folders = folders
         self._memory = memory
+        self._kept = kept
         self.torn: set[str] = set()
         self.stamps: dict[str, list[files.Stamp]] = {}
         self._once = Once(log)
@@ -104,6 +108,7 @@ class Deployment:
             for placement in placements
             if placement.key in self.torn
         }
+        failures |= self._keep([one for one in placements if one.keeps and one.key not in failures])
         with self._folders.visit() as visit:
             laid = [_as_laid(visit, one) for one in placements if one.key not in failures]
             pairs = [(Move.of(one, self._memory.node), one) for one in laid]
@@ -120,6 +125,33 @@ class Deployment:
             visit.sync()
             self._close(visit, moved, [*moved, *(move for move in moves if move.key in failures)])
         return failures
+
+    def _keep(self, placements: Sequence[Placement]) -> dict[str, KnitError]:
+        """Keep what these replace, where it was good; returns why some of it cannot be."""
+        good = [one.key for one in placements if one.key not in self._memory.unloaded]
+        pairs = [pair for key in good if (pair := self._good(key)) is not None]
+        try:
+            self._kept.put(pairs)
+        except OSError as error:
+            cause = f"the pair that it replaces cannot be kept: {error.strerror}"
+            return {pair.key: Transient(cause) for pair in pairs}
+        return {}
+
+    def _good(self, key: str) -> KeptPair | None:
+        """The pair that is in this key's files, where it is the one that was put there."""
+        record = self._memory.installed.get(key)
+        if record is None:
+            return None
+        try:
+            with self._folders.visit() as visit:
+                found = [files.read(*visit.place(path)) for path in record.paths]
+        except KnitError:
+            return None
+        contents = tuple(content for content in found if content is not None)
+        if len(contents) < len(found) or contents_digest(contents) != record.sha256:
+            return None
+        progress = self._memory.progress.get(key) or Progress(leaf=Leaf(place=""))
+        return KeptPair(key=key, record=record, progress=progress, contents=contents)
 
     def tidy(self, folders: Iterable[str]) -> None:
         """Remove temporary files in these folders that nobody knows of any more: their journal was lost.
@@ -146,7 +178,7 @@ class Deployment:
             log.info("an interrupted deployment was made whole", extra=fields)
 
     def _close(self, visit: Visit, moved: Sequence[Move], moves: Sequence[Move]) -> None:
-        self._memory.put([(move.key, move.record) for move in moved], loaded=False)
+        self._memory.arrived(moved)
         done = {move.key for move in moved}
         for move in moves:
             if move.key not in self.torn:

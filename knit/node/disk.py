@@ -10,11 +10,14 @@ from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from knit.core.digest import contents_digest
+from knit.core.model.deployed import Progress
 from knit.core.placement import Installed, Placement
 from knit.errors import KnitError, Refused, Transient
 from knit.node import files
 from knit.node.deployment import Deployment
 from knit.node.folders import Folders
+from knit.node.kept import Kept
+from knit.node.ledger import Ledger
 from knit.node.memory import Memory
 from knit.node.state import StateFolder
 from knit.node.traits import Traits, is_too_wide, narrow
@@ -39,9 +42,11 @@ class Disk:
         self._folders = folders
         self._shield = shield
         self._memory = Memory(state_folder)
+        self._kept = Kept(state_folder)
         self._signatures: dict[str, int] = {}
         self.rights: dict[str, tuple[str, str]] = {}
-        self._deployment = Deployment(folders, self._memory)
+        self._deployment = Deployment(folders, self._memory, self._kept)
+        self.ledger = Ledger(self._memory, self._kept, shield, self.install, self._torn)
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -57,11 +62,6 @@ class Disk:
         """The change feed's revision up to which everything has been looked at."""
         return self._memory.revision
 
-    @property
-    def reload_owed(self) -> bool:
-        """Whether files have changed, by whomever, since the last successful reload, and every pair is whole."""
-        return self._memory.reload_owed and not self._deployment.torn
-
     def recover(self) -> None:
         """Make whole what was left half done. Raises Transient when that is not yet possible."""
         with self._shield():
@@ -74,6 +74,8 @@ class Disk:
         with self._shield():
             if not self._memory.moves:
                 self._deployment.tidy(folders)
+            with suppress(OSError, Transient):
+                self._kept.tidy(records)
 
     def drifted(self, keys: Iterable[str]) -> set[str]:
         """Those whose files are perhaps no longer as installed: a call of stat for each file."""
@@ -124,21 +126,24 @@ class Disk:
                 self._signatures[placement.key] = _signature(placement.record.paths, stamps)
         return failures
 
-    def adopt(self, key: str, record: Installed) -> None:
+    def adopt(self, key: str, record: Installed, progress: Progress | None = None) -> None:
         """Take files that are as published for installed. Unless they were before, a reload is owed for them."""
         known = self._memory.installed.get(key)
-        if known == record:
-            return
         with self._shield():
             if known is None:
-                self._memory.discover(key, record)
-            else:
+                self._memory.discover(key, record, progress)
+                return
+            if progress is not None and progress != self._memory.progress.get(key):
+                self._memory.note([self._memory.progress.put(key, progress)])
+            if known != record:
                 self._memory.put([(key, record)], loaded=known.is_as(record) and key not in self._memory.unloaded)
 
     def forget(self, keys: Collection[str]) -> None:
         """These are no longer published: their files stay, and are nobody's."""
         with self._shield():
             self._memory.drop(keys)
+            with suppress(OSError, Transient):
+                self._kept.forget(keys)
         for key in keys:
             self._signatures.pop(key, None)
 
@@ -160,10 +165,8 @@ class Disk:
             self._memory.reached(revision)
             self._memory.ready()
 
-    def settle_reload(self) -> None:
-        """A reload has succeeded."""
-        with self._shield():
-            self._memory.loaded()
+    def _torn(self) -> set[str]:
+        return self._deployment.torn
 
     def _narrowed(self, key: str, path: str, mode: int) -> dict[str, Traits | None]:
         """The file's rights as they are to be remembered, without what others may not have; nothing of no file."""

@@ -83,6 +83,9 @@ class Inspector:
             not_before=datetime.fromisoformat(reply["not_before"]),
             not_after=datetime.fromisoformat(reply["not_after"]),
             self_issued=bool(reply["self_issued"]),
+            serial=reply["serial"],
+            fingerprint=reply["fingerprint"],
+            key_kind=reply["key_kind"],
         )
 
     def _answer(self, question: Mapping[str, str]) -> dict[str, Any]:

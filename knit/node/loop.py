@@ -1,15 +1,16 @@
-"""The watcher's plain loop: pass, reload, wait for the interval or for a hint."""
+"""The watcher's plain loop: pass, deploy, wait for the interval or for a hint."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from knit.core.deploying import doubled
 from knit.errors import Elsewhere, KnitError, Transient
+from knit.flows.deploy import Deploy
 from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
-from knit.node.reload import Reload
 from knit.node.service import Manager
 from knit.node.signals import Signals, Woken
 from knit.node.told import StandingTroubles, Trouble, remark
@@ -29,22 +30,18 @@ GAP = 2.0
 HINTS_RETRY = (1.0, 60.0)
 """Seconds until a lost subscription is tried again: at first, and at most; doubled until one has proved to last."""
 
-RELOAD_RETRY = (5.0, 600.0)
-"""Seconds until a failed reload is tried again: at first, and at most; doubled each time."""
-
-
 MISSING = Trouble("published value is missing, keeping what is installed", "the index names a key without value")
 
 
 class Loop:
-    """One node at work. `interval` is seconds between two polls; `reload` None means that nobody needs one."""
+    """One node at work. `interval` is seconds between two polls."""
 
     def __init__(
         self,
         *,
         watch: Watch,
         disk: Disk,
-        reload: Reload | None,
+        deploy: Deploy,
         hints: Hints,
         interval: float,
         signals: Signals,
@@ -52,21 +49,25 @@ class Loop:
     ) -> None:
         self._watch = watch
         self._disk = disk
-        self._reload = reload
+        self._deploy = deploy
         self._hints = hints
         self._interval = interval
         self._signals = signals
         self._manager = manager
         self._told = StandingTroubles()
         self._next_sweep = 0.0
-        self._reload_at = 0.0
-        self._reload_failures = 0
+        self._wakes: float | None = None
+        self._busy = False
         self._hint_failures = 0
         self._elsewhere = 0
 
     def once(self) -> bool:
-        """One whole pass with its reload; whether all went well."""
-        return self._pass(sweep=True)
+        """One whole pass, until all that it has written is served, waits or has failed; whether all went well."""
+        well = self._pass(sweep=True)
+        while self._busy:
+            self._manager.sleep(max((self._wakes or 0.0) - time.monotonic(), 0))
+            well = self._went_on()
+        return well
 
     def forever(self) -> None:
         """Until the process is told to stop."""
@@ -75,7 +76,7 @@ class Loop:
             started = time.monotonic()
             asked = self._signals.asked()
             if asked:
-                self._reload_at = 0.0
+                self._deploy.hurry()
             self._pass(sweep=asked or started >= self._next_sweep)
             if first:
                 # Whatever it came to: what waits for this node is not to wait for Valkey.
@@ -91,8 +92,20 @@ class Loop:
 
     def _pass(self, *, sweep: bool) -> bool:
         report = self._look(sweep=sweep)
-        reloaded = self._reload_if_owed(fresh=report is not None and bool(report.written))
-        return report is not None and not _failures(report) and reloaded
+        went_on = self._went_on(() if report is None else report.written)
+        return report is not None and not _failures(report) and went_on
+
+    def _went_on(self, written: Collection[str] = ()) -> bool:
+        """Go on with what is written and not yet served; whether nothing of it fails."""
+        try:
+            with self._signals.shield():
+                outcome = self._deploy.run(written)
+        except KnitError as error:
+            self._told.broken_off(str(error))
+            self._wakes, self._busy = time.monotonic() + GAP, False
+            return False
+        self._wakes, self._busy = outcome.wakes, outcome.busy
+        return outcome.well
 
     def _look(self, *, sweep: bool) -> Report | None:
         try:
@@ -122,43 +135,11 @@ class Loop:
             fields = {"count": len(reasons), "cause": str(reasons[0]) if reasons else ""}
             log.info("published values that are not for this node", extra=fields)
 
-    def _reload_if_owed(self, *, fresh: bool) -> bool:
-        """Reload if one is owed and its time has come; whether none is owed afterwards."""
-        if not self._disk.reload_owed:
-            return True
-        if not fresh and time.monotonic() < self._reload_at:
-            return False
-        with self._signals.shield():
-            return self._settled(self._reload)
-
-    def _settled(self, reload: Reload | None) -> bool:
-        failure, output = (None, "") if reload is None else reload.run(self._is_stopping)
-        if failure is not None:
-            self._postpone(failure, output)
-            return False
-        self._disk.settle_reload()
-        self._reload_failures = 0
-        if reload is not None:
-            log.info("reloaded", extra={"output": output} if output else {})
-        return True
-
-    def _is_stopping(self) -> bool:
-        """Asked at every step of a reload."""
-        self._manager.alive()
-        return self._signals.stopping()
-
-    def _postpone(self, failure: str, output: str) -> None:
-        delay = _doubled(RELOAD_RETRY, self._reload_failures)
-        self._reload_failures += 1
-        self._reload_at = time.monotonic() + delay
-        fields = {"cause": failure, "output": output, "again_in": f"{delay:g}s"}
-        log.error("reload failed, will retry", extra=fields)
-
     def _wait(self, started: float) -> None:
-        """Until the next poll, the next reload, or a hint."""
+        """Until the next poll, the next step of a deployment, or a hint."""
         until = started + self._interval
-        if self._disk.reload_owed:
-            until = min(until, max(self._reload_at, time.monotonic()))
+        if self._wakes is not None:
+            until = min(until, max(self._wakes, time.monotonic()))
         while (left := until - time.monotonic()) > 0:
             if self._heard(left):
                 self._manager.sleep(max(SETTLE, min(GAP, until - time.monotonic()) if self._is_busy(started) else 0))
@@ -175,7 +156,7 @@ class Loop:
         except KnitError as error:
             # Only sooner or later depends on hints; the poll itself says whether Valkey can be reached.
             self._lost_hints(error)
-            self._manager.sleep(min(seconds, _doubled(HINTS_RETRY, self._hint_failures - 1)))
+            self._manager.sleep(min(seconds, doubled(HINTS_RETRY, self._hint_failures - 1)))
             return False
         if self._hints.proven:
             self._hint_failures = 0
@@ -200,8 +181,3 @@ def _failures(report: Report) -> dict[str, KnitError]:
 def _trouble(error: KnitError) -> Trouble:
     event = "pair not written, trying again" if isinstance(error, Transient) else "pair refused"
     return Trouble(f"{event}, keeping what is installed", str(error))
-
-
-def _doubled(bounds: tuple[float, float], times: int) -> float:
-    first, most = bounds
-    return float(min(first * 2 ** min(times, 32), most))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from knit.core.deploying import PLACE_RETRY, RELOAD_RETRY, Server
+from knit.core.model.places import NodeFile, Place
+from knit.flows.deploy import Deploy
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from knit.node.folders import Folders
 from knit.node.inspector import Inspector
 from knit.node.loop import Loop
-from knit.node.reload import Reload
+from knit.node.probe import Prober
+from knit.node.recipes import LocalRecipes
+from knit.node.reload import Shell
 from knit.node.service import Manager, Sounding, watchdog_of
 from knit.node.signals import Signals
 from knit.node.state import StateFolder
-from knit.settings.node import NodeSettings
+from knit.settings.node import ONLY, NodeSettings
 from knit.undumpable import refuse_dumps
 from knit.valkey.hints import Hints
 from knit.valkey.layout import Layout
@@ -62,11 +68,40 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager:
     disk = Disk(folders, state_folder, signals.shield)
     opened.callback(disk.close)
     inspector = Inspector(settings.child_environment)
-    watch = Watch(source=Sounding(source, manager), disk=disk, inspector=inspector, clock=lambda: datetime.now(UTC))
+    node = _node(settings)
+    places = _servers(node, goes_back=settings.node_from is not None)
+
+    def stopping() -> bool:
+        # Asked at every step of a command, and between any two steps of a deployment.
+        manager.alive()
+        return signals.stopping()
+
+    watch = Watch(
+        source=Sounding(source, manager),
+        disk=disk,
+        ledger=disk.ledger,
+        node=node,
+        recipes=LocalRecipes(node.places.values()),
+        keeps=settings.node_from is not None,
+        inspector=inspector,
+        clock=_now,
+    )
+    prober = Prober(settings.child_environment)
+    opened.callback(prober.close)
+    deploy = Deploy(
+        servers=places,
+        ledger=disk.ledger,
+        commands=Shell(settings.reload_timeout.total_seconds(), settings.child_environment, stopping),
+        prober=prober,
+        write=watch.write,
+        clock=_now,
+        monotonic=time.monotonic,
+        stopping=stopping,
+    )
     return Loop(
         watch=watch,
         disk=disk,
-        reload=_reload(settings),
+        deploy=deploy,
         hints=hints,
         interval=settings.watch_interval.total_seconds(),
         signals=signals,
@@ -74,11 +109,18 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager:
     )
 
 
-def _reload(settings: NodeSettings) -> Reload | None:
-    if settings.reload_cmd is None:
-        return None
-    return Reload(
-        command=settings.reload_cmd,
-        timeout=settings.reload_timeout.total_seconds(),
-        environment=settings.child_environment,
-    )
+def _node(settings: NodeSettings) -> NodeFile:
+    """The node file, or the one place that there is without one."""
+    if settings.node_from is not None:
+        return settings.node
+    return NodeFile(name=settings.node.name, places={ONLY: Place(name=ONLY, reload=settings.reload_cmd)})
+
+
+def _servers(node: NodeFile, *, goes_back: bool) -> dict[str, Server]:
+    """The node's places. Without a node file the files stay, whatever a reload comes to."""
+    retry = PLACE_RETRY if goes_back else RELOAD_RETRY
+    return {name: Server(place=place, goes_back=goes_back, retry=retry) for name, place in node.places.items()}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from knit.core.model.deployed import Progress
 from knit.core.placement import Installed
 from knit.errors import Transient
 from knit.node import legacy
 from knit.node.moves import Move, is_temporary
+from knit.node.progress import LINE, ProgressBook, to_fields
+from knit.node.progress import from_fields as from_entry
 from knit.node.records import Records, from_fields
 from knit.node.state import StateFolder
 from knit.node.state_log import Entry, StateLog
@@ -28,16 +32,17 @@ class Memory:
     """Held in memory whole, and written as it changes.
 
     `node` is a name for this node's temporary files; `installed` what is in the files, by Valkey key, `unloaded` those
-    of them that no successful reload has followed; `moves` the pairs on their way; `deleting` keys whose files are
-    being removed; `leftovers` paths of temporary files that could not be removed; `rights` what the operator has given
-    to files, by path, where a new file would not have them; `revision` that of the change feed up to which everything
-    has been looked at.
+    of them that no successful deployment has followed; `progress` how far each has come, and what failed; `moves` the
+    pairs on their way; `deleting` keys whose files are being removed; `leftovers` paths of temporary files that could
+    not be removed; `rights` what the operator has given to files, by path, where a new file would not have them;
+    `revision` that of the change feed up to which everything has been looked at.
     """
 
     def __init__(self, folder: StateFolder) -> None:
         self.node = secrets.token_hex(4)
         self.installed = Records()
         self.unloaded: set[str] = set()
+        self.progress = ProgressBook()
         self.moves: dict[str, Move] = {}
         self.deleting: set[str] = set()
         self.leftovers: set[str] = set()
@@ -51,9 +56,9 @@ class Memory:
         self._load()
 
     @property
-    def reload_owed(self) -> bool:
-        """Whether something is installed that no successful reload has followed."""
-        return not self.unloaded <= self._unrecorded
+    def owed(self) -> set[str]:
+        """The keys of what is installed that no successful deployment has followed."""
+        return self.unloaded - self._unrecorded
 
     def close(self) -> None:
         """Let go of the file."""
@@ -75,7 +80,7 @@ class Memory:
         """These pairs are about to be put beside their places. Raises Transient; then nothing may be touched."""
         self.ready()
         begun = list(moves)
-        self._log.append([["move", *move.to_json()] for move in begun])
+        self._log.append([entry for move in begun for entry in (["move", *move.to_json()], *_with(move))])
         self.moves.update({move.key: move for move in begun})
 
     def proceed(self, moves: Iterable[Move]) -> None:
@@ -97,36 +102,69 @@ class Memory:
 
     def put(self, records: Iterable[tuple[str, Installed]], *, loaded: bool) -> None:
         """These are installed; unless `loaded`, a reload is owed."""
-        keys = []
-        for key, record in records:
-            self._left_behind(key, record.paths)
-            self.installed[key] = record
-            if not loaded:
-                self.unloaded.add(key)
-            keys.append(key)
-        self._note(self._put(key) for key in keys)
+        self._note([self._put_in(key, record, owed=not loaded) for key, record in records])
 
-    def discover(self, key: str, record: Installed) -> None:
+    def arrived(self, moves: Iterable[Move]) -> None:
+        """These are in their places."""
+        entries: list[Entry] = []
+        for move in moves:
+            if not move.owed:
+                self.unloaded.discard(move.key)
+            entries.append(self._put_in(move.key, move.record, owed=move.owed))
+            if move.progress is not None:
+                entries.append(self.progress.put(move.key, move.progress))
+        self._note(entries)
+
+    def _put_in(self, key: str, record: Installed, *, owed: bool) -> Entry:
+        self._left_behind(key, record.paths)
+        self.installed[key] = record
+        if owed:
+            self.unloaded.add(key)
+        return self._put(key)
+
+    def discover(self, key: str, record: Installed, progress: Progress | None) -> None:
         """This is installed, and nobody knows since when: a reload is owed.
 
         But not before that is written down, or a node that cannot write would reload at each start.
         """
         self._unrecorded.add(key)
+        if progress is not None:
+            self._waiting.append(self.progress.put(key, progress))
         self.put([(key, record)], loaded=False)
 
     def drop(self, keys: Iterable[str]) -> None:
         """These are no longer this node's affair; their reload, if one is owed, still is."""
         gone = [key for key in keys if key in self.installed]
         for key in gone:
-            self._left_behind(key)
-            del self.installed[key]
+            self._drop(key)
         self.deleting.difference_update(keys)
         self._note(["drop", key] for key in gone)
 
-    def loaded(self) -> None:
-        """A reload has succeeded."""
-        self.unloaded.clear()
-        self._note([["loaded"]])
+    def _drop(self, key: str) -> None:
+        self._left_behind(key)
+        self.installed.pop(key, None)
+        if key in self.unloaded:
+            self.progress.drop(key)
+        else:
+            self.progress.forget([key])
+
+    def done(self, keys: Collection[str]) -> None:
+        """Nothing is owed for these any more."""
+        over = sorted(self.unloaded.intersection(keys))
+        everything = len(over) == len(self.unloaded)
+        self._done(over)
+        if over:
+            parts = [over[start : start + LINE] for start in range(0, len(over), LINE)]
+            self._note([["loaded"]] if everything else [["done", part] for part in parts])
+
+    def _done(self, keys: Collection[str]) -> None:
+        self.unloaded.difference_update(keys)
+        self.progress.done(keys)
+        self.progress.forget(key for key in keys if key not in self.installed)
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Write down what has changed in `progress`."""
+        self._note(entries)
 
     def reached(self, revision: int | None) -> None:
         """Everything up to this revision has been looked at."""
@@ -165,8 +203,10 @@ class Memory:
         # Of a key that was dropped meanwhile only the reload is left.
         for key in self.unloaded - self.installed.keys():
             yield ["owed", key]
+        yield from self.progress.everything()
         for move in self.moves.values():
             yield _going(move) if move.is_going else ["move", *move.to_json()]
+            yield from _with(move)
         for key in self.deleting:
             yield ["delete", key]
         for path in self.leftovers:
@@ -228,15 +268,17 @@ class Memory:
                 self.installed.take(key, fields)
                 (self.unloaded.discard if loaded else self.unloaded.add)(key)
             case ["drop", str(key)]:
-                self._left_behind(key)
-                self.installed.pop(key, None)
+                self._drop(key)
                 self.deleting.discard(key)
             case ["rights", str(path), fields] if path.startswith("/"):
                 self._give(path, None if fields is None else Traits.from_json(fields))
             case ["owed", str(key)]:
                 self.unloaded.add(key)
             case ["loaded"]:
-                self.unloaded.clear()
+                # An earlier knit knew one reload, of everything.
+                self._done(sorted(self.unloaded))
+            case ["done", list(keys)]:
+                self._done([str(key) for key in keys])
             case ["revision", int() | None as revision]:
                 self.revision = revision
             case ["knit", 2, str(node)]:
@@ -248,8 +290,13 @@ class Memory:
         match entry:
             case ["move", str(key), parts, fields]:
                 self.moves[key] = Move.from_json(key, parts, fields)
+            case ["with", str(key), list(progress), 0 | 1 as owed] if key in self.moves:
+                self.moves[key] = replace(self.moves[key], progress=from_entry(progress), owed=bool(owed))
             case ["going", str(key), parts, fields, *had_old] if all(isinstance(had, bool) for had in had_old):
-                self.moves[key] = Move.from_json(key, parts, fields).found(*map(bool, had_old))
+                known, move = self.moves.get(key), Move.from_json(key, parts, fields).found(*map(bool, had_old))
+                if known is not None:
+                    move = replace(move, progress=known.progress, owed=known.owed)
+                self.moves[key] = move
             case ["settled", str(key)]:
                 self.moves.pop(key, None)
             case ["delete", str(key)]:
@@ -257,7 +304,13 @@ class Memory:
             case ["left" | "gone" as what, str(path)] if is_temporary(path):
                 (self.leftovers.add if what == "left" else self.leftovers.discard)(path)
             case _:
-                raise ValueError("no entry of this version")
+                if not self.progress.apply(entry):
+                    raise ValueError("no entry of this version")
+
+
+def _with(move: Move) -> list[Entry]:
+    """A line of its own, so that an earlier knit can read the move's."""
+    return [] if move.progress is None else [["with", move.key, to_fields(move.progress), int(move.owed)]]
 
 
 def _rights(path: str, traits: Traits | None) -> Entry:

@@ -8,6 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 
+from knit.core.model.deployed import Progress
 from knit.core.outputs import Output
 from knit.core.placement import Installed, Placement
 from knit.node.records import from_fields, to_fields
@@ -49,11 +50,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One pair on its way, and what to remember once it is there. Its files are renamed in the order of `parts`."""
+    """One pair on its way, and what to remember once it is there. Its files are renamed in the order of `parts`.
+
+    `owed`: a reload must follow.
+    """
 
     key: str
     parts: tuple[Part, ...]
     record: Installed
+    progress: Progress | None = None
+    owed: bool = True
 
     @classmethod
     def of(cls, placement: Placement, node: str) -> Move:
@@ -64,7 +70,9 @@ class Move:
         if placement.flip:
             return cls(key=placement.key, parts=(_link(placement, node),), record=placement.record)
         parts = tuple(_part(output, node, _label(number)) for number, output in enumerate(placement.outputs))
-        return cls(key=placement.key, parts=parts, record=placement.record)
+        return cls(
+            key=placement.key, parts=parts, record=placement.record, progress=placement.progress, owed=placement.owed
+        )
 
     def found(self, *had_old: bool) -> Move:
         """With what is known about the files that were there before."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from knit.ports.commands import Ran
+
 MAX_OUTPUT = 64 * 1024
 GRACE = 2.0
 """Seconds between asking the group to end and killing it."""
@@ -63,6 +65,21 @@ class Reload:
         while open_output and len(output) < MAX_OUTPUT and _ready(process, 0):
             open_output = _collect(process, output, 0)
         return None if process.returncode == 0 else _status(process.returncode)
+
+
+class Shell:
+    """Runs the commands of places, one at a time; `stopping` tells that they must come to an end."""
+
+    def __init__(self, timeout: float, environment: Mapping[str, str], stopping: Callable[[], bool]) -> None:
+        self._timeout = timeout
+        self._environment = environment
+        self._stopping = stopping
+
+    def run(self, command: str) -> Ran:
+        """Run `sh -c command` to its end."""
+        reload = Reload(command=command, timeout=self._timeout, environment=self._environment)
+        failure, output = reload.run(self._stopping)
+        return Ran(failure=failure, output=output)
 
 
 def _collect(process: subprocess.Popen[bytes], output: bytearray, seconds: float) -> bool:

@@ -79,6 +79,20 @@ class StateFolder:
         """The plain file's bytes; None when there is none of sensible size."""
         return files.read(self._folder, name, LARGEST)
 
+    def subfolder(self, name: str, *, make: bool = False) -> int:
+        """The folder of this name in it, open. Raises OSError; FileNotFoundError, where it is not to be made."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, dir_fd=self._folder)
+        except OSError as error:
+            if not make:
+                raise
+            if error.errno != errno.ENOENT:
+                self._put_aside(name, error)
+        os.mkdir(name, 0o700, dir_fd=self._folder)
+        os.fsync(self._folder)
+        return os.open(name, flags, dir_fd=self._folder)
+
     def replace(self, name: str, pieces: Iterable[bytes]) -> None:
         """Replace the file in one step, on disk. Raises Transient."""
         temporary = f"{name}.tmp"

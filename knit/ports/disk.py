@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from knit.core.model.deployed import Progress
 from knit.core.placement import Installed, Placement
 from knit.errors import KnitError
 
@@ -47,8 +48,11 @@ class Disk(Protocol):
         Raises Transient when the node's state cannot be written.
         """
 
-    def adopt(self, key: str, record: Installed) -> None:
-        """Take files that are as published for installed. Unless they were before, a reload is owed for them."""
+    def adopt(self, key: str, record: Installed, progress: Progress | None = None) -> None:
+        """Take files that are as published for installed. Unless they were before, a reload is owed for them.
+
+        `progress` is how far they have come, where that is not known yet.
+        """
 
     def forget(self, keys: Collection[str]) -> None:
         """These keys are no longer published: their files stay, and are nobody's."""

@@ -62,3 +62,54 @@ class Deployed:
     waits: str | None = None
     failure: Failure | None = None
     orphaned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """What a node knows of an installed certificate beside its files: the place it is in, and what its leaf says.
+
+    `name` is a name of the certificate, `key_kind` as `ports.probing.KeyKind`; None where an earlier knit installed it.
+    """
+
+    place: str
+    name: str | None = None
+    serial: str | None = None
+    fingerprint: str | None = None
+    key_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an installed certificate has come: as in `Deployed`, which it becomes a part of."""
+
+    leaf: Leaf
+    published_at: datetime | None = None
+    written_at: datetime | None = None
+    reloaded_at: datetime | None = None
+    served_at: datetime | None = None
+    served_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A step that failed, of all certificates that it failed for.
+
+    `next_try` None: not before something else is published. `rolled_back` as in `Failure`; `tries` counts them.
+    """
+
+    step: Step
+    error: str
+    output: str
+    at: datetime
+    next_try: datetime | None
+    rolled_back: bool
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a certificate is not served. `identity` tells which contents failed: see `Installed.identity`."""
+
+    fault: Fault
+    identity: str
+    generation: int | None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +17,7 @@ import pytest
 from knit.core.model.certificate import Bundle
 from knit.core.model.places import NodeFile, Place
 from knit.node import main
+from knit.node.disk import Disk
 from knit.node.loop import Loop
 from knit.node.main import _wired
 from knit.node.service import Manager
@@ -123,6 +124,17 @@ def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def owes(disk: Disk) -> bool:
+    """Whether a reload is owed for anything."""
+    return any(disk.ledger.owed().values())
+
+
+def settle(disk: Disk) -> None:
+    """As after a reload that has succeeded."""
+    for keys in disk.ledger.owed().values():
+        disk.ledger.done(keys, datetime.now(UTC))
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:

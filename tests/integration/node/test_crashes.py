@@ -21,7 +21,7 @@ from knit.node.main import run
 from knit.node.moves import Move
 from knit.node.state import StateFolder
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, small_disk
+from tests.integration.node.conftest import Node, Publisher, owes, settle, small_disk
 from tests.integration.node.dying import killed
 
 OLD = (pki.pair(age=30), pki.pair(age=31))
@@ -86,7 +86,7 @@ def crash(home: Path, step: int, when: str, old: tuple[Bundle, ...] = OLD) -> Ma
         machine.install(old, 1)
     with machine.started() as disk:
         disk.recover()
-        disk.settle_reload()
+        settle(disk)
     return machine if killed(lambda: machine.install(NEW, 2), step, when) else None
 
 
@@ -104,7 +104,7 @@ def test_killed_at_any_step_the_start_alone_makes_every_pair_whole(
             pairs = machine.pairs_of(disk)
             for number, pair in enumerate(pairs):
                 assert pair in {before[number], NEW[number]}
-            assert disk.reload_owed or pairs == before
+            assert owes(disk) or pairs == before
             known = disk.installed.get("cert:0")
             assert known is None or known.generation == (2 if pairs[0] == NEW[0] else 1)
         whole = {f"n{number}.{end}" for number, pair in enumerate(pairs) if pair for end in ("key", "pem")}
@@ -166,11 +166,11 @@ def test_what_a_full_disk_cannot_remember_is_made_whole_all_the_same(tmp_path: P
         with machine.started() as disk:
             disk.recover()
             assert machine.pairs_of(disk) == NEW
-            assert disk.reload_owed
+            assert owes(disk)
             leave(50_000)
             disk.recover()
         with machine.started() as disk:
-            assert disk.reload_owed
+            assert owes(disk)
             assert machine.files() == NAMES
 
 

@@ -22,7 +22,7 @@ from knit.node.folders import Folders
 from knit.node.moves import Move
 from knit.node.state import StateFolder
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, attribute, with_attributes
+from tests.integration.node.conftest import Node, Publisher, attribute, owes, with_attributes
 from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
 
 AS_ROOT = os.geteuid() == 0
@@ -492,7 +492,7 @@ def test_what_a_pair_on_its_way_needs_is_not_tidied_away(tmp_path: Path) -> None
 
 def owes_a_reload(disk: Disk) -> bool:
     """Asked anew each time, whatever was found before."""
-    return disk.reload_owed
+    return owes(disk)
 
 
 def test_a_pair_that_can_be_neither_finished_nor_put_back_sees_no_reload_until_it_is_whole(tmp_path: Path) -> None:

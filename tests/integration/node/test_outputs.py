@@ -16,7 +16,7 @@ from knit.core.placement import Installed, Placement
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher
+from tests.integration.node.conftest import Node, Publisher, owes, settle
 from tests.integration.node.dying import killed
 from tests.integration.node.test_crashes import Machine
 
@@ -71,7 +71,7 @@ def is_begun_in_order(now: list[bytes | None], old: list[bytes | None], new: lis
 def check(disk: Disk, outputs: tuple[Output, ...], old: list[bytes | None]) -> None:
     now = found(outputs)
     assert now in (old, contents(outputs))
-    assert disk.reload_owed or now == old
+    assert owes(disk) or now == old
     known = disk.installed.get(KEY)
     assert known is None or known.generation == (2 if now == contents(outputs) else 1)
     assert known is None or disk.holds(KEY)
@@ -93,7 +93,7 @@ def test_killed_at_any_step_the_start_makes_all_files_old_or_all_new(
             install(machine, before, 1)
             with machine.started() as disk:
                 disk.recover()
-                disk.settle_reload()
+                settle(disk)
         old = found(outputs)
         died = killed(lambda: install(machine, outputs, 2), step, when)  # noqa: B023 -- at once
         assert is_begun_in_order(found(outputs), old, contents(outputs))

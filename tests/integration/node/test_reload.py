@@ -43,22 +43,26 @@ def test_a_failed_reload_is_repeated_later_and_only_until_it_succeeds(
     assert failed.__dict__["output"] == "no such service"
     assert not loop._pass(sweep=False)
     assert node.reload_count == 1
-    loop._reload_at = 0
+    loop._deploy.hurry()
     assert not loop._pass(sweep=False)
     assert node.reload_count == 2
     allowed.touch()
-    loop._reload_at = 0
+    loop._deploy.hurry()
     assert loop._pass(sweep=False)
     assert loop._pass(sweep=False)
     assert node.reload_count == 3
 
 
-def test_waits_between_failed_reloads_grow_up_to_ten_minutes(node: Node) -> None:
-    loop = node.start()
+def test_waits_between_failed_reloads_grow_up_to_ten_minutes(node: Node, publisher: Publisher) -> None:
+    publisher.pair("cert:a", pki.pair())
+    loop = node.with_settings(reload_cmd="false").start()
+    loop._look(sweep=True)
     waits = []
     for _ in range(9):
-        loop._postpone("failed", "")
-        waits.append(round(loop._reload_at - time.monotonic()))
+        loop._deploy.hurry()
+        assert not loop._went_on()
+        assert loop._wakes is not None
+        waits.append(round(loop._wakes - time.monotonic()))
     assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
@@ -72,7 +76,7 @@ def test_a_node_that_owes_a_reload_waits_until_it_is_tried_again(
     assert not loop.once()
     loop._hints.close()
     began = time.monotonic()
-    loop._reload_at = began + reload_in
+    loop._wakes = began + reload_in
     loop._wait(began)
     assert least <= time.monotonic() - began <= most
 

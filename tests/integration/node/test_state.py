@@ -19,7 +19,15 @@ from knit.node.moves import Move, sha256
 from knit.node.state import StateFolder
 from knit.node.traits import Traits
 from tests.integration.node import pki
-from tests.integration.node.conftest import Node, Publisher, attribute, small_disk, with_a_short_name, with_attributes
+from tests.integration.node.conftest import (
+    Node,
+    Publisher,
+    attribute,
+    owes,
+    small_disk,
+    with_a_short_name,
+    with_attributes,
+)
 from tests.integration.node.test_crashes import NAMES, NEW, OLD, Machine, between_renames, crash
 
 PARTS = 3
@@ -474,7 +482,7 @@ def test_the_journal_of_an_earlier_knit_is_carried_out(node: Node) -> None:
     (state_of(node) / "journal.json").write_bytes(_legacy_journal(node))
     with Machine(node.folder.parent).started() as disk:
         disk.recover()
-        assert disk.reload_owed
+        assert owes(disk)
     assert node.pair() == NEW[0]
     assert node.files() == {"www.pem", "www.key"}
 

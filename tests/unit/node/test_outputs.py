@@ -161,8 +161,8 @@ def test_the_state_is_written_byte_for_byte_as_before_outputs(tmp_path: Path, mo
     memory.proceed([moves[0].found(True, False), moves[1].found(False, False)])
     memory.put([(one.key, one.record) for one in (ONE, TWO)], loaded=False)
     memory.settle(moves[:1])
-    memory.loaded()
-    memory.discover(THREE.key, THREE.record)
+    memory.done(memory.unloaded)
+    memory.discover(THREE.key, THREE.record, None)
     memory.drop([TWO.key])
     memory.reached(1767225600000001)
     for path in LEFT:

@@ -48,11 +48,10 @@ def test_a_subscription_that_was_woken_in_mid_reply_is_begun_anew(monkeypatch: p
     signals, closed = Signals(), []
     hints: Any = SimpleNamespace(close=lambda: closed.append(True), wait=lambda _: hung_up(signals))
     nothing: Any = None
-    owing_nothing: Any = SimpleNamespace(reload_owed=False)
     loop = Loop(
         watch=nothing,
-        disk=owing_nothing,
-        reload=None,
+        disk=nothing,
+        deploy=nothing,
         hints=hints,
         interval=60,
         signals=signals,
