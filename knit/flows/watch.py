@@ -93,6 +93,11 @@ class Watch:
         self._settled: dict[str, int] = {}
         self._locked: set[str] = set()
         self._trying: Collection[str] = ()
+        self._eager = False
+
+    def hurry(self) -> None:
+        """Somebody asks for everything now: the next pass tries again what has failed."""
+        self._eager = True
 
     def run(self, *, sweep: bool) -> Report:
         """One pass: of all that is published with `sweep`, else of what has changed here or there.
@@ -112,7 +117,7 @@ class Watch:
         if sweep:
             self._disk.tidy()
         self._disk.remember(revision)
-        self._swept = True
+        self._swept, self._eager = True, False
         return self._report(len(keys))
 
     def write(self, keys: Collection[str]) -> Collection[str]:
@@ -293,7 +298,8 @@ class Watch:
         refusal = self._ledger.refusals().get(offer.key)
         if refusal is None or refusal.identity != offer.identity or offer.key in self._trying:
             return False
-        return not is_due(refusal, self._clock())
+        # What somebody has put back by hand waits for another pair.
+        return not is_due(refusal, self._clock()) and not (self._eager and refusal.fault.next_try is not None)
 
     def _repair(self, offer: Offer, known: Installed) -> Placement | None:
         record = offer.seen(known, self._clock())

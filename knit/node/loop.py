@@ -76,6 +76,7 @@ class Loop:
             started = time.monotonic()
             asked = self._signals.asked()
             if asked:
+                self._watch.hurry()
                 self._deploy.hurry()
             self._pass(sweep=asked or started >= self._next_sweep)
             if first:
