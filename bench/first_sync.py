@@ -17,10 +17,12 @@ from pathlib import Path
 from bench.figures import Figure
 from bench.many import published
 from bench.timing import median
+from knit.core.model.places import NodeFile, Place
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from knit.node.folders import Folders
 from knit.node.inspector import Inspector
+from knit.node.recipes import LocalRecipes
 from knit.node.state import StateFolder
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
@@ -58,6 +60,9 @@ def _round(count: int) -> tuple[float, float, float, float]:
         return (*_synced(home, count), _bare(home, count), _bare(home, 1))
 
 
+NAME = "knit-bench-sync"
+
+
 @contextmanager
 def _home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="knit-bench-", dir=DISK))
@@ -74,11 +79,20 @@ def _synced(home: Path, count: int) -> tuple[float, float]:
     valkey = Valkey()
     valkey.start()
     state = StateFolder(str(home / "state"))
-    link = connect(valkey.url, name="knit-bench-sync")
+    link = connect(valkey.url, name=NAME)
     try:
         published(valkey.url, count, str(folder))
         source, disk = ValkeyReader(link.site, Layout()), Disk(Folders((str(folder),), "/nowhere"), state, nullcontext)
-        watch = Watch(source=source, disk=disk, inspector=Inspector({}), clock=lambda: datetime.now(UTC))
+        watch = Watch(
+            source=source,
+            disk=disk,
+            ledger=disk.ledger,
+            node=NodeFile(name=NAME, places={NAME: Place(name=NAME)}),
+            recipes=LocalRecipes(()),
+            keeps=False,
+            inspector=Inspector({}),
+            clock=lambda: datetime.now(UTC),
+        )
         sync = _timed(watch, sweep=True, written=count)
         (folder / "n0.key").unlink()
         return sync, _timed(watch, sweep=False, written=1)

@@ -20,10 +20,12 @@ from bench import processes
 from bench.figures import Figure
 from bench.many import MANY, published, written
 from bench.timing import median
+from knit.core.model.places import NodeFile, Place
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
 from knit.node.folders import Folders
 from knit.node.inspector import Inspector
+from knit.node.recipes import LocalRecipes
 from knit.node.state import StateFolder
 from knit.valkey.connect import connect
 from knit.valkey.layout import Layout
@@ -70,9 +72,14 @@ class Node:
             opened.callback(link.close)
             source = ValkeyReader(link.site, Layout())
             opened.callback(source.close)
+            disk = Disk(Folders((str(folder),), "/nowhere"), state, nullcontext)
             watch = Watch(
                 source=source,
-                disk=Disk(Folders((str(folder),), "/nowhere"), state, nullcontext),
+                disk=disk,
+                ledger=disk.ledger,
+                node=NodeFile(name=NAME, places={NAME: Place(name=NAME)}),
+                recipes=LocalRecipes(()),
+                keeps=False,
                 inspector=Inspector({}),
                 clock=lambda: datetime.now(UTC),
             )
