@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from knit.cli.edge import DONE, MISUSED
 from knit.cli.goflags import ANSWERS_HELP, Command, Group
+from knit.cli.node_file import explained
 from knit.cli.output import as_json, clean, fitted, for_people, json_flag, styled, table, width
+from knit.core.node_records import of_node
 from knit.settings.environment import Environment
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ def _record(found: Found) -> dict[str, object]:
         "issuers": [issuer(one, found.default) for one in found.issuers],
         "issuers_from": found.issuers_from,
         "issuers_error": found.error,
+        "node": None if found.node is None else of_node(found.node, roots=found.roots, now=datetime.now(UTC)),
+        "node_from": found.node_from,
+        "node_error": found.node_error,
         "processes": [{"name": name, "error": error} for name, error in found.processes.items()],
     }
 
@@ -74,8 +80,18 @@ def _lines(found: Found) -> Iterator[str]:
         yield clean(f"issuers, from {found.issuers_from}:")
         yield from _table(("NAME", "KIND", "DIRECTORY", "DEFAULT"), issuers)
     yield ""
+    if found.node_from is not None:
+        yield from _node(found, found.node_from)
+        yield ""
     verdicts = [(name, "would start" if error is None else clean(error)) for name, error in found.processes.items()]
     yield from _table(("PROCESS", "WITH THIS"), verdicts)
+
+
+def _node(found: Found, origin: str) -> Iterator[str]:
+    if found.node is None:
+        yield styled(clean(f"node file, from {origin}: {found.node_error}"), fg="red")
+    else:
+        yield from explained(found.node, origin=origin, roots=found.roots, now=datetime.now(UTC))
 
 
 def _issuer(terms: Terms, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Final
 
 from knit.core.model.issuer import Terms
+from knit.core.model.places import NodeFile
 from knit.errors import Misconfigured
 from knit.settings.central import Central, Scheduling, Worker, cname_disabled, queue_url
 from knit.settings.environment import Environment
 from knit.settings.issuers import described
-from knit.settings.node import NodeSettings
+from knit.settings.node import NodeSettings, node
 from knit.settings.variables import LIST, SETTINGS, Setting, refuse_unknown
 
 
@@ -33,7 +34,9 @@ class Variable:
 class Found:
     """All that is set here. `issuers_from` says where the issuers are described, `error` what is wrong with that.
 
-    `processes` says of each why it would not start here; None of one that would.
+    `node` is what the node file describes, `node_from` is what it is called, `node_error` what is wrong with it; all
+    None without one. `roots` are those that a value's own paths are held against. `processes` says of each why it would
+    not start here; None of one that would.
     """
 
     variables: tuple[Variable, ...]
@@ -41,12 +44,16 @@ class Found:
     default: tuple[str, ...]
     issuers: tuple[Terms, ...]
     error: str | None
+    node_from: str | None
+    node: NodeFile | None
+    node_error: str | None
+    roots: tuple[str, ...] | None
     processes: Mapping[str, str | None]
 
     @property
     def wrong(self) -> bool:
         """Whether something is set that cannot be. What is not set is a process's of another machine, perhaps."""
-        return self.error is not None or any(one.error for one in self.variables)
+        return self.error is not None or self.node_error is not None or any(one.error for one in self.variables)
 
 
 CNAME: Final = "LEGO_DISABLE_CNAME_SUPPORT"
@@ -73,6 +80,7 @@ def checked(env: Environment) -> Found:
         who.openable()
     except Misconfigured as wrong:
         error = str(wrong)
+    described_node, node_error = _node(env)
     processes = {name: _why_not(read, env) for name, read in PROCESSES.items()}
     return Found(
         variables=(*_known(env), *_legos(env), *_unknown(env)),
@@ -80,8 +88,29 @@ def checked(env: Environment) -> Found:
         default=default,
         issuers=issuers,
         error=error,
+        node_from=env.origin("KNIT_NODE") if "KNIT_NODE" in env else None,
+        node=described_node,
+        node_error=node_error,
+        roots=_roots(env),
         processes=processes,
     )
+
+
+def _node(env: Environment) -> tuple[NodeFile | None, str | None]:
+    if "KNIT_NODE" not in env:
+        return None, None
+    try:
+        return node(env), None
+    except Misconfigured as wrong:
+        return None, str(wrong)
+
+
+def _roots(env: Environment) -> tuple[str, ...] | None:
+    try:
+        found: tuple[str, ...] | None = SETTINGS["KNIT_WATCH_ROOTS"].read(env)
+    except Misconfigured:
+        return None  # The variable itself is told as wrong.
+    return found
 
 
 def _known(env: Environment) -> Iterator[Variable]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from knit.core.model.places import FileSpec, Layout, NodeFile, Place, Probe, Take
+from knit.core.model.places import FileSpec, Layout, NodeFile, OnRemove, Place, Probe, Take
 from knit.core.outputs import NAME
 from knit.core.placement import target
 from knit.core.presets import PRESETS
@@ -77,7 +77,14 @@ def _place(file: Document, name: str, table: object) -> Place:
         given["files"] = tuple(_file(file, (*path, "files", number), one) for number, one in tables)
     if "probe" in given:
         given["probe"] = _probe(file, (*path, "probe"), given["probe"], base.probe)
-    return replace(base, **{"name": name, "preset": None, **given})
+    place = replace(base, **{"name": name, "preset": None, **given})
+    if place.on_remove is OnRemove.DELETE and place.probe is None:
+        raise file.wrong(
+            (*path, "on_remove"), 'on_remove = "delete": needs a probe, to show that nothing serves the files'
+        )
+    if place.window is not None and place.reload is None:
+        raise file.wrong((*path, "window"), "window: needs a reload, which is what waits for it")
+    return place
 
 
 def _probe(file: Document, path: Path, table: Mapping[str, Any], base: Probe | None) -> Probe | None:

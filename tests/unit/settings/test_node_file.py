@@ -78,18 +78,19 @@ def test_what_is_not_said_of_a_place_is_as_without_a_file() -> None:
 
 
 FLIP = '[place.web]\nfiles = [{ content = "combined", path = "/srv/tls/{name}/all.pem" }]\n'
+RELOADED = f'{ONE}reload = "true"\n'
 FLIPS: list[tuple[str, str, str, Any]] = [
     (ONE, "check", '"nginx -t"', "nginx -t"),
     (ONE, "reload", '"nginx -s reload"', "nginx -s reload"),
     (ONE, "probe", '{ connect = "[::1]:443" }', Probe(connect="[::1]:443")),
     (ONE, "probe", '{ connect = "m:25", starttls = "smtp" }', Probe(connect="m:25", starttls=StartTls.SMTP)),
-    (ONE, "window", '"Sun 02:00-05:00"', Window(days=frozenset({6}), start=time(2), end=time(5), zone=UTC)),
+    (RELOADED, "window", '"Sun 02:00-05:00"', Window(days=frozenset({6}), start=time(2), end=time(5), zone=UTC)),
     (
-        *(ONE, "window", '"daily 02:00-05:00 Europe/Zurich"'),
+        *(RELOADED, "window", '"daily 02:00-05:00 Europe/Zurich"'),
         Window(days=frozenset(range(7)), start=time(2), end=time(5), zone=ZoneInfo("Europe/Zurich")),
     ),
     (ONE, "create_dirs", "true", True),
-    (ONE, "on_remove", '"delete"', OnRemove.DELETE),
+    (f"{ONE}probe = {{ connect = 'a:1' }}\n", "on_remove", '"delete"', OnRemove.DELETE),
     (FLIP.replace("flip", ""), "layout", '"flip"', Layout.FLIP),
 ]
 
@@ -159,6 +160,8 @@ WRONG: list[tuple[str, str]] = [
     ('[place.web]\nlayout = "flop"', 'line 2: layout = \'flop\': must be one of "pair", "flip"'),
     ('[place.web]\nlayout = "flip"', 'line 2: layout = "flip": needs files'),
     ('[place.web]\non_remove = "burn"', "line 2: on_remove = 'burn': must be one of"),
+    ('[place.web]\non_remove = "delete"', 'line 2: on_remove = "delete": needs a probe'),
+    ('[place.web]\nwindow = "Sun 02:00-03:00"', "line 2: window: needs a reload"),
     ("[place.web]\ncreate_dirs = 1", "line 2: create_dirs = 1: must be true or false"),
     ('[place.web]\nreload = ["a"]', "line 2: reload = …: must be text"),
     ('[place.web]\nreload = "a\\u0000"', "must be a command for sh -c"),
