@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from knit.core.deploying import doubled
 from knit.errors import Elsewhere, KnitError, Transient
@@ -34,7 +34,10 @@ MISSING = Trouble("published value is missing, keeping what is installed", "the 
 
 
 class Loop:
-    """One node at work. `interval` is seconds between two polls."""
+    """One node at work. `interval` is seconds between two polls.
+
+    `reread` is called when somebody asks for a look; it may not come back.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Loop:
         interval: float,
         signals: Signals,
         manager: Manager,
+        reread: Callable[[], None],
     ) -> None:
         self._watch = watch
         self._disk = disk
@@ -54,6 +58,7 @@ class Loop:
         self._interval = interval
         self._signals = signals
         self._manager = manager
+        self._reread = reread
         self._told = StandingTroubles()
         self._next_sweep = 0.0
         self._wakes: float | None = None
@@ -76,6 +81,7 @@ class Loop:
             started = time.monotonic()
             asked = self._signals.asked()
             if asked:
+                self._reread()
                 self._watch.hurry()
                 self._deploy.hurry()
             self._pass(sweep=asked or started >= self._next_sweep)

@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 
 from knit.core.deploying import PLACE_RETRY, RELOAD_RETRY, Server
 from knit.core.model.places import NodeFile, Place
@@ -18,6 +19,7 @@ from knit.node.loop import Loop
 from knit.node.probe import Prober
 from knit.node.recipes import LocalRecipes
 from knit.node.reload import Shell
+from knit.node.reread import reread
 from knit.node.service import Manager, Sounding, watchdog_of
 from knit.node.signals import Signals
 from knit.node.state import StateFolder
@@ -106,6 +108,7 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager:
         interval=settings.watch_interval.total_seconds(),
         signals=signals,
         manager=manager,
+        reread=partial(reread, settings),
     )
 
 

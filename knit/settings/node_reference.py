@@ -195,7 +195,10 @@ the value's own paths. Each preset's page says what the server's configuration h
 TAIL = """
 ## While the watcher runs
 
-The file is read at the start. A changed one is read after a restart.
+The file is read at the start, and once more on `SIGHUP`, as is every other file that a variable names (a Valkey URL
+with a new password). Where something has changed and all of it is right, the watcher starts anew with it, as the same
+process (`settings have changed, starting anew`). Where something is wrong, `settings refused, keeping those in use`
+says what, and the watcher goes on as before. A pass that is under way is waited for.
 """
 
 

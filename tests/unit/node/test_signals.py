@@ -55,6 +55,7 @@ def test_a_subscription_that_was_woken_in_mid_reply_is_begun_anew(monkeypatch: p
         hints=hints,
         interval=60,
         signals=signals,
+        reread=lambda: None,
         manager=Manager(None, None),
     )
     passes: list[bool] = []
