@@ -255,6 +255,11 @@ def spelled(path: str) -> str:
     return _NOTHING.sub("/", path)
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Whether this is the folder, or named as something in it; both are clean."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
 def target(path: str) -> str:
     """The path without doubled slashes and single dots. Raises Refused when no value may name it."""
     if not path.startswith("/") or path.endswith(("/", "/.")):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import takewhile
 
-from knit.core.model.places import FileSpec, NodeFile, Place, Take
+from knit.core.model.places import FileSpec, Layout, NodeFile, Place, Take
 from knit.core.outputs import NAME
 from knit.core.placement import target
 from knit.errors import Elsewhere, Refused
@@ -16,6 +16,8 @@ LONGEST_PART = 255
 """Bytes of one part of a path, on every file system that matters."""
 
 GLOB = frozenset("*?[")
+_END = re.compile(r".*[*?\]]", re.DOTALL)
+"""All but the letters at the end of a glob that stand for themselves."""
 
 
 def place_of(node: NodeFile, key: str, names: Callable[[], Collection[str]]) -> Place:
@@ -49,6 +51,20 @@ def path_of(spec: FileSpec, name: str) -> str:
     return path
 
 
+def folders_of(places: Iterable[Place]) -> tuple[str, ...]:
+    """The folders that a node file names, in which its files are written; those of one certificate are below them."""
+    folders = (_fixed(one.path, place.layout) for place in places for one in place.files)
+    return tuple(sorted(set(folders)))
+
+
+def _fixed(path: str, layout: Layout) -> str:
+    folder = path.rpartition("/")[0]
+    if layout is Layout.FLIP:
+        # The last one is replaced whole, in the one above it.
+        folder = folder.rpartition("/")[0]
+    return folder or "/"
+
+
 def takes_one(takes: Iterable[Take]) -> bool:
     """Whether these takes of a place name a single certificate: one key or one name, without a glob."""
     globs = [glob for take in takes for glob in (*take.keys, *take.names) or ("*",)]
@@ -60,11 +76,14 @@ def unreachable(takes: Sequence[Take]) -> tuple[int, int] | None:
 
     Both as numbers counted from 0.
     """
+    before = _Before()
     for number, take in enumerate(takes):
-        by = [_covering(takes[:number], *one) for one in _patterns(take)]
+        by = [before.covering(kind, glob) for kind, glob in _patterns(take)]
         covering = [one for one in by if one is not None]
-        if number and len(covering) == len(by):
+        if len(covering) == len(by):
             return number, covering[0]
+        for kind, glob in _patterns(take):
+            before.add(number, kind, glob)
     return None
 
 
@@ -74,12 +93,32 @@ def _patterns(take: Take) -> list[tuple[str, str]]:
     return either or [("keys", "*")]
 
 
-def _covering(before: Sequence[Take], kind: str, glob: str) -> int | None:
-    """The first take that has all that fits this glob."""
-    for number, take in enumerate(before):
-        if any(one == ("keys", "*") or (one[0] == kind and covers(one[1], glob)) for one in _patterns(take)):
-            return number
-    return None
+class _Before:
+    """The globs of takes, by what they begin with: a wide one begins as the narrow one does."""
+
+    def __init__(self) -> None:
+        self._all: int | None = None
+        self._globs: dict[tuple[str, str], dict[str, int]] = {}
+
+    def add(self, number: int, kind: str, glob: str) -> None:
+        """Note what the take with this number has."""
+        if self._all is None and (kind, glob) == ("keys", "*"):
+            self._all = number
+        self._globs.setdefault((kind, _begin(glob)), {}).setdefault(glob, number)
+
+    def covering(self, kind: str, glob: str) -> int | None:
+        """A take that has all that fits this glob."""
+        if self._all is not None:
+            return self._all
+        for length in range(len(glob) + 1):
+            for wide, number in self._globs.get((kind, glob[:length]), {}).items():
+                if covers(wide, glob):
+                    return number
+        return None
+
+
+def _begin(glob: str) -> str:
+    return "".join(takewhile(lambda letter: letter not in GLOB, glob))
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -89,8 +128,8 @@ def covers(wide: str, narrow: str) -> bool:
     """
     if wide == narrow:
         return True
-    begin = "".join(takewhile(lambda letter: letter not in GLOB, wide))
-    if begin == wide or not narrow.startswith(begin):
+    begin, end = _begin(wide), _END.sub("", wide)
+    if begin == wide or not narrow.startswith(begin) or not narrow.endswith(end):
         return False
     wides, narrows = _parts(wide), _parts(narrow)
     # reached: how many parts of the wide one may be used up, once so many of the narrow one are.

@@ -1,17 +1,19 @@
 """Finds the folder that a path names, without being led astray: everything after it works on the open folder.
 
 With roots every step below a root is opened without following symbolic links. Without them folders may be linked
-(the operator's own layout), but the place where they end is judged too. A file itself is never followed anywhere.
+(the operator's own layout), but the place where they end is judged too. Folders that the node file names are followed
+once, at the start; from then on they are where they were found. A file itself is never followed anywhere.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from knit.core.forbidden import never
+from knit.core.placement import is_below
 from knit.errors import Elsewhere, KnitError, Refused, Transient
 from knit.node import versions
 
@@ -19,10 +21,14 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Folders:
-    """The folders in which this node may write. `private` (the node's own state) is never among them."""
+    """The folders in which this node may write: below `roots` (None: anywhere) and below those of the node file, `own`.
 
-    def __init__(self, roots: tuple[str, ...] | None, private: str) -> None:
+    `private` (the node's own state) is never among them.
+    """
+
+    def __init__(self, roots: tuple[str, ...] | None, private: str, own: Iterable[str] = ()) -> None:
         self._roots = None if roots is None else tuple(posixpath.normpath(root) for root in roots)
+        self._own = {folder: os.path.realpath(folder) for folder in own}
         self._private = os.path.realpath(private)
 
     @contextmanager
@@ -79,11 +85,14 @@ class Folders:
         return any(f"{folder}/".startswith(root.rstrip("/") + "/") for root in self._roots or ())
 
     def _open(self, folder: str) -> int:
+        for root in self._roots or ():
+            if is_below(folder, root):
+                return _walk(root, folder[len(root) :].strip("/"))
+        for own, real in self._own.items():
+            if is_below(folder, own):
+                return _walk("/", real + folder[len(own) :])
         if self._roots is None:
             return os.open(folder, _FOLDER)
-        for root in self._roots:
-            if folder == root or folder.startswith(root.rstrip("/") + "/"):
-                return _walk(root, folder[len(root) :].strip("/"))
         raise Elsewhere(f"{folder!r} is not below any of KNIT_WATCH_ROOTS")
 
 
@@ -145,7 +154,7 @@ class Visit:
 
 def _walk(root: str, below: str) -> int:
     opened = os.open(root, _FOLDER)
-    for step in below.split("/") if below else ():
+    for step in filter(None, below.split("/")):
         try:
             inner = _into(opened, step)
         finally:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knit.core.forbidden import never
-from knit.core.model.places import Content, FileSpec, NodeFile, Place, Take
+from knit.core.model.places import Content, FileSpec, Layout, NodeFile, Place, Take
 from knit.core.outputs import file_name
-from knit.core.takes import LONGEST_PART, covers, path_of, place_of, takes_one, unreachable
+from knit.core.takes import LONGEST_PART, covers, folders_of, path_of, place_of, takes_one, unreachable
 from knit.errors import Elsewhere, Refused
 
 PLACES = {name: Place(name=name) for name in ("web", "mail", "rest")}
@@ -124,6 +124,15 @@ def test_a_path_that_a_name_makes_forbidden_or_too_long_is_refused() -> None:
         path_of(FileSpec(content=Content.CERT, path="/srv/tls/{name}.crt"), long)
 
 
+def test_the_folders_of_a_node_file_are_those_that_are_there_before_any_certificate() -> None:
+    def one(path: str, layout: Layout) -> Place:
+        return Place(name="x", files=(FileSpec(content=Content.CERT, path=path),), layout=layout)
+
+    paths = [("/srv/b/{name}.crt", Layout.PAIR), ("/srv/a/{name}/crt", Layout.FLIP), ("/x.crt", Layout.PAIR)]
+    assert folders_of(one(*path) for path in paths) == ("/", "/srv/a", "/srv/b")
+    assert folders_of([Place(name="own")]) == ()
+
+
 @pytest.mark.parametrize(
     ("takes", "one"),
     [
@@ -159,6 +168,7 @@ def take(*keys: str, names: tuple[str, ...] = ()) -> Take:
         ((take(names=("*",)), take(names=("x.example",))), (1, 0)),
         ((take("ab"), take("a*")), None),
         ((take("a"),), None),
+        (tuple(take(f"{number}.*", names=(f"*.{number}",)) for number in range(250)), None),
     ],
 )
 def test_a_take_that_those_before_it_leave_nothing_is_found(

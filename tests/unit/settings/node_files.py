@@ -15,7 +15,8 @@ import tomllib
 from collections.abc import Iterator
 
 from knit.core.model.places import Content, FileSpec, Layout, NodeFile, Place
-from knit.core.takes import file_name, path_of, place_of
+from knit.core.outputs import file_name
+from knit.core.takes import path_of, place_of
 from knit.errors import Elsewhere, KnitError, Misconfigured, Refused
 from knit.settings.node_file import described
 
