@@ -24,10 +24,14 @@ _WINDOW = re.compile(r"([A-Za-z,-]+) +([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})(?:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """Whether a place may be reloaded now, and why so; `opens`: when its window does, where the reload waits for it."""
+    """Whether a place may be reloaded now, and why so; `opens`: when its window does, where the reload waits for it.
+
+    `early`: it may although its window is not open.
+    """
 
     now: bool
     reason: str
+    early: bool = False
     opens: datetime | None = None
 
 
@@ -49,7 +53,7 @@ def may_reload(window: Window | None, *, now: datetime, served_until: datetime |
     if served_until is None:
         return Turn(now=False, reason="it waits for the window", opens=begin)
     if served_until - begin < min((served_until - now) / SHARE, LEFT):
-        return Turn(now=True, reason=_too_late(served_until, begin, now))
+        return Turn(now=True, reason=_too_late(served_until, begin, now), early=True)
     return Turn(now=False, reason="it waits for the window", opens=begin)
 
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from knit.core.deploying import PROBE_PAUSES, Server, cut, doubled, halves, sni
 from knit.core.model.deployed import Fault, Step
 from knit.core.model.places import Probe
+from knit.core.windows import Turn, may_reload
 from knit.errors import Transient
 from knit.ports.commands import Commands, Ran
 from knit.ports.deploying import Ledger
@@ -34,6 +35,9 @@ PATIENCE = 30.0
 
 ISOLATING = 120.0
 """Seconds in which the bad ones among many are searched for; who is not reached is tried again later."""
+
+CLOCK = 300.0
+"""Seconds after which the clock is looked at again while a window is waited for: it may have been set."""
 
 ALSO_BEFORE = "it fails with the files of before, too: the configuration itself is broken"
 
@@ -156,6 +160,13 @@ class Deploy:
     def _deployment(self, server: Server, standing: _Standing, keys: Sequence[str]) -> Iterator[float]:
         """One deployment of these; yields seconds after which it goes on."""
         checked = self._checked(server, standing, keys)
+        waited = False
+        for pause in self._waits(server, standing, checked):
+            waited = True
+            yield pause
+        if waited:
+            # The configuration may have changed since.
+            checked = self._checked(server, standing, checked)
         if not checked:
             return
         ran = self._reload(server, checked)
@@ -167,6 +178,24 @@ class Deploy:
         else:
             self._ledger.reloaded(checked, self._clock())
             yield from self._probed(server, standing, server.place.probe, checked)
+
+    def _waits(self, server: Server, standing: _Standing, keys: Sequence[str]) -> Iterator[float]:
+        """Until the place may be reloaded for these: seconds after which to look again."""
+        while not (turn := self._turn(server, keys)).now:
+            assert turn.opens is not None
+            if standing.waits is None:
+                fields = {"count": len(keys), "opens": f"{turn.opens:%F %H:%M} UTC"}
+                log.info("reload waits for the window", extra=_place(server) | fields)
+            standing.waits = f"the window, which opens at {turn.opens:%F %H:%M} UTC"
+            yield min((turn.opens - self._clock()).total_seconds(), CLOCK)
+        standing.waits = None
+        if turn.early:
+            log.warning("reload outside of the window", extra=_place(server) | {"cause": turn.reason})
+
+    def _turn(self, server: Server, keys: Sequence[str]) -> Turn:
+        window = server.place.window if keys else None
+        until = None if window is None else self._ledger.served_until(keys)
+        return may_reload(window, now=self._clock(), served_until=until)
 
     def _reload(self, server: Server, keys: Sequence[str]) -> Ran:
         self._ledger.reloading(keys)

@@ -15,10 +15,10 @@ from knit.core.deploying import is_due
 from knit.core.model.deployed import Leaf, Progress
 from knit.core.model.places import NodeFile, Place
 from knit.core.outputs import Recipe
-from knit.core.placement import Installed, Offer, PairFacts, Placement, judge
+from knit.core.placement import Installed, Offer, PairFacts, Placement, is_below, judge
 from knit.core.takes import place_of
 from knit.core.value import Value
-from knit.errors import KnitError, Refused, Transient
+from knit.errors import Elsewhere, KnitError, Refused, Transient
 from knit.ports.deploying import Ledger
 from knit.ports.disk import Disk
 from knit.ports.inspection import Inspector
@@ -67,6 +67,7 @@ class Watch:
         node: NodeFile,
         recipes: Recipes,
         keeps: bool,
+        roots: tuple[str, ...] | None,
         inspector: Inspector,
         clock: Clock,
     ) -> None:
@@ -76,6 +77,7 @@ class Watch:
         self._node = node
         self._recipes = recipes
         self._keeps = keeps
+        self._roots = roots
         self._inspector = inspector
         self._clock = clock
         self._index: set[str] = set()
@@ -274,6 +276,7 @@ class Watch:
         value.verify()
         known = self._disk.installed.get(key)
         offer = Offer.of(key, value, self._recipe(key, value), known=known, name=lambda: self._primary(value))
+        self._check_roots(offer)
         # Their passwords may change while the value does not.
         (self._locked.add if offer.seals else self._locked.discard)(key)
         if known is not None and offer.is_installed(known):
@@ -285,6 +288,14 @@ class Watch:
     def _recipe(self, key: str, value: Value) -> Recipe:
         """What is to be made of this value here. Raises Elsewhere when this node does not take it."""
         return self._recipes.of(self._place(key, value))
+
+    def _check_roots(self, offer: Offer) -> None:
+        """Raise Elsewhere for a value's own path below no root: what the node file names gives it no leave."""
+        if self._roots is None or self._place(offer.key, offer.value).files:
+            return
+        for path in reversed(offer.paths):
+            if not any(is_below(path, root) for root in self._roots):
+                raise Elsewhere(f"{path!r} is not below any of KNIT_WATCH_ROOTS")
 
     def _primary(self, value: Value) -> str | None:
         return self._inspector.facts(value.bundle).primary

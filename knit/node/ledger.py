@@ -133,6 +133,15 @@ class Ledger:
             with self._shield():
                 self._memory.note(entries)
 
+    def served_until(self, keys: Collection[str]) -> datetime | None:
+        """When the first of the pairs expires that the server has loaded for these, or is to load."""
+        return min(filter(None, map(self._until, keys)), default=None)
+
+    def _until(self, key: str) -> datetime | None:
+        pair = self._pair(key)
+        there = self._memory.installed.get(key) if pair is None else pair.record
+        return None if there is None else there.not_after
+
     def can_go_back(self, key: str, now: datetime) -> bool:
         """Whether another pair is kept for the key's files, which was good, and has not expired."""
         pair = self._pair(key)

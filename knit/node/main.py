@@ -7,9 +7,11 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
+from posixpath import normpath
 
 from knit.core.deploying import PLACE_RETRY, RELOAD_RETRY, Server
 from knit.core.model.places import NodeFile, Place
+from knit.core.takes import folders_of
 from knit.flows.deploy import Deploy
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
@@ -45,7 +47,7 @@ def run(settings: NodeSettings, *, once: bool) -> int:
         loop = _wired(settings, signals, opened, manager)
         opened.callback(manager.stopping)
         signals.install()
-        if settings.roots is None:
+        if settings.roots is None and not all(place.files for place in settings.node.places.values()):
             log.warning("KNIT_WATCH_ROOTS is not set: published values may name almost any file on this machine")
         if once:
             return 0 if loop.once() else 1
@@ -66,11 +68,11 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager:
     opened.callback(source.close)
     state_folder = StateFolder(settings.state_dir)
     opened.callback(state_folder.close)
-    folders = Folders(settings.roots, settings.state_dir)
+    node = _node(settings)
+    folders = Folders(settings.roots, settings.state_dir, folders_of(node.places.values()))
     disk = Disk(folders, state_folder, signals.shield)
     opened.callback(disk.close)
     inspector = Inspector(settings.child_environment)
-    node = _node(settings)
     places = _servers(node, goes_back=settings.node_from is not None)
 
     def stopping() -> bool:
@@ -85,6 +87,7 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager:
         node=node,
         recipes=LocalRecipes(node.places.values()),
         keeps=settings.node_from is not None,
+        roots=None if settings.roots is None else tuple(map(normpath, settings.roots)),
         inspector=inspector,
         clock=_now,
     )

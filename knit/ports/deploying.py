@@ -53,6 +53,12 @@ class Ledger(Protocol):
     def forgive(self, keys: Collection[str]) -> None:
         """What failed of these is nobody's concern any more."""
 
+    def served_until(self, keys: Collection[str]) -> datetime | None:
+        """When the first of the pairs expires that the server has loaded for these, as far as is known.
+
+        Of a key for which it has loaded none, when the one in its files does.
+        """
+
     def can_go_back(self, key: str, now: datetime) -> bool:
         """Whether another pair is kept for the key's files, which was good, and has not expired."""
 

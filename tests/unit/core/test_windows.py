@@ -183,10 +183,11 @@ def test_a_life_that_is_short_does_not_wait(left: timedelta, weekly: str, nightl
 def test_the_reason_is_said() -> None:
     assert may_reload(None, now=AFTER, served_until=None).reason == "the place has no window"
     inside = may_reload(SUNDAY, now=AFTER - MINUTE, served_until=AFTER)
-    assert (inside.now, inside.reason) == (True, "the window is open")
+    assert (inside.now, inside.early, inside.reason) == (True, False, "the window is open")
     waits = may_reload(SUNDAY, now=AFTER, served_until=None)
     assert (waits.now, waits.opens) == (False, at("2026-12-06 02:00"))
     late = may_reload(SUNDAY, now=AFTER, served_until=AFTER + DAY)
+    assert (late.now, late.early) == (True, True)
     assert "opens at 2026-12-06 02:00 UTC, too late for what is served until 2026-11-30 05:00 UTC" in late.reason
     expired = may_reload(SUNDAY, now=AFTER, served_until=AFTER - DAY)
     assert "what is served expired at 2026-11-28 05:00 UTC" in expired.reason
