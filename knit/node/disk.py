@@ -45,6 +45,7 @@ class Disk:
         self._kept = Kept(state_folder)
         self._signatures: dict[str, int] = {}
         self.rights: dict[str, tuple[str, str]] = {}
+        self.memory = self._memory
         self._deployment = Deployment(folders, self._memory, self._kept)
         self.ledger = Ledger(self._memory, self._kept, shield, self.install, self._torn)
 

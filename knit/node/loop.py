@@ -13,6 +13,7 @@ from knit.flows.watch import Report, Watch
 from knit.node.disk import Disk
 from knit.node.service import Manager
 from knit.node.signals import Signals, Woken
+from knit.node.tidings import Tidings
 from knit.node.told import StandingTroubles, Trouble, remark
 from knit.valkey.hints import Hints
 
@@ -50,6 +51,7 @@ class Loop:
         signals: Signals,
         manager: Manager,
         reread: Callable[[], None],
+        tidings: Tidings,
     ) -> None:
         self._watch = watch
         self._disk = disk
@@ -59,6 +61,7 @@ class Loop:
         self._signals = signals
         self._manager = manager
         self._reread = reread
+        self._tidings = tidings
         self._told = StandingTroubles()
         self._next_sweep = 0.0
         self._wakes: float | None = None
@@ -72,6 +75,7 @@ class Loop:
         while self._busy:
             self._manager.sleep(max((self._wakes or 0.0) - time.monotonic(), 0))
             well = self._went_on()
+            self._tidings.tell(None)
         return well
 
     def forever(self) -> None:
@@ -100,6 +104,8 @@ class Loop:
     def _pass(self, *, sweep: bool) -> bool:
         report = self._look(sweep=sweep)
         went_on = self._went_on(() if report is None else report.written)
+        self._manager.alive()
+        self._tidings.tell(None if report is None else _failures(report))
         return report is not None and not _failures(report) and went_on
 
     def _went_on(self, written: Collection[str] = ()) -> bool:
@@ -147,6 +153,8 @@ class Loop:
         until = started + self._interval
         if self._wakes is not None:
             until = min(until, max(self._wakes, time.monotonic()))
+        if self._tidings.next_at is not None:
+            until = min(until, max(self._tidings.next_at, started + GAP))
         while (left := until - time.monotonic()) > 0:
             if self._heard(left):
                 self._manager.sleep(max(SETTLE, min(GAP, until - time.monotonic()) if self._is_busy(started) else 0))

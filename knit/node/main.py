@@ -15,6 +15,7 @@ from knit.core.takes import folders_of
 from knit.flows.deploy import Deploy
 from knit.flows.watch import Watch
 from knit.node.disk import Disk
+from knit.node.facts import NodeFacts
 from knit.node.folders import Folders
 from knit.node.inspector import Inspector
 from knit.node.loop import Loop
@@ -25,6 +26,7 @@ from knit.node.reread import reread
 from knit.node.service import Manager, Sounding, watchdog_of
 from knit.node.signals import Signals
 from knit.node.state import StateFolder
+from knit.node.tidings import open_tidings
 from knit.settings.node import ONLY, NodeSettings
 from knit.undumpable import refuse_dumps
 from knit.valkey.hints import Hints
@@ -112,6 +114,7 @@ def _wired(settings: NodeSettings, signals: Signals, opened: ExitStack, manager:
         signals=signals,
         manager=manager,
         reread=partial(reread, settings),
+        tidings=open_tidings(settings, NodeFacts(disk.memory, places, deploy.waits, _now()), opened),
     )
 
 

@@ -35,7 +35,8 @@ class Memory:
     of them that no successful deployment has followed; `progress` how far each has come, and what failed; `moves` the
     pairs on their way; `deleting` keys whose files are being removed; `leftovers` paths of temporary files that could
     not be removed; `rights` what the operator has given to files, by path, where a new file would not have them;
-    `revision` that of the change feed up to which everything has been looked at.
+    `revision` that of the change feed up to which everything has been looked at; `changes` grows whenever any of these
+    changes.
     """
 
     def __init__(self, folder: StateFolder) -> None:
@@ -48,6 +49,7 @@ class Memory:
         self.leftovers: set[str] = set()
         self.rights: dict[str, Traits] = {}
         self.revision: int | None = None
+        self.changes = 0
         self._folder = folder
         self._log = StateLog(folder, self._everything)
         self._waiting: list[Entry] = []
@@ -187,6 +189,7 @@ class Memory:
 
     def _note(self, entries: Iterable[Entry]) -> None:
         """Write this down, now or as soon as that is possible."""
+        self.changes += 1
         self._waiting.extend(entries)
         try:
             self.ready()

@@ -28,6 +28,10 @@ class ProgressBook:
         packed = self._progress.get(key)
         return None if packed is None else from_fields(json.loads(packed))
 
+    def packed(self, key: str) -> bytes | None:
+        """The progress as it is kept: the same bytes as long as it is the same."""
+        return self._progress.get(key)
+
     def place(self, key: str) -> str:
         """The name of its place; empty where that is not known."""
         packed = self._progress.get(key)

@@ -69,6 +69,10 @@ class Records(MutableMapping[str, Installed]):
             return unpack(self._packed[key]).paths
         return tuple(text.split(_BETWEEN))
 
+    def packed(self, key: str) -> bytes:
+        """The record as it is kept: the same bytes as long as it is the same."""
+        return self._packed[key]
+
     def fields(self, key: str) -> Fields:
         """The record as JSON."""
         digest, *numbers = _HEAD.unpack_from(self._packed[key])

@@ -37,6 +37,9 @@ class NodeSettings:
     node_from: str | None
     log_level: str
     child_environment: Mapping[str, str] = field(repr=False)
+    report_url: str | None = field(default=None, repr=False)
+    report_interval: timedelta = timedelta(minutes=10)
+    metrics_textfile: str | None = None
     notify_socket: str | None = None
     watchdog_usec: str | None = None
     watchdog_pid: str | None = None
@@ -55,6 +58,9 @@ class NodeSettings:
             state_dir=SETTINGS["KNIT_STATE_DIR"].read(env) or _state_dir(env),
             node=node(env),
             node_from=env.origin("KNIT_NODE") if "KNIT_NODE" in env else None,
+            report_url=SETTINGS["KNIT_REPORT_URL"].read(env),
+            report_interval=SETTINGS["KNIT_REPORT_INTERVAL"].read(env),
+            metrics_textfile=SETTINGS["KNIT_METRICS_TEXTFILE"].read(env),
             log_level=SETTINGS["KNIT_LOG_LEVEL"].read(env),
             child_environment=_for_children(env),
             notify_socket=env.get("NOTIFY_SOCKET"),

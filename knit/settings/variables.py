@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from knit.core import words
@@ -54,6 +55,25 @@ def report_url(value: str) -> str:
         )
         raise ValueError(message)
     return parse.url(*VALKEY_SCHEMES)(value)
+
+
+def report_interval(value: str) -> timedelta:
+    """Whole seconds, from one second to what the format of reports allows."""
+    from knit.core.report import LONGEST  # Most commands read no reports, and this reads what they are made of.
+
+    found = words.duration(value, LONGEST)
+    if found < timedelta(seconds=1) or found % timedelta(seconds=1):
+        message = f"whole seconds, from 1s to {words.in_days(LONGEST)}"
+        raise ValueError(message)
+    return found
+
+
+def metrics_file(value: str) -> str:
+    """node_exporter reads no other files."""
+    if not value.endswith(".prom"):
+        message = "an absolute path that ends in .prom"
+        raise ValueError(message)
+    return parse.absolute_path(value)
 
 
 LIST = "knit add/remove/list/..."
@@ -281,9 +301,24 @@ TABLE: tuple[Setting, ...] = (
         None,
         "Where a node [reports what it has](operations/served.md): `redis://` or `rediss://` of a primary whose user "
         "may write the node's own key and nothing else. The centre reads the reports there.",
-        (LIST, *ISSUING),
+        (LIST, *ISSUING, *NODE),
         secret=True,
-        unset="`KNIT_VALKEY_URL`",
+        unset="a node reports nothing; the centre reads `KNIT_VALKEY_URL`",
+    ),
+    Setting(
+        "KNIT_REPORT_INTERVAL",
+        report_interval,
+        "10m",
+        "Longest time between two reports of a node. It counts as silent after three.",
+        NODE,
+    ),
+    Setting(
+        "KNIT_METRICS_TEXTFILE",
+        metrics_file,
+        None,
+        "File that a node writes [its metrics](operations/monitoring.md#metrics-of-a-node) to, for node_exporter's "
+        "textfile collector: its name must end in `.prom`.",
+        NODE,
     ),
     Setting(
         "KNIT_LOG_LEVEL",

@@ -11,6 +11,7 @@ import pytest
 from knit.node.loop import Loop
 from knit.node.service import Manager
 from knit.node.signals import Signals, Woken
+from knit.node.tidings import Tidings
 
 
 def hung_up(signals: Signals) -> None:
@@ -48,15 +49,17 @@ def test_a_subscription_that_was_woken_in_mid_reply_is_begun_anew(monkeypatch: p
     signals, closed = Signals(), []
     hints: Any = SimpleNamespace(close=lambda: closed.append(True), wait=lambda _: hung_up(signals))
     nothing: Any = None
+    hurried: Any = SimpleNamespace(hurry=lambda: None)
     loop = Loop(
-        watch=nothing,
+        watch=hurried,
         disk=nothing,
-        deploy=nothing,
+        deploy=hurried,
         hints=hints,
         interval=60,
         signals=signals,
         reread=lambda: None,
         manager=Manager(None, None),
+        tidings=Tidings(nothing),
     )
     passes: list[bool] = []
 
