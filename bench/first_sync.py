@@ -89,6 +89,7 @@ def _synced(home: Path, count: int) -> tuple[float, float]:
             ledger=disk.ledger,
             node=NodeFile(name=NAME, places={NAME: Place(name=NAME)}),
             recipes=LocalRecipes(()),
+            roots=None,
             keeps=False,
             inspector=Inspector({}),
             clock=lambda: datetime.now(UTC),

@@ -79,6 +79,7 @@ class Node:
                 ledger=disk.ledger,
                 node=NodeFile(name=NAME, places={NAME: Place(name=NAME)}),
                 recipes=LocalRecipes(()),
+                roots=None,
                 keeps=False,
                 inspector=Inspector({}),
                 clock=lambda: datetime.now(UTC),

@@ -75,7 +75,7 @@ def begin(machine: Machine, start: str) -> dict[str, bytes]:
         install(machine, OLD, flip=start == "link")
         with machine.started() as disk:
             disk.recover()
-            disk.settle_reload()
+            disk.memory.done(disk.installed)
     return found(machine)
 
 
@@ -97,7 +97,7 @@ def test_killed_at_any_step_it_is_whole_old_or_whole_new_and_leaves_nothing(
             disk.recover()
             now = found(machine)
             assert now in (old, new)
-            assert disk.reload_owed or now == old
+            assert disk.memory.owed or now == old
             assert KEY not in disk.installed or disk.holds(KEY)
         assert leavings(machine) == []
         install(machine, NEW)
