@@ -305,9 +305,12 @@ class Watch:
         return offer.sealed([self._inspector.seal(offer.value.bundle, seal) for seal in offer.seals])
 
     def _has_failed(self, offer: Offer) -> bool:
-        """Whether this very pair has failed, and its time to be tried again has not come."""
+        """Whether this very pair was put back, and its time to be tried again has not come."""
         refusal = self._ledger.refusals().get(offer.key)
         if refusal is None or refusal.identity != offer.identity or offer.key in self._trying:
+            return False
+        if not refusal.fault.rolled_back:
+            # It is in the files, though the state may have lost that.
             return False
         # What somebody has put back by hand waits for another pair.
         return not is_due(refusal, self._clock()) and not (self._eager and refusal.fault.next_try is not None)

@@ -211,7 +211,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         return
     with ExitStack() as made:
         for place in (tmp_path, Path("/var/tmp"), ROOT):  # noqa: S108 -- a folder of our own is made in it
-            folder = Path(made.enter_context(TemporaryDirectory(prefix=".knit-attributes-", dir=place)))
+            folder = Path(made.enter_context(TemporaryDirectory(prefix="knit-attributes-", dir=place)))
             if has_attributes(folder):
                 yield folder
                 return

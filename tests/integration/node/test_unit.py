@@ -65,8 +65,9 @@ def test_systemd_takes_the_unit_and_finds_little_exposed(
     assert (done.returncode, done.stderr) == (0, "")
     assert "secret-word" not in done.stdout
     unit = tmp_path / "knit-watch.service"
-    # The interpreter of this machine may lie in a home.
-    unit.write_text(done.stdout.replace("ProtectHome=read-only", "ProtectHome=yes"))
+    # The interpreter of this machine may lie in a home, or among temporary files.
+    text = done.stdout.replace("ProtectHome=read-only", "ProtectHome=yes").replace("PrivateTmp=no", "PrivateTmp=yes")
+    unit.write_text(text)
     verified = analyzed("verify", "--man=no", str(unit))
     assert (verified.returncode, verified.stderr) == (0, "")
     judged = analyzed("security", "--offline=true", "--no-pager", str(unit))
