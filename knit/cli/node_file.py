@@ -47,7 +47,7 @@ def _said(place: Place, roots: Sequence[str] | None, now: datetime) -> Iterator[
     probe = place.probe
     yield "probe", "nowhere" if probe is None else " ".join(filter(None, (probe.connect, probe.starttls)))
     yield "window", _window(place, now)
-    yield "removed", "deleted once nothing serves them" if place.on_remove == "delete" else "files are kept"
+    yield "removed", "files are kept"
 
 
 def _rights(one: FileSpec) -> str:

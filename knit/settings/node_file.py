@@ -78,9 +78,9 @@ def _place(file: Document, name: str, table: object) -> Place:
     if "probe" in given:
         given["probe"] = _probe(file, (*path, "probe"), given["probe"], base.probe)
     place = replace(base, **{"name": name, "preset": None, **given})
-    if place.on_remove is OnRemove.DELETE and place.probe is None:
+    if place.on_remove is OnRemove.DELETE:
         raise file.wrong(
-            (*path, "on_remove"), 'on_remove = "delete": needs a probe, to show that nothing serves the files'
+            (*path, "on_remove"), 'on_remove = "delete": knit does not remove files yet; "keep" is what it does'
         )
     if place.window is not None and place.reload is None:
         raise file.wrong((*path, "window"), "window: needs a reload, which is what waits for it")

@@ -240,8 +240,8 @@ PLACE: tuple[TableKey, ...] = (
     TableKey(
         "on_remove",
         _one_of(OnRemove),
-        "What becomes of files whose certificate is no longer published: `keep`, or `delete` once a probe has shown "
-        "that nothing serves it.",
+        "What becomes of files whose certificate is no longer published: `keep`. `delete` is refused for now: nothing "
+        "removes files yet.",
         otherwise="`keep`",
     ),
 )

@@ -40,7 +40,7 @@ reload = "true"
 window = "Fri 11:00-13:00"
 probe = { connect = "127.0.0.1:25", starttls = "smtp" }
 create_dirs = true
-on_remove = "delete"
+on_remove = "keep"
 [place.own]
 """
 
@@ -69,7 +69,7 @@ def said(text: str = FILE, roots: tuple[str, ...] | None = ("/srv",)) -> str:
         "    folders  are made where they are missing",
         "    probe    127.0.0.1:25 smtp",
         "    window   Fri 11:00-13:00 UTC: open until 2026-11-27T13:00:00Z",
-        "    removed  deleted once nothing serves them",
+        "    removed  files are kept",
         "    files    chain and key at the paths in the value, below /srv",
         "    window   reloads at any time",
     ],

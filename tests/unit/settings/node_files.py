@@ -141,7 +141,7 @@ def _place(dice: random.Random, number: int) -> Iterator[str]:
         "probe": ('{ connect = "127.0.0.1:443" }', "{}"),
         "window": ('"Sun 02:00-05:00"',),
         "create_dirs": ("true",),
-        "on_remove": ('"delete"',),
+        "on_remove": ('"keep"',),
         "preset": ('"nginx"',),
     }
     for key, values in options.items():

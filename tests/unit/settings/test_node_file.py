@@ -16,7 +16,6 @@ from knit.core.model.places import (
     FileSpec,
     Layout,
     NodeFile,
-    OnRemove,
     Place,
     Probe,
     StartTls,
@@ -90,7 +89,6 @@ FLIPS: list[tuple[str, str, str, Any]] = [
         Window(days=frozenset(range(7)), start=time(2), end=time(5), zone=ZoneInfo("Europe/Zurich")),
     ),
     (ONE, "create_dirs", "true", True),
-    (f"{ONE}probe = {{ connect = 'a:1' }}\n", "on_remove", '"delete"', OnRemove.DELETE),
     (FLIP.replace("flip", ""), "layout", '"flip"', Layout.FLIP),
 ]
 
@@ -160,7 +158,7 @@ WRONG: list[tuple[str, str]] = [
     ('[place.web]\nlayout = "flop"', 'line 2: layout = \'flop\': must be one of "pair", "flip"'),
     ('[place.web]\nlayout = "flip"', 'line 2: layout = "flip": needs files'),
     ('[place.web]\non_remove = "burn"', "line 2: on_remove = 'burn': must be one of"),
-    ('[place.web]\non_remove = "delete"', 'line 2: on_remove = "delete": needs a probe'),
+    ('[place.web]\non_remove = "delete"', 'line 2: on_remove = "delete": knit does not remove files yet'),
     ('[place.web]\nwindow = "Sun 02:00-03:00"', "line 2: window: needs a reload"),
     ("[place.web]\ncreate_dirs = 1", "line 2: create_dirs = 1: must be true or false"),
     ('[place.web]\nreload = ["a"]', "line 2: reload = …: must be text"),
