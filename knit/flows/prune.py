@@ -28,7 +28,7 @@ class Pruned:
     `unseen` are wanted keys that the index lacks. `refused` is the guard's sentence.
     """
 
-    count: int = 0
+    count: int
     unexplained: Mapping[str, Unexplained]
     foreign: frozenset[str]
     unseen: frozenset[str]

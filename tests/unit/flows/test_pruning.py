@@ -89,10 +89,23 @@ class World:
         return [(SPEC, SimpleNamespace(valkey_key=key, sha256=self.recorded_as[key])) for key in keys]
 
 
-def test_what_was_removed_is_taken_out_whether_the_index_has_it_or_not() -> None:
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int, str | None]]:
+    """Each line: what has happened, to how many keys, and the first of them."""
+    return [(line.message, vars(line)["keys"], vars(line).get("first")) for line in caplog.records]
+
+
+def test_what_was_removed_is_taken_out_whether_the_index_has_it_or_not(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     world = World({"a": raw(), "b": raw(), "c": raw()}, {"a", "c"}, frozenset({"c"}), [frozenset({"a", "b", "gone"})])
     assert world.run().count == 2, "what is gone already is not counted"
     assert (sorted(world.pruned), world.cleared) == (["a", "b"], ["a", "b", "gone"])
+    assert said(caplog) == [("pruned", 2, None)]
+
+
+def test_a_removal_of_what_is_gone_already_is_over_and_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world = World({}, removed=[frozenset({"gone"})])
+    assert (world.run().count, world.cleared, said(caplog)) == (0, ["gone"], [])
 
 
 def test_what_is_added_again_while_its_value_is_read_stays() -> None:
@@ -137,15 +150,17 @@ def suspect(world: World, *, compromised: bool = True, recorded: bool = False) -
     ("compromised", "recorded", "withdrawn"), [(True, False, True), (False, False, False), (True, True, False)]
 )
 def test_a_compromised_key_that_has_come_back_is_withdrawn(
-    *, compromised: bool, recorded: bool, withdrawn: bool
+    *, compromised: bool, recorded: bool, withdrawn: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World({"b": pair(), "c": raw()}, {"b", "c"}, frozenset({"b", "c"}))
     suspect(world, compromised=compromised, recorded=recorded)
     assert world.run().count == int(withdrawn)
     assert world.pruned == (["b"] if withdrawn else [])
+    assert said(caplog) == ([("values with a compromised key withdrawn", 1, "b")] if withdrawn else [])
 
 
-def test_what_nothing_explains_is_named_kept_and_taken_out_in_the_end() -> None:
+def test_what_nothing_explains_is_named_kept_and_taken_out_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     live = {"ours": raw(), "another's": raw(installation="another"), "text": b"x", "c": raw()}
     for since, pruned in ((NOW - timedelta(days=6), []), (LONG_AGO, ["ours"])):
         world = World(dict(live), {*live, "a name"}, frozenset({"c", "unseen"}), since=since)
@@ -156,6 +171,16 @@ def test_what_nothing_explains_is_named_kept_and_taken_out_in_the_end() -> None:
         assert found.unseen == {"unseen"}
         assert "a name" not in world.index, "nobody's loss"
         assert found.count == len(pruned) + 1
+    warnings = [
+        ("values without a certificate", 2, "a name,ours"),
+        ("values that this installation did not write", 2, "another's,text"),
+    ]
+    assert said(caplog) == [*warnings, ("pruned", 1, "a name"), *warnings, ("pruned", 2, "a name,ours")]
+
+
+def test_where_everything_is_explained_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    World({"c": raw()}, {"c"}, frozenset({"c"})).run()
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("confirmed", [False, True])
