@@ -414,6 +414,10 @@ def _occupant(placement: Placement, path: str, folder: int, name: str) -> os.sta
     if not stat.S_ISREG(there.st_mode):
         raise Refused(f"{path!r} is not a plain file: knit replaces no links, folders, pipes or devices")
     if not placement.may_replace(path, lambda: files.read(folder, name)):
+        if (why := files.unreadable(folder, name)) is not None:
+            raise Refused(
+                f"{path!r} was there before and cannot be read: {why}: move it away if the pair belongs there"
+            )
         raise Refused(
             f"{path!r} was there before and is no certificate or key in PEM, or an authority's: "
             "move it away if the pair belongs there"

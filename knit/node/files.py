@@ -36,6 +36,15 @@ def read(folder: int, name: str, limit: int = MAX_BYTES) -> bytes | None:
         os.close(opened)
 
 
+def unreadable(folder: int, name: str) -> str | None:
+    """Why the file cannot be opened, in the system's words; None when it can."""
+    try:
+        os.close(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder))
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def is_plain(opened: int, limit: int) -> bool:
     """Whether this is a plain file of no more bytes."""
     about = os.fstat(opened)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,25 @@ def test_folders_below_a_root_are_written_to_and_a_root_may_be_a_link(
     publisher.publish("cert:a", pki.value(bundle, tmp_path / "root//a/./b"))
     assert node.with_settings(roots=("/nowhere", f"{tmp_path}/root/")).once()
     assert (node.folder / "a/b/www.key").read_bytes() == bundle.privkey
+
+
+def test_a_file_that_cannot_be_read_is_told_as_that(
+    node: Node, publisher: Publisher, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a node without root's rights; a test with them is refused nothing, so the system's answer is made."""
+    (node.folder / "www.key").write_bytes(pki.pair().privkey)
+    true = os.open
+
+    def refusing(path: str, *more: Any, **named: Any) -> int:
+        if path == "www.key":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return true(path, *more, **named)
+
+    publisher.pair("cert:a", pki.pair())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refusing)
+        assert not node.once()
+    assert "cannot be read: Permission denied" in cause(caplog)
 
 
 @pytest.mark.parametrize("roots", [True, False])
