@@ -98,6 +98,9 @@ class Upkeep:
             if refused.problem.is_refusal:
                 self.accounts.deactivate(account, done=False)
             raise
+        except Refused:
+            self.accounts.deactivate(account, done=False)
+            raise
 
     @contextmanager
     def _alone(self) -> Iterator[Account]:

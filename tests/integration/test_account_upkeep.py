@@ -308,6 +308,18 @@ def test_a_deactivation_that_the_ca_refuses_changes_nothing(stage: Stage, ca: Sc
     assert isinstance(tried(stage, second), Renewed)
 
 
+def test_a_refusal_of_an_account_that_the_ca_goes_on_showing_as_valid_is_no_end_of_it(
+    stage: Stage, ca: ScriptedCA
+) -> None:
+    first, second = stage.wanted(2)
+    tried(stage, first)
+    ca.fault("account", status=403, type="unauthorized", detail="not from there")
+    done = at_shell(stage, "deactivate", "--confirm")
+    assert (done.code, "not from there" in done.err) == (FAILED, True)
+    assert row(stage)["deactivated_at"] is None
+    assert isinstance(tried(stage, second), Renewed)
+
+
 @pytest.mark.parametrize("status", ["deactivated", "revoked"])
 def test_an_account_that_the_ca_has_ended_is_not_replaced_silently(stage: Stage, ca: ScriptedCA, status: str) -> None:
     first, second = stage.wanted(2)

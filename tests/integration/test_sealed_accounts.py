@@ -190,6 +190,33 @@ def test_no_clear_key_is_left_in_the_files_of_the_tables(stage: Stage) -> None:
         assert in_files(postgres, needle) == []
 
 
+def test_a_prepared_transaction_that_holds_the_account_stops_its_sealing_and_another_is_named(stage: Stage) -> None:
+    with own_server() as postgres:
+        postgres.create_database("knit")
+        with psycopg.connect(postgres.url_of("knit"), autocommit=True) as admin:
+            admin.execute("alter system set max_prepared_transactions = 2")
+        postgres.stop()
+        postgres.start()
+        settings = {**stage.environment, "KNIT_DB_URL": postgres.url_of("knit")}
+        servers = replace(stage.servers, database=postgres.url_of("knit"))
+        own = replace(stage, servers=servers, environment=Environment(settings))
+        tried(own, *own.wanted(1))
+        clear = keys_kept(own)
+        with psycopg.connect(postgres.url_of("knit"), autocommit=True) as admin:
+            admin.execute("begin; update knit_accounts set email = email; prepare transaction 'holding'")
+            held = at_shell(given(own, NEW), "seal", "--json")
+            assert (held.code, "did not answer in time" in held.err) == (1, True), held.err
+            assert keys_kept(own) == clear
+            admin.execute("rollback prepared 'holding'")
+            admin.execute("begin; create table other (); prepare transaction 'beside'")
+            done = at_shell(given(own, NEW), "seal", "--json").json
+            assert done["old_versions_left"] == ["knit_acme_account", "knit_accounts"]
+            assert done["kept_by"] == ["prepared transaction beside"]
+            admin.execute("rollback prepared 'beside'")
+        done = at_shell(given(own, NEW), "seal", "--json").json
+        assert (done["old_versions_left"], done["kept_by"]) == ([], [])
+
+
 @pytest.mark.parametrize(("keys", "times"), [((), 1), ((NEW,), 0)])
 def test_each_start_warns_once_where_keys_lie_in_clear(
     stage: Stage, keys: tuple[bytes, ...], times: int, caplog: pytest.LogCaptureFixture

@@ -39,6 +39,11 @@ class AccountStatus:
         return next((one.removeprefix("mailto:") for one in self.contact if one.startswith("mailto:")), "")
 
     @property
+    def is_ended(self) -> bool:
+        """Whether the account is no more, by all that the CA says of it."""
+        return self.status not in (None, VALID) if self.problem is None else self.problem.code in GONE
+
+    @property
     def objection(self) -> str | None:
         """Why the account can order nothing; None when it can, as far as is known."""
         if self.problem is not None:
@@ -91,12 +96,21 @@ def set_contact(network: Network, directory: Directory, account: Account, email:
 
 
 def deactivate(network: Network, directory: Directory, account: Account) -> None:
-    """End it, for ever; one that is ended already is no error. Raises ProblemReply, Unreachable."""
+    """End it, for ever; one that is ended already is no error. Raises ProblemReply, Refused, Unreachable.
+
+    Of an ended one a CA refuses every request (section 7.3.6), but for `unauthorized` it may have other reasons: only
+    one that it does not show any more, or shows as ended, is believed to be.
+    """
     _sign(network, directory, account, account.private_key)
     try:
         network.post(_url(account), json.dumps({"status": "deactivated"}).encode())
     except ProblemReply as refused:
         if refused.problem.code not in GONE:
+            raise
+        stands = standing(network, directory, account)
+        if stands.status == VALID:
+            raise Refused(f"the CA goes on calling the account valid, and says: {refused}") from None
+        if not stands.is_ended:
             raise
 
 
