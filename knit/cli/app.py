@@ -65,7 +65,7 @@ class App(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click; no arguments at all is wrong usage."""
         if not args and not ctx.resilient_parsing:
-            raise click.UsageError("a command is needed", ctx)
+            raise click.UsageError("a command is needed: `knit -h` lists them", ctx)
         return super().parse_args(ctx, [WORDS.get(args[0], args[0]), *args[1:]] if args else args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -59,7 +59,7 @@ def _misused(error: click.UsageError) -> int:
     _say(error.format_message().rstrip("."), MISUSED)
     if error.ctx is not None:
         with suppress(OSError):
-            click.echo(error.ctx.get_help(), err=True)
+            click.echo(error.ctx.get_usage(), err=True)
     return MISUSED
 
 

@@ -114,6 +114,10 @@ def left(cert: Listed, now: datetime) -> str:
 
 def state(cert: Listed, now: datetime) -> str:
     """How it is, in a word or with the error that keeps it from being as wanted."""
+    return f"revoked; {_state(cert, now)}" if cert.revoked else _state(cert, now)
+
+
+def _state(cert: Listed, now: datetime) -> str:
     if not cert.enabled:
         return "disabled"
     if cert.step is not None and not cert.failing:
@@ -177,7 +181,7 @@ def _when(at: datetime | None, now: datetime) -> str:
 def _tinted(line: str, cert: Listed, now: datetime) -> str:
     if not cert.enabled:
         return styled(line, dim=True)
-    colour = "red" if cert.failing else urgency(cert, now)
+    colour = "red" if cert.failing or cert.revoked else urgency(cert, now)
     return line if colour is None else styled(line, fg=colour)
 
 

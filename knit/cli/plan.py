@@ -57,9 +57,15 @@ def plan_command(*, at: datetime | None, as_records: bool) -> None:
     from knit.app.plans import planning
     from knit.settings.central import Worker
 
+    now = datetime.now(UTC)
+    if at is not None and at < now:
+        raise click.UsageError(
+            f"--at {at:%Y-%m-%dT%H:%M:%S%z} is in the past: only passes to come can be planned",
+            click.get_current_context(),
+        )
     worker = Worker.read(Environment.of_process(), queue_required=False, issues=False)
     with connected(settings()) as console, planning(worker, console) as flow:
-        plan = flow.plan(at or datetime.now(UTC))
+        plan = flow.plan(at or now)
         to_revoke = console.revocations.open()
     if as_records:
         as_json({**_plan_record(plan), "revocations": [{"id": one.cert_id, **of_revocation(one)} for one in to_revoke]})

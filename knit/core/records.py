@@ -44,6 +44,7 @@ def of_certificate(cert: Listed) -> dict[str, object]:
         "directory": cert.directory,
         "last_renewed": cert.last_renewed,
         "published_at": cert.published_at,
+        "revoked": cert.revoked,
         "last_error": None if cert.last_error is None else clean(cert.last_error),
         "failures": cert.failures,
         "next_try": cert.retry_at,

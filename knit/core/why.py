@@ -103,7 +103,7 @@ def _failing(cert: Listed, tries: tuple[Try, ...]) -> Why:
         who = f"{NOBODY}; {OPERATOR} may let all go at once: `knit renew --confirm-mass`"
         return Why(state="held back", cause="mass renewal", said=said, who=who, next_try=cert.check_at)
     kinds = (one.error_class for one in tries if one.error is not None and one.error == said)
-    cause, who = CAUSES.get(next(kinds, None) or "", UNKNOWN)
+    cause, who = CAUSES.get(next(kinds, None) or cert.refusal_class or "", UNKNOWN)
     limited = cause == "limit"
     at = cert.retry_at or cert.check_at
     return Why(state="waiting" if limited else "failing", cause=cause, said=said, who=who, next_try=at)

@@ -21,7 +21,8 @@ class Listed:
 
     `waits_for` is what leaves no room for its order now; `changed`: no pass has looked at it since its row was changed.
     The window is the one that its CA suggests for its renewal, `suggested_at` the instant in it, `window_checked_at`
-    when the CA last said so.
+    when the CA last said so. `revoked`: what is published has been revoked.
+    `refusal_class` is that of an error for which no attempt was begun.
     """
 
     id: CertId
@@ -58,6 +59,8 @@ class Listed:
     suggested_at: datetime | None = None
     window_checked_at: datetime | None = None
     explanation_url: str | None = None
+    revoked: bool = False
+    refusal_class: str | None = None
 
     @property
     def names(self) -> list[str]:

@@ -101,9 +101,11 @@ with shown as (
     where c.id = %(cert_id)s and l.name = %(lease)s and l.epoch = %(epoch)s
     returning c.id
 )
-insert into knit_schedule (cert_id, retry_at, retry_directory)
-select id, %(retry_at)s::timestamptz, %(directory)s from shown
-on conflict (cert_id) do update set retry_at = excluded.retry_at, retry_directory = excluded.retry_directory
+insert into knit_schedule (cert_id, retry_at, retry_directory, refusal, refusal_class)
+select id, %(retry_at)s::timestamptz, %(directory)s, %(error)s, %(error_class)s from shown
+on conflict (cert_id) do update
+set retry_at = excluded.retry_at, retry_directory = excluded.retry_directory, refusal = excluded.refusal,
+    refusal_class = excluded.refusal_class
 
 -- name: admit
 -- The first to come once a pause is over may try whether it is, for a minute; all others wait for its answer.
@@ -136,10 +138,11 @@ where issuer = %(issuer)s and directory = %(directory)s
 with shown as (
     update knit_certs set last_error = %(error)s where id = %(id)s returning id
 )
-insert into knit_schedule (cert_id, failures, retry_at)
-select id, 1, %(retry_at)s::timestamptz from shown
+insert into knit_schedule (cert_id, failures, retry_at, refusal, refusal_class)
+select id, 1, %(retry_at)s::timestamptz, %(error)s, %(error_class)s from shown
 on conflict (cert_id) do update
-set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, retry_directory = null, check_at = '-infinity'
+set failures = knit_schedule.failures + 1, retry_at = excluded.retry_at, retry_directory = null, check_at = '-infinity',
+    refusal = excluded.refusal, refusal_class = excluded.refusal_class
 
 -- name: denied
 -- Nobody's failure; what is shown goes with the next that succeeds. A row that somebody holds goes without.

@@ -295,7 +295,11 @@ select c.id, c.enabled, left(coalesce(c.all_domains, c.domains), 100001) as doma
        coalesce(i.key_since, i.issued_at) as key_since,
        case when s.check_at > now() and a.id is null then s.no_room end as waits_for,
        c.seen is distinct from c.wanted as changed,
-       r.window_start, r.window_end, r.chosen_at as suggested_at, r.checked_at as window_checked_at, r.explanation_url
+       r.window_start, r.window_end, r.chosen_at as suggested_at, r.checked_at as window_checked_at, r.explanation_url,
+       i.published_at is not null and (i.directory, i.serial) in (
+           select directory, serial from knit_revocations where state = 'revoked'
+       ) as revoked,
+       case when s.refusal = c.last_error then s.refusal_class end as refusal_class
 from knit_certs c
 left join knit_issued i on i.cert_id = c.id
 left join knit_ari r on r.cert_id = c.id and r.ari_id = i.ari_id

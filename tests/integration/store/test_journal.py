@@ -12,7 +12,17 @@ from knit.core.model.certificate import CertId, CertSpec
 from knit.core.model.challenge import Challenge, Record
 from knit.core.model.decision import Losses, Reason, Wait
 from knit.core.renewal import NOT_DUE
-from knit.errors import IdentifierRejected, Interrupted, LeaseLost, OrderLost, Outage, RateLimited, Transient
+from knit.errors import (
+    IdentifierRejected,
+    Interrupted,
+    LeaseLost,
+    Misconfigured,
+    OrderLost,
+    Outage,
+    RateLimited,
+    Refused,
+    Transient,
+)
 from knit.ports.leases import Lease
 from knit.store.database import Database
 from tests.integration.store.conftest import RULES, TERMS, Store
@@ -144,6 +154,33 @@ def test_a_postponed_attempt_stays_open_and_counts_unless_the_process_was_only_s
     assert state.attempt is not None
     assert (state.attempt.starts, state.failures, state.retry_at) == (0, 1, LATER)
     assert store.certs.one(spec.id).last_error == "no answer"
+
+
+def test_why_nothing_was_begun_is_known_by_its_class_while_it_is_shown(store: Store) -> None:
+    spec, soon = store.add(), datetime.now(UTC) + timedelta(minutes=1)
+    store.attempts.refuse(spec.id, error=Misconfigured("issuer 'x' is not configured here"), retry_at=soon)
+    assert store.certs.listing()[0].refusal_class == "Misconfigured"
+    with store.leases.hold(f"cert:{spec.id}") as lease:
+        assert lease is not None
+        store.attempts.put_off(lease, spec, TERMS, why=RateLimited("too often"), retry_at=soon)
+    assert store.certs.listing()[0].refusal_class == "RateLimited"
+    store.passes.complain([spec.id], Refused("another error"))
+    assert store.certs.listing()[0].refusal_class is None
+
+
+@pytest.mark.parametrize("other", [{}, {"serial": "ff"}, {"directory": "https://other"}, {"state": "refused"}])
+def test_what_is_published_is_shown_as_revoked_once_it_is(store: Store, other: dict[str, str]) -> None:
+    spec = store.add()
+    issued = store.publish(spec)
+    assert not store.certs.listing()[0].revoked
+    row = {"cert_id": spec.id, "directory": issued.directory, "serial": issued.serial, "state": "revoked", **other}
+    store.database.write(
+        "insert into knit_revocations "
+        "(cert_id, names_key, serial, issuer, directory, valkey_key, not_after, reason, replace, state) values "
+        "(%(cert_id)s, 'n', %(serial)s, 'acme', %(directory)s, 'k', now(), 'superseded', false, %(state)s)",
+        row,
+    )
+    assert store.certs.listing()[0].revoked is not bool(other)
 
 
 def test_only_errors_of_ours_are_quoted(store: Store) -> None:

@@ -167,6 +167,12 @@ def test_a_narrow_terminal_does_without_some_columns(columns: int, count: int, m
     assert ("CA" in lines[0].split()) is (columns >= 100)
 
 
+def test_a_published_certificate_that_is_revoked_is_marked() -> None:
+    calm = replace(CERT, published_at=NOW, check_at=NOW + timedelta(days=1))
+    assert listed.state(replace(calm, revoked=True), NOW) == f"revoked; {listed.state(calm, NOW)}"
+    assert of_certificate(replace(calm, revoked=True))["revoked"] is True
+
+
 def test_a_story_begins_with_all_that_is_wanted() -> None:
     rare = replace(
         CERT, key_type="rsa4096", profile="shortlived", preferred_chain="X2", renew_before=timedelta(days=20)

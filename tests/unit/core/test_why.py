@@ -44,6 +44,12 @@ def test_whoever_has_an_imported_certificate_acts_while_it_is_imported_and_not_f
     assert why(replace(lost, last_error="its key is in the way"), (), NOW).who != BRINGER
 
 
+def test_a_failure_before_any_attempt_has_its_own_class() -> None:
+    refused = replace(CERT, last_error="no", failures=1, refusal_class="Misconfigured")
+    assert why(refused, (), NOW).cause == "configuration"
+    assert why(replace(refused, refusal_class=None), (), NOW).cause == "unexpected"
+
+
 def test_what_the_next_pass_looks_at_is_said_and_what_waits_has_its_time() -> None:
     calm = replace(CERT, published_at=NOW, check_at=NOW + timedelta(days=1))
     assert (why(calm, (), NOW).said, why(calm, (), NOW).next_try) == (None, calm.check_at)
